@@ -1,0 +1,110 @@
+"""The files of a program: `In[Table]` is read, `Out[Table]` is written; both are path-like."""
+
+import os
+from pathlib import Path
+from typing import ClassVar, Generic, TypeVar
+
+
+class Kind:
+    """What a file is; the marker in `In[...]` and `Out[...]`. A folder where `folder` is true."""
+
+    folder: ClassVar[bool] = False
+
+
+class Table(Kind):
+    """Rows as Parquet."""
+
+
+class Answers(Kind):
+    """The answers of a model, and of the base, to the test rows, with their signed record."""
+
+    folder = True
+
+
+class ModelFile(Kind):
+    """A model in the form that will serve: model.json, the file itself, golden.json."""
+
+    folder = True
+
+
+class DataRecord(Kind):
+    """The signed record of the data: what was frozen, how it was split."""
+
+
+class Base(Kind):
+    """The live bundle as it was when the run began, and its generation."""
+
+    folder = True
+
+
+class Spec(Kind):
+    """The model spec as JSON."""
+
+
+class Policy(Kind):
+    """The rules of the gates as TOML."""
+
+
+class Expectations(Kind):
+    """Great Expectations entries as JSON."""
+
+
+class Waivers(Kind):
+    """Signed waivers as a JSON list."""
+
+
+class Bundle(Kind):
+    """What is served, named by digest."""
+
+    folder = True
+
+
+class Staged(Kind):
+    """Where a deployed version can be reached before any user reaches it."""
+
+
+class Report(Kind):
+    """A static HTML page."""
+
+
+class DataVerdict(Kind):
+    """The signed verdict of validate-data."""
+
+
+class QualityVerdict(Kind):
+    """The signed verdict of validate-model."""
+
+
+class BiasVerdict(Kind):
+    """The signed verdict of bias-audit."""
+
+
+class SmokeVerdict(Kind):
+    """The signed verdict of smoke-test."""
+
+
+K = TypeVar("K", bound=Kind, covariant=True)
+
+
+class _File(Generic[K]):
+    """A file or folder of one kind; usable wherever a path is."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r})"
+
+
+class In(_File[K]):
+    """An input: read it, never write it."""
+
+
+class Out(_File[K]):
+    """An output: for a kind that is a folder, the folder exists already."""

@@ -1,0 +1,11 @@
+"""One JSON object a line on stderr."""
+
+import json
+import sys
+import time
+
+
+def log(event: str, **fields: object) -> None:
+    """Write one event to the log; fields are counts, names and digests, never a row's value."""
+    line = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event, **fields}
+    print(json.dumps(line, ensure_ascii=False, default=str), file=sys.stderr, flush=True)  # noqa: T201 - the log is stderr

@@ -1,0 +1,242 @@
+"""Runs a program: arguments and files in, exit code out. The only place of the SDK that exits."""
+
+import argparse
+import errno
+import importlib
+import inspect
+import json
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar, assert_never
+
+from lockgate_step._contract import EXIT_CODES, is_folder, read_contract, signed_place
+from lockgate_step._digest import canonical, file_digest, sha256
+from lockgate_step._errors import BadCall, OutsideFailed, StepError
+from lockgate_step._files import In, Out
+from lockgate_step._log import log
+from lockgate_step._outcome import Inconclusive, Judgement, Passed, Record, Refused
+
+F = TypeVar("F", bound=Callable[..., object])
+
+# Readers raise these when a file is damaged or of another kind; by name, since the SDK imports no reader.
+_UNREADABLE = {"ArrowInvalid", "JSONDecodeError", "TOMLDecodeError", "BadZipFile", "BadGzipFile", "UnicodeDecodeError"}
+
+
+def program(*, gate: bool = False, signs: bool = False, uses: Sequence[str] = ()) -> Callable[[F], F]:
+    """Mark a function as a program; its contract is read from the source, so the marks must be literals.
+
+    gate: it can refuse; its function returns Passed, Refused or Inconclusive.
+    signs: what it returns is signed with its own key and written to its signed output.
+    uses: of `store`, `registry`, `platform`: what outside it talks to.
+    """
+    del gate, signs, uses
+    return lambda function: function
+
+
+def io_root() -> Path:
+    """The only folder a program reads or writes: `$LOCKGATE_IO`, by default `/lockgate`."""
+    return Path(os.environ.get("LOCKGATE_IO", "/lockgate"))
+
+
+def main(*functions: Callable[..., object]) -> NoReturn:
+    """Run the program the arguments name, and exit with its code."""
+    try:
+        source = Path(inspect.getsourcefile(functions[0]) or "")
+        contracts = {contract["function"]: contract for contract in read_contract(source)}
+        code = _main([(function, contracts[function.__name__]) for function in functions], sys.argv[1:])
+    except StepError as error:
+        log("error", code=error.exit_code, meaning=EXIT_CODES[str(error.exit_code)], message=error.message, fix=error.fix)
+        _terminate({"error": error.message, "fix": error.fix})
+        code = error.exit_code
+    except MemoryError:
+        log("error", code=4, message="out of memory", fix="give the step more memory")
+        code = 4
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a message may hold data, so it is not shown
+        code = _bug(error)
+    sys.exit(code)
+
+
+def _main(programs: Sequence[tuple[Callable[..., object], Mapping[str, Any]]], arguments: list[str]) -> int:
+    function, contract, settings = _parse(programs, arguments)
+    root = io_root()
+    scratch = root / "tmp"
+    if scratch.is_dir():
+        tempfile.tempdir = str(scratch)
+    files: list[In[Any] | Out[Any] | None] = []
+    _check_pins(root / "in")
+    order = _positional(function)
+    inputs = {entry["name"]: entry for entry in contract["inputs"]}
+    outputs = {entry["name"]: entry for entry in contract["outputs"]}
+    for name in order:
+        files.append(_input(root, inputs[name]) if name in inputs else _output(root, outputs[name]))
+    try:
+        outcome = function(*files, **settings)
+        return _finish(outcome, contract, root)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            msg = f"{contract['program']}: the disk is full"
+            raise OutsideFailed(msg, fix="free space or give the step a larger volume, then run again") from error
+        raise
+    except Exception as error:
+        if type(error).__name__ in _UNREADABLE and not isinstance(error, StepError):
+            log("unreadable", kind=type(error).__name__, where=_position(error))
+            msg = f"{contract['program']}: an input file is damaged or not of the kind it should be ({type(error).__name__})"
+            raise BadCall(msg, fix="look at the step that wrote it; the log line before this one says where") from error
+        raise
+
+
+def _parse(
+    programs: Sequence[tuple[Callable[..., object], Mapping[str, Any]]], arguments: list[str]
+) -> tuple[Callable[..., object], Mapping[str, Any], dict[str, Any]]:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {_module()}",
+        epilog="exit codes: " + " · ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()),
+        allow_abbrev=False,
+    )
+    if len(programs) == 1:
+        _describe(parser, programs[0][1])
+        chosen = programs[0]
+        namespace = parser.parse_args(arguments)
+    else:
+        commands = parser.add_subparsers(dest="program", required=True, metavar="PROGRAM")
+        for _, contract in programs:
+            sub = commands.add_parser(contract["program"], help=contract["help"], allow_abbrev=False)
+            _describe(sub, contract)
+        namespace = parser.parse_args(arguments)
+        chosen = next(pair for pair in programs if pair[1]["program"] == namespace.program)
+    function, contract = chosen
+    return function, contract, {p["name"]: getattr(namespace, p["name"]) for p in contract["parameters"]}
+
+
+def _describe(parser: argparse.ArgumentParser, contract: Mapping[str, Any]) -> None:
+    files = [f"  in/{i['name']}  {i['type']}{'  (optional)' if i['optional'] else ''}" for i in contract["inputs"]]
+    files += [f"  out/{o['name']}  {o['type']}" for o in contract["outputs"]]
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = "\n".join([contract["help"], "", f"files below $LOCKGATE_IO ({io_root()}):", *files])
+    readers: dict[str, Callable[[str], object]] = {
+        "string": str, "integer": int, "number": float, "boolean": _boolean,
+    }  # fmt: skip
+    for parameter in contract["parameters"]:
+        default = parameter["default"]
+        parser.add_argument(
+            f"--{parameter['name'].replace('_', '-')}",
+            type=readers[parameter["type"]],
+            default=default,
+            required=default is None,
+            choices=parameter["enum"],
+            help=f"{parameter['help']} (default: {default!r})".replace("%", "%%").strip(),
+        )
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    msg = f"{text!r} is neither true nor false"
+    raise argparse.ArgumentTypeError(msg)
+
+
+def _module() -> str:
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    name = spec.name if spec is not None else Path(sys.argv[0]).stem
+    return name.removesuffix(".__main__")
+
+
+def _positional(function: Callable[..., object]) -> list[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+def _check_pins(folder: Path) -> None:
+    """Refuse an input whose bytes are not the ones the template was rendered with."""
+    for name, wanted in json.loads(os.environ.get("LOCKGATE_PINS") or "{}").items():
+        path = folder / name
+        found = file_digest(path) if path.is_file() else "nothing"
+        if found != wanted:
+            msg = f"input {name} is not the one this workflow was rendered with: {found}, not {wanted}"
+            raise BadCall(msg, fix="start the rendered workflow without an artifact of your own")
+
+
+def _input(root: Path, entry: Mapping[str, Any]) -> In[Any] | None:
+    path = root / "in" / entry["name"]
+    present = path.is_file() or (path.is_dir() and any(path.iterdir()))
+    if not present:
+        if entry["optional"]:
+            return None
+        msg = f"input {entry['name']} ({entry['type']}) is missing"
+        raise BadCall(msg, fix=f"give it as {path}")
+    if path.is_dir() != is_folder(entry["type"]):
+        wanted = "a folder" if is_folder(entry["type"]) else "a file"
+        msg = f"input {entry['name']} ({entry['type']}) must be {wanted}"
+        raise BadCall(msg, fix=f"look at what wrote {path}")
+    return In(path)
+
+
+def _output(root: Path, entry: Mapping[str, Any]) -> Out[Any]:
+    path = root / "out" / entry["name"]
+    (path if is_folder(entry["type"]) else path.parent).mkdir(parents=True, exist_ok=True)
+    return Out(path)
+
+
+def _finish(outcome: object, contract: Mapping[str, Any], root: Path) -> int:
+    match outcome:
+        case None if not contract["signs"] and not contract["gate"]:
+            return 0
+        case Record() | Passed() | Refused() | Inconclusive() if contract["signs"]:
+            pass
+        case _:
+            msg = f"{contract['program']} returned {type(outcome).__name__}, which its contract does not allow"
+            raise TypeError(msg)
+    # By name, not by import: only a program that signs has the library for it in its image.
+    proof = importlib.import_module("lockgate_proof")
+    envelope: dict[str, Any] = proof.seal(outcome, contract, root)
+    place = root / "out" / signed_place(contract)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    content = canonical(envelope)
+    place.write_bytes(content)
+    if isinstance(outcome, Record):
+        return 0
+    return _verdict(outcome, proof.predicate(envelope), sha256(content))
+
+
+def _verdict(outcome: Judgement, predicate: Mapping[str, Any], digest: str) -> int:
+    """Say the signed result, which may differ from the gate's own where waivers cover every reason."""
+    result = predicate["result"]
+    reasons = [f"{reason['id']}: {reason['message']}" for reason in predicate["reasons"]]
+    log("verdict", result=result, digest=digest, reasons=reasons, notes=list(outcome.notes))
+    _terminate({"result": result, "verdict": digest, "reasons": reasons})
+    match result:
+        case "passed":
+            return 0
+        case "refused" | "inconclusive":
+            return 3
+        case _ as never:
+            assert_never(never)
+
+
+def _terminate(message: Mapping[str, object]) -> None:
+    """Leave the result where Kubernetes picks it up, so that it survives a store that is down."""
+    data = canonical(message)[:4096]
+    try:
+        (io_root() / "termination").write_bytes(data)
+    except OSError as error:
+        log("no-termination-message", problem=error.strerror or "")
+
+
+def _position(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+
+
+def _bug(error: BaseException) -> int:
+    if os.environ.get("LOCKGATE_DEBUG") == "1":
+        traceback.print_exception(error)
+    frames = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+    log("bug", kind=type(error).__name__, at=frames, fix="run again with LOCKGATE_DEBUG=1 for the message; it may show data")
+    return 1
+
+
+__all__ = ["io_root", "main", "program"]
