@@ -1,0 +1,296 @@
+"""From the bytes of `policy.toml` to a `Policy`, refusing everything it does not know."""
+
+from __future__ import annotations
+
+import math
+import os
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn, Protocol, TypeVar
+
+from lockgate_policy._rules import (
+    AtLeast,
+    AtMost,
+    BiasRule,
+    NoWorseThanLive,
+    Policy,
+    PolicyError,
+    QualityRule,
+    ReportedOnly,
+    Settings,
+    SmokeRule,
+    Unaudited,
+)
+
+NAME = "policy.toml"
+
+# Which limits a measure can have. A limit that could never refuse is out of range: `reported_only` says that openly.
+_SCORES = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc")
+QUALITY = {name: "at_least" for name in _SCORES} | {"brier": "at_most"}
+BIAS = {
+    "selection_rate_difference": "at_most",
+    "selection_rate_ratio": "at_least",
+    "true_positive_rate_difference": "at_most",
+    "false_positive_rate_difference": "at_most",
+    "accuracy_difference": "at_most",
+    "equalized_odds_difference": "at_most",
+}
+SMOKE = {"p99_ms": "at_most"}
+
+
+class _Keyed(Protocol):
+    @property
+    def key(self) -> str: ...
+
+
+_Rule = TypeVar("_Rule", bound=_Keyed)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """One table of the file, and where each of its keys stands."""
+
+    name: str
+    values: dict[str, Any]
+    lines: dict[str, int]
+    line: int
+
+    def at(self, key: str | None = None) -> str:
+        """The place of a key, or of the table where it has none."""
+        return f"{NAME}:{self.lines.get(key, self.line) if key else self.line}"
+
+    def refuse(self, problem: str, fix: str, key: str | None = None) -> NoReturn:
+        raise PolicyError(self.at(key), problem, fix)
+
+    def only(self, *allowed: str) -> None:
+        """Refuse a key that is not allowed here: a misspelt limit must not be a missing limit."""
+        for key in self.values:
+            if key not in allowed:
+                self.refuse(f"`{key}` is not a setting of [[{self.name}]]", _meant(key, allowed), key)
+
+    def text(self, key: str) -> str:
+        value = self.values.get(key)
+        if isinstance(value, str) and value.strip():
+            return value.strip()
+        need = "say why this rule is here, in one sentence" if key == "why" else f'write {key} = "…"'
+        self.refuse(f"[[{self.name}]] has no `{key}`" if value is None else f"`{key}` is not a text", need, key)
+
+    def one_of(self, key: str, allowed: Sequence[str]) -> str:
+        value = self.text(key)
+        if value not in allowed:
+            self.refuse(f"`{value}` is not a measure of [[{self.name}]]", _meant(value, allowed), key)
+        return value
+
+    def number(self, key: str, low: float, high: float, but: str) -> float:
+        """A number from `low` to `high`; `but` says the range in words."""
+        value = self.values[key]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            self.refuse(f"`{key}` is not a number", f"give it {but}", key)
+        if not low <= value <= high:
+            self.refuse(f"`{key}` = {value} is out of range", f"give it {but}", key)
+        return float(value)
+
+    def whole(self, key: str, low: int, high: int) -> int:
+        value = self.number(key, low, high, f"a whole number from {low} to {high:,}")
+        if value != int(value):
+            self.refuse(f"`{key}` is not a whole number", f"give it one from {low} to {high:,}", key)
+        return int(value)
+
+
+def read(source: str | os.PathLike[str] | bytes) -> Policy:
+    """Read a policy, by its path or its bytes."""
+    raw = source if isinstance(source, bytes) else Path(source).read_bytes()
+    try:
+        text = raw.decode()
+        document = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        raise PolicyError(NAME, "it is not UTF-8", "save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyError(NAME, f"it is not TOML: {error}", "mend that line") from error
+    tables = _tables(document, _lines(text))
+    policy = Policy(
+        quality=_rules(tables["quality"], _quality),
+        bias=_rules(tables["bias"], _bias),
+        smoke=_rules(tables["smoke"], _smoke),
+        unaudited=tuple(_unaudited(table) for table in tables["unaudited"]),
+        settings=_settings(tables["settings"][0]) if tables["settings"] else Settings(),
+    )
+    if not any(isinstance(rule.limit, AtLeast | AtMost) for rule in policy.quality):
+        raise PolicyError(
+            NAME,
+            "no [[quality]] rule sets a floor, so any model would pass",
+            'add one, e.g. measure = "accuracy", at_least = 0.8',
+        )
+    return policy
+
+
+def check(policy: Policy, sensitive: Sequence[str]) -> None:
+    """Raise unless the policy and a model's sensitive columns account for each other."""
+    named = {column: rule.source for rule in policy.bias for column in rule.between}
+    excused = {entry.column: entry.source for entry in policy.unaudited}
+    for column, where in (named | excused).items():
+        if column not in sensitive:
+            raise PolicyError(where, f"`{column}` is not a sensitive column of this model", _meant(column, sensitive))
+    for column in sensitive:
+        if column in named and column in excused:
+            raise PolicyError(
+                excused[column], f"`{column}` is excused here and audited at {named[column]}", "keep one of the two"
+            )
+        if column not in named and column not in excused:
+            fix = f'add [[bias]] with between = ["{column}"], or [[unaudited]] with column = "{column}" and a why'
+            raise PolicyError(NAME, f"sensitive column `{column}` has no rule, and no reason for having none", fix)
+
+
+def _rules(tables: Sequence[_Table], make: Callable[[_Table], _Rule]) -> tuple[_Rule, ...]:
+    """Make the rules, refusing two of one key: a waiver must name exactly one."""
+    made: dict[str, _Rule] = {}
+    for table in tables:
+        rule = make(table)
+        if rule.key in made:
+            table.refuse(f"`{rule.key}` is already set above", "keep one of the two")
+        made[rule.key] = rule
+    return tuple(made.values())
+
+
+def _quality(table: _Table) -> QualityRule:
+    measure = table.one_of("measure", tuple(QUALITY))
+    kind = _limit(table, QUALITY[measure], "no_worse_than_live_by")
+    limit: AtLeast | AtMost | NoWorseThanLive
+    if kind == "no_worse_than_live_by":
+        limit = NoWorseThanLive(table.number(kind, 0, 0.5, "a margin from 0 to 0.5"))
+    else:
+        limit = _share(table, kind)
+    return QualityRule(measure, limit, table.text("why"), table.at(kind))
+
+
+def _bias(table: _Table) -> BiasRule:
+    measure = table.one_of("measure", tuple(BIAS))
+    kind = _limit(table, BIAS[measure], "reported_only", "between")
+    between = table.values.get("between")
+    if not isinstance(between, list) or not between or not all(isinstance(name, str) and name for name in between):
+        table.refuse("[[bias]] does not say between which columns", 'write e.g. between = ["sex"]', "between")
+    if len(set(between)) != len(between):
+        table.refuse("`between` names a column twice", "name each once", "between")
+    if kind == "reported_only" and table.values[kind] is not True:
+        table.refuse("`reported_only` can only be true", f"take it out, and set {BIAS[measure]} instead", kind)
+    limit = ReportedOnly() if kind == "reported_only" else _share(table, kind)
+    return BiasRule(tuple(between), measure, limit, table.text("why"), table.at(kind))
+
+
+def _smoke(table: _Table) -> SmokeRule:
+    measure = table.one_of("measure", tuple(SMOKE))
+    kind = _limit(table, SMOKE[measure])
+    return SmokeRule(
+        measure,
+        AtMost(table.number(kind, 1, 600_000, "milliseconds from 1 to 600,000")),
+        table.text("why"),
+        table.at(kind),
+    )
+
+
+def _unaudited(table: _Table) -> Unaudited:
+    table.only("column", "why")
+    return Unaudited(table.text("column"), table.text("why"), table.at("column"))
+
+
+def _settings(table: _Table) -> Settings:
+    values, default = table.values, Settings()
+    table.only("confidence", "minimum_support", "resamples")
+    return Settings(
+        table.number("confidence", 0.8, 0.999, "a share from 0.8 to 0.999")
+        if "confidence" in values
+        else default.confidence,
+        # 10 is also the smallest count that a report may show, so a smaller group could not be explained.
+        table.whole("minimum_support", 10, 100_000) if "minimum_support" in values else default.minimum_support,
+        table.whole("resamples", 200, 100_000) if "resamples" in values else default.resamples,
+    )
+
+
+def _limit(table: _Table, natural: str, other: str | None = None, *more: str) -> str:
+    """The one limit this rule sets: the measure's own (`at_least` or `at_most`), or the other kind its table knows."""
+    allowed = [kind for kind in (natural, other) if kind]
+    table.only("measure", "why", "at_least", "at_most", *allowed, *more)
+    given = [key for key in table.values if key in {"at_least", "at_most", *allowed}]
+    if len(given) != 1:
+        problem = "no limit" if not given else "more than one limit"
+        table.refuse(
+            f"[[{table.name}]] sets {problem}", f"set one of: {', '.join(allowed)}", given[1] if given else None
+        )
+    if given[0] not in allowed:
+        table.refuse(
+            f"`{table.values['measure']}` cannot have `{given[0]}`", f"set one of: {', '.join(allowed)}", given[0]
+        )
+    return given[0]
+
+
+def _share(table: _Table, kind: str) -> AtLeast | AtMost:
+    """A limit on a number that runs from 0 to 1; the end where it would never refuse is left out."""
+    if kind == "at_least":
+        return AtLeast(table.number(kind, 1e-9, 1, "a number above 0, up to 1"))
+    return AtMost(table.number(kind, 0, 1 - 1e-9, "a number from 0 to below 1"))
+
+
+def _meant(word: str, allowed: Sequence[str]) -> str:
+    close = get_close_matches(word, allowed, n=1)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    return f"use one of: {', '.join(allowed)}" if allowed else "the model has none: take it out"
+
+
+_SHAPES: dict[str, type] = {"quality": list, "bias": list, "smoke": list, "unaudited": list, "settings": dict}
+_Path = tuple[str | int, ...]
+
+
+def _tables(document: dict[str, Any], lines: dict[_Path, int]) -> dict[str, list[_Table]]:
+    """The file's tables by name, each with its lines."""
+    found: dict[str, list[_Table]] = {name: [] for name in _SHAPES}
+    for name, value in document.items():
+        where = f"{NAME}:{lines.get((name,), lines.get((name, 0), 1))}"
+        if name not in _SHAPES:
+            raise PolicyError(where, f"a policy has no `{name}`", _meant(name, tuple(_SHAPES)))
+        entries = value if isinstance(value, list) else [value]
+        if not isinstance(value, _SHAPES[name]) or not all(isinstance(entry, dict) for entry in entries):
+            raise PolicyError(
+                where,
+                f"`{name}` has the wrong shape",
+                f"write it as {'[settings]' if name == 'settings' else f'[[{name}]]'}",
+            )
+        for index, entry in enumerate(entries):
+            path: _Path = (name, index) if isinstance(value, list) else (name,)
+            line = lines.get(path, lines.get((name,), 1))
+            found[name].append(_Table(name, entry, {key: lines.get((*path, key), line) for key in entry}, line))
+    return found
+
+
+def _lines(text: str) -> dict[_Path, int]:
+    """On which line each table and key stands, which tomllib does not tell: `{("bias", 0, "at_most"): 11}`.
+
+    A statement ends where the lines since the last one parse on their own; an open string or list does not.
+    """
+    found: dict[_Path, int] = {}
+    seen: Counter[str] = Counter()
+    table: _Path = ()
+    lines = text.split("\n")
+    start = 0
+    for end in range(1, len(lines) + 1):
+        chunk = "\n".join(lines[start:end])
+        try:
+            statement = tomllib.loads(chunk)
+        except tomllib.TOMLDecodeError:
+            continue
+        for name in statement:
+            if chunk.lstrip().startswith("[["):
+                table = (name, seen[name])
+                seen[name] += 1
+                found[table] = start + 1
+            elif chunk.lstrip().startswith("["):
+                table = (name,)
+                found[table] = start + 1
+            else:
+                found[(*table, name)] = start + 1
+        start = end
+    return found
