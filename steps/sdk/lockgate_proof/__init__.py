@@ -1,0 +1,34 @@
+"""Signed records: in-toto statements in DSSE envelopes, the trust file, waivers, and the proof of a bundle.
+
+Signing and verifying are securesystemslib's (Ed25519, DSSE); this package only says which key may say what, and which
+statements a bundle needs before anybody may serve it.
+"""
+
+from lockgate_proof._bundle import GATES_OF_A_BUNDLE, VerifiedBundle, bundle_digest, read_manifest, verify_bundle
+from lockgate_proof._envelope import Statement, new_key, predicate, sign, verify
+from lockgate_proof._errors import ProofError
+from lockgate_proof._seal import seal
+from lockgate_proof._trust import Trust, TrustedKey
+from lockgate_proof._waiver import Waiver, read_waivers, waiver_for
+from lockgate_proof._verdict import verify_verdict
+
+__all__ = [
+    "GATES_OF_A_BUNDLE",
+    "ProofError",
+    "Statement",
+    "Trust",
+    "TrustedKey",
+    "VerifiedBundle",
+    "Waiver",
+    "bundle_digest",
+    "new_key",
+    "predicate",
+    "read_manifest",
+    "read_waivers",
+    "seal",
+    "sign",
+    "verify",
+    "verify_bundle",
+    "verify_verdict",
+    "waiver_for",
+]

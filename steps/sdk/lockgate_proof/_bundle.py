@@ -1,0 +1,149 @@
+"""The whole proof of a bundle: every file, signature, subject and waiver."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from lockgate_step import canonical, file_digest, sha256, tree_digest
+
+from lockgate_proof._envelope import Statement, verify
+from lockgate_proof._errors import ProofError
+from lockgate_proof._trust import Trust
+from lockgate_proof._verdict import verify_verdict
+from lockgate_proof._waiver import read_waivers
+
+# The gates whose verdicts a bundle must hold, and the subjects each must have judged.
+GATES_OF_A_BUNDLE: Mapping[str, tuple[str, ...]] = {
+    "validate-data": ("data", "policy"),
+    "validate-model": ("model", "data", "base", "policy"),
+    "bias-audit": ("model", "data", "base", "policy"),
+}
+
+# Not part of what the manifest names: itself, and the signature over it.
+_BESIDE = {"manifest.json", "record.json"}
+
+
+@dataclass(frozen=True)
+class VerifiedBundle:
+    """A bundle that holds in every part.
+
+    subjects: `bundle`, `model`, `data`, `base`, `policy` -> `sha256:<hex>`.
+    base: the live pointer the run began with: {"bundle": digest or null, "generation": int}.
+    """
+
+    folder: Path
+    digest: str
+    model: str
+    subjects: Mapping[str, str]
+    base: Mapping[str, Any]
+    verdicts: Mapping[str, Statement]
+
+
+def bundle_digest(manifest: Mapping[str, Any]) -> str:
+    """The digest that names a bundle: of its canonical manifest."""
+    return sha256(canonical(manifest))
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a bundle, its form checked.
+
+    Errors: ProofError.
+    """
+    try:
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+        names = list(manifest["files"])
+        wellformed = manifest["protocol"] == 1 and isinstance(manifest["model"], str)
+        safe = all(not PurePosixPath(n).is_absolute() and ".." not in PurePosixPath(n).parts for n in names)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"{folder.name} is not a bundle: its manifest.json is missing or damaged"
+        raise ProofError(msg, fix="deploy a bundle as the package step wrote it") from error
+    if not (wellformed and safe):
+        msg = f"{folder.name} is not a bundle of protocol 1"
+        raise ProofError(msg, fix="deploy a bundle as the package step wrote it")
+    return dict(manifest)
+
+
+def verify_bundle(
+    folder: Path,
+    trust: Trust,
+    *,
+    now: datetime | None,
+    model: str | None = None,
+    policy: str | None = None,
+    digest: str | None = None,
+) -> VerifiedBundle:
+    """Prove a bundle from its files and the trust file alone.
+
+    now: when waivers must still be valid; None where an expired one may still serve (a server that restarts).
+    model, policy, digest: what the bundle must be about, where the caller knows.
+    Errors: ProofError, saying the first thing that does not hold.
+    """
+    manifest = read_manifest(folder)
+    _check_files(folder, manifest)
+    found = bundle_digest(manifest)
+    name = str(manifest["model"])
+    _same("bundle", found, digest)
+    _same("model", name, model)
+
+    data = verify(folder / "data.json", trust, signer="ingest")
+    answers = verify(folder / "answers.json", trust, signer="predict")
+    subjects = {
+        "bundle": found,
+        "model": tree_digest(folder / "model"),
+        "data": data.subjects.get("data", ""),
+        "base": data.subjects.get("base", ""),
+        "policy": file_digest(folder / "policy.toml"),
+    }
+    _same("policy", subjects["policy"], policy)
+    _judged("the answers record", answers, {k: subjects[k] for k in ("model", "data", "base")})
+    _judged("the answers record", answers, {"test": data.subjects.get("test", "")})
+    for record in (data, answers):
+        _same("model", str(record.predicate.get("model")), name)
+    seal = verify(folder / "record.json", trust, signer="package")
+    _judged("the bundle's record", seal, subjects)
+
+    waivers = read_waivers(folder / "waivers.json", trust) if (folder / "waivers.json").is_file() else []
+    verdicts = {
+        gate: verify_verdict(
+            folder / "verdicts" / f"{gate}.json",
+            trust,
+            gate=gate,
+            model=name,
+            subjects={k: subjects[k] for k in judged},
+            waivers=waivers,
+            now=now,
+        )
+        for gate, judged in GATES_OF_A_BUNDLE.items()
+    }
+    return VerifiedBundle(folder, found, name, subjects, dict(data.predicate["base"]), verdicts)
+
+
+def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
+    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() or p.is_symlink()} - _BESIDE
+    named = set(manifest["files"])
+    if present != named:
+        odd = sorted(present ^ named)[0]
+        word = "is not in its manifest" if odd in present else "is missing"
+        msg = f"the bundle is not as it was sealed: {odd} {word}"
+        raise ProofError(msg, fix="fetch the bundle again from the store")
+    for name, digest in manifest["files"].items():
+        path = folder / name
+        if path.is_symlink() or file_digest(path) != digest:
+            msg = f"the bundle is not as it was sealed: {name} was changed"
+            raise ProofError(msg, fix="fetch the bundle again from the store")
+
+
+def _judged(what: str, statement: Statement, subjects: Mapping[str, str]) -> None:
+    for name, digest in subjects.items():
+        if statement.subjects.get(name) != digest:
+            msg = f"{what} is about another {name}: {statement.subjects.get(name, 'none')}, not {digest}"
+            raise ProofError(msg, fix="use the records of one and the same run")
+
+
+def _same(what: str, found: str, wanted: str | None) -> None:
+    if wanted is not None and found != wanted:
+        msg = f"the bundle's {what} is {found}, not {wanted}"
+        raise ProofError(msg, fix="deploy the bundle that this workflow's own run has packaged")

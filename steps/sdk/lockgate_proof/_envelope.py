@@ -1,0 +1,153 @@
+"""One signed statement: making it, and believing it."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+from lockgate_step import BadCall, canonical, sha256
+from securesystemslib.dsse import Envelope
+from securesystemslib.exceptions import VerificationError
+from securesystemslib.signer import CryptoSigner, SSlibKey
+
+from lockgate_proof._errors import ProofError
+from lockgate_proof._trust import Trust
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement whose signature was verified.
+
+    subjects: name -> `sha256:<hex>`.
+    kind: the last but one part of the predicate type (`data`, `answers`, `verdict`, `bundle`, `waiver`).
+    digest: of the envelope, which names this very statement.
+    owner: whose key signed it, as the trust file says.
+    """
+
+    subjects: Mapping[str, str]
+    kind: str
+    predicate: Mapping[str, Any]
+    digest: str
+    owner: str = ""
+
+
+def new_key(path: Path) -> str:
+    """Make an Ed25519 key, write it readable by its owner alone, and return the public half as PEM."""
+    key = Ed25519PrivateKey.generate()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        stream.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def sign(kind: str, subjects: Mapping[str, str], predicate: Mapping[str, Any], key: Path) -> dict[str, Any]:
+    """Sign a statement with the private key in a PEM file; returns the DSSE envelope as JSON values.
+
+    Errors: BadCall when there is no usable key.
+    """
+    try:
+        private = load_pem_private_key(key.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError) as error:
+        msg = f"there is no usable signing key at {key}"
+        raise BadCall(msg, fix="locally: lockgate doctor; on a cluster: mount this program's key Secret") from error
+    if not isinstance(private, Ed25519PrivateKey):
+        msg = f"the signing key at {key} is not Ed25519"
+        raise BadCall(msg, fix="make a new one with: lockgate doctor")
+    statement = {
+        "_type": STATEMENT_TYPE,
+        "subject": [
+            {"name": name, "digest": {"sha256": digest.removeprefix("sha256:")}}
+            for name, digest in sorted(subjects.items())
+        ],
+        "predicateType": f"urn:lockgate:{kind}:v1",
+        "predicate": predicate,
+    }
+    envelope = Envelope(canonical(statement), PAYLOAD_TYPE, {})
+    envelope.sign(CryptoSigner(private, SSlibKey.from_crypto(private.public_key())))
+    return dict(envelope.to_dict())
+
+
+def verify(record: Path | Mapping[str, Any] | bytes, trust: Trust, *, signer: str, kind: str | None = None) -> Statement:
+    """Believe a record only if a key that may sign as `signer` signed exactly these bytes.
+
+    record: a file, its bytes, or the envelope as JSON values.
+    kind: the expected kind; by default it follows from the signer.
+    Errors: ProofError, saying what does not hold.
+    """
+    where = f"{record.name} " if isinstance(record, Path) else ""
+    envelope = _parse(record, where)
+    keys = trust.for_signer(signer)
+    if not keys:
+        msg = f"the trust file knows no key that may sign as {signer}"
+        raise ProofError(msg, fix="ask the platform's owner to add it, or locally run: lockgate doctor")
+    try:
+        accepted = Envelope.from_dict(json.loads(canonical(envelope))).verify([key.key for key in keys], 1)
+    except (VerificationError, ValueError, KeyError, TypeError, AttributeError) as error:
+        msg = f"{where}is not signed by a key that may sign as {signer}"
+        raise ProofError(msg, fix="run the workflow that makes it; nothing else may sign it") from error
+    statement = _statement(envelope, where)
+    expected = kind or KINDS.get(signer, "verdict")
+    if statement["predicateType"] != f"urn:lockgate:{expected}:v1":
+        msg = f"{where}is signed, but as {statement['predicateType']} and not as a {expected}"
+        raise ProofError(msg, fix="use the record of the step that should have written it")
+    owner = next(key.owner for key in keys if key.key.keyid in accepted)
+    return Statement(
+        subjects={s["name"]: f"sha256:{s['digest']['sha256']}" for s in statement["subject"]},
+        kind=expected,
+        predicate=statement["predicate"],
+        digest=sha256(canonical(envelope)),
+        owner=owner,
+    )
+
+
+KINDS: Mapping[str, str] = {"ingest": "data", "predict": "answers", "package": "bundle", "waive": "waiver"}
+
+
+def predicate(envelope: Mapping[str, Any]) -> dict[str, Any]:
+    """The predicate of an envelope that this process has just signed or verified."""
+    return dict(_statement(envelope, "")["predicate"])
+
+
+def _parse(record: Path | Mapping[str, Any] | bytes, where: str) -> Mapping[str, Any]:
+    try:
+        if isinstance(record, Path):
+            record = record.read_bytes()
+        if isinstance(record, bytes):
+            record = json.loads(record)
+    except FileNotFoundError as error:
+        msg = f"{where}is missing"
+        raise ProofError(msg, fix="run the whole workflow: the gate that writes it was left out") from error
+    except ValueError as error:
+        msg = f"{where}is not a signed record"
+        raise ProofError(msg, fix="use the file as the step wrote it") from error
+    if not isinstance(record, Mapping):
+        msg = f"{where}is not a signed record"
+        raise ProofError(msg, fix="use the file as the step wrote it")
+    return record
+
+
+def _statement(envelope: Mapping[str, Any], where: str) -> dict[str, Any]:
+    try:
+        statement = json.loads(Envelope.from_dict(json.loads(canonical(envelope))).payload)
+        if envelope["payloadType"] != PAYLOAD_TYPE or statement["_type"] != STATEMENT_TYPE:
+            raise ValueError(statement["_type"])  # noqa: TRY301 - one handler for every malformed statement
+        names = [subject["name"] for subject in statement["subject"]]
+        if len(names) != len(set(names)) or not isinstance(statement["predicate"], dict):
+            raise ValueError(names)  # noqa: TRY301
+        return dict(statement)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        msg = f"{where}is not an in-toto statement"
+        raise ProofError(msg, fix="use the file as the step wrote it") from error

@@ -1,0 +1,84 @@
+"""Turns what a program returns into its signed record; called by the SDK."""
+
+import os
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, assert_never
+
+from lockgate_step import Inconclusive, Passed, Reason, Record, Refused, canonical, file_digest, sha256
+
+from lockgate_proof._envelope import sign
+from lockgate_proof._trust import Trust
+from lockgate_proof._waiver import Waiver, read_waivers, waiver_for
+
+
+def seal(
+    outcome: Record | Passed | Refused | Inconclusive, contract: Mapping[str, Any], root: Path
+) -> dict[str, Any]:
+    """The signed record of an outcome, with the key in `key/private.pem` below the root.
+
+    Waivers among the program's inputs are applied here: a verdict whose every reason is covered is `passed`, and
+    still lists its reasons, each with the digest of the waiver that covers it.
+    """
+    key = root / "key" / "private.pem"
+    who = {"program": _program(contract["program"]), "run": os.environ.get("LOCKGATE_RUN", "")}
+    if isinstance(outcome, Record):
+        return sign(outcome.kind, outcome.subjects, {**outcome.predicate, **who}, key)
+    gate = contract["program"]
+    waivers = _waivers(contract, root)
+    now = datetime.now(UTC)
+    reasons = []
+    for number, reason in enumerate(outcome.reasons, start=1):
+        waiver = waiver_for(
+            waivers, model=outcome.model, gate=gate, rule=reason.rule, subjects=outcome.subjects, now=now
+        )
+        reasons.append(_reason(f"{gate}/{number}", reason, waiver))
+    said = {
+        "model": outcome.model,
+        "gate": gate,
+        "result": "passed" if all(r["waived_by"] for r in reasons) else _result(outcome),
+        "reasons": reasons,
+        "notes": list(outcome.notes),
+        "measurements": dict(outcome.measurements),
+        **who,
+    }
+    return sign("verdict", outcome.subjects, said, key)
+
+
+def _result(outcome: Passed | Refused | Inconclusive) -> str:
+    match outcome:
+        case Passed():
+            return "passed"
+        case Refused():
+            return "refused"
+        case Inconclusive():
+            return "inconclusive"
+        case _ as never:
+            assert_never(never)
+
+
+def _reason(identity: str, reason: Reason, waiver: Waiver | None) -> dict[str, Any]:
+    return {
+        "id": identity,
+        "rule": reason.rule,
+        "message": reason.message,
+        "lines": list(reason.lines),
+        "why": reason.why,
+        "source": reason.source,
+        "waived_by": waiver.statement.digest if waiver else None,
+    }
+
+
+def _waivers(contract: Mapping[str, Any], root: Path) -> list[Waiver]:
+    paths = [root / "in" / entry["name"] for entry in contract["inputs"] if entry["type"] == "Waivers"]
+    present = [path for path in paths if path.is_file() and path.stat().st_size]
+    return [waiver for path in present for waiver in read_waivers(path, Trust.read())] if present else []
+
+
+def _program(name: str) -> dict[str, str]:
+    """Which code said it: the image it ran in and the digest of the program's own files."""
+    main = Path(getattr(sys.modules.get("__main__"), "__file__", None) or __file__)
+    files = {path.name: file_digest(path) for path in sorted(main.parent.glob("*.py"))}
+    return {"name": name, "image": os.environ.get("LOCKGATE_IMAGE", ""), "code": sha256(canonical(files))}

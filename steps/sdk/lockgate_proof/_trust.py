@@ -1,0 +1,75 @@
+"""The trust file: which key may sign as which program. It is never an argument of a program."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from lockgate_step import canonical, io_root
+from securesystemslib.signer import SSlibKey
+
+from lockgate_proof._errors import ProofError
+
+
+@dataclass(frozen=True)
+class TrustedKey:
+    """One public key, what it may sign as, and whose it is."""
+
+    public: str
+    may: tuple[str, ...]
+    owner: str = ""
+
+    @cached_property
+    def key(self) -> SSlibKey:
+        """The key as securesystemslib wants it; its id is derived from the key itself, never read from a file."""
+        # The two casts-by-comment: cryptography's union of key types is narrowed by securesystemslib at run time.
+        return SSlibKey.from_crypto(load_pem_public_key(self.public.encode()))  # type: ignore[arg-type]
+
+    def to_json(self) -> dict[str, Any]:
+        """The key as it stands in the trust file."""
+        return {"keyid": self.key.keyid, "public": self.public, "may": list(self.may), "owner": self.owner}
+
+
+@dataclass(frozen=True)
+class Trust:
+    """The keys that are believed, and whether they are good on this machine only."""
+
+    keys: tuple[TrustedKey, ...]
+    untrusted_elsewhere: bool = False
+
+    @classmethod
+    def read(cls, path: Path | None = None) -> "Trust":
+        """The trust file, by default that of this program's environment.
+
+        Errors: ProofError when it is missing or is not a trust file.
+        """
+        path = path or io_root() / "environment" / "trust.json"
+        try:
+            return cls.from_json(json.loads(path.read_bytes()))
+        except FileNotFoundError as error:
+            msg = f"there is no trust file at {path}"
+            raise ProofError(msg, fix="lockgate doctor writes and checks the local environment") from error
+        except (ValueError, KeyError, TypeError) as error:
+            msg = f"{path} is not a trust file"
+            raise ProofError(msg, fix="restore it, or run: lockgate doctor") from error
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Trust":
+        """The trust file's content."""
+        if value["version"] != 1:
+            msg = f"version {value['version']!r}"
+            raise ValueError(msg)
+        keys = (TrustedKey(k["public"], tuple(k["may"]), k.get("owner", "")) for k in value["keys"])
+        return cls(tuple(keys), bool(value.get("untrusted_elsewhere", False)))
+
+    def to_bytes(self) -> bytes:
+        """The trust file's bytes."""
+        keys = [key.to_json() for key in self.keys]
+        return canonical({"version": 1, "untrusted_elsewhere": self.untrusted_elsewhere, "keys": keys})
+
+    def for_signer(self, signer: str) -> list[TrustedKey]:
+        """The keys that may sign as this program."""
+        return [key for key in self.keys if signer in key.may]
