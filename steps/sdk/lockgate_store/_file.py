@@ -1,0 +1,157 @@
+"""A store in a folder of one machine, or of a file system that honours flock."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from lockgate_store._disk import CHUNK, disk, settle, staged, sync, sync_folder
+from lockgate_store._store import Blob, Exists, Missing, Moved, check_key
+
+_STALE = 24 * 3600  # seconds after which a part left by a killed writer is swept
+
+
+@dataclass(frozen=True)
+class FileStore:
+    """Each key is a file below the root.
+
+    Bytes are written beside (`.parts/`) and flushed before the lock is taken; under the lock only names change. So a
+    writer killed at any moment leaves the old content or the new, and a part that no key names.
+    """
+
+    root: Path
+
+    def __str__(self) -> str:
+        return self.root.as_uri()
+
+    def read(self, key: str) -> Blob:
+        """The bytes and their version."""
+        with self._disk("read", key):
+            try:
+                data = self._path(key).read_bytes()
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                raise Missing(key) from None
+        return Blob(data, _version(data))
+
+    def create(self, key: str, data: bytes) -> str:
+        """Write what must not exist yet."""
+        with self._disk("write", key), self._written(data) as part:
+            self._settle_new(part, key)
+        return _version(data)
+
+    def replace(self, key: str, data: bytes, version: str) -> str:
+        """Write over exactly this version."""
+        with self._disk("write", key), self._written(data) as part, self._locked():
+            self._expect(key, version)
+            settle(part, self._path(key))
+        return _version(data)
+
+    def put(self, key: str, data: bytes) -> str:
+        """Write whatever stands there."""
+        with self._disk("write", key), self._written(data) as part, self._locked():
+            path = self._path(key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            settle(part, path)
+        return _version(data)
+
+    def delete(self, key: str, version: str) -> None:
+        """Remove exactly this version."""
+        with self._disk("delete", key), self._locked():
+            self._expect(key, version)
+            self._path(key).unlink()
+            sync_folder(self._path(key).parent)
+
+    def exists(self, key: str) -> bool:
+        """Whether anything is kept under exactly this key."""
+        return self._path(key).is_file()
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """The keys that begin with the prefix, sorted."""
+        folder = self.root / prefix.rpartition("/")[0]
+        found = [Path(at, name) for at, folders, names in os.walk(folder) if _visible(folders) for name in names]
+        keys = (path.relative_to(self.root).as_posix() for path in found if not path.name.startswith("."))
+        yield from sorted(key for key in keys if key.startswith(prefix))
+
+    def upload(self, path: str | os.PathLike[str], key: str) -> str:
+        """Create once from a file, in pieces."""
+        with open(path, "rb") as source, self._disk("write", key), staged(self._parts()) as part:
+            shutil.copyfileobj(source, part, CHUNK)
+            self._settle_new(part, key)
+            source.seek(0)
+            return hashlib.file_digest(source, "sha256").hexdigest()
+
+    def download(self, key: str, path: str | os.PathLike[str]) -> None:
+        """Write what is kept to a file, in pieces."""
+        target = Path(path)
+        with disk(f"cannot copy {key} of {self} to {target}"):
+            try:
+                source = self._path(key).open("rb")
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                raise Missing(key) from None
+            with source, staged(target.parent) as part:
+                shutil.copyfileobj(source, part, CHUNK)
+                sync(part)
+                settle(part, target)
+
+    def sweep(self) -> None:
+        """Remove the parts that killed writers left more than a day ago."""
+        for part in self._parts().glob(".part-*"):
+            if time.time() - part.stat().st_mtime > _STALE:
+                part.unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        return self.root / check_key(key)
+
+    def _parts(self) -> Path:
+        return self.root / ".parts"
+
+    def _settle_new(self, part: IO[bytes], key: str) -> None:
+        path = self._path(key)
+        sync(part)
+        with self._locked():
+            if path.exists():
+                raise Exists(key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            settle(part, path)
+
+    def _expect(self, key: str, version: str) -> None:
+        try:
+            kept = self.read(key)
+        except Missing:
+            raise Moved(key) from None
+        if kept.version != version:
+            raise Moved(key)
+
+    @contextmanager
+    def _written(self, data: bytes) -> Iterator[IO[bytes]]:
+        with staged(self._parts()) as part:
+            part.write(data)
+            sync(part)
+            yield part
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Between processes and threads alike, since each call opens the file anew; the system unlocks for the dead."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _disk(self, verb: str, key: str) -> AbstractContextManager[None]:
+        return disk(f"cannot {verb} {key} in the store {self}")
+
+
+def _version(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _visible(folders: list[str]) -> bool:
+    """Drop the hidden folders from the walk in place, as os.walk asks for it; always true."""
+    folders[:] = [name for name in folders if not name.startswith(".")]
+    return True

@@ -1,0 +1,39 @@
+"""From the environment folder to a store."""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from lockgate_step import BadCall
+
+from lockgate_store._file import FileStore
+from lockgate_store._store import Store
+
+
+def open_store(environment: Path, credentials: Path | None = None) -> Store:
+    """The store that `environment/store` names: `file:///folder` or `s3://bucket/prefix`.
+
+    For S3, `environment/s3.json` may hold {"endpoint", "region", "addressing_style"} and `environment/ca.pem` the
+    authority that signed the endpoint's certificate; the files `access_key_id` and `secret_access_key` in `credentials`
+    come before boto3's own chain.
+    """
+    try:
+        address = (environment / "store").read_text().strip()
+    except FileNotFoundError:
+        msg = f"{environment / 'store'} is missing"
+        raise BadCall(msg, fix="write the store's address there: file:///folder or s3://bucket/prefix") from None
+    url = urlsplit(address)
+    if url.scheme == "file" and url.netloc in ("", "localhost") and url.path.startswith("/"):
+        store = FileStore(Path(unquote(url.path)))
+        store.sweep()
+        return store
+    if url.scheme == "s3" and url.netloc:
+        return _open_s3(url.netloc, url.path.strip("/"), environment, credentials)
+    msg = f"{environment / 'store'} holds {address!r}, which is no store"
+    raise BadCall(msg, fix="write file:///folder (three slashes) or s3://bucket/prefix there")
+
+
+def _open_s3(bucket: str, prefix: str, environment: Path, credentials: Path | None) -> Store:
+    from lockgate_store._s3 import S3Settings, S3Store, connect  # boto3 only where it is needed
+
+    settings = S3Settings.load(environment, credentials)
+    return S3Store(bucket, prefix, connect(settings), settings.place)

@@ -1,0 +1,288 @@
+"""A store in S3, or in what speaks its protocol with conditional writes.
+
+If-None-Match: * creates once and If-Match compares and swaps, on PUT, on completing a multipart upload and on DELETE.
+Some look-alikes accept these headers and ignore them: `lockgate doctor` and the test suite race writers to find out.
+"""
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import boto3  # type: ignore[import-untyped]
+from botocore.config import Config  # type: ignore[import-untyped]
+from botocore.exceptions import (  # type: ignore[import-untyped]
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    SSLError,
+)
+from lockgate_step import BadCall, OutsideFailed
+
+from lockgate_store._disk import CHUNK, disk, settle, staged, sync
+from lockgate_store._store import Blob, Exists, Missing, Moved, check_key
+
+_WRITER: Final = "lockgate-write"
+_TRIES: Final = 5
+_STYLES: Final = ("auto", "path", "virtual")
+_S3_JSON: Final = "write a JSON object with endpoint, region and addressing_style (auto, path, virtual), each optional"
+
+
+@dataclass(frozen=True)
+class S3Settings:
+    """How to reach S3; `None` leaves it to boto3."""
+
+    endpoint: str | None
+    region: str | None
+    addressing_style: str
+    ca: Path | None
+    access_key_id: str | None
+    secret_access_key: str | None
+
+    @classmethod
+    def load(cls, environment: Path, credentials: Path | None) -> "S3Settings":
+        """Read `s3.json`, `ca.pem` and the two credential files; each may be absent."""
+        path = environment / "s3.json"
+        try:
+            known = json.loads(path.read_text()) if path.exists() else {}
+            fields = {name: known.pop(name, None) for name in ("endpoint", "region", "addressing_style")}
+        except (ValueError, AttributeError):
+            msg = f"{path} is not a JSON object"
+            raise BadCall(msg, fix=_S3_JSON) from None
+        style = fields["addressing_style"] or "auto"
+        if known or style not in _STYLES:
+            wrong = sorted(known) or [f"addressing_style {style!r}"]
+            msg = f"{path}: unknown {', '.join(wrong)}"
+            raise BadCall(msg, fix=_S3_JSON)
+        ca = environment / "ca.pem"
+        return cls(
+            endpoint=fields["endpoint"],
+            region=fields["region"],
+            addressing_style=style,
+            ca=ca if ca.exists() else None,
+            access_key_id=_secret(credentials, "access_key_id"),
+            secret_access_key=_secret(credentials, "secret_access_key"),
+        )
+
+    @property
+    def place(self) -> str:
+        """Where it is, for messages."""
+        return self.endpoint or f"Amazon S3 {self.region or ''}".strip()
+
+
+def connect(settings: S3Settings) -> Any:
+    """A boto3 client with bounded patience: at most four tries, five seconds to connect, a minute of silence."""
+    config = Config(
+        retries={"max_attempts": 4, "mode": "standard"},
+        connect_timeout=5,
+        read_timeout=60,
+        s3={"addressing_style": settings.addressing_style},
+        # The CRC32 headers that botocore adds by itself are refused by several S3 look-alikes.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    return boto3.client(
+        "s3",
+        endpoint_url=settings.endpoint,
+        region_name=settings.region or "us-east-1",
+        aws_access_key_id=settings.access_key_id,
+        aws_secret_access_key=settings.secret_access_key,
+        verify=str(settings.ca) if settings.ca else None,
+        config=config,
+    )
+
+
+@dataclass(frozen=True)
+class S3Store:
+    """Each key is an object below the prefix; its version is the ETag.
+
+    single_put: up to this many bytes an upload is one request; above, it is a multipart one.
+    """
+
+    bucket: str
+    prefix: str
+    client: Any
+    place: str
+    single_put: int = 1 << 30
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+    def read(self, key: str) -> Blob:
+        """The bytes and their version."""
+        with self._outside(key):
+            answer = self.client.get_object(**self._at(key))
+            return Blob(answer["Body"].read(), _version(answer))
+
+    def create(self, key: str, data: bytes) -> str:
+        """Write what must not exist yet."""
+        try:
+            return self._write(key, lambda mark: self._put(key, data, mark, IfNoneMatch="*"))
+        except Moved:
+            raise Exists(key) from None
+
+    def replace(self, key: str, data: bytes, version: str) -> str:
+        """Write over exactly this version."""
+        return self._write(key, lambda mark: self._put(key, data, mark, IfMatch=f'"{version}"'))
+
+    def put(self, key: str, data: bytes) -> str:
+        """Write whatever stands there."""
+        return self._write(key, lambda mark: self._put(key, data, mark))
+
+    def delete(self, key: str, version: str) -> None:
+        """Remove exactly this version."""
+        with self._outside(key, absent=Moved):
+            self.client.delete_object(**self._at(key), IfMatch=f'"{version}"')
+
+    def exists(self, key: str) -> bool:
+        """Whether anything is kept under exactly this key."""
+        # Listing tells a missing bucket from a missing key, HEAD does not; a key sorts before those that it begins.
+        with self._outside(key):
+            answer = self.client.list_objects_v2(Bucket=self.bucket, Prefix=self._full(check_key(key)), MaxKeys=1)
+        return any(item["Key"] == self._full(key) for item in answer.get("Contents", ()))
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """The keys that begin with the prefix, sorted."""
+        with self._outside(prefix):
+            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._full(prefix))
+            keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
+        yield from sorted(key.removeprefix(self._full("")) for key in keys)
+
+    def upload(self, path: str | os.PathLike[str], key: str) -> str:
+        """Create once from a file, in pieces."""
+        send = self._send_parts if os.path.getsize(path) > self.single_put else self._send_whole
+        try:
+            return self._write(key, lambda mark: send(Path(path), key, mark))
+        except Moved:
+            raise Exists(key) from None
+
+    def download(self, key: str, path: str | os.PathLike[str]) -> None:
+        """Write what is kept to a file, in pieces."""
+        target = Path(path)
+        with self._outside(key), disk(f"cannot copy {key} of {self} to {target}"), staged(target.parent) as part:
+            # botocore compares the length of the body with Content-Length when the last piece is read.
+            for piece in self.client.get_object(**self._at(key))["Body"].iter_chunks(CHUNK):
+                part.write(piece)
+            sync(part)
+            settle(part, target)
+
+    def _full(self, key: str) -> str:
+        return f"{self.prefix}/{key}" if self.prefix else key
+
+    def _at(self, key: str) -> dict[str, str]:
+        return {"Bucket": self.bucket, "Key": self._full(check_key(key))}
+
+    def _put(self, key: str, body: object, mark: dict[str, str], **condition: str) -> Any:
+        return self.client.put_object(**self._at(key), Body=body, Metadata=mark, **condition)
+
+    def _send_whole(self, path: Path, key: str, mark: dict[str, str]) -> Any:
+        with path.open("rb") as stream:
+            return self._put(key, stream, mark, IfNoneMatch="*")
+
+    def _send_parts(self, path: Path, key: str, mark: dict[str, str]) -> Any:
+        at = self._at(key)
+        size = max(8 << 20, path.stat().st_size // 9_000)  # S3 takes 10,000 parts of at least 5 MiB
+        whole = at | {"UploadId": self.client.create_multipart_upload(**at, Metadata=mark)["UploadId"]}
+        try:
+            parts = []
+            with path.open("rb") as stream:
+                for number, piece in enumerate(iter(lambda: stream.read(size), b""), start=1):
+                    sent = self.client.upload_part(**whole, PartNumber=number, Body=piece)
+                    parts.append({"PartNumber": number, "ETag": sent["ETag"]})
+            return self.client.complete_multipart_upload(**whole, MultipartUpload={"Parts": parts}, IfNoneMatch="*")
+        except BaseException:
+            self.client.abort_multipart_upload(**whole)
+            raise
+
+    def _write(self, key: str, send: Callable[[dict[str, str]], Any]) -> str:
+        mark = {_WRITER: uuid.uuid4().hex}
+        for attempt in range(_TRIES):
+            try:
+                with self._outside(key, absent=Moved):
+                    return _version(send(mark))
+            except _Conflict:
+                time.sleep(0.05 * 2**attempt)
+            except Moved:
+                # When the answer to a write is lost, botocore sends it again and it meets itself.
+                own = self._own(key, mark)
+                if own is None:
+                    raise
+                return own
+        msg = f"{self.place} kept answering that other writers are at {self}/{key}"
+        raise OutsideFailed(msg, fix="try again in a moment")
+
+    def _own(self, key: str, mark: dict[str, str]) -> str | None:
+        try:
+            with self._outside(key):
+                head = self.client.head_object(**self._at(key))
+        except Missing:
+            return None
+        return _version(head) if head["Metadata"].get(_WRITER) == mark[_WRITER] else None
+
+    @contextmanager
+    def _outside(self, key: str, *, absent: type[Missing | Moved] = Missing) -> Iterator[None]:
+        """Turn the service's answers into the store's."""
+        at = f"s3://{self.bucket}/{self._full(key)} at {self.place}"
+        try:
+            yield
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            if code in ("NoSuchKey", "404"):
+                raise absent(key) from None
+            if status == 412:
+                raise Moved(key) from None
+            if code == "ConditionalRequestConflict":
+                raise _Conflict from None
+            msg = f"{at}: the service answered {status} {code}"
+            raise OutsideFailed(msg, fix=self._fix(status, code)) from error
+        except NoCredentialsError as error:
+            msg = f"{at}: there are no credentials"
+            raise OutsideFailed(msg, fix=_CREDENTIALS) from error
+        except SSLError as error:
+            msg = f"{at}: its TLS certificate is not trusted"
+            raise OutsideFailed(
+                msg, fix="put the authority that signed it into ca.pem of lockgate-environment"
+            ) from error
+        except (ConnectionError, HTTPClientError) as error:
+            msg = f"{at}: cannot be reached ({type(error).__name__})"
+            raise OutsideFailed(
+                msg, fix="check endpoint in s3.json of lockgate-environment, then run it again"
+            ) from error
+        except BotoCoreError as error:
+            msg = f"{at}: {type(error).__name__}"
+            raise OutsideFailed(msg, fix="run it again") from error
+
+    def _fix(self, status: int, code: str) -> str:
+        if code == "NoSuchBucket":
+            return f"create the bucket {self.bucket}, or correct `store` in lockgate-environment"
+        if status in (401, 403):
+            return f"{_CREDENTIALS}, and that they may read and write {self}"
+        if status >= 500:
+            return "the service is failing: run it again when it has recovered"
+        return "check `store` and s3.json of lockgate-environment"
+
+
+class _Conflict(Exception):
+    """Two conditional writes met; S3 asks to send it again."""
+
+
+_CREDENTIALS: Final = (
+    "check access_key_id and secret_access_key of the Secret lockgate-store (locally .lockgate/credentials)"
+)
+
+
+def _version(answer: Any) -> str:
+    return str(answer["ETag"]).strip('"')
+
+
+def _secret(credentials: Path | None, name: str) -> str | None:
+    path = credentials / name if credentials else None
+    return path.read_text().strip() if path and path.exists() else None

@@ -1,0 +1,41 @@
+"""Whole folders in a store."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from lockgate_step import file_digest
+
+from lockgate_store._store import Exists, Missing, Store, check_key
+
+
+def put_tree(store: Store, folder: Path, prefix: str) -> None:
+    """Create each file of the folder once below the prefix.
+
+    The same content already there is as good as written, so a step that runs twice succeeds twice; other content raises
+    `Exists`. What declares the whole complete (a manifest) is written by the caller, afterwards.
+    """
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            put_file(store, path, f"{prefix}/{path.relative_to(folder).as_posix()}")
+
+
+def put_file(store: Store, path: Path, key: str) -> None:
+    """Create the file once under the key; the same content already there is as good as written."""
+    try:
+        store.upload(path, key)
+    except Exists:
+        with TemporaryDirectory() as scratch:
+            kept = Path(scratch, "kept")
+            store.download(key, kept)
+            if file_digest(kept) != file_digest(path):
+                raise
+
+
+def get_tree(store: Store, prefix: str, folder: Path) -> None:
+    """Write all that is kept below the prefix into the folder; `Missing` when there is nothing."""
+    keys = list(store.list(f"{prefix}/"))
+    if not keys:
+        raise Missing(prefix)
+    for key in keys:
+        path = folder / check_key(key.removeprefix(f"{prefix}/"))
+        store.download(key, path)
