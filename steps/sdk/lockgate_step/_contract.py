@@ -43,7 +43,7 @@ def is_folder(kind: str) -> bool:
 def read_contract(source: Path) -> list[dict[str, Any]]:
     """The contract of each `@program` in a source file, in the order they stand.
 
-    Returns JSON values: program, function, help, gate, signs, uses, inputs, outputs, parameters, exit_codes.
+    Returns JSON values: program, function, help, gate, signs, uses, image, inputs, outputs, parameters, exit_codes.
     Errors: ContractError, naming the line.
     """
     try:
@@ -97,6 +97,7 @@ def _program(source: Path, node: ast.FunctionDef, call: ast.Call) -> dict[str, A
         "gate": bool(marks.get("gate", False)),
         "signs": bool(marks.get("signs", False)),
         "uses": list(marks.get("uses", ())),
+        "image": str(marks.get("image", "")),
         "inputs": inputs,
         "outputs": outputs,
         "parameters": parameters,

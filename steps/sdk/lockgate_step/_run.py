@@ -26,14 +26,17 @@ F = TypeVar("F", bound=Callable[..., object])
 _UNREADABLE = {"ArrowInvalid", "JSONDecodeError", "TOMLDecodeError", "BadZipFile", "BadGzipFile", "UnicodeDecodeError"}
 
 
-def program(*, gate: bool = False, signs: bool = False, uses: Sequence[str] = ()) -> Callable[[F], F]:
+def program(
+    *, gate: bool = False, signs: bool = False, uses: Sequence[str] = (), image: str = ""
+) -> Callable[[F], F]:
     """Mark a function as a program; its contract is read from the source, so the marks must be literals.
 
     gate: it can refuse; its function returns Passed, Refused or Inconclusive.
     signs: what it returns is signed with its own key and written to its signed output.
     uses: of `store`, `registry`, `platform`: what outside it talks to.
+    image: whose image it runs in, where that is not its step's own.
     """
-    del gate, signs, uses
+    del gate, signs, uses, image
     return lambda function: function
 
 

@@ -1,0 +1,83 @@
+"""The local environment: what a cluster keeps in the ConfigMap and Secrets `lockgate-environment`, here as folders.
+
+`.lockgate/environment/<ConfigMap or Secret>/<key>`: the engine mounts them by name, as a cluster would. Keys made here are
+marked untrusted elsewhere.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lockgate_proof import Trust, TrustedKey, new_key
+
+from lockgate.errors import BadCall
+from lockgate.project import Project
+
+CONFIG = "lockgate-environment"
+DEFAULT_PORT = 8080
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The folders the engine mounts."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """What every program sees."""
+        return self.root / CONFIG
+
+    @property
+    def trust(self) -> Trust:
+        """Which key may sign as which program."""
+        return Trust.read(self.config / "trust.json")
+
+    def key(self, signer: str) -> Path:
+        """The private key of one signer."""
+        return self.root / f"lockgate-key-{signer}" / "private.pem"
+
+    def setting(self, name: str) -> str:
+        """One setting's text. Errors: BadCall when it was removed."""
+        try:
+            return (self.config / name).read_text(encoding="utf-8").strip()
+        except FileNotFoundError as error:
+            msg = f"the local environment has no {name}"
+            raise BadCall(msg, fix=f"lockgate doctor restores it ({self.config / name})") from error
+
+    @property
+    def port(self) -> int:
+        """The public port of the local platform."""
+        return int(self.setting("gateway").rsplit(":", 1)[1])
+
+
+def ensure_environment(project: Project, signers: Iterable[str], owner: str = "") -> Environment:
+    """The local environment, with whatever was missing made; what is there is never changed.
+
+    signers: the programs that sign; each gets a key of its own, and so does `waive`.
+    """
+    environment = Environment(project.state / "environment")
+    defaults = {
+        "store": (project.state / "store").as_uri(),
+        "registry": f"sqlite:///{project.state / 'mlflow.db'}",
+        "platform": "local",
+        "gateway": f"http://127.0.0.1:{os.environ.get('LOCKGATE_PORT', DEFAULT_PORT)}",
+    }
+    environment.config.mkdir(parents=True, exist_ok=True)
+    for name, text in defaults.items():
+        if not (environment.config / name).exists():
+            (environment.config / name).write_text(f"{text}\n", encoding="utf-8")
+    missing = [signer for signer in (*sorted(signers), "waive") if not environment.key(signer).exists()]
+    trust = environment.config / "trust.json"
+    keys = environment.trust.keys if trust.exists() else ()
+    if missing:
+        made = [TrustedKey(new_key(environment.key(signer)), (signer,), owner or _me()) for signer in missing]
+        replacement = trust.with_suffix(".new")
+        replacement.write_bytes(Trust((*keys, *made), untrusted_elsewhere=True).to_bytes())
+        replacement.replace(trust)
+    return environment
+
+
+def _me() -> str:
+    return os.environ.get("JUPYTERHUB_USER") or os.environ.get("USER") or "local"

@@ -1,0 +1,62 @@
+"""Every error Lockgate raises on purpose; each message is made from the values at hand and ends in the next action.
+
+LockgateError
+├── BadCall                2  what was asked for cannot be done as asked
+│   ├── UnknownName           a model, program, run or setting that does not exist
+│   ├── SpecError             a model spec, policy or pipeline that does not hold together
+│   └── NotRendered           the rendered files do not agree with their sources
+├── Refused                3  a gate refused; nothing changed for users
+└── OutsideFailed          4  a store, registry, server or installer failed; trying again may help
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class LockgateError(Exception):
+    """An error with the next action in `fix` and the exit code of the command line."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, fix: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+
+class BadCall(LockgateError):
+    """What was asked for cannot be done as asked."""
+
+    exit_code = 2
+
+
+class UnknownName(BadCall):
+    """A name that does not exist, with the nearest that do."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[:8]
+        super().__init__(
+            f"there is no {what} {name!r}",
+            fix=f"{'did you mean' if near else 'none exists yet'} {', '.join(near)}?" if near else f"there is no {what} yet",
+        )
+
+
+class SpecError(BadCall):
+    """A model spec, policy or pipeline that does not hold together."""
+
+
+class NotRendered(BadCall):
+    """The rendered files do not agree with their sources."""
+
+
+class Refused(LockgateError):
+    """A gate refused; nothing changed for users."""
+
+    exit_code = 3
+
+
+class OutsideFailed(LockgateError):
+    """Something outside failed; trying again may help."""
+
+    exit_code = 4

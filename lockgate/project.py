@@ -1,0 +1,151 @@
+"""A user's repository: the folder that holds `pipelines/`, and the models in it."""
+
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from lockgate_policy import PolicyError
+from lockgate_policy import check as check_policy
+from lockgate_policy import read as read_policy
+from lockgate_step import canonical
+
+from lockgate.contract import RAW, own_step
+from lockgate.errors import BadCall, LockgateError, SpecError, UnknownName
+from lockgate.model import ModelSpec
+from lockgate.shelf import Program
+
+PIPELINE = "pipeline.py"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model with the files that stand beside its spec."""
+
+    spec: ModelSpec
+    folder: Path
+
+    @cached_property
+    def raw(self) -> dict[str, str]:
+        """The files that reach the programs as raw artifacts: spec, policy, expectations and waivers, by name.
+
+        Errors: SpecError when one is missing, damaged, or holds `{{`, which Argo would replace.
+        """
+        waivers = [json.loads(path.read_bytes()) for path in sorted((self.folder / "waivers").glob("*.json"))]
+        found = {
+            "spec": canonical(self.spec.to_json()).decode(),
+            "policy": self._text("policy.toml", "every model needs its rules; lockgate new writes a first set"),
+            "expectations": self._text("expectations.json", "write [] where there are none"),
+            "waivers": canonical(waivers).decode(),
+        }
+        for name, text in found.items():
+            if "{{" in text:
+                msg = f"{RAW[name.title()]} of {self.spec.name} holds '{{{{', which Argo would take for a parameter"
+                raise SpecError(msg, fix="write it without two opening braces side by side")
+        return found
+
+    @cached_property
+    def own_programs(self) -> dict[str, Program]:
+        """The one-file steps in the model's folder, by program name."""
+        sources = [p for p in sorted(self.folder.glob("*.py")) if _marks_program(p)]
+        programs = (own_step(source, self.spec.name) for source in sources)
+        return {program.name: program for program in programs}
+
+    def check(self) -> None:
+        """Refuse a policy that does not hold, or that leaves a sensitive column unmentioned. Errors: SpecError."""
+        try:
+            check_policy(read_policy(self.folder / "policy.toml"), sensitive=list(self.spec.sensitive))
+        except PolicyError as error:
+            raise SpecError(f"{self.spec.name}: {error}", fix=getattr(error, "fix", "")) from error
+
+    def _text(self, name: str, fix: str) -> str:
+        try:
+            return (self.folder / name).read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            msg = f"{self.spec.name} has no {name}"
+            raise SpecError(msg, fix=f"{fix} ({self.folder / name})") from error
+
+
+def _marks_program(path: Path) -> bool:
+    return path.name != PIPELINE and not path.name.startswith("_") and "@program(" in path.read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Project:
+    """The folder that holds `pipelines/`, `workflows/` and `.lockgate/`."""
+
+    root: Path
+
+    @classmethod
+    def find(cls, start: Path | None = None) -> "Project":
+        """The nearest folder upwards that holds `pipelines/`; the start itself where there is none."""
+        start = (start or Path.cwd()).resolve()
+        return cls(next((p for p in (start, *start.parents) if (p / "pipelines").is_dir()), start))
+
+    @property
+    def state(self) -> Path:
+        """Everything a run leaves behind on this machine."""
+        return self.root / ".lockgate"
+
+    @property
+    def workflows(self) -> Path:
+        """The rendered manifests."""
+        return self.root / "workflows"
+
+    def folders(self) -> Iterator[Path]:
+        """The folder of each model, sorted."""
+        yield from sorted(p.parent for p in (self.root / "pipelines").glob(f"*/{PIPELINE}"))
+
+    @cached_property
+    def models(self) -> dict[str, Model]:
+        """Every model by name. Errors: SpecError, naming the pipeline that does not load."""
+        found: dict[str, Model] = {}
+        for folder in self.folders():
+            model = load_model(folder)
+            if model.spec.name in found:
+                msg = f"{folder.name} and {found[model.spec.name].folder.name} both name their model {model.spec.name!r}"
+                raise SpecError(msg, fix="give each model its own name")
+            found[model.spec.name] = model
+        return found
+
+    def model(self, name: str) -> Model:
+        """A model by its name, or by its folder's. Errors: UnknownName."""
+        models = self.models
+        by_folder = {model.folder.name: model for model in models.values()}
+        if not models:
+            msg = f"there is no model in {self.root / 'pipelines'}"
+            raise BadCall(msg, fix="make one from a CSV: lockgate new NAME --data FILE --target COLUMN")
+        if name not in models and name not in by_folder:
+            raise UnknownName("model", name, models)
+        return models.get(name) or by_folder[name]
+
+
+def load_model(folder: Path) -> Model:
+    """The model of one `pipelines/<model>/` folder. Errors: SpecError."""
+    source = folder / PIPELINE
+    name = f"_pipelines_{folder.name}"
+    sys.path.insert(0, str(folder))
+    try:
+        spec = importlib.util.spec_from_file_location(name, source)
+        if spec is None or spec.loader is None:
+            msg = f"{source} cannot be loaded"
+            raise SpecError(msg)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    except LockgateError as error:
+        raise SpecError(f"{folder.name}/{PIPELINE}: {error.message}", fix=error.fix) from error
+    except Exception as error:
+        at = f":{error.lineno}" if isinstance(error, SyntaxError) else ""
+        msg = f"{folder.name}/{PIPELINE}{at} does not load: {type(error).__name__}: {error}"
+        raise SpecError(msg, fix="python -c 'import runpy; runpy.run_path(...)' on it shows the whole traceback") from error
+    finally:
+        sys.path.remove(str(folder))
+    model = getattr(module, "MODEL", None)
+    if not isinstance(model, ModelSpec):
+        msg = f"{folder.name}/{PIPELINE} defines no MODEL"
+        raise SpecError(msg, fix="write MODEL = ModelSpec(...)")
+    return Model(model, folder)
