@@ -1,0 +1,6 @@
+"""Serves one bundle over the Open Inference Protocol: MLServer, a runtime of our own, REST only.
+
+- `check.py` holds a request against the model's inputs; it imports nothing but the standard library.
+- `runtime.py` is the model as MLServer sees it; the step `predict` answers the test rows through the same object.
+- `server.py` is MLServer with one model, one door and no repository API.
+"""

@@ -1,0 +1,57 @@
+"""`python -m lockgate_model_server --bundle DIR --port N`: prove the bundle, then serve it."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lockgate_step import EXIT_CODES, BadCall, Refusal, StepError, log
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve until told to stop; returns the exit code."""
+    given = _parser().parse_args(arguments)
+    try:
+        _serve(given.bundle, given.host, given.port)
+    except StepError as error:
+        log("error", code=error.exit_code, meaning=EXIT_CODES[str(error.exit_code)], message=error.message, fix=error.fix)
+        return error.exit_code
+    return 0
+
+
+def _serve(folder: Path, host: str, port: int) -> None:
+    if not folder.is_dir():
+        msg = f"there is no bundle at {folder}"
+        raise BadCall(msg, fix="give the folder of a bundle with --bundle")
+    # The proof comes first, and with nothing loaded that could read a model.
+    from lockgate_proof import Trust, verify_bundle
+
+    # now=None: a waiver that has expired since must not stop a server from restarting what is already live.
+    bundle = verify_bundle(folder, Trust.read(), now=None)
+
+    from lockgate_model import BadModel
+
+    from lockgate_model_server.server import serve
+
+    try:
+        serve(name=bundle.model, model=folder / "model", bundle=bundle.digest, host=host, port=port)
+    except BadModel as error:
+        raise Refusal(error.message, fix=error.fix) from error  # the bundle is proven, and still cannot be served
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m lockgate_model_server",
+        description="Serve one bundle over the Open Inference Protocol (REST).",
+        epilog="exit codes: 0 stopped · 1 a bug · 2 bad call · 3 the bundle does not hold · 4 the address is taken",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--bundle", type=Path, required=True, help="the folder of the bundle")
+    parser.add_argument("--port", type=int, required=True, help="where to listen; 0 takes a free port and logs it")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,166 @@
+"""Holds a request against the inputs a model was made for.
+
+A caller is told which column is wrong and how, never what he sent: an error may end in somebody's log.
+"""
+
+import math
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, assert_never
+
+from lockgate_model import Category, Column, Number
+
+Value = float | str | None
+
+_WHOLE = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
+_NUMERIC = _WHOLE | {"FP16", "FP32", "FP64"}
+_SHOWN = 5  # faults in one message; more would only say the same again
+
+
+class Tensor(NamedTuple):
+    """One input of a request, as the Open Inference Protocol has it."""
+
+    name: str
+    datatype: str
+    shape: Sequence[int]
+    data: object
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with one column: so many of its rows (None where the column as a whole is wrong)."""
+
+    column: str
+    problem: str
+    rows: int | None = None
+    of: int | None = None
+
+    def __str__(self) -> str:
+        if self.rows is None:
+            return f"column {self.column!r} {self.problem}"
+        return f"column {self.column!r}: {self.rows} of {self.of} values are {self.problem}"
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """Every column, in the model's order, with numbers as float and a missing value as None."""
+
+    columns: Mapping[str, list[Value]]
+    rows: int
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A request that the model must not answer."""
+
+    faults: tuple[Fault, ...]
+
+    def __str__(self) -> str:
+        more = len(self.faults) - _SHOWN
+        shown = "; ".join(str(fault) for fault in self.faults[:_SHOWN])
+        return shown + (f"; and {more} more" if more > 0 else "")
+
+
+def check(columns: Sequence[Column], tensors: Sequence[Tensor]) -> Accepted | Rejected:
+    """Hold the tensors of one request against the columns of a model."""
+    faults = _names(columns, [tensor.name for tensor in tensors])
+    if faults:
+        return Rejected(tuple(faults))
+    sent = {tensor.name: tensor for tensor in tensors}
+    data = {column.name: _flat(sent[column.name]) for column in columns}
+    faults = [fault for column in columns for fault in _form(column, sent[column.name], data[column.name])]
+    rows = max(map(len, data.values()))
+    if not faults:
+        faults = [fault for column in columns for fault in _values(column, data[column.name], rows)]
+    if faults:
+        return Rejected(tuple(faults))
+    return Accepted({column.name: _native(column, data[column.name]) for column in columns}, rows)
+
+
+def _names(columns: Sequence[Column], names: Sequence[str]) -> list[Fault]:
+    known = {column.name for column in columns}
+    counts = Counter(names)
+    faults = [Fault(name[:64], "is not an input of this model") for name in counts if name not in known]
+    faults += [Fault(column.name, "is missing") for column in columns if column.name not in counts]
+    faults += [Fault(name, "is given twice") for name, count in counts.items() if count > 1 and name in known]
+    return faults
+
+
+def _form(column: Column, tensor: Tensor, data: list[Any]) -> Iterator[Fault]:
+    """Faults of the column as a whole, before any value is looked at."""
+    match column:
+        case Number() if tensor.datatype not in _NUMERIC:
+            yield Fault(column.name, f"must be sent as FP64, not {tensor.datatype}")
+        case Category() if tensor.datatype != "BYTES":
+            yield Fault(column.name, f"must be sent as BYTES, not {tensor.datatype}")
+    if list(tensor.shape) not in ([len(data)], [len(data), 1]):
+        yield Fault(column.name, "has a shape that does not fit its data; send one value a row, shape [rows]")
+    elif not data:
+        yield Fault(column.name, "is empty; send at least one row")
+    elif tensor.datatype in _WHOLE and any(type(value) is float for value in data):
+        yield Fault(column.name, f"holds fractions, though sent as {tensor.datatype}")
+
+
+def _values(column: Column, data: list[Any], rows: int) -> Iterator[Fault]:
+    if len(data) != rows:
+        yield Fault(column.name, f"has {len(data)} rows where another column has {rows}")
+    rule = _rule(column)
+    problems = Counter(problem for value in data if (problem := rule(value)) is not None)
+    for problem, count in problems.items():
+        yield Fault(column.name, problem, count, len(data))
+
+
+def _rule(column: Column) -> Callable[[object], str | None]:
+    """What says of one value of a column what is wrong with it, or None."""
+    match column:
+        case Number():
+            judge = partial(_number, column)
+        case Category(values=values):
+            judge = partial(_category, frozenset(values))
+        case never:
+            assert_never(never)
+    absent = None if column.missing else "missing, which this column does not allow"
+    return lambda value: absent if value is None else judge(value)
+
+
+def _number(column: Number, value: object) -> str | None:
+    if type(value) is not float and type(value) is not int:  # a bool is an int to isinstance
+        return "not numbers"
+    if abs(value) > sys.float_info.max or value != value:
+        return "not finite"
+    if value < column.low:
+        return f"below {column.low:g}"
+    if value > column.high:
+        return f"above {column.high:g}"
+    if column.whole and value != math.floor(value):
+        return "not whole"
+    return None
+
+
+def _category(values: frozenset[str], value: object) -> str | None:
+    if not isinstance(value, str):
+        return "not texts"
+    return None if value in values else f"none of its {len(values)} categories"
+
+
+def _flat(tensor: Tensor) -> list[Any]:
+    """The values row by row: shape [rows, 1] may come flat or nested. No list at all is no row."""
+    data = tensor.data
+    if not isinstance(data, list):
+        return []
+    if len(tensor.shape) == 2 and all(isinstance(row, list) and len(row) == 1 for row in data):
+        return [row[0] for row in data]
+    return data
+
+
+def _native(column: Column, data: list[Any]) -> list[Value]:
+    match column:
+        case Number():
+            return [None if value is None else float(value) for value in data]
+        case Category():
+            return data
+        case never:
+            assert_never(never)

@@ -1,0 +1,127 @@
+"""What stands before MLServer: one model, JSON only, bodies of a bounded size, and errors that hold no value."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+BODY_LIMIT = 8 * 2**20
+_DRAIN_LIMIT = 8 * BODY_LIMIT  # a caller reads our answer only after he has sent his body, so some of it is read and dropped
+_BODY_SECONDS = 30
+_MODEL = re.compile(r"/v2/models/([^/]*)(?:/versions/([^/]*))?")
+_JSON = re.compile(r"application/(?:[\w.-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
+
+
+class Door:
+    """ASGI middleware: refuses what this server has no business with before anything parses it."""
+
+    def __init__(self, app: App, *, model: str, version: str, limit: int = BODY_LIMIT) -> None:
+        self._app, self._model, self._version, self._limit = app, model, version, limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on with its whole body, or answer it here."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            self._check(scope)
+            body = await self._body(receive) if scope["method"] == "POST" else b""
+        except HTTPException as refusal:
+            await error(refusal.status_code, refusal.detail)(scope, receive, send)
+        else:
+            await self._app(scope, _replay(body, receive), send)
+
+    def _check(self, scope: Scope) -> None:
+        path, headers = scope["path"], Headers(scope=scope)
+        if path.startswith("/v2/repository"):
+            raise HTTPException(HTTPStatus.FORBIDDEN, "repository API closed: this server serves one bundle, set at its start")
+        named = _MODEL.match(path)
+        if named and (named[1] != self._model or named[2] not in (None, self._version)):
+            # Before MLServer sees it: it keeps a counter for every name that anybody ever asked for.
+            raise HTTPException(HTTPStatus.NOT_FOUND, "no such model or version here; GET /v2/models/" + self._model)
+        if "content-encoding" in headers:
+            raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body without a content-encoding")
+        if scope["method"] == "POST" and not _JSON.match(headers.get("content-type", "")):
+            raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body as application/json")
+
+    async def _body(self, receive: Receive) -> bytes:
+        body, dropped = bytearray(), 0
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                async for piece in _pieces(receive):
+                    if dropped or len(body) + len(piece) > self._limit:
+                        dropped += len(body) + len(piece)
+                        body.clear()
+                    else:
+                        body += piece
+                    if dropped > _DRAIN_LIMIT:
+                        break
+        except TimeoutError:
+            msg = f"the body did not arrive within {_BODY_SECONDS} seconds"
+            raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, msg) from None
+        if dropped:
+            msg = f"the body is larger than {self._limit} bytes; send fewer rows at a time"
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, msg)
+        return bytes(body)
+
+
+def error(status: int, message: str) -> Response:
+    """The one form of every error."""
+    return JSONResponse({"error": message}, status_code=status)
+
+
+async def on_http(_: Request, refusal: Exception) -> Response:
+    """Starlette's own refusals: unknown path, wrong method, unreadable body."""
+    assert isinstance(refusal, HTTPException)
+    return error(refusal.status_code, refusal.detail)
+
+
+async def on_invalid(_: Request, refusal: Exception) -> Response:
+    """A body that is not an inference request; FastAPI's own answer would repeat what was sent."""
+    assert isinstance(refusal, RequestValidationError)
+    return error(HTTPStatus.BAD_REQUEST, "; ".join(_sentences(refusal)))
+
+
+async def on_bug(_: Request, __: Exception) -> Response:
+    """Anything unforeseen: the log has its kind and place, the caller nothing."""
+    return error(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; the server's log says where")
+
+
+def _sentences(refusal: RequestValidationError) -> Iterator[str]:
+    for found in refusal.errors()[:5]:
+        if found["type"] == "json_invalid":
+            yield f"the body is not JSON (at character {found['loc'][-1]})"
+        else:
+            yield f"{'.'.join(str(part) for part in found['loc'])}: {found['msg']}"
+
+
+async def _pieces(receive: Receive) -> AsyncIterator[bytes]:
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return
+        yield message.get("body", b"")
+        if not message.get("more_body", False):
+            return
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def first_the_body() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return first_the_body

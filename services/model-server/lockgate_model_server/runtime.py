@@ -1,0 +1,153 @@
+"""A model as MLServer sees it: Open Inference Protocol in, checked columns to the model, label and score out."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import assert_never
+
+import lockgate_model
+from lockgate_model import Category, Column, Number
+
+from lockgate_model_server import lean  # noqa: F401 - must come before mlserver: it decides what that brings along
+from lockgate_model_server.check import Accepted, Rejected, Tensor, check
+
+# isort: split
+from mlserver import MLModel, ModelSettings
+from mlserver.errors import MLServerError
+from mlserver.settings import ModelParameters
+from mlserver.types import (
+    InferenceRequest,
+    InferenceResponse,
+    MetadataModelResponse,
+    MetadataTensor,
+    Parameters,
+    ResponseOutput,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+_ID_LENGTH = 128
+
+
+class InputRefused(MLServerError):  # type: ignore[misc] - MLServer is untyped
+    """A request that the model must not answer; MLServer turns it into a 400."""
+
+    def __init__(self, rejected: Rejected) -> None:
+        super().__init__(str(rejected), 400)
+        self.faults = rejected.faults
+
+
+class OnlyOurs(BaseSettings):
+    """Settings that come from this program alone, not from the environment or a `.env` file beside it."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what the constructor is given."""
+        return (init_settings,)
+
+
+class _Parameters(OnlyOurs, ModelParameters):  # type: ignore[misc]
+    pass
+
+
+class _Settings(OnlyOurs, ModelSettings):  # type: ignore[misc]
+    pass
+
+
+class LockgateRuntime(MLModel):  # type: ignore[misc]
+    """Answers for one model folder; the server and the step `predict` both answer through it."""
+
+    @classmethod
+    def of(cls, name: str, model: Path, *, bundle: str | None = None) -> "LockgateRuntime":
+        """The runtime of a model folder, not yet loaded; `bundle` is the digest that its answers carry."""
+        return cls(cls.settings_of(name, model, bundle=bundle))
+
+    @classmethod
+    def settings_of(cls, name: str, model: Path, *, bundle: str | None = None) -> ModelSettings:
+        """The same as MLServer's settings of a model."""
+        version = bundle.removeprefix("sha256:")[:12] if bundle else None
+        parameters = _Parameters(uri=str(model), version=version, extra={"bundle": bundle})
+        return _Settings(name=name, implementation=cls, parameters=parameters)
+
+    async def load(self) -> bool:
+        """Read the model and describe it; lockgate_model's errors pass through."""
+        self._predictor = lockgate_model.load(Path(self._settings.parameters.uri))
+        card = self._predictor.card
+        self._bundle = self._settings.parameters.extra["bundle"]
+        self._settings.platform = {"onnx": "onnxruntime_onnx", "skops": "sklearn_skops"}[card.format]
+        self._settings.versions = [self.version] if self.version else []
+        self.inputs = [_described(column) for column in card.inputs]
+        self.outputs = [
+            _tensor("label", "BYTES", values=[card.labels.negative, card.labels.positive]),
+            _tensor("score", "FP64", low=0, high=1, probability_of=card.labels.positive),
+        ]
+        return True
+
+    async def metadata(self) -> MetadataModelResponse:
+        """MLServer's own description, and which bundle this is."""
+        described = await super().metadata()
+        described.parameters = self._parameters()
+        return described
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        """Answer every row of a request, or refuse the request as a whole.
+
+        Errors: InputRefused, naming the columns; MLServerError for a wrong id or an unknown output.
+        """
+        wanted = _outputs(payload)
+        tensors = [Tensor(t.name, t.datatype, t.shape, t.data.root) for t in payload.inputs]
+        match check(self._predictor.card.inputs, tensors):
+            case Rejected() as rejected:
+                raise InputRefused(rejected)
+            case Accepted(columns, rows):
+                # In a thread, so that a large request does not keep the others, or the health checks, waiting.
+                labels, scores = await asyncio.to_thread(self._predictor.predict, columns)
+        outputs = {
+            "label": ResponseOutput(
+                name="label", datatype="BYTES", shape=[rows], data=labels, parameters=Parameters(content_type="str")
+            ),
+            "score": ResponseOutput(name="score", datatype="FP64", shape=[rows], data=scores),
+        }
+        return InferenceResponse(
+            model_name=self.name,
+            model_version=self.version,
+            id=payload.id,
+            parameters=self._parameters(),
+            outputs=[outputs[name] for name in wanted],
+        )
+
+    def _parameters(self) -> Parameters:
+        return Parameters(bundle=self._bundle) if self._bundle else Parameters()
+
+
+def _described(column: Column) -> MetadataTensor:
+    said = {key: value for key, value in column.to_json().items() if key != "name" and value != ""}
+    match column:
+        case Number():
+            return _tensor(column.name, "FP64", **said)
+        case Category():
+            return _tensor(column.name, "BYTES", **said)
+        case never:
+            assert_never(never)
+
+
+def _tensor(name: str, datatype: str, **parameters: object) -> MetadataTensor:
+    return MetadataTensor(name=name, datatype=datatype, shape=[-1], parameters=Parameters(**parameters))
+
+
+def _outputs(payload: InferenceRequest) -> Sequence[str]:
+    # MLServer copies the id into response headers, where only printable ASCII may stand.
+    if payload.id is not None and not (payload.id.isascii() and payload.id.isprintable() and len(payload.id) <= _ID_LENGTH):
+        msg = f"id must be at most {_ID_LENGTH} printable ASCII characters"
+        raise MLServerError(msg)
+    wanted = [output.name for output in payload.outputs or ()] or ["label", "score"]
+    if not set(wanted) <= {"label", "score"} or len(set(wanted)) != len(wanted):
+        msg = "outputs may name label and score, each once"
+        raise MLServerError(msg)
+    return wanted

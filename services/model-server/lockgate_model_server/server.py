@@ -1,0 +1,142 @@
+"""MLServer with one model, one port and one protocol."""
+
+import asyncio
+import logging
+import socket
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+import uvloop
+from lockgate_step import OutsideFailed, log
+
+from lockgate_model_server import lean  # noqa: F401 - must come before mlserver: it decides what that brings along
+from lockgate_model_server.door import Door, on_bug, on_http, on_invalid
+from lockgate_model_server.runtime import LockgateRuntime, OnlyOurs
+
+# isort: split
+from fastapi.exceptions import RequestValidationError
+from mlserver import MLServer, ModelSettings, Settings
+from mlserver.handlers import DataPlane, ModelRepositoryHandlers
+from mlserver.rest import RESTServer
+from starlette.exceptions import HTTPException
+
+# Everything else MLServer offers (repository, generate, streams, docs, OpenAPI) is not routed at all.
+_ROUTES = frozenset(
+    {
+        "/v2",
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/v2/models/{model_name}",
+        "/v2/models/{model_name}/ready",
+        "/v2/models/{model_name}/infer",
+        "/v2/models/{model_name}/versions/{model_version}",
+        "/v2/models/{model_name}/versions/{model_version}/ready",
+        "/v2/models/{model_name}/versions/{model_version}/infer",
+    }
+)
+_GRACE_SECONDS = 20  # for requests in flight after SIGTERM; Kubernetes kills after 30
+
+
+class _Settings(OnlyOurs, Settings):  # type: ignore[misc] - MLServer is untyped
+    pass
+
+
+class _Uvicorn(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to MLServer, whose handlers are in place from before the model is loaded."""
+        yield
+
+
+class _Rest(RESTServer):  # type: ignore[misc]
+    """MLServer's REST server on a socket that is bound already, with the few routes that are served."""
+
+    def __init__(
+        self, settings: Settings, data_plane: DataPlane, handlers: ModelRepositoryHandlers, model: ModelSettings, sock: socket.socket
+    ) -> None:
+        super().__init__(settings, data_plane=data_plane, model_repository_handlers=handlers)
+        self._sock = sock
+        app = self._app
+        app.router.routes = [route for route in app.router.routes if route.path in _ROUTES]
+        app.add_middleware(Door, model=model.name, version=model.version)
+        app.add_exception_handler(RequestValidationError, on_invalid)
+        app.add_exception_handler(HTTPException, on_http)
+        app.add_exception_handler(Exception, on_bug)
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=_GRACE_SECONDS
+        )
+        self._server = _Uvicorn(config)
+
+    async def start(self) -> None:
+        await self._server.serve(sockets=[self._sock])
+
+
+class _Server(MLServer):  # type: ignore[misc]
+    """MLServer that listens only once its one model is loaded, and speaks REST only."""
+
+    def __init__(self, model: ModelSettings, sock: socket.socket) -> None:
+        self._model, self._sock = model, sock
+        super().__init__(_Settings(debug=False, parallel_workers=0, metrics_endpoint=None, gzip_enabled=False))
+
+    def _configure_logger(self) -> None:
+        _log_through_the_sdk()
+
+    def _create_servers(self) -> None:
+        self._rest_server = _Rest(self._settings, self._data_plane, self._model_repository_handlers, self._model, self._sock)
+        self._grpc_server = self._kafka_server = None
+
+    async def start(self, models_settings: Sequence[ModelSettings] = ()) -> None:
+        await self._model_registry.load(self._model)
+        host, port = self._sock.getsockname()[:2]
+        log("serving", model=self._model.name, version=self._model.version, address=f"http://{host}:{port}")
+        await self._rest_server.start()
+        log("stopped", model=self._model.name)
+
+
+def serve(*, name: str, model: Path, bundle: str, host: str, port: int) -> None:
+    """Serve a model folder until SIGTERM or SIGINT, then finish the requests in flight.
+
+    port: 0 takes a free one; the log line `serving` names it.
+    Errors: OutsideFailed when the address cannot be had; lockgate_model's errors when the model cannot be loaded.
+    """
+    with _bind(host, port) as sock:
+        settings = LockgateRuntime.settings_of(name, model, bundle=bundle)
+
+        async def run() -> None:
+            await _Server(settings, sock).start()
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run())
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Bound, not yet listening: a caller is turned away until the model is loaded."""
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        msg = f"cannot listen on {host} port {port}: {error.strerror}"
+        raise OutsideFailed(msg, fix="stop what uses the port, or give another with --port") from error
+    return sock
+
+
+class _Lines(logging.Handler):
+    """Log records as lines of the SDK's log; of an exception only its kind and place, since its text may hold data."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and record.exc_info[1] is not None:
+            failure = record.exc_info[1]
+            frames = traceback.extract_tb(failure.__traceback__)[-3:]
+            at = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames]
+            log("exception", logger=record.name, kind=type(failure).__name__, at=at)
+        else:
+            log("message", logger=record.name, level=record.levelname, message=record.getMessage())
+
+
+def _log_through_the_sdk() -> None:
+    logging.basicConfig(level=logging.WARNING, handlers=[_Lines()], force=True)

@@ -1,0 +1,133 @@
+"""A whole bundle round a model of 708 bytes: signed, verifiable, and small enough to look at.
+
+Standard library and SDK only, so that the tests of every part that meets a bundle can make one.
+"""
+
+import json
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lockgate_proof import Trust, TrustedKey, bundle_digest, new_key, sign
+from lockgate_step import canonical, file_digest, sha256, tree_digest
+
+NAME = "tiny"
+SIGNERS = ("ingest", "predict", "package", "validate-data", "validate-model", "bias-audit", "smoke-test")
+INPUTS: list[dict[str, Any]] = [
+    {"name": "age", "kind": "number", "low": 17, "high": 90, "whole": True, "missing": False, "unit": "years"},
+    {"name": "hours", "kind": "number", "low": 1, "high": 99, "whole": False, "missing": True},
+    {"name": "occupation", "kind": "category", "values": ["Exec", "Clerk"], "missing": True},
+]
+SPEC: dict[str, Any] = {
+    "name": NAME,
+    "owner": "tiny@example.org",
+    "target": {"name": "income", "positive": "high", "negative": "low", "spellings": {}},
+    "inputs": INPUTS,
+    "sensitive": [{"name": "sex", "kind": "category", "values": ["F", "M"], "missing": False}],
+}
+MODEL: dict[str, Any] = {
+    "format": "onnx",
+    "file": "model.onnx",
+    "inputs": INPUTS,
+    "labels": {"negative": "low", "positive": "high"},
+    "threshold": 0.5,
+    "trusted": [],
+    "versions": {},
+    "differences": {"rows": 3, "labels": 0, "largest_score": 0.0},
+}
+ROWS: list[dict[str, Any]] = [
+    {"age": 50.0, "hours": 60.0, "occupation": "Exec"},
+    {"age": 25.0, "hours": None, "occupation": "Clerk"},
+    {"age": 38.0, "hours": 12.5, "occupation": None},
+]
+POLICY = '[[smoke]]\nmeasure = "p99_ms"\nat_most = 2000\nwhy = "Answers while the caller waits."\n'
+
+
+def answer(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What the model must say, computed here from its formula."""
+    hours = 40 if row["hours"] is None else row["hours"]
+    logit = 0.08 * (row["age"] - 40) + 0.05 * (hours - 40) + (row["occupation"] == "Exec")
+    score = 1 / (1 + math.exp(-logit))
+    return {"label": "high" if score > 0.5 else "low", "score": score}
+
+
+def write_model(folder: Path, **changes: object) -> Path:
+    """The model folder; `changes` to model.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(Path(__file__).with_name("model.onnx"), folder / "model.onnx")
+    (folder / "model.json").write_bytes(canonical({**MODEL, **changes}))
+    golden = {"tolerance": 1e-5, "requests": ROWS, "answers": [answer(row) for row in ROWS]}
+    (folder / "golden.json").write_bytes(canonical(golden))
+    return folder
+
+
+class Authority:
+    """Every signer's key, and the environment that trusts them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.keys = {who: folder / f"{who}.pem" for who in SIGNERS}
+        trusted = tuple(TrustedKey(new_key(path), (who,), f"{who}@example.org") for who, path in self.keys.items())
+        self.trust = Trust(trusted, untrusted_elsewhere=True)
+
+    def sign(self, who: str, kind: str, subjects: Mapping[str, str], predicate: Mapping[str, object]) -> bytes:
+        return canonical(sign(kind, subjects, predicate, self.keys[who]))
+
+    def write_io(self, root: Path, program: str | None = None) -> Path:
+        """A LOCKGATE_IO folder: trust file, scratch, and the key of a program that signs."""
+        for name in ("environment", "in", "out", "tmp", "key"):
+            (root / name).mkdir(parents=True, exist_ok=True)
+        (root / "environment" / "trust.json").write_bytes(self.trust.to_bytes())
+        if program:
+            shutil.copy(self.keys[program], root / "key" / "private.pem")
+        return root
+
+    def data_record(self, **subjects: str) -> bytes:
+        """Ingest's record; further subjects by name."""
+        nothing = sha256(b"")
+        named = {"data": sha256(b"data"), "base": nothing, "spec": sha256(canonical(SPEC)), "test": nothing, **subjects}
+        return self.sign("ingest", "data", named, {"model": NAME, "base": {"bundle": None, "generation": 0}})
+
+    def write_bundle(self, folder: Path, *, policy: str = POLICY, spec: Mapping[str, Any] = SPEC, **changes: object) -> str:
+        """A bundle as package writes it; returns its digest."""
+        shutil.rmtree(folder, ignore_errors=True)
+        model = write_model(folder / "model", **changes)
+        (folder / "spec.json").write_bytes(canonical(spec))
+        (folder / "policy.toml").write_text(policy)
+        shutil.copy(model / "golden.json", folder / "golden.json")
+        (folder / "data.json").write_bytes(self.data_record())
+        data = {"data": sha256(b"data"), "base": sha256(b"")}
+        judged = {**data, "model": tree_digest(model), "policy": file_digest(folder / "policy.toml")}
+        answers = {**{k: judged[k] for k in ("model", "data", "base")}, "test": sha256(b""), "answers": sha256(b"a")}
+        (folder / "answers.json").write_bytes(self.sign("predict", "answers", answers, {"model": NAME, "rows": 0}))
+        (folder / "verdicts").mkdir()
+        for gate in ("validate-data", "validate-model", "bias-audit"):
+            said = {"model": NAME, "gate": gate, "result": "passed", "reasons": [], "notes": [], "measurements": {}}
+            (folder / "verdicts" / f"{gate}.json").write_bytes(self.sign(gate, "verdict", judged, said))
+        files = {p.relative_to(folder).as_posix(): file_digest(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+        manifest = {"protocol": 1, "model": NAME, "files": files}
+        (folder / "manifest.json").write_bytes(canonical(manifest))
+        digest = bundle_digest(manifest)
+        record = self.sign("package", "bundle", {**judged, "bundle": digest}, {"model": NAME, "registered": None})
+        (folder / "record.json").write_bytes(record)
+        return digest
+
+
+def request(rows: list[dict[str, Any]], **changes: object) -> dict[str, Any]:
+    """The Open Inference request of rows; `changes` to its top level."""
+    inputs = [
+        {
+            "name": entry["name"],
+            "datatype": "FP64" if entry["kind"] == "number" else "BYTES",
+            "shape": [len(rows)],
+            "data": [row[entry["name"]] for row in rows],
+        }
+        for entry in INPUTS
+    ]
+    return {"inputs": inputs, **changes}
+
+
+def parse_log(text: str) -> list[dict[str, Any]]:
+    """The JSON lines of a log."""
+    return [json.loads(line) for line in text.splitlines()]
