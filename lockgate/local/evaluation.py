@@ -1,0 +1,265 @@
+"""The value of an expression, of `when` and of `depends`, as the controller finds it."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from lockgate.local.expressions import (
+    Array,
+    Binary,
+    Call,
+    Conditional,
+    ExpressionError,
+    Literal,
+    Member,
+    Name,
+    Node,
+    Unary,
+    parse,
+    parse_when,
+    walk,
+)
+
+FUNCTIONS = frozenset({"asInt", "int", "asFloat", "float", "string", "len", "trim", "lower", "upper"})
+RESULTS = ("Succeeded", "Failed", "Errored", "Skipped", "Omitted", "Daemoned", "AnySucceeded", "AllFailed")
+_TASK = re.compile(r"([a-zA-Z0-9][-a-zA-Z0-9]*?)\.([A-Z][a-zA-Z]+)|([a-zA-Z0-9][-a-zA-Z0-9]*)")
+_BARE = "({0}.Succeeded || {0}.Skipped || {0}.Daemoned)"
+
+
+def decide(text: str, values: Mapping[str, Any]) -> bool:
+    """Whether an expression is true; anything but true and false is an error."""
+    node = parse(text)
+    check(node, values)
+    return _flag(evaluate(node, values), text)
+
+
+def decide_when(text: str) -> bool:
+    """Whether a `when` is true, its tags being replaced already."""
+    return _flag(evaluate(parse_when(text), {}), text)
+
+
+def depends_logic(task: Mapping[str, Any]) -> tuple[dict[str, bool], str]:
+    """The tasks a task waits for (true: by a result of items), and its condition with every bare name spelled out."""
+    text = task.get("depends") or " && ".join(task.get("dependencies") or ())
+    waits: dict[str, bool] = {}
+
+    def spelled(found: re.Match[str]) -> str:
+        name, result, bare = found.groups()
+        waits[name or bare] = waits.get(name or bare, False) or result in ("AnySucceeded", "AllFailed")
+        return _BARE.format(bare) if bare else f"{name}.{result}"
+
+    return waits, _TASK.sub(spelled, text)
+
+
+def decide_depends(logic: str, phases: Mapping[str, str]) -> bool:
+    """Whether a condition from `depends_logic` holds for the phases its tasks ended in.
+
+    Daemons and items do not exist here, so their results are always false, as the controller has it for a plain task.
+    """
+    values = {}
+    for task, phase in phases.items():
+        result = "Errored" if phase == "Error" else phase
+        values[task.replace("-", "_")] = {name: name == result for name in RESULTS}
+    return decide(logic.replace("-", "_"), values)
+
+
+def expand(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted names as nested mappings; of `a` and `a.b` the longer stays."""
+    nested: dict[str, Any] = {}
+    for name in sorted(values):
+        *parents, last = name.split(".")
+        place = nested
+        for parent in parents:
+            if not isinstance(place.get(parent), dict):
+                place[parent] = {}
+            place = place[parent]
+        place[last] = values[name]
+    return nested
+
+
+def check(node: Node, values: Mapping[str, Any]) -> None:
+    """Refuse what the controller's compiler refuses before anything runs: unknown names, unknown functions, mixed kinds."""
+    for each in walk(node):
+        match each:
+            case Name(name) if name not in values:
+                _fail(f"unknown name {name}")
+            case Call(function, _) if function not in FUNCTIONS:
+                _fail(f"unknown function {function}; known here: {', '.join(sorted(FUNCTIONS))}")
+            case Binary("==" | "!=" | "<" | ">" | "<=" | ">=" as operator, left, right):
+                kinds = {_static_kind(left, values), _static_kind(right, values)} - {""}
+                if len(kinds) == 2:
+                    _fail(f"{operator} compares {' with '.join(sorted(kinds))}: convert one, for example by asInt()")
+            case _:
+                pass
+
+
+def evaluate(node: Node, values: Mapping[str, Any]) -> Any:
+    """The value of an expression with these variables."""
+    match node:
+        case Literal(value):
+            return value
+        case Name(name):
+            if name not in values:
+                _fail(f"unknown name {name}")
+            return values[name]
+        case Member(of, key):
+            return _member(evaluate(of, values), key)
+        case Array(items):
+            return [evaluate(item, values) for item in items]
+        case Call(function, arguments):
+            return _call(function, [evaluate(argument, values) for argument in arguments])
+        case Unary(operator, operand):
+            return _unary(operator, evaluate(operand, values))
+        case Conditional(condition, then, otherwise):
+            return evaluate(then if _flag(evaluate(condition, values)) else otherwise, values)
+        case Binary("&&" | "||" as operator, left, right):
+            first = _flag(evaluate(left, values))
+            return first if first == (operator == "||") else _flag(evaluate(right, values))
+        case Binary("??", left, right):
+            try:
+                value = evaluate(left, values)
+            except ExpressionError:
+                value = None
+            return evaluate(right, values) if value is None else value
+        case Binary(operator, left, right):
+            return _binary(operator, evaluate(left, values), evaluate(right, values))
+
+
+def _fail(message: str) -> None:
+    raise ExpressionError(message)
+
+
+def _flag(value: object, text: str = "") -> bool:
+    if not isinstance(value, bool):
+        message = f"{text or 'a condition'} gives {shown(value)!r}, neither true nor false"
+        raise ExpressionError(message)
+    return value
+
+
+def _static_kind(node: Node, values: Mapping[str, Any]) -> str:
+    """What the controller's compiler knows of a value before it runs: nothing of a member, all of a plain variable."""
+    match node:
+        case Literal(value):
+            return _kind(value)
+        case Name(name):
+            return _kind(values.get(name))
+        case Call("asInt" | "int" | "asFloat" | "float" | "len", _):
+            return "number"
+        case Call():
+            return "text"
+        case _:
+            return ""
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, bool):
+        return "flag"
+    if isinstance(value, int | float):
+        return "number"
+    return "text" if isinstance(value, str) else ""
+
+
+def _member(of: object, key: str | int) -> object:
+    if isinstance(of, dict) and key in of:
+        return of[key]
+    if isinstance(of, list) and isinstance(key, int) and key < len(of):
+        return of[key]
+    message = f"nothing is named {key}"
+    raise ExpressionError(message)
+
+
+def _call(function: str, arguments: list[Any]) -> Any:
+    if len(arguments) != 1:
+        _fail(f"{function} takes one argument")
+    (value,) = arguments
+    match function:
+        case "asInt" | "int" if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+", value):
+            return int(value)
+        case "asInt" | "int" if _kind(value) == "number":
+            return int(value)
+        case "asFloat" | "float" if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?", value):
+            return float(value)
+        case "asFloat" | "float" if _kind(value) == "number":
+            return float(value)
+        case "string":
+            return shown(value)
+        case "len" if isinstance(value, str | list | dict):
+            return len(value)
+        case "trim" if isinstance(value, str):
+            return value.strip()
+        case "lower" if isinstance(value, str):
+            return value.lower()
+        case "upper" if isinstance(value, str):
+            return value.upper()
+    message = f"{function}({shown(value)}) has no value"
+    raise ExpressionError(message)
+
+
+def _unary(operator: str, value: Any) -> Any:
+    if operator == "!":
+        return not _flag(value)
+    if _kind(value) != "number":
+        _fail(f"{operator} needs a number, not {shown(value)!r}")
+    return -value if operator == "-" else value
+
+
+def _binary(operator: str, left: Any, right: Any) -> Any:
+    kinds = {_kind(left), _kind(right)}
+    match operator:
+        case "==":
+            return kinds != {"flag", "number"} and left == right
+        case "!=":
+            return kinds == {"flag", "number"} or left != right
+        case "in":
+            if isinstance(right, list | dict):
+                return any(_binary("==", left, each) for each in right)
+        case "matches" | "=~" | "!~" if kinds == {"text"}:
+            try:
+                return (re.search(right, left) is not None) == (operator != "!~")
+            except re.error as error:
+                message = f"{right!r} is no pattern: {error}"
+                raise ExpressionError(message) from error
+        case "contains" if kinds == {"text"}:
+            return right in left
+        case "startsWith" if kinds == {"text"}:
+            return left.startswith(right)
+        case "endsWith" if kinds == {"text"}:
+            return left.endswith(right)
+        case "<" | ">" | "<=" | ">=" if kinds in ({"number"}, {"text"}):
+            return {"<": left < right, ">": left > right, "<=": left <= right, ">=": left >= right}[operator]
+        case "+" if kinds == {"text"}:
+            return left + right
+        case "+" | "-" | "*" | "/" | "%" | "**" if kinds == {"number"}:
+            return _arithmetic(operator, left, right)
+    message = f"{shown(left)!r} {operator} {shown(right)!r} has no value"
+    raise ExpressionError(message)
+
+
+def _arithmetic(operator: str, left: Any, right: Any) -> Any:
+    try:
+        match operator:
+            case "+":
+                return left + right
+            case "-":
+                return left - right
+            case "*":
+                return left * right
+            case "/":
+                return left / right
+            case "%":
+                return left % right
+            case _:
+                return float(left) ** right
+    except (ZeroDivisionError, OverflowError) as error:
+        message = f"{left} {operator} {right} has no value"
+        raise ExpressionError(message) from error
+
+
+def shown(value: object) -> str:
+    """A value as the controller writes it into a text."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return json.dumps(value)
