@@ -1,0 +1,26 @@
+"""Model files: the folder a model is kept in, read with care and written to be read.
+
+Reading needs the standard library and, for `load`, what the form needs: onnxruntime, or skops with scikit-learn and
+pandas. Writing needs what trains. Each is imported where it is used, so a server of ONNX models never loads scikit-learn.
+"""
+
+from lockgate_model._card import BadModel, Category, Column, Differences, Labels, ModelCard, Number, columns_of, read
+from lockgate_model._predict import Predictor, decide, load
+from lockgate_model._write import Form, write
+
+__all__ = [
+    "BadModel",
+    "Category",
+    "Column",
+    "Differences",
+    "Form",
+    "Labels",
+    "ModelCard",
+    "Number",
+    "Predictor",
+    "columns_of",
+    "decide",
+    "load",
+    "read",
+    "write",
+]

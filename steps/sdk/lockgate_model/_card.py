@@ -1,0 +1,175 @@
+"""`model.json`: what a model takes, what it answers, and how it was written."""
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from lockgate_step import BadCall
+
+Format = Literal["onnx", "skops"]
+
+
+class BadModel(BadCall):
+    """A model folder that cannot be used, or must not be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number:
+    """A column of numbers and the range they lie in."""
+
+    name: str
+    low: float = -math.inf
+    high: float = math.inf
+    whole: bool = False
+    missing: bool = False
+    unit: str = ""
+
+    def to_json(self) -> dict[str, object]:
+        """The column as model.json and spec.json write it."""
+        bounds = {"low": self.low, "high": self.high}
+        finite = {name: bound for name, bound in bounds.items() if math.isfinite(bound)}
+        return {
+            "name": self.name, "kind": "number", **finite, "whole": self.whole, "missing": self.missing, "unit": self.unit,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Category:
+    """A column of strings, each one of a fixed list."""
+
+    name: str
+    values: tuple[str, ...]
+    missing: bool = False
+
+    def to_json(self) -> dict[str, object]:
+        """The column as model.json and spec.json write it."""
+        return {"name": self.name, "kind": "category", "values": list(self.values), "missing": self.missing}
+
+
+Column = Number | Category
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """The two answers; a score is the probability of the positive one."""
+
+    negative: str
+    positive: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Differences:
+    """How the served form differs from the native model over `rows` rows."""
+
+    rows: int = 0
+    labels: int = 0
+    largest_score: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """A checked model.json."""
+
+    format: Format
+    file: str
+    inputs: tuple[Column, ...]
+    labels: Labels
+    threshold: float = 0.5
+    trusted: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    differences: Differences = Differences()
+
+    def __post_init__(self) -> None:
+        names = [column.name for column in self.inputs]
+        _require(bool(names), "it takes no input")
+        _require(len(set(names)) == len(names), "an input is named twice")
+        _require(self.labels.negative != self.labels.positive, "its two labels are the same")
+        _require(0 < self.threshold < 1, f"its threshold {self.threshold} does not lie between 0 and 1")
+        plain = PurePosixPath(self.file).name == self.file and self.file not in ("", ".", "..")
+        _require(plain, f"{self.file!r} is no plain file name")
+
+    def to_json(self) -> dict[str, object]:
+        """The card as model.json."""
+        return {
+            "format": self.format,
+            "file": self.file,
+            "inputs": [column.to_json() for column in self.inputs],
+            "labels": vars(self.labels),
+            "threshold": self.threshold,
+            "trusted": list(self.trusted),
+            "versions": dict(self.versions),
+            "differences": vars(self.differences),
+        }
+
+
+def read(folder: str | os.PathLike[str]) -> ModelCard:
+    """Read and check the model.json of a model folder; the model itself is not opened."""
+    path = Path(folder) / "model.json"
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        msg = "the model folder holds no model.json"
+        raise BadModel(msg, fix="give the folder that train or fetch wrote") from error
+    except (ValueError, OSError) as error:
+        msg = "model.json cannot be read as JSON"
+        raise BadModel(msg, fix="write the model again with train or fetch") from error
+    try:
+        return _card(value)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        msg = f"model.json is not the description of a model ({type(error).__name__})"
+        raise BadModel(msg, fix="write the model again with train or fetch") from error
+
+
+def columns_of(entries: Iterable[Mapping[str, Any]]) -> tuple[Column, ...]:
+    """The columns that a list of spec or model.json entries describes."""
+    return tuple(_column(entry) for entry in entries)
+
+
+def _card(value: Mapping[str, Any]) -> ModelCard:
+    form: object = value["format"]
+    _require(form in ("onnx", "skops"), "its format is neither onnx nor skops")
+    labels, differences = value["labels"], value.get("differences", {})
+    return ModelCard(
+        format="onnx" if form == "onnx" else "skops",
+        file=str(value["file"]),
+        inputs=columns_of(value["inputs"]),
+        labels=Labels(negative=str(labels["negative"]), positive=str(labels["positive"])),
+        threshold=float(value.get("threshold", 0.5)),
+        trusted=tuple(map(str, value.get("trusted", ()))),
+        versions={str(name): str(version) for name, version in value.get("versions", {}).items()},
+        differences=Differences(
+            rows=int(differences.get("rows", 0)),
+            labels=int(differences.get("labels", 0)),
+            largest_score=float(differences.get("largest_score", 0.0)),
+        ),
+    )
+
+
+def _column(entry: Mapping[str, Any]) -> Column:
+    name, missing = str(entry["name"]), bool(entry.get("missing", False))
+    match entry["kind"]:
+        case "number":
+            low, high = (entry.get("low"), entry.get("high"))
+            return Number(
+                name=name,
+                low=-math.inf if low is None else float(low),
+                high=math.inf if high is None else float(high),
+                whole=bool(entry.get("whole", False)),
+                missing=missing,
+                unit=str(entry.get("unit") or ""),
+            )
+        case "category":
+            return Category(name=name, values=tuple(map(str, entry["values"])), missing=missing)
+        case other:
+            msg = f"column {name!r} is of the unknown kind {other!r}"
+            raise BadModel(msg, fix="a column is a number or a category")
+
+
+def _require(holds: bool, problem: str) -> None:
+    if not holds:
+        msg = f"model.json cannot be used: {problem}"
+        raise BadModel(msg, fix="write the model again with train or fetch")
