@@ -1,6 +1,6 @@
 """The store: where snapshots, bundles and the `live` pointer are kept, in a folder or in S3.
 
-Standard library only; boto3 is imported when the store is `s3://`. Keys are `/`-separated: `models/adult-income/live.json`.
+Standard library only; boto3 is imported when the store is `s3://`. Keys are like `models/adult-income/live.json`.
 A version names the content that was there, so it does not notice a change that was taken back: a pointer, which must,
 holds a generation.
 """

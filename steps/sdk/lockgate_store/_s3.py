@@ -53,7 +53,7 @@ class S3Settings:
         try:
             known = json.loads(path.read_text()) if path.exists() else {}
             fields = {name: known.pop(name, None) for name in ("endpoint", "region", "addressing_style")}
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, TypeError):
             msg = f"{path} is not a JSON object"
             raise BadCall(msg, fix=_S3_JSON) from None
         style = fields["addressing_style"] or "auto"
@@ -88,15 +88,19 @@ def connect(settings: S3Settings) -> Any:
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    return boto3.client(
-        "s3",
-        endpoint_url=settings.endpoint,
-        region_name=settings.region or "us-east-1",
-        aws_access_key_id=settings.access_key_id,
-        aws_secret_access_key=settings.secret_access_key,
-        verify=str(settings.ca) if settings.ca else None,
-        config=config,
-    )
+    try:
+        return boto3.client(
+            "s3",
+            endpoint_url=settings.endpoint,
+            region_name=settings.region or "us-east-1",
+            aws_access_key_id=settings.access_key_id,
+            aws_secret_access_key=settings.secret_access_key,
+            verify=str(settings.ca) if settings.ca else None,
+            config=config,
+        )
+    except ValueError as error:
+        msg = f"{settings.endpoint!r} is no endpoint"
+        raise BadCall(msg, fix="write it in s3.json of lockgate-environment as https://host:port") from error
 
 
 @dataclass(frozen=True)

