@@ -1,0 +1,1 @@
+"""Judge a model's answers group by group."""

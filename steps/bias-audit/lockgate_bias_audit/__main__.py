@@ -1,0 +1,64 @@
+"""The shell of bias-audit: files in, a signed verdict and a report out."""
+
+from lockgate_step import (
+    Answers,
+    BiasVerdict,
+    DataRecord,
+    In,
+    Inconclusive,
+    Out,
+    Passed,
+    Policy,
+    Refused,
+    Report,
+    Spec,
+    Table,
+    Waivers,
+    main,
+    program,
+)
+
+
+@program(signs=True, gate=True)
+def bias_audit(
+    answers: In[Answers],
+    truth: In[Table],
+    sensitive: In[Table] | None,
+    data: In[DataRecord],
+    spec: In[Spec],
+    policy: In[Policy],
+    waivers: In[Waivers] | None,
+    verdict: Out[BiasVerdict],
+    report: Out[Report],
+    *,
+    seed: int = 0,
+) -> Passed | Refused | Inconclusive:
+    """Compare how the model treats the groups of every sensitive column, and judge each gap on its interval.
+
+    seed: of the resampling.
+    """
+    from lockgate_evidence import answered, frozen, waived
+    from lockgate_proof import Trust
+    from lockgate_step import log
+
+    from lockgate_bias_audit.audit import audit
+    from lockgate_bias_audit.read import read
+    from lockgate_bias_audit.report import render
+    from lockgate_bias_audit.verdict import Wording, judgement
+
+    trust = Trust.read()
+    tables = {"truth": truth.path} | ({"sensitive": sensitive.path} if sensitive else {})
+    evidence = answered(frozen(data.path, spec.path, policy.path, tables, trust), answers.path, trust)
+    rows = read(evidence, answers.path, truth.path, sensitive.path if sensitive else None)
+    log("read", rows=evidence.rows, columns=sorted(rows.columns))
+    found = audit(rows.columns, rows.truth, rows.predicted, evidence.policy, seed=seed)
+    target = evidence.spec["target"]
+    words = Wording(target["positive"], target["negative"], evidence.policy)
+    outcome = judgement(found, words, model=evidence.model, subjects=evidence.subjects)
+    waivers_found = waived(outcome, "bias-audit", waivers.path if waivers else None, trust)
+    report.path.write_text(render(found, outcome, words, seed=seed, waivers=waivers_found), encoding="utf-8")
+    return outcome
+
+
+if __name__ == "__main__":
+    main(bias_audit)

@@ -1,0 +1,69 @@
+"""The audit itself: every rule's gap on its interval, every sensitive column's groups, one answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from lockgate_policy import BiasRule, Policy, ReportedOnly
+from numpy.typing import NDArray
+
+from lockgate_bias_audit.groups import Column, Grouped, group
+from lockgate_bias_audit.measures import MEASURES, Gap, gap, resample
+
+Standing = Literal["within", "beyond", "undecided", "too few", "reported"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One rule, the groups it compares, the gap between them where there is one, and how the rule stands."""
+
+    rule: BiasRule
+    grouped: Grouped
+    gap: Gap | None
+    standing: Standing
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Every rule judged, and the groups of every column and intersection that was looked at."""
+
+    rows: int
+    judged: tuple[Judged, ...]
+    tables: Mapping[tuple[str, ...], Grouped]
+
+
+def audit(
+    columns: Mapping[str, Column],
+    truth: NDArray[np.bool_],
+    predicted: NDArray[np.bool_],
+    policy: Policy,
+    *,
+    seed: int,
+) -> Audit:
+    """Measure and judge.
+
+    columns: the sensitive columns by name. Each is looked at on its own too, unless the policy excuses it.
+    """
+    excused = {entry.column for entry in policy.unaudited}
+    alone = [(name,) for name in columns if name not in excused]
+    wanted = dict.fromkeys([*alone, *(rule.between for rule in policy.bias)])
+    tables = {between: group(columns, between, truth, predicted) for between in wanted}
+    judged = tuple(_judge(rule, tables[rule.between], policy, seed) for rule in policy.bias)
+    return Audit(len(truth), judged, tables)
+
+
+def _judge(rule: BiasRule, grouped: Grouped, policy: Policy, seed: int) -> Judged:
+    settings = policy.settings
+    found = None
+    if len(grouped.members) > 1:
+        again = resample(grouped.counts, settings.resamples, seed)
+        measure = MEASURES[rule.measure]
+        found = gap(grouped.counts, again, measure, support=settings.minimum_support, confidence=settings.confidence)
+    return Judged(rule, grouped, found, _standing(rule, found))
+
+
+def _standing(rule: BiasRule, found: Gap | None) -> Standing:
+    if isinstance(rule.limit, ReportedOnly):
+        return "reported"
+    return "too few" if found is None else rule.limit.judge(found.measured)

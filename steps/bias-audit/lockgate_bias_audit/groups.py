@@ -1,0 +1,87 @@
+"""From columns to counts: which rows belong to which group, and how often each group got which answer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from lockgate_bias_audit.measures import Counts
+
+MISSING = "(missing)"
+UNLISTED = "(not listed)"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One sensitive column: the names of its groups, and each row's group as a position among them."""
+
+    name: str
+    groups: tuple[str, ...]
+    codes: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """Counts [group, truth, prediction] of the groups that occur, one column's or an intersection's."""
+
+    between: tuple[str, ...]
+    members: tuple[tuple[str, ...], ...]
+    counts: Counts
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What to call each group."""
+        return tuple(" & ".join(values) for values in self.members)
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """The columns that have no value in any row."""
+        return tuple(
+            name for at, name in enumerate(self.between) if {values[at] for values in self.members} == {MISSING}
+        )
+
+    @property
+    def sizes(self) -> Counts:
+        """Rows of each group."""
+        return self.counts.sum((1, 2))
+
+
+def column(name: str, values: pa.ChunkedArray, listed: Sequence[str] | None) -> Column:
+    """Code one column; a row without a value belongs to the group `(missing)`.
+
+    listed: the values the spec allows, in its order. Any other value could be anything, a name even, so it is never
+        shown: it counts as `(not listed)`. None where the groups are bands that ingest itself made.
+    """
+    encoded = pc.dictionary_encode(values.cast(pa.string())).combine_chunks()
+    seen: list[str] = encoded.dictionary.to_pylist()
+    groups = [*(sorted(seen, key=_natural) if listed is None else listed), UNLISTED, MISSING]
+    place = {group: code for code, group in enumerate(groups[:-2])}
+    recode = np.array([place.get(value, len(groups) - 2) for value in seen] + [len(groups) - 1], dtype=np.int64)
+    indices = encoded.indices.fill_null(len(seen)).to_numpy(zero_copy_only=False)
+    return Column(name, tuple(groups), recode[indices])
+
+
+def group(
+    columns: Mapping[str, Column], between: Sequence[str], truth: NDArray[np.bool_], predicted: NDArray[np.bool_]
+) -> Grouped:
+    """Count truth and prediction in every group that occurs of these columns' intersection."""
+    chosen = [columns[name] for name in between]
+    shape = tuple(len(each.groups) for each in chosen)
+    flat = np.ravel_multi_index(tuple(each.codes for each in chosen), shape)
+    present, codes = np.unique(flat, return_inverse=True)
+    cells = np.bincount(codes * 4 + truth * 2 + predicted, minlength=4 * len(present)).reshape(-1, 2, 2)
+    positions = zip(*np.unravel_index(present, shape), strict=True)
+    members = [tuple(each.groups[at] for each, at in zip(chosen, position, strict=True)) for position in positions]
+    return Grouped(tuple(between), tuple(members), cells.astype(np.int64))
+
+
+def _natural(band: str) -> tuple[float, str]:
+    """Bands in the order of the numbers they begin with, the open-ended first one before all."""
+    digits = band.lstrip("<≤ ").split("-")[0].split("–")[0].split(" ")[0].rstrip("+")
+    try:
+        return (float(digits) - (0.5 if band.startswith(("<", "under", "≤")) else 0), band)
+    except ValueError:
+        return (float("-inf"), band)

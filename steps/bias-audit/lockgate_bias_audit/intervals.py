@@ -1,0 +1,116 @@
+"""Intervals for rates, and for the widest gap between the rates of many groups.
+
+One rate has a Wilson interval; the difference or ratio of two has the interval that follows from their two Wilson
+intervals (Newcombe 1998; Donner and Zou 2012). Both keep their promise where a normal interval does not: with few rows,
+and with rates of 0 or 1.
+
+The widest of many gaps is another matter: chosen because it is the widest, it looks wider than it is. So all pairs of groups
+get intervals that hold together, as in Tukey's procedure: the critical value is what resampling the counts says
+the largest of all studentised pair differences stays below. A gap is then above a limit only if some pair is, and
+within the limit only if every pair is.
+"""
+
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from lockgate_policy import Interval
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The rates of the judged groups: hits of tries, and the same in each resample (first axis)."""
+
+    hits: Floats
+    tries: Floats
+    resampled_hits: Floats
+    resampled_tries: Floats
+
+    @property
+    def values(self) -> Floats:
+        """Each group's rate."""
+        return self.hits / self.tries
+
+
+def normal_critical(confidence: float) -> float:
+    """How many standard errors a two-sided interval of this confidence reaches."""
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def wilson(hits: Floats, tries: Floats, critical: float) -> tuple[Floats, Floats]:
+    """Wilson's score interval of each rate."""
+    rate, square = hits / tries, critical**2 / tries
+    centre = (rate + square / 2) / (1 + square)
+    reach = np.sqrt(square * (rate * (1 - rate) + square / 4)) / (1 + square)
+    # At 0 and 1 the limits are exact; rounding would put the rate itself outside.
+    low = np.where(hits == 0, 0.0, np.clip(centre - reach, 0, 1))
+    high = np.where(hits == tries, 1.0, np.clip(centre + reach, 0, 1))
+    return low, high
+
+
+def joint_critical(rates: Rates, confidence: float) -> float:
+    """How many standard errors every pair of groups stays within, all at once, with this confidence."""
+    resampled = rates.resampled_hits / np.maximum(rates.resampled_tries, 1)
+    # A rate of 0 or 1 does not move when its counts are resampled; two rows more of each kind give it its due error.
+    damped = (rates.hits + 2) / (rates.tries + 4)
+    error = np.maximum(resampled.std(axis=0), np.sqrt(damped * (1 - damped) / (rates.tries + 4)))
+    moved = resampled - rates.values
+    widest = np.zeros(len(moved))
+    for first in range(len(error) - 1):
+        apart = np.abs(moved[:, first, None] - moved[:, first + 1 :])
+        together = np.hypot(error[first], error[first + 1 :])
+        np.maximum(widest, (apart / together).max(axis=1), out=widest)
+    return max(normal_critical(confidence), float(np.quantile(widest, confidence)))
+
+
+def widest_difference(rates: Rates, critical: float) -> tuple[Interval, int, int]:
+    """The largest difference between two rates with its interval, and the groups of the highest and the lowest rate."""
+    value = rates.values
+    low, high = wilson(rates.hits, rates.tries, critical)
+    apart = value[:, None] - value[None, :]
+    lowest = apart - np.hypot((value - low)[:, None], (high - value)[None, :])
+    highest = apart + np.hypot((high - value)[:, None], (value - low)[None, :])
+    interval = Interval(
+        float(apart.max()), max(0.0, _off_diagonal(lowest).max()), min(1.0, _off_diagonal(highest).max())
+    )
+    return interval, int(value.argmax()), int(value.argmin())
+
+
+def smallest_ratio(rates: Rates, critical: float) -> tuple[Interval, int, int]:
+    """The smallest ratio of two rates with its interval, and the groups of the highest and the lowest rate.
+
+    Where no group was ever a hit the rates are equal, so the ratio is 1, and the interval says how little that means.
+    """
+    value = rates.values
+    low, high = wilson(rates.hits, rates.tries, critical)
+    top, bottom = value[:, None], value[None, :]
+    product = top * bottom
+    floor, floor_of = low * (2 * value - low), high * (2 * value - high)  # rate² less the squared reach, on either side
+    lowest = _root_ratio(product, floor[:, None], floor_of[None, :], -1)
+    highest = _root_ratio(product, floor_of[:, None], floor[None, :], 1)
+    ratio = value.min() / value.max() if value.max() > 0 else 1.0
+    interval = Interval(
+        float(ratio),
+        float(np.clip(_off_diagonal(lowest).min(), 0, 1)),
+        float(np.clip(_off_diagonal(highest).min(), 0, 1)),
+    )
+    return interval, int(value.argmax()), int(value.argmin())
+
+
+def _root_ratio(product: Floats, top: Floats, bottom: Floats, sign: int) -> Floats:
+    """The root `(product ± √(product² - top·bottom)) / bottom` of Donner and Zou's interval for a ratio of two rates."""
+    root = np.sqrt(np.maximum(product**2 - top * bottom, 0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if sign < 0:
+            # The same root written so that it stays finite where `bottom` passes through 0.
+            return np.nan_to_num(top / (product + root), nan=0.0, posinf=np.inf)
+        value = (product + root) / bottom
+    return np.where(bottom > 0, value, np.inf)
+
+
+def _off_diagonal(square: Floats) -> Floats:
+    """The pairs of two different groups."""
+    return square[~np.eye(len(square), dtype=bool)]

@@ -1,0 +1,67 @@
+"""Reads the proven tables into what the audit counts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from lockgate_evidence import Evidence
+from lockgate_step import BadCall
+from numpy.typing import NDArray
+
+from lockgate_bias_audit.groups import Column, column
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The test rows: whether each is positive in truth, whether the model says so, and its groups."""
+
+    truth: NDArray[np.bool_]
+    predicted: NDArray[np.bool_]
+    columns: Mapping[str, Column]
+
+
+def read(evidence: Evidence, answers: Path, truth: Path, sensitive: Path | None) -> Rows:
+    """Read answers, truth and sensitive columns.
+
+    Errors: BadCall when they are not one row each per test row, or hold a label that is not the target's.
+    """
+    target = evidence.spec["target"]
+    wanted = evidence.spec["sensitive"]
+    if wanted and sensitive is None:
+        msg = f"the model's sensitive columns are missing: {', '.join(each['name'] for each in wanted)}"
+        raise BadCall(msg, fix="give the table `sensitive` that ingest wrote")
+    groups = pq.read_table(sensitive) if sensitive else pa.table({})
+    columns = {}
+    for each in wanted:
+        if each["name"] not in groups.column_names:
+            msg = f"the table `sensitive` has no column `{each['name']}`"
+            raise BadCall(msg, fix="run ingest again with this model's spec")
+        listed = each["values"] if each["kind"] == "category" else None
+        columns[each["name"]] = column(each["name"], groups[each["name"]], listed)
+        _one_each(len(columns[each["name"]].codes), evidence.rows, f"the column `{each['name']}`")
+    return Rows(
+        truth=_positive(pq.read_table(truth)[target["name"]], target, evidence.rows, "truth"),
+        predicted=_positive(pq.read_table(answers / "answers.parquet")["label"], target, evidence.rows, "answers"),
+        columns=columns,
+    )
+
+
+def _positive(labels: pa.ChunkedArray, target: Mapping[str, str], rows: int, what: str) -> NDArray[np.bool_]:
+    _one_each(len(labels), rows, f"the table `{what}`")
+    text = labels.cast(pa.string())
+    known = pc.is_in(text, pa.array([target["positive"], target["negative"]]))
+    if len(text) and not pc.all(known).as_py():
+        msg = f"the table `{what}` holds a label that is neither {target['positive']} nor {target['negative']}"
+        raise BadCall(msg, fix="name every spelling of the two labels in the model's target")
+    positive: NDArray[np.bool_] = pc.equal(text, target["positive"]).to_numpy()
+    return positive
+
+
+def _one_each(found: int, wanted: int, what: str) -> None:
+    if found != wanted:
+        msg = f"{what} has {found} rows, not one for each of the {wanted} test rows"
+        raise BadCall(msg, fix="use the files of one and the same run")

@@ -1,0 +1,216 @@
+"""From an audit to the gate's answer: sentences, figures, measurements; every one of them fit to be shown."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lockgate_policy import AtLeast, AtMost, Policy, ReportedOnly
+from lockgate_step import Inconclusive, Passed, Reason, Refused
+
+from lockgate_bias_audit import disclosure
+from lockgate_bias_audit.audit import Audit, Judged
+from lockgate_bias_audit.groups import Grouped
+from lockgate_bias_audit.measures import MEASURES, RATES, RateName, parts
+
+# Every sentence of the verdict, by the rate that a gap is of; {positive} and {negative} are the target's labels.
+_FOUND: Mapping[RateName, str] = {
+    "selection_rate": "{high} is selected {often} {than} {low}",
+    "true_positive_rate": "where {positive} is true, the model says so {often} for {high} {than} for {low}",
+    "false_positive_rate": "where {positive} is not true, the model says so all the same {often} for {high} {than} for {low}",
+    "accuracy": "the model is right {often} for {high} {than} for {low}",
+}
+_UNSURE: Mapping[RateName, str] = {
+    "selection_rate": "selection rates",
+    "true_positive_rate": "true positive rates",
+    "false_positive_rate": "false positive rates",
+    "accuracy": "accuracies",
+}
+_DENOMINATOR: Mapping[RateName, str] = {
+    "selection_rate": "",
+    "true_positive_rate": " that are {positive}",
+    "false_positive_rate": " that are {negative}",
+    "accuracy": "",
+}
+
+
+@dataclass(frozen=True)
+class Wording:
+    """What the sentences need to know: the target's labels, and the policy's settings."""
+
+    positive: str
+    negative: str
+    policy: Policy
+
+    @property
+    def confidence(self) -> str:
+        """The confidence as a percentage."""
+        return f"{self.policy.settings.confidence * 100:.3g} %"
+
+    def labelled(self, text: str, **words: str) -> str:
+        """The text with the target's labels in place."""
+        return text.format(positive=self.positive, negative=self.negative, **words)
+
+    def headline(self, judged: Judged) -> str:
+        """One plain sentence on what was found."""
+        by, found = f"by {' and '.join(judged.grouped.between)}", judged.gap
+        if judged.grouped.silent:
+            return f"{by}, nothing can be compared: no row says its {judged.grouped.silent[0]}"
+        if found is None:
+            return f"{by}, nothing can be compared: fewer than two groups are large enough to judge"
+        if judged.standing == "undecided":
+            return f"{by}, {_UNSURE[found.rate]} may differ by more than the policy allows: these rows cannot tell"
+        names = judged.grouped.names
+        often, than = _often(judged)
+        words = {"high": names[found.highest], "low": names[found.lowest], "often": often, "than": than}
+        return f"{by}, {self.labelled(_FOUND[found.rate], **words)}"
+
+    def lines(self, judged: Judged) -> tuple[str, ...]:
+        """The finding in figures: the two groups it lies between, the gap, the limit."""
+        found = judged.gap
+        if found is None:
+            return (f"a group is judged from {self.policy.settings.minimum_support} rows in its rate's denominator",)
+        hits, tries = parts(judged.grouped.counts, found.rate)
+        rounded = disclosure.needs_rounding(tries.tolist())
+        table = [
+            (
+                judged.grouped.names[at],
+                disclosure.rate(int(hits[at]), int(tries[at])).text,
+                disclosure.count(int(tries[at]), rounded=rounded),
+            )
+            for at in (found.highest, found.lowest)
+        ]
+        wide = [max(map(len, column)) for column in zip(*table, strict=True)]
+        of = self.labelled(_DENOMINATOR[found.rate])
+        groups = [f"{name:<{wide[0]}}  {rate:>{wide[1]}}  of {count:>{wide[2]}}{of}" for name, rate, count in table]
+        return (*groups, f"{self.measured(judged)}; {limit(judged)}")
+
+    def measured(self, judged: Judged) -> str:
+        """The gap and its interval."""
+        shown = shown_gap(judged)
+        if shown is None:
+            return "not measured"
+        form = MEASURES[judged.rule.measure].form
+        if shown["value"] is None:
+            return f"{form} {self.confidence} interval {shown['low']:.2f} to {shown['high']:.2f}"
+        return f"{form} {shown['value']:.3f}, {self.confidence} interval {shown['low']:.3f} to {shown['high']:.3f}"
+
+    def interval(self, judged: Judged) -> str:
+        """The gap's value and interval, for a table whose head says what they are."""
+        shown = shown_gap(judged)
+        if shown is None:
+            return "–"
+        span = f"{shown['low']:.3f} to {shown['high']:.3f}"
+        return span if shown["value"] is None else f"{shown['value']:.3f} ({span})"
+
+    def reason(self, judged: Judged) -> Reason:
+        """Why this rule does not let the model pass."""
+        rule = judged.rule
+        return Reason(
+            rule=rule.key, message=self.headline(judged), lines=self.lines(judged), why=rule.why, source=rule.source
+        )
+
+
+def judgement(
+    audit: Audit, words: Wording, *, model: str, subjects: Mapping[str, str]
+) -> Passed | Refused | Inconclusive:
+    """The gate's answer."""
+    notes = tuple(_notes(audit, words))
+    measurements = {
+        "rows": audit.rows,
+        "rules": {each.rule.key: _measurement(each) for each in audit.judged},
+        "groups": {"+".join(between): group_figures(table, words.policy) for between, table in audit.tables.items()},
+    }
+    reasons = tuple(words.reason(each) for each in audit.judged if each.standing not in ("within", "reported"))
+    if not audit.rows:
+        reasons = (Reason(rule="bias:rows", message="no test row was answered, so there is nothing to audit"),)
+    if any(each.standing == "beyond" for each in audit.judged):
+        return Refused(model=model, subjects=subjects, reasons=reasons, notes=notes, measurements=measurements)
+    if reasons:
+        return Inconclusive(model=model, subjects=subjects, reasons=reasons, notes=notes, measurements=measurements)
+    return Passed(model=model, subjects=subjects, notes=notes, measurements=measurements)
+
+
+def limit(judged: Judged) -> str:
+    """The rule's limit and the line it stands on."""
+    match judged.rule.limit:
+        case AtMost(value):
+            return f"{judged.rule.source} allows {value:g}"
+        case AtLeast(value):
+            return f"{judged.rule.source} asks for at least {value:g}"
+        case ReportedOnly():
+            return f"{judged.rule.source} sets no limit"
+
+
+def shown_gap(judged: Judged) -> dict[str, float | None] | None:
+    """The gap as it may be shown: without its value where that would give back a small count."""
+    found = judged.gap
+    if found is None:
+        return None
+    hits, tries = parts(judged.grouped.counts, found.rate)
+    hidden = any(disclosure.rate(int(hits[at]), int(tries[at])).value is None for at in (found.highest, found.lowest))
+    places = 2 if hidden else 3
+    return {
+        "value": None if hidden else round(found.measured.value, places),
+        "low": round(found.measured.low, places),
+        "high": round(found.measured.high, places),
+    }
+
+
+def group_figures(table: Grouped, policy: Policy) -> list[dict[str, object]]:
+    """Each group's size and rates as they may be stored: None where hidden or too small to judge."""
+    sizes = table.sizes.tolist()
+    rounded = disclosure.needs_rounding(sizes)
+    figures: list[dict[str, object]] = []
+    for at, name in enumerate(table.names):
+        entry: dict[str, object] = {"group": name, "rows": disclosure.released(sizes[at], rounded=rounded)}
+        for rate in RATES:
+            hits, tries = (int(part[at]) for part in parts(table.counts, rate))
+            enough = tries >= policy.settings.minimum_support
+            entry[rate] = disclosure.rate(hits, tries).value if enough else None
+        figures.append(entry)
+    return figures
+
+
+def too_small(table: Grouped, policy: Policy) -> int:
+    """How many groups have too few rows to be judged by any rate."""
+    return int((table.sizes < policy.settings.minimum_support).sum())
+
+
+def ungated(audit: Audit) -> tuple[str, ...]:
+    """The columns that are looked at though no rule of theirs can refuse."""
+    gating = {name for each in audit.judged if each.standing != "reported" for name in each.rule.between}
+    return tuple(between[0] for between in audit.tables if len(between) == 1 and between[0] not in gating)
+
+
+def _notes(audit: Audit, words: Wording) -> list[str]:
+    """What a reader must know though it does not refuse."""
+    notes = []
+    if not audit.tables:
+        notes.append("the model names no sensitive column that is audited")
+    for each in audit.judged:
+        if each.standing == "reported":
+            notes.append(f"audited, does not gate: {words.headline(each)} ({words.measured(each)}); {each.rule.why}")
+    notes += [f"not audited: {entry.column}; {entry.why}" for entry in words.policy.unaudited]
+    for between, table in audit.tables.items():
+        if small := too_small(table, words.policy):
+            groups = "1 group is" if small == 1 else f"{small} groups are"
+            notes.append(f"by {' and '.join(between)}, {groups} too small to judge")
+    return notes
+
+
+def _measurement(judged: Judged) -> dict[str, object]:
+    rule = judged.rule
+    value = None if isinstance(rule.limit, ReportedOnly) else rule.limit.value
+    return {"standing": judged.standing, "limit": value, **(shown_gap(judged) or {})}
+
+
+def _often(judged: Judged) -> tuple[str, str]:
+    """How much more often, where both rates may be shown, and the word that a comparison goes on with."""
+    assert judged.gap is not None
+    hits, tries = parts(judged.grouped.counts, judged.gap.rate)
+    high, low = (disclosure.rate(int(hits[at]), int(tries[at])).value for at in (judged.gap.highest, judged.gap.lowest))
+    if not high or not low:
+        return "more often", "than"
+    if high == low:
+        return "as often", "as"
+    times = f"{high / low:.1f}" if high / low >= 1.05 else f"{high / low:.2f}"
+    return f"{times} times as often", "as"

@@ -1,0 +1,30 @@
+"""Static HTML pages: one self-contained file, no script, nothing remote, readable by people and by screen readers.
+
+Markup is built from `el`, which escapes every text it is given, so that a value can never become markup.
+"""
+
+from lockgate_report._html import Html, el, join, page
+from lockgate_report._parts import Tone, banner, facts, pill, section, table
+from lockgate_report._plot import Mark, Scale, axis, scale, strip
+from lockgate_report._verdict import verdict
+from lockgate_report._words import say
+
+__all__ = [
+    "Html",
+    "Mark",
+    "Scale",
+    "Tone",
+    "axis",
+    "banner",
+    "el",
+    "facts",
+    "join",
+    "page",
+    "pill",
+    "say",
+    "scale",
+    "section",
+    "strip",
+    "table",
+    "verdict",
+]
