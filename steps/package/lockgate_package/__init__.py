@@ -1,0 +1,1 @@
+"""Seals what passed every gate into the bundle that is served, and registers it."""

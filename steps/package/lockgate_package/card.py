@@ -1,0 +1,263 @@
+"""The model card: what a reader must know before relying on a model, every figure from a signed record.
+
+The sections are those of Mitchell et al., "Model Cards for Model Reporting" (2019).
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, assert_never
+
+from lockgate_policy import (
+    AtLeast,
+    AtMost,
+    BiasRule,
+    NoWorseThanLive,
+    Policy,
+    QualityRule,
+    ReportedOnly,
+    SmokeRule,
+)
+
+from lockgate_package.document import Block, Code, Document, Facts, Grid, Points, Section, Text
+from lockgate_package.evidence import Evidence
+
+Rule = QualityRule | BiasRule | SmokeRule
+
+
+def card(evidence: Evidence, request: Mapping[str, Any]) -> Document:
+    """The card of a proved model. request: the sample request of its bundle."""
+    sections = (
+        Section("Model details", list(_details(evidence))),
+        Section("Intended use", list(_use(evidence))),
+        Section("Factors", list(_factors(evidence))),
+        Section("Metrics, and the policy they are judged by", list(_metrics(evidence))),
+        Section("Data", list(_data(evidence))),
+        Section("Results group by group", list(_groups(evidence))),
+        Section("Audited, but does not gate", list(_ungated(evidence.policy))),
+        Section("Waivers in force", list(_waivers(evidence))),
+        Section("Caveats and limits", list(_caveats(evidence))),
+        Section("How to call it", list(_call(evidence, request))),
+        Section("Digests", [Facts(_digests(evidence))]),
+    )
+    return Document("Model card", evidence.name, sections)
+
+
+def _details(evidence: Evidence) -> Iterator[Block]:
+    spec, model = evidence.spec, evidence.model
+    if spec.get("description"):
+        yield Text(str(spec["description"]))
+    made = ", ".join(f"{name} {version}" for name, version in sorted(model.get("versions", {}).items()))
+    pairs = {"Owner": str(spec["owner"]), "Served as": str(model["format"]).upper(), "Made with": made or "not stated"}
+    pairs |= {f"Trained with {_words(name)}": _text(value) for name, value in sorted(spec.get("train", {}).items())}
+    yield Facts(pairs)
+
+
+def _use(evidence: Evidence) -> Iterator[Block]:
+    labels, threshold = evidence.model["labels"], evidence.model.get("threshold", 0.5)
+    yield Text(
+        f"For each row it answers one of two labels, {labels['positive']} or {labels['negative']}, with a score: the "
+        f"probability of {labels['positive']}. The label is {labels['positive']} from a score of {threshold:g} on."
+    )
+    caption = "What a caller sends, and nothing else; a value outside is refused, not guessed at"
+    yield Grid(
+        caption,
+        ("Column", "Kind", "Allowed", "May be missing"),
+        [_column(column) for column in evidence.model["inputs"]],
+    )
+
+
+def _factors(evidence: Evidence) -> Iterator[Block]:
+    sensitive: Sequence[Mapping[str, Any]] = evidence.spec["sensitive"]
+    if not sensitive:
+        yield Text("The spec names no sensitive column.")
+        return
+    inputs = {column["name"] for column in evidence.model["inputs"]}
+    caption = "People are compared by these columns; the model sees one only where the last column says so"
+    rows = [(*_column(column)[:3], "yes" if column["name"] in inputs else "no") for column in sensitive]
+    yield Grid(caption, ("Column", "Kind", "Groups", "Is an input"), rows)
+
+
+def _metrics(evidence: Evidence) -> Iterator[Block]:
+    policy = evidence.policy
+    settings = policy.settings
+    yield Text(
+        f"A rule holds when the whole {settings.confidence * 100:g} % interval lies within its limit. A group is "
+        f"judged when a rate's denominator has {settings.minimum_support} rows or more."
+    )
+    measured = {**_rules(evidence, "validate-model"), **_rules(evidence, "bias-audit")}
+    rules: list[Rule] = [*policy.quality, *policy.bias]
+    rows = [_rule(rule, measured.get(rule.key, {})) for rule in rules]
+    head = ("Measure", "Limit", "Measured", "Interval", "Stands", "Why", "Rule")
+    yield Grid("Judged on the test rows", head, rows, numbers=(2, 3))
+    if policy.smoke:
+        after = [(_measure(rule), _limit(rule), rule.why, rule.source) for rule in policy.smoke]
+        yield Grid(
+            "Judged on the running version, after this card was sealed", ("Measure", "Limit", "Why", "Rule"), after
+        )
+
+
+def _data(evidence: Evidence) -> Iterator[Block]:
+    said = evidence.data.predicate
+    rows, base = said["rows"], said["base"]
+    yield Facts(
+        {
+            "Source": str(said["uri"]),
+            "Rows": f"{rows['total']:,}: {rows['train']:,} to train, {rows['test']:,} to judge",
+            "Split": _text(said["split"]),
+            "Compared with": _text(base["bundle"]) if base["bundle"] else "nothing: no version was live",
+        }
+    )
+    checked = evidence.verdicts["validate-data"].predicate.get("measurements", {})
+    if checked:
+        yield Text("Checked by validate-data:")
+        yield Facts({_words(name): _text(value) for name, value in sorted(checked.items())})
+
+
+def _groups(evidence: Evidence) -> Iterator[Block]:
+    tables = evidence.verdicts["bias-audit"].predicate.get("measurements", {}).get("groups", {})
+    if not tables:
+        yield Text("No groups were compared.")
+    for between, entries in tables.items():
+        names = list(dict.fromkeys(name for entry in entries for name in entry))
+        rows = [[_figure(name, entry.get(name)) for name in names] for entry in entries]
+        caption = f"By {between.replace('+', ' and ')}"
+        yield Grid(caption, [_words(name) for name in names], rows, numbers=range(1, len(names)))
+
+
+def _ungated(policy: Policy) -> Iterator[Block]:
+    points = [f"{_measure(r)}: {r.why} ({r.source})" for r in policy.bias if isinstance(r.limit, ReportedOnly)]
+    points += [f"{entry.column} is not audited: {entry.why} ({entry.source})" for entry in policy.unaudited]
+    yield Points(points) if points else Text("Every sensitive column has a rule that can refuse.")
+
+
+def _waivers(evidence: Evidence) -> Iterator[Block]:
+    granted = {waiver.statement.digest: waiver for waiver in evidence.waivers}
+    cited = [
+        (reason, granted[reason["waived_by"]])
+        for verdict in evidence.verdicts.values()
+        for reason in verdict.predicate["reasons"]
+        if reason.get("waived_by") in granted
+    ]
+    if not cited:
+        yield Text("None: every rule that gates was met.")
+        return
+    yield Text("These rules were not met. Somebody answers for each exception, until it expires.")
+    rows = [
+        (str(reason["id"]), str(reason["message"]), waiver.approver, waiver.why, f"{waiver.expires:%Y-%m-%d %H:%M} UTC")
+        for reason, waiver in cited
+    ]
+    yield Grid("Exceptions", ("Reason", "Finding", "Approved by", "Why", "Expires"), rows)
+
+
+def _caveats(evidence: Evidence) -> Iterator[Block]:
+    differences = evidence.model.get("differences", {})
+    points = [f"{gate}: {note}" for gate, v in evidence.verdicts.items() for note in v.predicate.get("notes", [])]
+    if differences.get("rows"):
+        points.append(
+            f"On {differences['rows']:,} rows the served form and the trained one differ in {differences['labels']:,} "
+            f"labels, and by at most {differences['largest_score']:g} in the score."
+        )
+    points += [
+        "It was judged on a test share of the same source: people whom that source does not hold were not judged.",
+        "The audit sees only the columns named under Factors; a rule met there says nothing about other groups.",
+        "A score is not a reason: it says what was common among similar rows, not why one person is so.",
+    ]
+    yield Points(points)
+
+
+def _call(evidence: Evidence, request: Mapping[str, Any]) -> Iterator[Block]:
+    yield Text(
+        "Open Inference Protocol; the answer names the bundle's digest. The same request is sample-request.json."
+    )
+    body = json.dumps(request, ensure_ascii=False)
+    yield Code(
+        f"curl $ADDRESS/v2/models/{evidence.name}/infer --json @- <<'END'\n{body}\nEND\n"
+        f"lockgate predict {evidence.name} rows.csv"
+    )
+
+
+def _digests(evidence: Evidence) -> dict[str, str]:
+    records = {"data record": evidence.data, "answers record": evidence.answers}
+    records |= {f"verdict of {gate}": verdict for gate, verdict in evidence.verdicts.items()}
+    return {**evidence.subjects, **{name: record.digest for name, record in records.items()}}
+
+
+def _rules(evidence: Evidence, gate: str) -> Mapping[str, Mapping[str, Any]]:
+    rules: Mapping[str, Mapping[str, Any]] = evidence.verdicts[gate].predicate.get("measurements", {}).get("rules", {})
+    return rules
+
+
+def _rule(rule: Rule, measured: Mapping[str, Any]) -> tuple[str, ...]:
+    low, high = measured.get("low"), measured.get("high")
+    interval = "" if low is None or high is None else f"{low:g} to {high:g}"
+    value = _figure("", measured.get("value"))
+    return (_measure(rule), _limit(rule), value, interval, str(measured.get("standing", "")), rule.why, rule.source)
+
+
+def _measure(rule: Rule) -> str:
+    name = _words(rule.measure)
+    return f"{name} by {' and '.join(rule.between)}" if isinstance(rule, BiasRule) else name
+
+
+def _limit(rule: Rule) -> str:
+    match rule.limit:
+        case AtLeast(value):
+            return f"at least {value:g}"
+        case AtMost(value):
+            return f"at most {value:g}"
+        case NoWorseThanLive(by):
+            return f"no worse than live by {by:g}"
+        case ReportedOnly():
+            return "none: reported only"
+        case _ as never:
+            assert_never(never)
+
+
+def _column(column: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    missing = "yes" if column.get("missing") else "no"
+    if column["kind"] == "category":
+        return column["name"], "category", ", ".join(column["values"]), missing
+    if column.get("bands"):
+        return (
+            column["name"],
+            "number, in bands",
+            "edges " + ", ".join(f"{edge:g}" for edge in column["bands"]),
+            missing,
+        )
+    kind = "whole number" if column.get("whole") else "number"
+    unit = f" {column['unit']}" if column.get("unit") else ""
+    low, high = (f"{column[end]:g}" if end in column else "any" for end in ("low", "high"))
+    return column["name"], kind, f"{low} to {high}{unit}", missing
+
+
+def _figure(name: str, value: object) -> str:
+    """A figure as a verdict gives it; None is what it may not show, or what is too small to judge."""
+    match value:
+        case None:
+            return "not shown"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value * 100:.1f} %" if name.endswith("rate") or name == "accuracy" else f"{value:g}"
+        case _:
+            return _text(value)
+
+
+def _text(value: object) -> str:
+    match value:
+        case Mapping():
+            return ", ".join(f"{_words(str(key))}: {_text(each)}" for key, each in value.items())
+        case str():
+            return value
+        case Sequence():
+            return ", ".join(_text(each) for each in value) or "none"
+        case None:
+            return "none"
+        case _:
+            return _figure("", value)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

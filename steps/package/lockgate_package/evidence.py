@@ -1,0 +1,136 @@
+"""Everything a bundle rests on, each signature, subject and waiver checked before anything is sealed."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from lockgate_policy import Policy, PolicyError, read
+from lockgate_proof import (
+    GATES_OF_A_BUNDLE,
+    ProofError,
+    Statement,
+    Trust,
+    Waiver,
+    read_waivers,
+    verify,
+    verify_verdict,
+)
+from lockgate_step import BadCall, file_digest, tree_digest
+
+_SAME_RUN = "package what one and the same run has made"
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the inputs lie: the model and answers are folders, the rest are files."""
+
+    model: Path
+    data: Path
+    answers: Path
+    verdicts: Mapping[str, Path]
+    spec: Path
+    policy: Path
+    waivers: Path | None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was proved about one model.
+
+    subjects: `model`, `data`, `base`, `policy` -> `sha256:<hex>`, of the bytes at hand.
+    """
+
+    spec: Mapping[str, Any]
+    model: Mapping[str, Any]
+    policy: Policy
+    subjects: Mapping[str, str]
+    data: Statement
+    answers: Statement
+    verdicts: Mapping[str, Statement]
+    waivers: Sequence[Waiver]
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return str(self.spec["name"])
+
+
+def prove(files: Files, trust: Trust, *, now: datetime) -> Evidence:
+    """Believe the inputs only if every record is signed by its own program and is about these very bytes.
+
+    now: when the waivers must be valid.
+    Errors: ProofError, saying the first thing that does not hold.
+    """
+    data = verify(files.data, trust, signer="ingest")
+    answers = verify(files.answers / "record.json", trust, signer="predict")
+    subjects = {
+        "model": tree_digest(files.model),
+        "data": data.subjects.get("data", ""),
+        "base": data.subjects.get("base", ""),
+        "policy": file_digest(files.policy),
+    }
+    answered = {
+        **{name: subjects[name] for name in ("model", "data", "base")},
+        "test": data.subjects.get("test", ""),
+        "answers": _digest(files.answers / "answers.parquet"),
+    }
+    _about("the data record", data, {"spec": file_digest(files.spec)})
+    _about("the answers record", answers, answered)
+    # Only now: a file that no record vouches for is not even parsed.
+    spec = json.loads(files.spec.read_bytes())
+    model = json.loads((files.model / "model.json").read_bytes())
+    name = str(spec["name"])
+    for record in (data, answers):
+        _named(record, name)
+    _same_inputs(spec, model)
+    waivers = read_waivers(files.waivers, trust) if files.waivers else []
+    verdicts = {
+        gate: verify_verdict(
+            files.verdicts[gate],
+            trust,
+            gate=gate,
+            model=name,
+            subjects={subject: subjects[subject] for subject in judged},
+            waivers=waivers,
+            now=now,
+        )
+        for gate, judged in GATES_OF_A_BUNDLE.items()
+    }
+    return Evidence(spec, model, _policy(files.policy), subjects, data, answers, verdicts, waivers)
+
+
+def _policy(path: Path) -> Policy:
+    try:
+        return read(path)
+    except PolicyError as error:
+        msg = f"{error.where}: {error.problem}"
+        raise BadCall(msg, fix=error.fix) from error
+
+
+def _digest(path: Path) -> str:
+    return file_digest(path) if path.is_file() else "nothing"
+
+
+def _about(what: str, record: Statement, subjects: Mapping[str, str]) -> None:
+    for name, digest in subjects.items():
+        if record.subjects.get(name) != digest:
+            msg = f"{what} is about another {name}: {record.subjects.get(name, 'none')}, not {digest}"
+            raise ProofError(msg, fix=_SAME_RUN)
+
+
+def _named(record: Statement, model: str) -> None:
+    if record.predicate.get("model") != model:
+        msg = f"the {record.kind} record is about the model {record.predicate.get('model')}, not {model}"
+        raise ProofError(msg, fix=_SAME_RUN)
+
+
+def _same_inputs(spec: Mapping[str, Any], model: Mapping[str, Any]) -> None:
+    """What train read is what callers send: a column that only the model knows could never be sent."""
+    said = {column["name"]: column["kind"] for column in spec["inputs"]}
+    for column in model["inputs"]:
+        if said.get(column["name"]) != column["kind"]:
+            msg = f"the model takes the {column['kind']} column {column['name']!r}, which the spec does not promise"
+            raise ProofError(msg, fix="name it in ModelSpec.inputs and run the whole workflow again")

@@ -1,0 +1,108 @@
+"""Registers a bundle in MLflow, once, found again by its digest."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lockgate_step import BadCall, OutsideFailed, log
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+# Read by mlflow when it is imported: nothing is reported to anybody, the log stays ours, and a registry that is down
+# is known in seconds (its own default is minutes): the workflow's retry waits, not this program.
+_QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version in the registry."""
+
+    name: str
+    version: str
+
+
+def register(
+    uri: str, *, name: str, bundle: str, tags: Mapping[str, str], model: Path, ca: Path | None = None
+) -> Registered:
+    """The version that holds this bundle's model, made unless it is there already.
+
+    uri: `http(s)://…` of a server or `sqlite:////…/registry.db` of a file. bundle: its digest. model: its model folder.
+    Errors: BadCall for another kind of URI, OutsideFailed when the registry does not answer.
+    """
+    artifacts = _artifacts(uri)
+    os.environ.update(_QUIET)
+    if ca is not None:
+        os.environ["MLFLOW_TRACKING_SERVER_CERT_PATH"] = str(ca)
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        found = _find(client, name, bundle)
+        if found is None:
+            found = _add(client, name, {"lockgate.bundle": bundle, **tags}, model, artifacts)
+            log("registered", model=name, version=found.version, bundle=bundle)
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        msg = f"the registry did not take the bundle {bundle}: {type(error).__name__}"
+        log("registry", problem=str(error).splitlines()[0] if str(error) else "")
+        raise OutsideFailed(
+            msg, fix="the bundle is safe in the store; see that the registry runs, then run again"
+        ) from error
+    return found
+
+
+def _artifacts(uri: str) -> str | None:
+    """Where the model's files go: beside a SQLite file; a server decides for itself."""
+    if uri.startswith(("http://", "https://")):
+        return None
+    if uri.startswith("sqlite:////"):
+        return (Path(uri.removeprefix("sqlite:///")).parent / "artifacts").as_uri()
+    msg = f"the registry {uri.partition(':')[0]}:… is of a kind that package does not know"
+    raise BadCall(
+        msg, fix="write http(s)://host or sqlite:////absolute/path.db into environment/registry, or remove it"
+    )
+
+
+def _find(client: "MlflowClient", name: str, bundle: str) -> Registered | None:
+    versions = client.search_model_versions(f"name = '{name}' and tag.`lockgate.bundle` = '{bundle}'")
+    first = min(versions, key=lambda version: int(version.version), default=None)
+    return None if first is None else Registered(name, str(first.version))
+
+
+def _add(client: "MlflowClient", name: str, tags: Mapping[str, str], model: Path, artifacts: str | None) -> Registered:
+    run = client.create_run(_experiment(client, name, artifacts), run_name=tags["lockgate.bundle"], tags=dict(tags))
+    client.log_artifacts(run.info.run_id, str(model), "model")
+    client.set_terminated(run.info.run_id)
+    _ensure_model(client, name)
+    source = f"{run.info.artifact_uri}/model"
+    version = client.create_model_version(name, source, run.info.run_id, tags=dict(tags))
+    return Registered(name, str(version.version))
+
+
+def _experiment(client: "MlflowClient", name: str, artifacts: str | None) -> str:
+    title = f"lockgate/{name}"
+    known = client.get_experiment_by_name(title)
+    return known.experiment_id if known else client.create_experiment(title, artifact_location=artifacts)
+
+
+def _ensure_model(client: "MlflowClient", name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name, tags={"lockgate.origin": "package"})
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
