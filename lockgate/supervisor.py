@@ -6,6 +6,7 @@ public port to the live one, and writes what it did to the store's `status.json`
 """
 
 import asyncio
+import errno
 import fcntl
 import json
 import os
@@ -108,37 +109,40 @@ def start(platform: Platform, command: Sequence[str], *, env: Mapping[str, str],
     command: the program that calls `serve` in the foreground, e.g. `lockgate serve --foreground`.
     Errors: PortTaken, OtherStore, ServeFailed.
     """
-    match status(platform.state):
-        case Running() as running:
-            return _same_store(running, platform)
-        case Stopped():
-            _check_port(platform)
+    deadline = time.monotonic() + within
+    pid = _spawn(platform, command, env) if _holder(platform.state) is None else None
+    while time.monotonic() < deadline:
+        match status(platform.state):
+            case Running() as running:
+                return _same_store(running, platform)
+            case Stopped() if pid is None and _holder(platform.state) is None:
+                break
+            case Stopped():
+                time.sleep(0.05)
+        # It may have ended because another start was first: then that one's supervisor is what was asked for.
+        if pid is not None and os.waitpid(pid, os.WNOHANG)[0] == pid:
+            pid = None
+    raise ServeFailed(last_line(platform.log), platform.log)
+
+
+def _spawn(platform: Platform, command: Sequence[str], env: Mapping[str, str]) -> int:
     platform.state.mkdir(parents=True, exist_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    pid = os.posix_spawn(
+    try:
+        _listen(platform).close()
+    except PortTaken:
+        if _holder(platform.state) is None:  # else it is our own supervisor that has just taken it
+            raise
+    return os.posix_spawn(
         command[0],
         list(command),
         env,
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(platform.log), flags, 0o600),
+            (os.POSIX_SPAWN_OPEN, 1, str(platform.log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
         setsid=True,
     )
-    deadline = time.monotonic() + within
-    ended = False
-    while time.monotonic() < deadline:
-        match status(platform.state):
-            case Running() as running:
-                return _same_store(running, platform)
-            case Stopped() if ended and _holder(platform.state) is None:
-                break
-            case Stopped():
-                time.sleep(0.05)
-        # It may have ended because another start was first; then that one's supervisor is what was asked for.
-        ended = ended or os.waitpid(pid, os.WNOHANG)[0] == pid
-    raise ServeFailed(last_line(platform.log), platform.log)
 
 
 def stop(state: Path, *, within: float = 60.0) -> bool:
@@ -208,15 +212,14 @@ def _same_store(running: Running, platform: Platform) -> Running:
     return running
 
 
-def _check_port(platform: Platform) -> None:
-    _listen(platform).close()
-
-
 def _listen(platform: Platform) -> socket.socket:
     try:
         return socket.create_server((platform.host, platform.port), backlog=128)
     except OSError as error:
-        raise PortTaken(platform.host, platform.port) from error
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(platform.host, platform.port) from error
+        said = f"{platform.host}:{platform.port}: {error.strerror}"
+        raise ServeFailed(said, platform.log) from error
 
 
 async def _serve(platform: Platform, store: Store, command: ChildCommand, patience: Patience) -> None:
@@ -233,21 +236,22 @@ async def _serve(platform: Platform, store: Store, command: ChildCommand, patien
             )
             await runner.setup()
             await web.SockSite(runner, listener).start()
-            host, port = listener.getsockname()[:2]
-            _announce(platform, f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}")  # noqa: S104 - compared, not bound
+            _announce(platform, "http://{}:{}".format(*listener.getsockname()[:2]))
             following = asyncio.create_task(supervisor.follow())
+            following.add_done_callback(lambda _: stopped.set())
             await stopped.wait()
             log("stopping")
             await runner.cleanup()
             following.cancel()
-            await asyncio.wait([following])
             await supervisor.end()
+            with suppress(asyncio.CancelledError):
+                await following
     log("stopped")
 
 
 def _announce(platform: Platform, address: str) -> None:
     said = {
-        "address": address,
+        "address": address.replace("//0.0.0.0:", "//127.0.0.1:"),
         "pid": os.getpid(),
         "store": platform.store,
         "since": utc_now().isoformat(timespec="seconds"),
