@@ -1,0 +1,230 @@
+"""Asking a live model, and asking what is live."""
+
+import csv
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+from lockgate_proof import verify_bundle
+from lockgate_store import Missing, Store, get_tree, open_store
+
+from lockgate.environment import Environment
+from lockgate.errors import BadCall, OutsideFailed
+from lockgate.model import Column, ModelSpec, Number
+from lockgate.project import Project
+from lockgate.runs import Runs
+from lockgate.show import duration, short
+
+BATCH = 1000
+SECONDS = 60
+
+
+def store_of(environment: Environment) -> Store:
+    """The store of this environment."""
+    credentials = environment.root / "lockgate-store"
+    return open_store(environment.config, credentials if credentials.is_dir() else None)
+
+
+def live_of(environment: Environment, model: str) -> dict[str, Any] | None:
+    """The live pointer of a model, or None where no version is live."""
+    return read_json(store_of(environment), f"models/{model}/live.json")
+
+
+def read_json(store: Store, key: str) -> dict[str, Any] | None:
+    """One JSON object from the store, or None where there is none."""
+    try:
+        return dict(json.loads(store.read(key).data))
+    except Missing:
+        return None
+
+
+def address_of(environment: Environment, model: str) -> str:
+    """Where a model is called."""
+    return f"{public(environment)}/v2/models/{model}/infer"
+
+
+def public(environment: Environment) -> str:
+    """The local platform's address as a browser on this machine reaches it; under JupyterHub, through its proxy."""
+    prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX")
+    host = os.environ.get("JUPYTERHUB_PUBLIC_HUB_URL", "").removesuffix("/hub/").rstrip("/")
+    return f"{host}{prefix.rstrip('/')}/proxy/{environment.port}" if prefix else environment.setting("gateway")
+
+
+def predict_csv(environment: Environment, spec: ModelSpec, rows: Path, out: TextIO) -> None:
+    """Send the rows of a CSV to the live model; write them back with `label` and `score` added.
+
+    Errors: BadCall when a column is missing, a number is none, or the model refuses the rows; OutsideFailed when
+    nothing answers.
+    """
+    with _opened(rows) as stream:
+        reader = csv.DictReader(stream)
+        header = list(reader.fieldnames or [])
+        missing = [name for name in spec.inputs if name not in header]
+        if missing:
+            msg = f"{rows} has no column {missing[0]!r}"
+            raise BadCall(msg, fix=f"{spec.name} takes: {', '.join(spec.inputs)}")
+        writer = csv.writer(out)
+        writer.writerow([*header, "label", "score"])
+        for first, batch in _batches(reader):
+            labels, scores = ask(environment, spec, [_row(spec, row, first + n) for n, row in enumerate(batch)], first)
+            for row, label, score in zip(batch, labels, scores, strict=True):
+                writer.writerow([*(row[name] for name in header), label, f"{score:.6g}"])
+
+
+@contextmanager
+def _opened(rows: Path) -> Iterator[TextIO]:
+    if str(rows) == "-":
+        yield sys.stdin
+        return
+    try:
+        with rows.open(encoding="utf-8-sig", newline="") as stream:
+            yield stream
+    except FileNotFoundError as error:
+        msg = f"there is no file {rows}"
+        raise BadCall(msg, fix="name a CSV file with a header, or - for standard input") from error
+    except UnicodeDecodeError as error:
+        msg = f"{rows} is not UTF-8 text"
+        raise BadCall(msg, fix=f"convert it: iconv -f latin1 -t utf-8 {rows}") from error
+
+
+def _batches(rows: Iterable[dict[str, str]]) -> Iterator[tuple[int, list[dict[str, str]]]]:
+    source, first = iter(rows), 1
+    while batch := list(islice(source, BATCH)):
+        yield first, batch
+        first += len(batch)
+
+
+def _row(spec: ModelSpec, row: Mapping[str, str | None], number: int) -> dict[str, Any]:
+    return {name: _value(spec, name, traits, row.get(name), number) for name, traits in spec.inputs.items()}
+
+
+def _value(spec: ModelSpec, name: str, traits: Column, text: str | None, number: int) -> float | str | None:
+    text = (text or "").strip()
+    if text == "" or text in spec.source.missing:
+        return None
+    if not isinstance(traits, Number):
+        return text
+    try:
+        return float(text)
+    except ValueError as error:
+        msg = f"row {number}: {name} is not a number"
+        raise BadCall(msg, fix="correct the row and send the file again") from error
+
+
+def ask(
+    environment: Environment, spec: ModelSpec, rows: Sequence[Mapping[str, Any]], first: int = 1
+) -> tuple[list[str], list[float]]:
+    """One request of the Open Inference Protocol: labels, and probabilities of the positive label."""
+    inputs = [
+        {
+            "name": name,
+            "datatype": "FP64" if isinstance(traits, Number) else "BYTES",
+            "shape": [len(rows)],
+            "data": [row[name] for row in rows],
+        }
+        for name, traits in spec.inputs.items()
+    ]
+    url = f"{environment.setting('gateway')}/v2/models/{spec.name}/infer"
+    request = urllib.request.Request(  # noqa: S310 - the scheme is the environment's own http
+        url, json.dumps({"inputs": inputs}).encode(), {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
+            outputs = {output["name"]: output["data"] for output in json.load(answer)["outputs"]}
+    except urllib.error.HTTPError as error:
+        raise _refusal(spec, error, first, len(rows)) from error
+    except (OSError, ValueError, KeyError) as error:
+        msg = f"nothing answers for {spec.name} at {environment.setting('gateway')}"
+        raise OutsideFailed(msg, fix="start the local platform: lockgate serve") from error
+    return outputs["label"], outputs["score"]
+
+
+def _refusal(spec: ModelSpec, error: urllib.error.HTTPError, first: int, count: int) -> BadCall | OutsideFailed:
+    try:
+        said = str(json.load(error).get("error", error.reason))
+    except ValueError:
+        said = str(error.reason)
+    if error.code == 503 or error.code == 404:
+        return OutsideFailed(f"{spec.name} has no live version: {said}", fix=f"lockgate run {spec.name}")
+    where = f"row {first}" if count == 1 else f"rows {first} to {first + count - 1}"
+    if error.code < 500:
+        return BadCall(f"{spec.name} refused {where}: {said}", fix="correct the column it names; the README lists ranges")
+    return OutsideFailed(f"{spec.name} failed on {where}: {said}", fix="lockgate status")
+
+
+def status_of(
+    project: Project, environment: Environment, runs: Runs, name: str | None
+) -> tuple[dict[str, Any], list[str]]:
+    """What is live and being tried, and the last runs: JSON values, and lines for people."""
+    store = store_of(environment)
+    models = [project.model(name)] if name else list(project.models.values())
+    value: dict[str, Any] = {}
+    lines: list[str] = []
+    for model in models:
+        key = f"models/{model.spec.name}"
+        live, served = read_json(store, f"{key}/live.json"), read_json(store, f"{key}/status.json") or {}
+        last = [run for run in runs.all() if run.model == model.spec.name][:3]
+        value[model.spec.name] = {
+            "live": live,
+            "served": served,
+            "candidate": read_json(store, f"{key}/candidate.json"),
+            "url": address_of(environment, model.spec.name),
+            "runs": [{"run": r.id, "workflow": r.workflow, "phase": r.phase} for r in last],
+        }
+        answers = bool((served.get("live") or {}).get("ready")) and platform_up(environment)
+        if live:
+            lines.append(f"{model.spec.name}: {short(live['bundle'])}, generation {live['generation']}, since {ago(live['at'])}")
+            lines.append(f"  {'answers at ' + address_of(environment, model.spec.name) if answers else 'does not answer: lockgate serve'}")
+        else:
+            lines.append(f"{model.spec.name}: no version is live yet; lockgate run {model.spec.name}")
+        lines += [f"  run {run.id}   {run.workflow:<8} {run.phase.lower():<10} {duration(run.seconds)}" for run in last]
+    return value, lines or ["There is no model here yet: lockgate new NAME --data FILE --target COLUMN"]
+
+
+def platform_up(environment: Environment) -> bool:
+    """Whether the local platform answers."""
+    try:
+        with urllib.request.urlopen(f"{environment.setting('gateway')}/v2/health/live", timeout=2) as answer:  # noqa: S310
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def ago(moment: str) -> str:
+    """A moment as people say it."""
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    for limit, size, unit in ((120, 1, "seconds"), (7200, 60, "minutes"), (172_800, 3600, "hours")):
+        if seconds < limit:
+            return f"{int(seconds / size)} {unit} ago"
+    return f"{int(seconds / 86_400)} days ago"
+
+
+def verify_what(project: Project, environment: Environment, what: str) -> tuple[dict[str, Any], list[str]]:
+    """Prove a bundle's folder, or the live bundle of a model: JSON values, and lines for people."""
+    folder, digest, model = Path(what), None, None
+    if not (folder / "manifest.json").is_file():
+        model = project.model(what).spec.name
+        live = live_of(environment, model)
+        if live is None:
+            msg = f"{model} has no live version"
+            raise BadCall(msg, fix=f"lockgate run {model}")
+        digest = str(live["bundle"])
+        folder = project.state / "verify" / digest.removeprefix("sha256:")
+        get_tree(store_of(environment), f"models/{model}/bundles/{digest.removeprefix('sha256:')}", folder)
+    proven = verify_bundle(folder, environment.trust, now=datetime.now(UTC), model=model, digest=digest)
+    lines = [f"{proven.model} {short(proven.digest)} holds: every file, signature, subject and waiver."]
+    lines += [f"  {name:<8} {value}" for name, value in proven.subjects.items()]
+    for gate, statement in proven.verdicts.items():
+        waived = sum(1 for reason in statement.predicate["reasons"] if reason["waived_by"])
+        lines.append(f"  {gate:<16} passed{f', {waived} reasons waived' if waived else ''}, signed by {statement.owner}")
+    if environment.trust.untrusted_elsewhere:
+        lines.append("  These keys were made on this machine and are trusted on no other.")
+    return {"model": proven.model, "subjects": dict(proven.subjects), "verdicts": sorted(proven.verdicts)}, lines

@@ -1,0 +1,390 @@
+"""The verbs. What they do lives elsewhere; here is what they are called, what they print and how they end."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lockgate.errors import BadCall, LockgateError
+
+if TYPE_CHECKING:
+    from lockgate.environment import Environment
+    from lockgate.project import Project
+    from lockgate.runs import RunRecord, Runs
+
+YOURS = "Your model"
+PLATFORM = "The platform"
+
+app = typer.Typer(
+    name="lockgate",
+    help="From data to an audited, served model, through gates that cannot be skipped.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, e.g. adult-income.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, the beginning of it, or 'last'.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Vary a tunable setting.")]
+
+
+def run_app(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; every error ends in its next action."""
+    import click
+
+    try:
+        result = app(args=arguments, standalone_mode=False)
+    except LockgateError as error:
+        return _fail(error.message, error.fix, error.exit_code)
+    except click.exceptions.Abort:
+        return 130
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except Exception as error:
+        if _step_error(error):
+            return _fail(str(error), getattr(error, "fix", ""), getattr(error, "exit_code", 1))
+        if os.environ.get("LOCKGATE_DEBUG") == "1":
+            raise
+        return _fail(
+            f"this is a bug in Lockgate: {type(error).__name__}: {error}",
+            "run again with LOCKGATE_DEBUG=1 and send the traceback to the maintainers",
+            1,
+        )
+    return result if isinstance(result, int) else 0
+
+
+def _step_error(error: Exception) -> bool:
+    from lockgate_step import StepError
+
+    return isinstance(error, StepError)
+
+
+def _fail(message: str, fix: str, code: int) -> int:
+    _say(f"Error: {message}", err=True)
+    if fix:
+        _say(f"Next: {fix}", err=True)
+    return code
+
+
+def _say(text: str = "", *, err: bool = False) -> None:
+    typer.echo(text, err=err)
+
+
+def _print_json(value: object) -> None:
+    _say(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def _project() -> "Project":
+    from lockgate.project import Project
+
+    return Project.find()
+
+
+def _runs(project: "Project") -> "Runs":
+    from lockgate.runs import Runs
+
+    return Runs(project.state / "runs")
+
+
+def _environment(project: "Project") -> "Environment":
+    from lockgate.environment import ensure_environment
+    from lockgate.shelf import Shelf
+
+    return ensure_environment(project, [p.name for p in Shelf.find().programs.values() if p.contract["signs"]])
+
+
+def _given(settings: list[str] | None) -> dict[str, str]:
+    found = {}
+    for setting in settings or []:
+        name, equals, value = setting.partition("=")
+        if not equals or not name:
+            msg = f"--set {setting!r} is not NAME=VALUE"
+            raise BadCall(msg, fix="write e.g. --set mitigation=none")
+        found[name.replace("-", "_")] = value
+    return found
+
+
+# Your model --------------------------------------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel=YOURS)
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call the model, e.g. claims-triage.")],
+    data: Annotated[Path, typer.Option("--data", metavar="FILE", help="A CSV file with a header, plain or .gz.")],
+    target: Annotated[str, typer.Option("--target", metavar="COLUMN", help="The column to predict.")],
+    positive: Annotated[str | None, typer.Option(help="The label that counts as selected; by default the rarer.")] = None,
+    sensitive: Annotated[str | None, typer.Option(help="Columns to audit by, comma-separated; by default guessed.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a model from a CSV file; it runs at once.
+
+    Example: lockgate new claims-triage --data claims.csv --target approved
+    """
+    from lockgate import new as maker
+
+    _say_lines(maker.command(_project(), name, data, target, positive, sensitive), as_json)
+
+
+def _say_lines(result: tuple[list[str], dict[str, Any]], as_json: bool) -> None:
+    lines, value = result
+    if as_json:
+        _print_json(value)
+    else:
+        for line in lines:
+            _say(line)
+
+
+@app.command(rich_help_panel=YOURS)
+def run(
+    model: ModelName,
+    workflow: Annotated[str, typer.Option(help="release (from data) or review (from a registered version).")] = "release",
+    settings: Settings = None,
+    data: Annotated[str | None, typer.Option(metavar="URI", help="Other data: a file, file:///… or s3://…")] = None,
+    version: Annotated[str | None, typer.Option(help="For review: the registered version.")] = None,
+    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with a run that was interrupted.")] = None,
+    serve_: Annotated[bool, typer.Option("--serve/--no-serve", help="Start the local platform if it is not up.")] = True,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Also show what is inert locally, and each log line.")] = False,
+    welcome: Annotated[bool, typer.Option("--welcome", hidden=True)] = False,
+    as_json: Json = False,
+) -> int:
+    """Run a model's workflow here, as Argo would: the rendered manifest, step by step.
+
+    Example: lockgate run adult-income --set mitigation=none
+    """
+    from lockgate.running import Request, Session
+
+    given = _given(settings)
+    if data is not None:
+        given["data"] = data
+    if version is not None:
+        given["version"] = version
+    session = Session(_project(), verbose=verbose, quiet=as_json)
+    result = session.run(Request(model, workflow, given, resume=resume, serve=serve_))
+    if as_json:
+        _print_json(result.to_json())
+    else:
+        for line in result.lines(welcome=welcome):
+            _say(line)
+    return result.exit_code
+
+
+@app.command(rich_help_panel=YOURS)
+def report(run_: RunName = "last", as_json: Json = False) -> None:
+    """Where the reports of a run lie: verdicts, groups with intervals, the model card.
+
+    Example: lockgate report last
+    """
+    from lockgate.reports import write_index
+
+    project = _project()
+    record = _runs(project).find(run_)
+    pages = write_index(record, _environment(project))
+    if as_json:
+        _print_json({"run": record.id, "pages": pages})
+        return
+    for name, link in pages.items():
+        _say(f"  {name:<16} {link}")
+
+
+@app.command(rich_help_panel=YOURS)
+def predict(
+    model: ModelName,
+    rows: Annotated[Path, typer.Argument(metavar="ROWS.CSV", help="A CSV file with the inputs as columns; - reads standard input.")],
+) -> None:
+    """Ask the live model: CSV in, the same rows with label and score out.
+
+    Example: lockgate predict adult-income rows.csv > answers.csv
+    """
+    from lockgate.calling import predict_csv
+
+    project = _project()
+    predict_csv(_environment(project), project.model(model).spec, rows, sys.stdout)
+
+
+@app.command(rich_help_panel=YOURS)
+def status(model: Annotated[str | None, typer.Argument(metavar="[MODEL]")] = None, as_json: Json = False) -> None:
+    """What is live, what is being tried, and the last runs.
+
+    Example: lockgate status
+    """
+    from lockgate.calling import status_of
+
+    project = _project()
+    value, lines = status_of(project, _environment(project), _runs(project), model)
+    _say_lines((lines, value), as_json)
+
+
+@app.command(rich_help_panel=YOURS)
+def logs(
+    run_: RunName = "last",
+    step: Annotated[str | None, typer.Argument(metavar="[STEP]", help="Only this step.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The log of a run, one line an event.
+
+    Example: lockgate logs last train
+    """
+    from lockgate.errors import UnknownName
+
+    record = _runs(_project()).find(run_)
+    steps = [s for s in record.steps if step in (None, s.name)]
+    if not steps:
+        raise UnknownName("step", step or "", [s.name for s in record.steps])
+    for one in steps:
+        for line in one.log_lines():
+            if as_json:
+                _say(json.dumps({"step": one.name, **line}, ensure_ascii=False))
+            else:
+                rest = {k: v for k, v in line.items() if k not in ("time", "event")}
+                words = " ".join(f"{k}={json.dumps(v, ensure_ascii=False, default=str)}" for k, v in rest.items())
+                _say(f"{line.get('time', ''):<20} {one.name:<16} {line.get('event', '')} {words}".rstrip())
+
+
+@app.command(rich_help_panel=YOURS)
+def serve(
+    stop_: Annotated[bool, typer.Option("--stop", help="Stop the local platform; live models stop answering.")] = False,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay in this terminal.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Start the local platform: every live model answers on one address.
+
+    Example: lockgate serve
+    """
+    from lockgate import platform
+
+    project = _project()
+    environment = _environment(project)
+    if stop_:
+        lines, value = platform.stop(project, environment)
+    elif foreground:
+        return platform.foreground(project, environment)
+    else:
+        lines, value = platform.start(project, environment)
+    _say_lines((lines, value), as_json)
+    return 0
+
+
+@app.command(rich_help_panel=YOURS)
+def stop(run_: RunName = "last") -> None:
+    """Stop a run: its steps end, its candidate is released, what is live stays live.
+
+    Example: lockgate stop 7f3b
+    """
+    from lockgate.running import stop_run
+
+    record = _runs(_project()).find(run_)
+    _say(stop_run(record))
+
+
+@app.command(rich_help_panel=YOURS)
+def waive(
+    run_: RunName,
+    reason: Annotated[str, typer.Argument(metavar="GATE/N", help="The reason to except, as the verdict numbers it.")],
+    why: Annotated[str | None, typer.Option(help="Why this exception can be defended; it stands on the model card.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="DATE", help="When it ends, e.g. 2027-01-31.")] = None,
+    key: Annotated[Path | None, typer.Option(help="The approver's private key; by default this machine's own.")] = None,
+) -> None:
+    """Sign an exception to one reason of one verdict; the next run of the same model and data honours it.
+
+    Example: lockgate waive 7f3b bias-audit/1 --why "Pilot with 40 cases, reviewed by hand" --until 2027-01-31
+    """
+    from lockgate.waiving import write_waiver
+
+    project = _project()
+    record = _runs(project).find(run_)
+    for line in write_waiver(project, _environment(project), record, reason, why, until, key):
+        _say(line)
+
+
+@app.command(rich_help_panel=YOURS)
+def verify(
+    what: Annotated[str, typer.Argument(metavar="MODEL|BUNDLE", help="A model (its live bundle) or a bundle's folder.")],
+    as_json: Json = False,
+) -> None:
+    """Prove a bundle again: every file, signature, subject and waiver.
+
+    Example: lockgate verify adult-income
+    """
+    from lockgate.calling import verify_what
+
+    project = _project()
+    value, lines = verify_what(project, _environment(project), what)
+    _say_lines((lines, value), as_json)
+
+
+# The platform ------------------------------------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel=PLATFORM)
+def render(
+    models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail where a file does not agree with its source.")] = False,
+) -> None:
+    """Write the Argo manifests (and, in Lockgate's own repository, contracts and step functions) from their sources.
+
+    Example: lockgate render --check
+    """
+    from lockgate.rendering import render_project
+
+    for line in render_project(_project(), models or [], check=check):
+        _say(line)
+
+
+@app.command(rich_help_panel=PLATFORM)
+def submit(
+    model: ModelName,
+    workflow: Annotated[str, typer.Option(help="release or review.")] = "release",
+    settings: Settings = None,
+    data: Annotated[str | None, typer.Option(metavar="URI", help="Data as the cluster reaches them, e.g. s3://bucket/key.")] = None,
+    version: Annotated[str | None, typer.Option(help="For review: the registered version.")] = None,
+    namespace: Annotated[str | None, typer.Option("-n", "--namespace", help="The namespace of the platform.")] = None,
+) -> int:
+    """Submit a workflow to Argo: check what can be checked, print the exact command, run it where argo is installed.
+
+    Example: lockgate submit adult-income --data s3://labour/adult.csv.gz
+    """
+    from lockgate.submitting import submit_model
+
+    given = _given(settings)
+    if data is not None:
+        given["data"] = data
+    if version is not None:
+        given["version"] = version
+    code, lines = submit_model(_project(), model, workflow, given, namespace)
+    for line in lines:
+        _say(line)
+    return code
+
+
+@app.command(rich_help_panel=PLATFORM)
+def images(as_json: Json = False) -> None:
+    """Each image: which lock it holds, and whether it was built.
+
+    Example: lockgate images
+    """
+    from lockgate.images import describe
+
+    _say_lines(describe(_project()), as_json)
+
+
+@app.command(rich_help_panel=PLATFORM)
+def doctor(as_json: Json = False) -> int:
+    """Check this machine: Python, installer, environment, keys, store, port, rendered files; restore what is missing.
+
+    Example: lockgate doctor
+    """
+    from lockgate.doctor import examine
+
+    code, lines, value = examine(_project())
+    _say_lines((lines, value), as_json)
+    return code

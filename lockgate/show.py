@@ -1,0 +1,100 @@
+"""How results are said: plain lines from records, so that the terminal, the logs and the tests see the same words."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lockgate.runs import UNREACHED, RunRecord, Step
+
+SHORT = 6
+
+
+def short(digest: str | None) -> str:
+    """A digest as people read it: `sha256:9c41e0`."""
+    return digest[: len("sha256:") + SHORT] if digest else "nothing"
+
+
+def duration(seconds: float | None) -> str:
+    """A time as people read it."""
+    if seconds is None:
+        return ""
+    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+
+
+def step_line(step: Step) -> str:
+    """One step of a run: name, time, outcome."""
+    return f"  {step.name:<16}{duration(step.seconds):>9}   {step.outcome}"
+
+
+def step_lines(run: RunRecord) -> list[str]:
+    """Every step of a run, those that were not reached on one line."""
+    reached = [step for step in run.steps if step.phase not in UNREACHED]
+    unreached = [step.name for step in run.steps if step.phase in UNREACHED]
+    lines = [step_line(step) for step in reached]
+    if unreached:
+        lines.append(f"  {', '.join(unreached)}   not reached")
+    return lines
+
+
+def refusal_lines(step: Step) -> list[str]:
+    """Why a gate refused: the finding, the rule, the rule's reason."""
+    verdict = step.verdict or {}
+    word = "Refused" if verdict["result"] == "refused" else "Not decided"
+    lines: list[str] = []
+    for reason in verdict["reasons"]:
+        if reason["waived_by"]:
+            continue
+        lines += [f"{word} by {step.name}: {reason['message']}", *[f"  {line}" for line in reason["lines"]]]
+        if reason["why"] and not any(reason["why"] in line for line in reason["lines"]):
+            lines.append(f"  why: {reason['why']}")
+    return lines
+
+
+def failure_lines(step: Step) -> list[str]:
+    """What failed, and the next action the step itself named."""
+    error = step.error or {}
+    message = error.get("message") or step.message or f"ended with exit code {step.exit_code}"
+    lines = [f"{step.name} failed: {message}"]
+    if error.get("fix"):
+        lines.append(f"  next: {error['fix']}")
+    return lines
+
+
+def next_lines(commands: Iterable[tuple[str, str]]) -> list[str]:
+    """The next actions, each with what it is for."""
+    commands = list(commands)
+    width = max((len(command) for command, note in commands if note and len(command) <= 60), default=0)
+    return ["Next", *[f"  {command:<{width}}  {note}".rstrip() for command, note in commands]]
+
+
+def outcome_lines(run: RunRecord, live: Mapping[str, Any] | None, before: Mapping[str, Any] | None, url: str) -> list[str]:
+    """How a run ended, what it means for users, and what to do next.
+
+    live: the live pointer after the run. before: the live pointer before it. url: where the model is called.
+    """
+    if run.phase == "Succeeded" and live:
+        return [
+            f"Released: {run.model} {short(live['bundle'])} is live, generation {live['generation']}.",
+            f"  {url}",
+        ]
+    lines: list[str] = []
+    for step in run.refused:
+        lines += refusal_lines(step)
+    if not run.refused:
+        for step in run.failed[:1]:
+            lines += failure_lines(step)
+    if not lines:
+        lines = [f"The run ended as {run.phase}: {run.data.get('message') or 'see its log'}"]
+    if (live or {}).get("bundle") == (before or {}).get("bundle"):
+        still = f"{short(live['bundle'])} is still live" if live else "no version was live before, and none is now"
+        lines.append(f"Nothing changed for users: {still}.")
+    return lines
+
+
+def exit_code(run: RunRecord) -> int:
+    """0 released, 3 refused, otherwise the code of the step that failed, or 1."""
+    if run.phase == "Succeeded":
+        return 0
+    if run.refused:
+        return 3
+    codes = [step.exit_code for step in run.failed if step.exit_code]
+    return codes[0] if codes and codes[0] in (2, 3, 4) else 1

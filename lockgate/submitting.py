@@ -1,0 +1,75 @@
+"""From here to Argo: check what can be checked, print the exact command, run it where argo is installed."""
+
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Mapping
+
+import yaml
+
+from lockgate.errors import BadCall, NotRendered, UnknownName
+from lockgate.images import UNBUILT, image_name
+from lockgate.project import Project
+from lockgate.rendering import model_files
+
+
+def submit_model(
+    project: Project, name: str, workflow: str, given: Mapping[str, str], namespace: str | None
+) -> tuple[int, list[str]]:
+    """Submit a workflow of a model: exit code, and the lines to show.
+
+    Errors: UnknownName, NotRendered, BadCall for settings the workflow does not take or a missing one.
+    """
+    model = project.model(name)
+    path = project.workflows / model.spec.name / f"{workflow}.yaml"
+    if workflow not in ("release", "review"):
+        raise UnknownName("workflow", workflow, ["release", "review"])
+    if not path.is_file() or path.read_bytes() != model_files(project, model, check=True)[path]:
+        msg = f"{path.relative_to(project.root)} does not agree with its source"
+        raise NotRendered(msg, fix="lockgate render, and apply it to the cluster")
+    manifest = yaml.safe_load(path.read_bytes())
+    parameters = {p["name"]: p for p in manifest["spec"].get("arguments", {}).get("parameters", [])}
+    check_settings(given, parameters)
+    data = given.get("data") or parameters.get("data", {}).get("value", "")
+    template = manifest["metadata"]["name"]
+    command = ["argo", "submit", "--from", f"workflowtemplate/{template}"]
+    command += ["-n", namespace] if namespace else []
+    command += [part for key, value in given.items() for part in ("-p", f"{key}={value}")]
+    lines = [f"  {shlex.join(command)}"]
+    unbuilt = sorted(_unbuilt(manifest))
+    if unbuilt:
+        lines += [
+            f"Not submitted: {len(unbuilt)} images are not built yet ({', '.join(unbuilt)}).",
+            "Next",
+            "  build and push them, write their digests into images/images.lock.json, then lockgate render",
+            f"  lockgate run {model.spec.name}   runs the same manifest here, without images",
+        ]
+        return 2, lines
+    if not re.match(r"s3://", data):
+        msg = f"data {data!r} cannot be reached from a cluster"
+        raise BadCall(msg, fix="lockgate submit ... --data s3://BUCKET/KEY")
+    if shutil.which("argo") is None:
+        return 0, [*lines, "argo is not installed here: run this line where it is."]
+    return subprocess.run(command, check=False).returncode, lines  # noqa: S603 - the command that was just shown
+
+
+def check_settings(given: Mapping[str, str], parameters: Mapping[str, Mapping[str, object]]) -> None:
+    """Refuse a setting the workflow does not take, a value it does not allow, or a missing one. Errors: BadCall."""
+    for key, value in given.items():
+        if key not in parameters:
+            raise UnknownName("setting", key, parameters)
+        allowed = parameters[key].get("enum")
+        if isinstance(allowed, list) and value not in allowed:
+            raise UnknownName(f"value of {key}", value, [str(option) for option in allowed])
+    missing = [key for key, parameter in parameters.items() if "value" not in parameter and key not in given]
+    if missing:
+        msg = f"the workflow needs {missing[0]}"
+        raise BadCall(msg, fix=f"give it with --{missing[0]} VALUE" if missing[0] in ("data", "version") else "use --set")
+
+
+def _unbuilt(manifest: Mapping[str, object]) -> set[str]:
+    spec = manifest["spec"]
+    assert isinstance(spec, dict)
+    images = {t["container"]["image"] for t in spec["templates"] if "container" in t}
+    return {image_name(image) for image in images if image.endswith(UNBUILT)}

@@ -1,0 +1,86 @@
+"""Writing a waiver: a signed, expiring, named exception to one reason of one verdict."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from lockgate_proof import Trust, sign, verify
+from lockgate_step import canonical, sha256
+
+from lockgate.environment import Environment
+from lockgate.errors import BadCall, UnknownName
+from lockgate.project import Project
+from lockgate.runs import RunRecord
+
+LONGEST = timedelta(days=366)
+
+
+def write_waiver(
+    project: Project,
+    environment: Environment,
+    run: RunRecord,
+    reason_id: str,
+    why: str | None,
+    until: str | None,
+    key: Path | None,
+) -> list[str]:
+    """Sign the waiver, put it beside the model's policy, and say what to do next.
+
+    Errors: BadCall when there is nothing to except, no reason given, or the end is not a day within a year;
+    UnknownName for a reason that no verdict of this run has.
+    """
+    reasons = {r["id"]: (s, r) for s in run.steps if s.verdict for r in s.verdict["reasons"]}
+    if reason_id not in reasons:
+        raise UnknownName("reason", reason_id, reasons)
+    model = project.model(run.model)
+    if not why or not why.strip():
+        msg = f"a waiver says why, and {model.spec.owner} answers for it"
+        raise BadCall(msg, fix=f'lockgate waive {run.id} {reason_id} --why "..." --until {_today() + timedelta(days=30)}')
+    expires = _end(until, run.id, reason_id)
+    step, reason = reasons[reason_id]
+    trust = Trust.read(environment.config / "trust.json")
+    verdict = verify(step.envelope or {}, trust, signer=step.name, kind="verdict")
+    said = {
+        "model": verdict.predicate["model"],
+        "gate": verdict.predicate["gate"],
+        "reason": reason["rule"],
+        "verdict": verdict.digest,
+        "why": why.strip(),
+        "expires": expires.isoformat(),
+    }
+    envelope = sign("waiver", verdict.subjects, said, key or environment.key("waive"))
+    approver = verify(envelope, trust, signer="waive").owner
+    content = canonical(envelope)
+    folder = model.folder / "waivers"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{said['gate']}-{sha256(content).removeprefix('sha256:')[:8]}.json"
+    path.write_bytes(content)
+    return [
+        f"Waived until {expires.date()}: {reason['message']}",
+        f"  signed by {approver}; {path.relative_to(project.root)}",
+        "  It covers this model, these data and this policy only, and stands on the model card.",
+        "Next",
+        f"  lockgate run {run.model}{_settings(run)}",
+    ]
+
+
+def _settings(run: RunRecord) -> str:
+    given = {k: v for k, v in run.data.get("given", {}).items() if k != "data"}
+    return "".join(f" --set {name}={value}" for name, value in given.items())
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+def _end(until: str | None, run: str, reason: str) -> datetime:
+    try:
+        day = datetime.fromisoformat(until or "").replace(tzinfo=UTC)
+    except ValueError as error:
+        msg = f"--until {until!r} is not a date" if until else "a waiver ends on a day"
+        raise BadCall(msg, fix=f"lockgate waive {run} {reason} --until {_today() + timedelta(days=30)}") from error
+    if not datetime.now(UTC) < day <= datetime.now(UTC) + LONGEST:
+        msg = f"--until {until} is not a day within the next year"
+        raise BadCall(msg, fix="choose a nearer day; a waiver can be signed again")
+    return day
+
+
