@@ -1,7 +1,6 @@
 """`python -m lockgate_model_server --bundle DIR --port N`: prove the bundle, then serve it."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,13 @@ def main(arguments: Sequence[str]) -> int:
     try:
         _serve(given.bundle, given.host, given.port)
     except StepError as error:
-        log("error", code=error.exit_code, meaning=EXIT_CODES[str(error.exit_code)], message=error.message, fix=error.fix)
+        log(
+            "error",
+            code=error.exit_code,
+            meaning=EXIT_CODES[str(error.exit_code)],
+            message=error.message,
+            fix=error.fix,
+        )
         return error.exit_code
     return 0
 

@@ -19,7 +19,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BODY_LIMIT = 8 * 2**20
-_DRAIN_LIMIT = 8 * BODY_LIMIT  # a caller reads our answer only after he has sent his body, so some of it is read and dropped
+# A caller reads our answer only after he has sent his body, so that much of it is read and dropped.
+_DRAIN_LIMIT = 8 * BODY_LIMIT
 _BODY_SECONDS = 30
 _MODEL = re.compile(r"/v2/models/([^/]*)(?:/versions/([^/]*))?")
 _JSON = re.compile(r"application/(?:[\w.-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
@@ -47,7 +48,9 @@ class Door:
     def _check(self, scope: Scope) -> None:
         path, headers = scope["path"], Headers(scope=scope)
         if path.startswith("/v2/repository"):
-            raise HTTPException(HTTPStatus.FORBIDDEN, "repository API closed: this server serves one bundle, set at its start")
+            raise HTTPException(
+                HTTPStatus.FORBIDDEN, "repository API closed: this server serves one bundle, set at its start"
+            )
         named = _MODEL.match(path)
         if named and (named[1] != self._model or named[2] not in (None, self._version)):
             # Before MLServer sees it: it keeps a counter for every name that anybody ever asked for.

@@ -12,10 +12,10 @@ from lockgate_model_server import lean  # noqa: F401 - must come before mlserver
 from lockgate_model_server.check import Accepted, Rejected, Tensor, check
 
 # isort: split
-from mlserver import MLModel, ModelSettings
-from mlserver.errors import MLServerError
-from mlserver.settings import ModelParameters
-from mlserver.types import (
+from mlserver import MLModel, ModelSettings  # type: ignore[import-untyped]
+from mlserver.errors import MLServerError  # type: ignore[import-untyped]
+from mlserver.settings import ModelParameters  # type: ignore[import-untyped]
+from mlserver.types import (  # type: ignore[import-untyped]
     InferenceRequest,
     InferenceResponse,
     MetadataModelResponse,
@@ -28,7 +28,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 _ID_LENGTH = 128
 
 
-class InputRefused(MLServerError):  # type: ignore[misc] - MLServer is untyped
+class InputRefused(MLServerError):  # type: ignore[misc]  # untyped base
     """A request that the model must not answer; MLServer turns it into a 400."""
 
     def __init__(self, rejected: Rejected) -> None:
@@ -52,15 +52,15 @@ class OnlyOurs(BaseSettings):
         return (init_settings,)
 
 
-class _Parameters(OnlyOurs, ModelParameters):  # type: ignore[misc]
+class _Parameters(OnlyOurs, ModelParameters):  # type: ignore[misc]  # untyped base
     pass
 
 
-class _Settings(OnlyOurs, ModelSettings):  # type: ignore[misc]
+class _Settings(OnlyOurs, ModelSettings):  # type: ignore[misc]  # untyped base
     pass
 
 
-class LockgateRuntime(MLModel):  # type: ignore[misc]
+class LockgateRuntime(MLModel):  # type: ignore[misc]  # untyped base
     """Answers for one model folder; the server and the step `predict` both answer through it."""
 
     @classmethod
@@ -80,12 +80,12 @@ class LockgateRuntime(MLModel):  # type: ignore[misc]
         self._predictor = lockgate_model.load(Path(self._settings.parameters.uri))
         card = self._predictor.card
         self._bundle = self._settings.parameters.extra["bundle"]
-        self._settings.platform = {"onnx": "onnxruntime_onnx", "skops": "sklearn_skops"}[card.format]
+        self._settings.platform = card.format
         self._settings.versions = [self.version] if self.version else []
         self.inputs = [_described(column) for column in card.inputs]
         self.outputs = [
             _tensor("label", "BYTES", values=[card.labels.negative, card.labels.positive]),
-            _tensor("score", "FP64", low=0, high=1, probability_of=card.labels.positive),
+            _tensor("score", "FP64", low=0.0, high=1.0, probability_of=card.labels.positive, threshold=card.threshold),
         ]
         return True
 
@@ -143,7 +143,9 @@ def _tensor(name: str, datatype: str, **parameters: object) -> MetadataTensor:
 
 def _outputs(payload: InferenceRequest) -> Sequence[str]:
     # MLServer copies the id into response headers, where only printable ASCII may stand.
-    if payload.id is not None and not (payload.id.isascii() and payload.id.isprintable() and len(payload.id) <= _ID_LENGTH):
+    if payload.id is not None and not (
+        payload.id.isascii() and payload.id.isprintable() and len(payload.id) <= _ID_LENGTH
+    ):
         msg = f"id must be at most {_ID_LENGTH} printable ASCII characters"
         raise MLServerError(msg)
     wanted = [output.name for output in payload.outputs or ()] or ["label", "score"]

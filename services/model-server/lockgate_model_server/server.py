@@ -18,9 +18,9 @@ from lockgate_model_server.runtime import LockgateRuntime, OnlyOurs
 
 # isort: split
 from fastapi.exceptions import RequestValidationError
-from mlserver import MLServer, ModelSettings, Settings
-from mlserver.handlers import DataPlane, ModelRepositoryHandlers
-from mlserver.rest import RESTServer
+from mlserver import MLServer, ModelSettings, Settings  # type: ignore[import-untyped]
+from mlserver.handlers import DataPlane, ModelRepositoryHandlers  # type: ignore[import-untyped]
+from mlserver.rest import RESTServer  # type: ignore[import-untyped]
 from starlette.exceptions import HTTPException
 
 # Everything else MLServer offers (repository, generate, streams, docs, OpenAPI) is not routed at all.
@@ -37,10 +37,12 @@ _ROUTES = frozenset(
         "/v2/models/{model_name}/versions/{model_version}/infer",
     }
 )
-_GRACE_SECONDS = 20  # for requests in flight after SIGTERM; Kubernetes kills after 30
+_GRACE_SECONDS = (
+    8  # for requests in flight after SIGTERM; who starts us kills after 10 (the supervisor) or 30 (Kubernetes)
+)
 
 
-class _Settings(OnlyOurs, Settings):  # type: ignore[misc] - MLServer is untyped
+class _Settings(OnlyOurs, Settings):  # type: ignore[misc]  # untyped base
     pass
 
 
@@ -51,11 +53,16 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
-class _Rest(RESTServer):  # type: ignore[misc]
+class _Rest(RESTServer):  # type: ignore[misc]  # untyped base
     """MLServer's REST server on a socket that is bound already, with the few routes that are served."""
 
     def __init__(
-        self, settings: Settings, data_plane: DataPlane, handlers: ModelRepositoryHandlers, model: ModelSettings, sock: socket.socket
+        self,
+        settings: Settings,
+        data_plane: DataPlane,
+        handlers: ModelRepositoryHandlers,
+        model: ModelSettings,
+        sock: socket.socket,
     ) -> None:
         super().__init__(settings, data_plane=data_plane, model_repository_handlers=handlers)
         self._sock = sock
@@ -74,7 +81,7 @@ class _Rest(RESTServer):  # type: ignore[misc]
         await self._server.serve(sockets=[self._sock])
 
 
-class _Server(MLServer):  # type: ignore[misc]
+class _Server(MLServer):  # type: ignore[misc]  # untyped base
     """MLServer that listens only once its one model is loaded, and speaks REST only."""
 
     def __init__(self, model: ModelSettings, sock: socket.socket) -> None:
@@ -85,7 +92,9 @@ class _Server(MLServer):  # type: ignore[misc]
         _log_through_the_sdk()
 
     def _create_servers(self) -> None:
-        self._rest_server = _Rest(self._settings, self._data_plane, self._model_repository_handlers, self._model, self._sock)
+        self._rest_server = _Rest(
+            self._settings, self._data_plane, self._model_repository_handlers, self._model, self._sock
+        )
         self._grpc_server = self._kafka_server = None
 
     async def start(self, models_settings: Sequence[ModelSettings] = ()) -> None:

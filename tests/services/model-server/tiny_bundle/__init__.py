@@ -42,6 +42,28 @@ ROWS: list[dict[str, Any]] = [
     {"age": 25.0, "hours": None, "occupation": "Clerk"},
     {"age": 38.0, "hours": 12.5, "occupation": None},
 ]
+SCHEMA: dict[str, Any] = {
+    "name": NAME,
+    "platform": "onnx",
+    "inputs": [
+        {
+            "name": entry["name"],
+            "datatype": {"number": "FP64", "category": "BYTES"}[entry["kind"]],
+            "shape": [-1],
+            "parameters": {key: value for key, value in entry.items() if key != "name"},
+        }
+        for entry in INPUTS
+    ],
+    "outputs": [
+        {"name": "label", "datatype": "BYTES", "shape": [-1], "parameters": {"values": ["low", "high"]}},
+        {
+            "name": "score",
+            "datatype": "FP64",
+            "shape": [-1],
+            "parameters": {"low": 0.0, "high": 1.0, "probability_of": "high", "threshold": 0.5},
+        },
+    ],
+}
 POLICY = '[[smoke]]\nmeasure = "p99_ms"\nat_most = 2000\nwhy = "Answers while the caller waits."\n'
 
 
@@ -89,11 +111,14 @@ class Authority:
         named = {"data": sha256(b"data"), "base": nothing, "spec": sha256(canonical(SPEC)), "test": nothing, **subjects}
         return self.sign("ingest", "data", named, {"model": NAME, "base": {"bundle": None, "generation": 0}})
 
-    def write_bundle(self, folder: Path, *, policy: str = POLICY, spec: Mapping[str, Any] = SPEC, **changes: object) -> str:
+    def write_bundle(
+        self, folder: Path, *, policy: str = POLICY, spec: Mapping[str, Any] = SPEC, **changes: object
+    ) -> str:
         """A bundle as package writes it; returns its digest."""
         shutil.rmtree(folder, ignore_errors=True)
         model = write_model(folder / "model", **changes)
         (folder / "spec.json").write_bytes(canonical(spec))
+        (folder / "schema.json").write_bytes(canonical(SCHEMA))
         (folder / "policy.toml").write_text(policy)
         shutil.copy(model / "golden.json", folder / "golden.json")
         (folder / "data.json").write_bytes(self.data_record())

@@ -1,4 +1,4 @@
-"""Writes the tiny ONNX model beside this file; run by hand in the train image's lock, since no other image holds `onnx`.
+"""Writes the tiny ONNX model beside this file; run by hand in the train image's lock, the only one with `onnx`.
 
 score = sigmoid(0.08 (age - 40) + 0.05 (hours - 40) + 1 where the occupation is "Exec"); missing hours count as 40.
 """

@@ -1,0 +1,110 @@
+"""One model answers a table, request by request, through the very runtime that will serve it."""
+
+import asyncio
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from pathlib import Path
+
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+from lockgate_model import read
+from lockgate_model_server.check import Fault, Rejected
+from lockgate_model_server.runtime import InputRefused, LockgateRuntime
+from lockgate_step import BadCall, log
+from mlserver.types import InferenceRequest, RequestInput  # type: ignore[import-untyped]
+
+_ANSWERS = pa.schema([pa.field("label", pa.string(), nullable=False), pa.field("score", pa.float64(), nullable=False)])
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One label and one score a row, in the table's order."""
+
+    labels: list[str]
+    scores: list[float]
+
+
+@dataclass(frozen=True)
+class CannotAnswer:
+    """The model refuses rows; `problem` counts them by column and shows none."""
+
+    problem: str
+
+
+def answer(name: str, model: Path, table: Path, batch: int) -> Answered | CannotAnswer:
+    """Let a model folder answer every row of a Parquet table.
+
+    Errors: BadModel when the model cannot be loaded; BadCall for a table without rows or with a column of another kind.
+    """
+    return asyncio.run(_answer(LockgateRuntime.of(name, model), [c.name for c in read(model).inputs], table, batch))
+
+
+def write(answered: Answered, path: Path) -> None:
+    """Write answers as the gates read them."""
+    # From buffers, because pyarrow imports pandas, for a second, to learn that a list is none of its series.
+    texts = [label.encode() for label in answered.labels]
+    offsets = array("i", [0, *accumulate(map(len, texts))])
+    rows = len(texts)
+    labels = pa.StringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(b"".join(texts)))
+    scores = pa.Array.from_buffers(pa.float64(), rows, [None, pa.py_buffer(array("d", answered.scores))])
+    pq.write_table(pa.table([labels, scores], schema=_ANSWERS), path)
+
+
+async def _answer(runtime: LockgateRuntime, inputs: list[str], table: Path, batch: int) -> Answered | CannotAnswer:
+    await runtime.load()
+    labels: list[str] = []
+    scores: list[float] = []
+    faults: list[Fault] = []
+    done = 0
+    with pq.ParquetFile(table) as file:
+        total = file.metadata.num_rows
+        if total == 0:
+            msg = "the test table holds no row"
+            raise BadCall(msg, fix="give ingest more data, or a larger test share")
+        for rows in file.iter_batches(batch_size=batch, columns=[n for n in inputs if n in file.schema_arrow.names]):
+            try:
+                response = await runtime.predict(_request(rows))
+            except InputRefused as refused:
+                faults += refused.faults
+            else:
+                given = {output.name: output.data.root for output in response.outputs}
+                labels += given["label"]
+                scores += given["score"]
+            done += len(rows)
+            log("progress", done=done, total=total, what="rows")
+    if faults:
+        return CannotAnswer(str(Rejected(tuple(_over_all(faults, total)))))
+    return Answered(labels, scores)
+
+
+def _over_all(faults: list[Fault], total: int) -> Iterator[Fault]:
+    """The same fault of several requests as one, counted over the whole table."""
+    counts: Counter[Fault] = Counter()
+    for fault in faults:
+        counts[replace(fault, rows=fault.rows and 0, of=fault.of and total)] += fault.rows or 0
+    for fault, count in counts.items():
+        yield replace(fault, rows=None if fault.rows is None else count)
+
+
+def _request(rows: pa.RecordBatch) -> InferenceRequest:
+    return InferenceRequest(
+        inputs=[
+            RequestInput(name=field.name, datatype=_datatype(field), shape=[len(rows)], data=column.to_pylist())
+            for field, column in zip(rows.schema, rows.columns, strict=True)
+        ]
+    )
+
+
+def _datatype(field: pa.Field) -> str:
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    if pa.types.is_floating(kind):
+        return "FP64"
+    if pa.types.is_integer(kind):
+        return "INT64"
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return "BYTES"
+    msg = f"column {field.name!r} of the test table is {field.type}, neither numbers nor texts"
+    raise BadCall(msg, fix="declare it as number or category in the ModelSpec, and ingest again")

@@ -1,0 +1,105 @@
+"""Both versions answer the same rows; the candidate must, the base may fail to."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, assert_never
+
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+from lockgate_model import BadModel, columns_of, read
+from lockgate_proof import Statement, Trust, verify, verify_bundle
+from lockgate_step import BadCall, Record, Refusal, file_digest, log, tree_digest
+
+from lockgate_predict.answers import Answered, CannotAnswer, answer, write
+
+
+def run(model: Path, test: Path, data: Path, spec: Path, base: Path | None, answers: Path, *, batch: int) -> Record:
+    """Answer the test rows and say what was answered by what.
+
+    Errors: BadCall, Refusal (the record, the columns or the candidate's own refusal), BadModel.
+    """
+    if batch < 1:
+        msg = f"batch is {batch}"
+        raise BadCall(msg, fix="give at least 1 row to a request")
+    trust = Trust.read()
+    record = verify(data, trust, signer="ingest")
+    _expect(record, "test", file_digest(test))
+    _expect(record, "spec", file_digest(spec))
+    described = json.loads(spec.read_bytes())
+    _expect_inputs(described, model, test)
+
+    name = str(described["name"])
+    match answer(name, model, test, batch):
+        case CannotAnswer() as cannot:
+            msg = f"the candidate refuses rows of the test set: {cannot.problem}"
+            raise Refusal(
+                msg, fix="correct the data, or the inputs' ranges and categories in the ModelSpec, and run again"
+            )
+        case Answered() as given:
+            write(given, answers / "answers.parquet")
+        case never:
+            assert_never(never)
+    subjects = {
+        "answers": file_digest(answers / "answers.parquet"),
+        "model": tree_digest(model),
+        **{subject: record.subjects[subject] for subject in ("test", "data", "base")},
+    }
+    problem = None
+    live = _base(record, base, trust, name)
+    if live is not None:
+        match _base_answer(name, live, test, batch):
+            case CannotAnswer() as refused:
+                problem = refused.problem
+                log("base-cannot-answer", problem=problem)
+            case Answered() as given_by_base:
+                write(given_by_base, answers / "base.parquet")
+                subjects["base-answers"] = file_digest(answers / "base.parquet")
+            case never_either:
+                assert_never(never_either)
+    predicate = {"model": name, "rows": len(given.labels), "base_problem": problem}
+    return Record(kind="answers", subjects=subjects, predicate=predicate)
+
+
+def _expect(record: Statement, subject: str, found: str) -> None:
+    if record.subjects.get(subject) != found:
+        wanted = record.subjects.get(subject, "none")
+        msg = f"the {subject} input is not the one of the data record: {found}, not {wanted}"
+        raise Refusal(msg, fix="use the outputs of one and the same ingest")
+
+
+def _expect_inputs(spec: Mapping[str, Any], model: Path, test: Path) -> None:
+    """The model takes what callers send, and nobody hands it the answer or a sensitive column."""
+    wanted = {column.name: column for column in columns_of(spec["inputs"])}
+    taken = {column.name: column for column in read(model).inputs}
+    if wanted != taken:
+        odd = sorted(name for name in wanted.keys() | taken.keys() if wanted.get(name) != taken.get(name))
+        msg = f"the model and the spec disagree about the inputs {', '.join(odd)}"
+        raise Refusal(msg, fix="train it on the spec's inputs, or correct the ModelSpec")
+    kept = {spec["target"]["name"]} | (
+        {column["name"] for column in spec["sensitive"]} - set(spec.get("also_inputs", ()))
+    )
+    seen = sorted(kept & (set(pq.read_schema(test).names) | taken.keys()))
+    if seen:
+        msg = f"the target or a sensitive column is among what the model would see: {', '.join(seen)}"
+        raise Refusal(msg, fix="take it out of the ModelSpec's inputs; ingest keeps it apart from the test rows")
+
+
+def _base(record: Statement, base: Path | None, trust: Trust, name: str) -> Path | None:
+    """The live bundle that the run began with, proven; None while there is none."""
+    if base is None:
+        if record.predicate["base"]["bundle"] is None:
+            return None
+        msg = "the data record names a live bundle, and the base input is missing"
+        raise Refusal(msg, fix="use the outputs of one and the same ingest")
+    _expect(record, "base", file_digest(base / "base.json"))
+    digest = json.loads((base / "base.json").read_bytes())["bundle"]
+    if digest is None:
+        return None
+    return verify_bundle(base / "bundle", trust, now=None, model=name, digest=digest).folder / "model"
+
+
+def _base_answer(name: str, model: Path, test: Path, batch: int) -> Answered | CannotAnswer:
+    try:
+        return answer(name, model, test, batch)
+    except BadModel as error:
+        return CannotAnswer(error.message)

@@ -1,0 +1,48 @@
+"""How long a caller waits for one row."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from itertools import cycle, islice
+
+from lockgate_policy import Interval, SmokeRule
+from lockgate_step import Reason
+
+from lockgate_smoke_test.checks import Check, Failed, Finding, Measured, Version
+
+_WARM_UP = 20  # the first requests pay for connections and caches that later ones find
+
+
+def latency(rules: Sequence[SmokeRule], requests: int) -> Check:
+    """The check that measures single-row requests, one after another, and holds them against the policy."""
+
+    def latency(version: Version) -> Iterator[Finding]:
+        times = sorted(_times(version, requests))
+        measured = {f"p{share}_ms": round(_percentile(times, share), 3) for share in (50, 99)}
+        yield Measured("latency", {"requests": requests, **measured, "max_ms": round(times[-1], 3)})
+        for rule in rules:
+            value = measured[rule.measure]
+            if rule.limit.judge(Interval(value, value, value)) != "within":
+                message = (
+                    f"{rule.measure} is {value:g} over {requests} requests; {rule.source} allows {rule.limit.value:g}"
+                )
+                lines = tuple(f"{name:<6} {found:10.1f}" for name, found in measured.items())
+                yield Failed(Reason(rule=rule.key, message=message, lines=lines, why=rule.why, source=rule.source))
+
+    return latency
+
+
+def _times(version: Version, requests: int) -> Iterator[float]:
+    """Milliseconds of each request; what the answers are is another check's business."""
+    bodies = cycle([version.request([row]) for row in version.golden["requests"]])
+    for body in islice(bodies, _WARM_UP):
+        version.infer(body)
+    for body in islice(bodies, requests):
+        start = time.perf_counter()
+        version.infer(body)
+        yield 1000 * (time.perf_counter() - start)
+
+
+def _percentile(ordered: Sequence[float], share: int) -> float:
+    """The nearest rank: a time that was really measured."""
+    return ordered[math.ceil(share / 100 * len(ordered)) - 1]
