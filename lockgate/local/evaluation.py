@@ -79,7 +79,7 @@ def expand(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check(node: Node, values: Mapping[str, Any]) -> None:
-    """Refuse what the controller's compiler refuses before anything runs: unknown names, unknown functions, mixed kinds."""
+    """Refuse what the controller's compiler refuses: unknown names, unknown functions, mixed kinds."""
     for each in walk(node):
         match each:
             case Name(name) if name not in values:

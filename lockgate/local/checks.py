@@ -1,0 +1,141 @@
+"""What no field says by itself: names across tasks and templates, tags, expressions, cycles, volumes.
+
+All of it is found before the first step, and all of it at once. The controller finds some of this while linting, some
+while running, and an argument that its template does not take never.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lockgate.local.dag_checks import dag_problems, supplied
+from lockgate.local.errors import ManifestError, Problem
+from lockgate.local.evaluation import check, expand
+from lockgate.local.expressions import ExpressionError, parse
+from lockgate.local.manifest import Json, Template, Workflow, entries, text
+from lockgate.local.retries import POLICIES, SAMPLE, duration
+from lockgate.local.scope import calls, reached, scope_of, unknown_tags
+
+ROOT = "/lockgate"
+_NAME = re.compile(r"[-a-zA-Z0-9_]+")
+
+
+def verify(workflow: Workflow) -> None:
+    """Refuse a workflow that could not be executed as it stands.
+
+    Errors: ManifestError with every problem.
+    """
+    problems = list(_problems(workflow))
+    if problems:
+        raise ManifestError(workflow.name, problems)
+
+
+def _problems(workflow: Workflow) -> Iterator[Problem]:
+    spec = workflow.spec
+    for field in ("entrypoint", "onExit"):
+        name = spec.get(field)
+        if name is None and field == "entrypoint":
+            yield Problem("spec.entrypoint", "is required")
+        elif name is not None and (workflow.document, name) not in workflow.templates:
+            yield Problem(f"spec.{field}", f"there is no template {name!r}")
+        elif name is not None:
+            target = workflow.templates[workflow.document, name]
+            yield from supplied(f"spec.{field}", spec.get("arguments") or {}, target, extras=True)
+    if spec.get("retryStrategy"):
+        yield from _retry("spec.retryStrategy", spec["retryStrategy"])
+    yield from _volumes("spec", entries(spec, "volumes"))
+    at_exit = reached(workflow, workflow.document, str(spec.get("onExit")))
+    for key, template in workflow.templates.items():
+        known = scope_of(workflow, template)
+        if key in at_exit:
+            known |= {"workflow.failures"}
+        yield from _fields(template)
+        if template.body.get("retryStrategy"):
+            yield from _retry(f"{template.place}.retryStrategy", template.body["retryStrategy"])
+        if template.is_dag:
+            yield from dag_problems(workflow, template, known)
+        else:
+            yield from _container(workflow, template, known)
+    yield from _recursion(workflow)
+
+
+def _fields(template: Template) -> Iterator[Problem]:
+    for side in ("inputs", "outputs"):
+        for kind in ("parameters", "artifacts"):
+            names = [each.get("name") for each in entries(template.body, side, kind)]
+            for index, name in enumerate(names):
+                if not name or not _NAME.fullmatch(name) or name in names[:index]:
+                    yield Problem(f"{template.place}.{side}.{kind}[{index}].name", f"{name!r} is no name of its own")
+
+
+def _retry(place: str, strategy: Mapping[str, Any]) -> Iterator[Problem]:
+    if strategy.get("retryPolicy", "Always") not in POLICIES:
+        yield Problem(f"{place}.retryPolicy", f"must be one of {', '.join(POLICIES)}")
+    backoff = strategy.get("backoff")
+    if backoff is not None:
+        if not backoff.get("duration"):
+            yield Problem(f"{place}.backoff.duration", "is required")
+        for field in ("duration", "maxDuration", "cap"):
+            try:
+                duration(text(backoff.get(field) or "0"))
+            except ValueError as error:
+                yield Problem(f"{place}.backoff.{field}", str(error))
+    if strategy.get("expression"):
+        try:
+            check(parse(strategy["expression"]), expand(SAMPLE))
+        except ExpressionError as error:
+            yield Problem(f"{place}.expression", str(error))
+
+
+def _volumes(place: str, volumes: list[Json]) -> Iterator[Problem]:
+    for index, volume in enumerate(volumes):
+        kinds = [kind for kind in ("configMap", "secret", "emptyDir", "projected") if volume.get(kind) is not None]
+        named = (volume.get("configMap") or {}).get("name") or (volume.get("secret") or {}).get("secretName")
+        if not volume.get("name") or len(kinds) != 1 or (kinds[0] in ("configMap", "secret") and not named):
+            yield Problem(f"{place}.volumes[{index}]", "must have a name and one source, and its source a name")
+
+
+def _below_root(path: object) -> bool:
+    return isinstance(path, str) and path.startswith(f"{ROOT}/") and ".." not in path.split("/")
+
+
+def _container(workflow: Workflow, template: Template, known: set[str]) -> Iterator[Problem]:
+    place, body = template.place, template.body
+    container = body["container"]
+    yield from _volumes(place, entries(body, "volumes"))
+    for field in ("image", "command"):
+        if not container.get(field):
+            yield Problem(f"{place}.container.{field}", "is required; an image's own entrypoint is not known here")
+    if body.get("parallelism") is not None:
+        yield Problem(f"{place}.parallelism", "is for dags")
+    volumes = {each.get("name"): each for each in [*entries(workflow.spec, "volumes"), *entries(body, "volumes")]}
+    for index, mount in enumerate(entries(container, "volumeMounts")):
+        here = f"{place}.container.volumeMounts[{index}]"
+        if mount.get("name") not in volumes:
+            yield Problem(f"{here}.name", f"there is no volume {mount.get('name')!r}")
+        elif not _below_root(mount.get("mountPath")) and (
+            mount.get("mountPath") != "/tmp"  # noqa: S108  # the container's, which TMPDIR stands for here
+            or volumes[mount.get("name")].get("emptyDir") is None
+        ):
+            yield Problem(f"{here}.mountPath", f"only paths below {ROOT} exist here")
+    for index, variable in enumerate(entries(container, "env")):
+        if not variable.get("name"):
+            yield Problem(f"{place}.container.env[{index}].name", "is required")
+    paths: list[tuple[str, object]] = []
+    for side in ("inputs", "outputs"):
+        for index, artifact in enumerate(entries(body, side, "artifacts")):
+            paths.append((f"{side}.artifacts[{index}].path", artifact.get("path")))
+    for index, parameter in enumerate(entries(body, "outputs", "parameters")):
+        if parameter.get("value") is None:
+            source = parameter.get("valueFrom") or {}
+            paths.append((f"outputs.parameters[{index}].valueFrom.path", source.get("path")))
+    for field, path in paths:
+        if not _below_root(path):
+            yield Problem(f"{place}.{field}", f"{path!r} is no path below {ROOT}")
+    yield from unknown_tags(place, body, known)
+
+
+def _recursion(workflow: Workflow) -> Iterator[Problem]:
+    for key, template in workflow.templates.items():
+        if any(key in reached(workflow, *called) for _, called in calls(template)):
+            yield Problem(template.place, f"template {template.name} calls itself, which is not executed locally")

@@ -1,0 +1,249 @@
+"""Manifests as they are read, and the one workflow they make with an entry and its parameters."""
+
+import copy
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lockgate.errors import BadCall, UnknownName
+from lockgate.local import plan
+from lockgate.local.errors import ManifestError, Problem
+from lockgate.local.plan import Note
+
+Json = dict[str, Any]
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the faster one where it is built
+    """YAML as Kubernetes reads it: a date is a text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}
+
+
+@dataclass(frozen=True)
+class Template:
+    """One template, with the defaults of its workflow merged in, and where it stands."""
+
+    document: str
+    name: str
+    place: str
+    body: Json
+
+    @property
+    def is_dag(self) -> bool:
+        """Whether it holds tasks; otherwise it is a container."""
+        return "dag" in self.body
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """What is executed: a spec, its templates, and its parameters with the values of this run."""
+
+    name: str
+    namespace: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    spec: Json
+    document: str
+    templates: Mapping[tuple[str, str], Template]
+    documents: tuple[Json, ...]
+    notes: tuple[Note, ...]
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The parameters of the run that have a value."""
+        return {
+            each["name"]: text(each["value"])
+            for each in entries(self.spec, "arguments", "parameters")
+            if "value" in each
+        }
+
+    @property
+    def images(self) -> list[str]:
+        """The images of all templates, each once."""
+        found = (template.body["container"]["image"] for template in self.templates.values() if not template.is_dag)
+        return list(dict.fromkeys(found))
+
+
+def load_manifests(*files: Path) -> list[Json]:
+    """Read the documents of these files.
+
+    Errors: BadCall, when a file cannot be read as YAML mappings.
+    """
+    documents: list[Json] = []
+    for file in files:
+        try:
+            found = list(yaml.load_all(file.read_text("utf-8"), Loader=_Loader))  # a safe loader
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            message = f"{file} cannot be read as a manifest: {error}"
+            raise BadCall(message, fix="render it again") from error
+        for document in filter(None, found):
+            if not isinstance(document, dict):
+                message = f"{file} holds something that is no manifest"
+                raise BadCall(message, fix="render it again")
+            documents.append(document)
+    return documents
+
+
+def entries(tree: Mapping[str, Any] | None, *path: str) -> list[Json]:
+    """The list at a path of a tree; empty where there is none."""
+    place: Any = tree
+    for name in path:
+        place = (place or {}).get(name)
+    return place or []
+
+
+def text(value: object) -> str:
+    """A value as the controller writes it: a number or flag as in JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def name_of(document: Mapping[str, Any]) -> str:
+    """The name of a document, or what its generated name begins with."""
+    metadata = document.get("metadata") or {}
+    return str(metadata.get("name") or str(metadata.get("generateName") or "").removesuffix("-"))
+
+
+def resolve(documents: Iterable[Json], entry: str, parameters: Mapping[str, str]) -> Workflow:
+    """Find the entry, join it with what it refers to, and give it its parameters.
+
+    Errors: UnknownName; ManifestError with every field that is refused.
+    """
+    known = {name_of(document): document for document in documents if document.get("kind") in plan.FIELDS}
+    if entry not in known:
+        what = "manifest"
+        raise UnknownName(what, entry, known)
+    used = _referenced(known, entry)
+    problems: list[Problem] = []
+    notes: list[Note] = []
+    for name in used:
+        wrong, inert = plan.read(known[name])
+        prefix = "" if name == entry else f"{name} "
+        problems += [replace(problem, place=prefix + problem.place) for problem in wrong]
+        notes += [replace(note, place=prefix + note.place) for note in inert]
+    if problems:
+        raise ManifestError(entry, problems)
+    spec, owner = _joined(known, entry)
+    _set_parameters(entry, spec, parameters)
+    templates = {key: value for name in used for key, value in _templates(known[name], name, spec).items()}
+    metadata = known[entry].get("metadata") or {}
+    added = (metadata, known[entry]["spec"].get("workflowMetadata"), spec.get("workflowMetadata"))
+    return Workflow(
+        name=entry,
+        namespace=metadata.get("namespace") or "default",
+        labels=_together(added, "labels"),
+        annotations=_together(added, "annotations"),
+        spec=spec,
+        document=owner,
+        templates=templates,
+        documents=tuple(known[name] for name in used),
+        notes=tuple(notes),
+    )
+
+
+def _together(parts: Iterable[Mapping[str, Any] | None], field: str) -> dict[str, str]:
+    return {name: value for part in parts for name, value in ((part or {}).get(field) or {}).items()}
+
+
+def spec_of(document: Mapping[str, Any]) -> Json:
+    """The workflow spec of a document, which in a CronWorkflow stands a level deeper."""
+    spec = document.get("spec")
+    spec = spec if isinstance(spec, dict) else {}
+    inner = spec.get("workflowSpec") if document.get("kind") == "CronWorkflow" else spec
+    return inner if isinstance(inner, dict) else {}
+
+
+def _referenced(known: Mapping[str, Json], entry: str) -> list[str]:
+    """The entry and, once each, every document it refers to that was given."""
+    used = [entry]
+    for name in used:  # grows while it is walked
+        spec = spec_of(known[name])
+        found = [(spec.get("workflowTemplateRef") or {}).get("name")] + [
+            (task.get("templateRef") or {}).get("name")
+            for template in entries(spec, "templates")
+            for task in entries(template, "dag", "tasks")
+        ]
+        used += [str(each) for each in dict.fromkeys(found) if each in known and each not in used]
+    return used
+
+
+def _joined(known: Mapping[str, Json], entry: str) -> tuple[Json, str]:
+    """The spec to execute, and the document its templates come from: the workflow's own values win."""
+    own = copy.deepcopy(spec_of(known[entry]))
+    reference = own.pop("workflowTemplateRef", None)
+    if reference is None:
+        return own, entry
+    name = str(reference.get("name"))
+    if name not in known or known[name]["kind"] != "WorkflowTemplate":
+        place = "spec.workflowTemplateRef.name"
+        what = f"there is no WorkflowTemplate {name!r} beside it"
+        raise ManifestError(entry, [Problem(place, what)], fix="give its file too")
+    if own.get("templates"):
+        what = "not beside workflowTemplateRef; the controller refuses it"
+        raise ManifestError(entry, [Problem("spec.templates", what)])
+    return merge(copy.deepcopy(spec_of(known[name])), own), name
+
+
+_MERGE_KEYS = {"parameters": "name", "artifacts": "name", "volumes": "name", "env": "name", "volumeMounts": "mountPath"}
+
+
+def merge(base: Json, over: Mapping[str, Any]) -> Json:
+    """Kubernetes' strategic merge: mappings field by field, named lists item by item, anything else as a whole."""
+    for name, value in over.items():
+        held = base.get(name)
+        if isinstance(value, dict) and isinstance(held, dict):
+            merge(held, value)
+        elif isinstance(value, list) and isinstance(held, list) and name in _MERGE_KEYS:
+            key = _MERGE_KEYS[name]
+            items = {item.get(key): item for item in held}
+            for item in value:
+                items[item.get(key)] = merge(items.get(item.get(key), {}), item)
+            base[name] = list(items.values())
+        else:
+            base[name] = copy.deepcopy(value)
+    return base
+
+
+def _templates(document: Json, name: str, spec: Json) -> dict[tuple[str, str], Template]:
+    defaults = spec.get("templateDefaults") or {}
+    prefix = "spec.workflowSpec" if document["kind"] == "CronWorkflow" else "spec"
+    found: dict[tuple[str, str], Template] = {}
+    problems: list[Problem] = []
+    for index, body in enumerate(entries(spec_of(document), "templates")):
+        place = f"{prefix}.templates[{index}]"
+        kinds = [kind for kind in ("container", "dag") if body.get(kind) is not None]
+        if not body.get("name") or (name, body["name"]) in found or len(kinds) != 1:
+            problems.append(Problem(place, "must have a name of its own, and either a container or a dag"))
+            continue
+        other = "dag" if kinds == ["container"] else "container"
+        applicable = {key: copy.deepcopy(value) for key, value in defaults.items() if key != other}
+        found[name, body["name"]] = Template(name, body["name"], place, merge(applicable, body))
+    if problems:
+        raise ManifestError(name, problems)
+    return found
+
+
+def _set_parameters(entry: str, spec: Json, given: Mapping[str, str]) -> None:
+    held = {each["name"]: each for each in entries(spec, "arguments", "parameters") if each.get("name")}
+    for name, value in given.items():
+        if name not in held:
+            what = "parameter"
+            raise UnknownName(what, name, held)
+        held[name]["value"] = value
+    problems = []
+    for name, parameter in held.items():
+        place = f"spec.arguments.parameters.{name}"
+        allowed = [text(each) for each in parameter.get("enum") or []]
+        if parameter.get("value") is None:
+            problems.append(Problem(place, "has no value"))
+        elif allowed and text(parameter["value"]) not in allowed:
+            problems.append(Problem(place, f"is {text(parameter['value'])!r}, not one of {', '.join(allowed)}"))
+    if problems:
+        raise ManifestError(entry, problems, fix="give each a value it may have")
