@@ -8,6 +8,7 @@ import numpy as np
 from lockgate_policy import BiasRule, Policy, ReportedOnly
 from numpy.typing import NDArray
 
+from lockgate_bias_audit.disclosure import Released, release
 from lockgate_bias_audit.groups import Column, Grouped, group
 from lockgate_bias_audit.measures import MEASURES, Gap, gap, resample
 
@@ -20,6 +21,7 @@ class Judged:
 
     rule: BiasRule
     grouped: Grouped
+    shown: Released
     gap: Gap | None
     standing: Standing
 
@@ -30,7 +32,7 @@ class Audit:
 
     rows: int
     judged: tuple[Judged, ...]
-    tables: Mapping[tuple[str, ...], Grouped]
+    tables: Mapping[tuple[str, ...], tuple[Grouped, Released]]
 
 
 def audit(
@@ -48,19 +50,23 @@ def audit(
     excused = {entry.column for entry in policy.unaudited}
     alone = [(name,) for name in columns if name not in excused]
     wanted = dict.fromkeys([*alone, *(rule.between for rule in policy.bias)])
-    tables = {between: group(columns, between, truth, predicted) for between in wanted}
-    judged = tuple(_judge(rule, tables[rule.between], policy, seed) for rule in policy.bias)
+    tables = {}
+    for between in wanted:
+        grouped = group(columns, between, truth, predicted)
+        about = [rate for rule in policy.bias if rule.between == between for rate in MEASURES[rule.measure].rates]
+        tables[between] = grouped, release(grouped, about, policy.settings.minimum_support)
+    judged = tuple(_judge(rule, *tables[rule.between], policy, seed) for rule in policy.bias)
     return Audit(len(truth), judged, tables)
 
 
-def _judge(rule: BiasRule, grouped: Grouped, policy: Policy, seed: int) -> Judged:
+def _judge(rule: BiasRule, grouped: Grouped, shown: Released, policy: Policy, seed: int) -> Judged:
     settings = policy.settings
     found = None
     if len(grouped.members) > 1:
         again = resample(grouped.counts, settings.resamples, seed)
         measure = MEASURES[rule.measure]
         found = gap(grouped.counts, again, measure, support=settings.minimum_support, confidence=settings.confidence)
-    return Judged(rule, grouped, found, _standing(rule, found))
+    return Judged(rule, grouped, shown, found, _standing(rule, found))
 
 
 def _standing(rule: BiasRule, found: Gap | None) -> Standing:

@@ -46,7 +46,8 @@ class Grouped:
     @property
     def sizes(self) -> Counts:
         """Rows of each group."""
-        return self.counts.sum((1, 2))
+        sizes: Counts = self.counts.sum((1, 2))
+        return sizes
 
 
 def column(name: str, values: pa.ChunkedArray, listed: Sequence[str] | None) -> Column:

@@ -4,10 +4,10 @@ One rate has a Wilson interval; the difference or ratio of two has the interval 
 intervals (Newcombe 1998; Donner and Zou 2012). Both keep their promise where a normal interval does not: with few rows,
 and with rates of 0 or 1.
 
-The widest of many gaps is another matter: chosen because it is the widest, it looks wider than it is. So all pairs of groups
-get intervals that hold together, as in Tukey's procedure: the critical value is what resampling the counts says
-the largest of all studentised pair differences stays below. A gap is then above a limit only if some pair is, and
-within the limit only if every pair is.
+The widest of many gaps is another matter: chosen because it is the widest, it looks wider than it is. So all pairs of
+groups get intervals that hold together, as in Tukey's procedure: the critical value is what, as resampling the counts
+shows, the largest of all studentised pair differences stays below. A gap is then above a limit only if some pair is,
+and within the limit only if every pair is.
 """
 
 from dataclasses import dataclass
@@ -101,7 +101,7 @@ def smallest_ratio(rates: Rates, critical: float) -> tuple[Interval, int, int]:
 
 
 def _root_ratio(product: Floats, top: Floats, bottom: Floats, sign: int) -> Floats:
-    """The root `(product ± √(product² - top·bottom)) / bottom` of Donner and Zou's interval for a ratio of two rates."""
+    """The root `(product ± √(product² - top·bottom)) / bottom` of Donner and Zou's interval for a ratio."""
     root = np.sqrt(np.maximum(product**2 - top * bottom, 0))
     with np.errstate(divide="ignore", invalid="ignore"):
         if sign < 0:

@@ -25,14 +25,16 @@ from lockgate_report import (
 )
 from lockgate_step import Inconclusive, Passed, Refused
 
-from lockgate_bias_audit import disclosure
 from lockgate_bias_audit.audit import Audit, Judged
+from lockgate_bias_audit.disclosure import Released, Shown
 from lockgate_bias_audit.groups import Grouped
 from lockgate_bias_audit.intervals import normal_critical, wilson
 from lockgate_bias_audit.measures import MEASURES, RATES, RateName, parts
 from lockgate_bias_audit.verdict import Wording, shown_gap, ungated
 
 _TONE: Mapping[str, Tone] = {"within": "good", "beyond": "bad", "undecided": "unsure", "too few": "unsure"}
+
+_HALF = 0.5  # where every rate is above this, a scale from zero would hide how they differ
 
 
 def render(
@@ -45,10 +47,10 @@ def render(
         [
             verdict(outcome, passed=say("bias.passed" if gating else "bias.passed.none"), waivers=waivers),
             el("p", say("bias.lead", model=outcome.model, rows=f"{audit.rows:,}", positive=words.positive)),
-            section(say("rules"), *_rules(gating, words)) if gating else None,
+            section(say("rules"), *_rules(gating, words, say("bias.rules.caption"))) if gating else None,
             _open(audit, words),
             _unaudited(words),
-            *(_groups(each, audit, words) for each in audit.tables.values()),
+            *(_groups(*each, audit, words) for each in audit.tables.values()),
             section(
                 say("settings"),
                 el("p", say("bias.method")),
@@ -63,15 +65,15 @@ def render(
     return page(title, body, about=f"bias-audit · {outcome.model}")
 
 
-def _rules(judged: Sequence[Judged], words: Wording) -> list[Html]:
+def _rules(judged: Sequence[Judged], words: Wording, caption: str) -> list[Html]:
     """A table of the rules on differences and one of those on ratios, whose scales have nothing in common."""
     forms = {
         form: [each for each in judged if MEASURES[each.rule.measure].form == form] for form in ("difference", "ratio")
     }
-    return [_rule_table(chosen, words) for chosen in forms.values() if chosen]
+    return [_rule_table(chosen, words, caption) for chosen in forms.values() if chosen]
 
 
-def _rule_table(judged: Sequence[Judged], words: Wording) -> Html:
+def _rule_table(judged: Sequence[Judged], words: Wording, caption: str) -> Html:
     shown = [(each, shown_gap(each) or {}) for each in judged]
     limits = [each.rule.limit.value for each in judged if isinstance(each.rule.limit, AtMost | AtLeast)]
     along = scale([*limits, *(value for _, gap in shown for value in gap.values() if value is not None)])
@@ -82,16 +84,21 @@ def _rule_table(judged: Sequence[Judged], words: Wording) -> Html:
         mark = Mark(gap.get("value"), gap.get("low"), gap.get("high"), tone)
         plot = strip(mark, along, words.measured(each), limit=bound)
         rows.append(
-            [_rule(each), words.interval(each), _limit(each), pill(tone, say(f"standing.{each.standing}")), plot]
+            [_rule(each), _measured(each, words), _limit(each), pill(tone, say(f"standing.{each.standing}")), plot]
         )
     head = [say("head.rule"), say("head.measured"), say("head.limit"), say("head.result"), _axis(along)]
-    return table(say("bias.rules.caption"), head, rows)
+    return table(caption, head, rows)
 
 
 def _rule(judged: Judged) -> Html:
     measure = say(f"bias.measure.{judged.rule.measure}")
     name = say("bias.between", measure=measure, columns=" and ".join(judged.rule.between))
     return join([name, el("div", judged.rule.why, class_="soft small")])
+
+
+def _measured(judged: Judged, words: Wording) -> Html:
+    value, span = words.interval(judged)
+    return join([value, el("div", span, class_="soft small nowrap")])
 
 
 def _limit(judged: Judged) -> Html:
@@ -115,7 +122,7 @@ def _open(audit: Audit, words: Wording) -> Html | None:
     return section(
         say("bias.open"),
         el("p", say("bias.open.lead")),
-        *_rules(reported, words),
+        *_rules(reported, words, say("bias.open.caption")),
         el("ul", *items) if items else None,
     )
 
@@ -131,56 +138,31 @@ def _unaudited(words: Wording) -> Html | None:
     return section(say("bias.unaudited"), table(say("bias.unaudited.caption"), head, rows))
 
 
-def _groups(grouped: Grouped, audit: Audit, words: Wording) -> Html:
+def _groups(grouped: Grouped, shown: Released, audit: Audit, words: Wording) -> Html:
     """Each group's rates, drawn for the rates that rules are about, in figures for all."""
-    rules = [each for each in audit.judged if each.grouped is grouped]
     drawn: dict[RateName, Judged | None] = {}
-    for each in rules:
-        for rate in MEASURES[each.rule.measure].rates:
-            drawn.setdefault(rate, each)
+    for each in audit.judged:
+        if each.grouped is grouped:
+            drawn |= {rate: each for rate in MEASURES[each.rule.measure].rates if rate not in drawn}
     columns = " and ".join(grouped.between)
-    plots = [_plot(grouped, rate, judged, words) for rate, judged in (drawn or {RATES[0]: None}).items()]
-    return section(say("bias.groups", columns=columns), *plots, _all_rates(grouped, columns, words))
+    plots = [_plot(grouped, shown, rate, judged, words) for rate, judged in (drawn or {RATES[0]: None}).items()]
+    return section(say("bias.groups", columns=columns), *plots, _all_rates(grouped, shown, columns))
 
 
-def _plot(grouped: Grouped, rate: RateName, judged: Judged | None, words: Wording) -> Html:
+def _plot(grouped: Grouped, shown: Released, rate: RateName, judged: Judged | None, words: Wording) -> Html:
     """One rate of every group with its interval, and how far apart the rule lets them be."""
-    hits, tries = parts(grouped.counts, rate)
-    settings = words.policy.settings
-    enough = tries >= settings.minimum_support
-    low, high = wilson(hits.astype(float), np.maximum(tries, 1).astype(float), normal_critical(settings.confidence))
-    shown = [disclosure.rate(int(h), int(t)) if ok else None for h, t, ok in zip(hits, tries, enough, strict=True)]
-    values = [each.value for each in shown if each and each.value is not None]
-    limit, allowed, extra = _band(values, judged) if len(values) == enough.sum() else (None, None, "")
-    visible = [at for at, each in enumerate(shown) if each and each.value is not None]
-    edges = [float(edge[at]) for edge in (low, high) for at in visible]
-    along = scale([*edges, *([] if limit is None else [limit])], percent=True)
-    rounded = disclosure.needs_rounding(tries.tolist())
-    rows = []
-    for at, name in enumerate(grouped.names):
-        each, count = shown[at], disclosure.count(int(tries[at]), rounded=rounded)
-        if each is None:
-            rows.append(
-                [
-                    name,
-                    count,
-                    el("span", say("bias.small"), class_="soft"),
-                    "",
-                    strip(Mark(None, None, None), along, say("bias.small")),
-                ]
-            )
-            continue
-        span = say("interval", low=_percent(low[at]), high=_percent(high[at])) if at in visible else ""
-        mark = Mark(each.value, float(low[at]), float(high[at])) if at in visible else Mark(None, None, None)
-        rows.append(
-            [
-                name,
-                count,
-                each.text,
-                span,
-                strip(mark, along, f"{each.text}, {span}".rstrip(", "), limit=limit, allowed=allowed),
-            ]
-        )
+    rates = [each[rate] for each in shown.rates]
+    spans = _spans(grouped, rate, rates, words)
+    limit, allowed, extra = _band(rates, judged)
+    edges = [edge for span in spans if span for edge in span]
+    along = scale([*edges, *([limit] if limit else [])], percent=True, zero=min(edges, default=0) < _HALF)
+    rows: list[list[str]] = []
+    for name, tries, each, span in zip(grouped.names, shown.tries[rate], rates, spans, strict=True):
+        low, high = span or (None, None)
+        text = say("interval", low=_percent(span[0]), high=_percent(span[1])) if span else ""
+        alt = f"{each.text}, {text}" if span else each.text
+        plot = strip(Mark(each.value, low, high), along, alt, limit=limit, allowed=allowed)
+        rows.append([name, tries, _soft(each), text, plot])
     title = say(f"bias.rate.{rate}")
     denominator = say(f"bias.denominator.{rate}", positive=words.positive, negative=words.negative)
     caption = say("bias.groups.caption", rate=title, confidence=words.confidence, extra=extra)
@@ -188,38 +170,47 @@ def _plot(grouped: Grouped, rate: RateName, judged: Judged | None, words: Wordin
     return table(caption, head, rows, numbers=(1, 2, 3))
 
 
-def _band(values: Sequence[float], judged: Judged | None) -> tuple[float | None, tuple[float, float] | None, str]:
-    """Where the rule's limit lies among the rates, what it allows, and the words for that."""
-    if judged is None or not values:
+def _spans(
+    grouped: Grouped, rate: RateName, rates: Sequence[Shown], words: Wording
+) -> list[tuple[float, float] | None]:
+    """The interval of each rate that may be shown."""
+    hits, tries = (part.astype(float) for part in parts(grouped.counts, rate))
+    low, high = wilson(hits, np.maximum(tries, 1), normal_critical(words.policy.settings.confidence))
+    return [None if each.value is None else (float(low[at]), float(high[at])) for at, each in enumerate(rates)]
+
+
+def _band(rates: Sequence[Shown], judged: Judged | None) -> tuple[float | None, tuple[float, float] | None, str]:
+    """Where the rule's limit lies among the rates, what it allows, and the words for that.
+
+    Not drawn where the rate it is counted from may be one that is not shown.
+    """
+    judgeable = [each for each in rates if each.kind != "small"]
+    values = [each.value for each in judgeable if each.value is not None]
+    if judged is None or not values or len(values) < len(judgeable):
         return None, None, ""
+    lowest, highest = min(values), max(values)
     match judged.rule.limit:
         case AtMost(value):
-            start, end, name = min(values), min(values) + value, "lowest"
-            line = end
+            line, allowed, end = lowest + value, (lowest, lowest + value), "lowest"
         case AtLeast(value):
-            start, end, name = max(values) * value, max(values), "highest"
-            line = start
+            line, allowed, end = highest * value, (highest * value, highest), "highest"
         case _:
             return None, None, ""
-    words = say("bias.groups.band", source=judged.rule.source, end=say(f"bias.end.{name}"))
-    return line, (start, end), words
+    words = say("bias.groups.band", source=judged.rule.source, end=say(f"bias.end.{end}"))
+    return (line if line <= 1 else None), allowed, words
 
 
-def _all_rates(grouped: Grouped, columns: str, words: Wording) -> Html:
-    sizes = grouped.sizes.tolist()
-    rounded = disclosure.needs_rounding(sizes)
-    rows: list[list[str]] = []
-    for at, name in enumerate(grouped.names):
-        row = [name, disclosure.count(sizes[at], rounded=rounded)]
-        for rate in RATES:
-            hits, tries = (int(part[at]) for part in parts(grouped.counts, rate))
-            enough = tries >= words.policy.settings.minimum_support
-            row.append(
-                disclosure.rate(hits, tries).text if enough else el("span", say("bias.small"), class_="soft small")
-            )
-        rows.append(row)
+def _all_rates(grouped: Grouped, shown: Released, columns: str) -> Html:
+    rows = [
+        [name, size, *(_soft(rates[rate]) for rate in RATES)]
+        for name, size, rates in zip(grouped.names, shown.rows, shown.rates, strict=True)
+    ]
     head = [say("head.group"), say("head.rows"), *(say(f"bias.rate.{rate}") for rate in RATES)]
     return table(say("bias.rates.caption", columns=columns), head, rows, numbers=range(1, 6))
+
+
+def _soft(shown: Shown) -> str:
+    return shown.text if shown.kind in ("rate", "bound") else el("span", shown.text, class_="soft small")
 
 
 def _settings(words: Wording, seed: int) -> Html:

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from lockgate_policy import AtLeast, AtMost, Policy, ReportedOnly
 from lockgate_step import Inconclusive, Passed, Reason, Refused
 
-from lockgate_bias_audit import disclosure
 from lockgate_bias_audit.audit import Audit, Judged
+from lockgate_bias_audit.disclosure import Released
 from lockgate_bias_audit.groups import Grouped
-from lockgate_bias_audit.measures import MEASURES, RATES, RateName, parts
+from lockgate_bias_audit.measures import MEASURES, Gap, RateName
 
 # Every sentence of the verdict, by the rate that a gap is of; {positive} and {negative} are the target's labels.
 _FOUND: Mapping[RateName, str] = {
     "selection_rate": "{high} is selected {often} {than} {low}",
     "true_positive_rate": "where {positive} is true, the model says so {often} for {high} {than} for {low}",
-    "false_positive_rate": "where {positive} is not true, the model says so all the same {often} for {high} {than} for {low}",
+    "false_positive_rate": "where {positive} is not true, the model still says so {often} for {high} {than} for {low}",
     "accuracy": "the model is right {often} for {high} {than} for {low}",
 }
 _UNSURE: Mapping[RateName, str] = {
@@ -68,14 +68,9 @@ class Wording:
         found = judged.gap
         if found is None:
             return (f"a group is judged from {self.policy.settings.minimum_support} rows in its rate's denominator",)
-        hits, tries = parts(judged.grouped.counts, found.rate)
-        rounded = disclosure.needs_rounding(tries.tolist())
+        shown = judged.shown
         table = [
-            (
-                judged.grouped.names[at],
-                disclosure.rate(int(hits[at]), int(tries[at])).text,
-                disclosure.count(int(tries[at]), rounded=rounded),
-            )
+            (judged.grouped.names[at], shown.rates[at][found.rate].text, shown.tries[found.rate][at])
             for at in (found.highest, found.lowest)
         ]
         wide = [max(map(len, column)) for column in zip(*table, strict=True)]
@@ -93,13 +88,13 @@ class Wording:
             return f"{form} {self.confidence} interval {shown['low']:.2f} to {shown['high']:.2f}"
         return f"{form} {shown['value']:.3f}, {self.confidence} interval {shown['low']:.3f} to {shown['high']:.3f}"
 
-    def interval(self, judged: Judged) -> str:
-        """The gap's value and interval, for a table whose head says what they are."""
+    def interval(self, judged: Judged) -> tuple[str, str]:
+        """The gap's value and its interval, for a table whose head says what they are."""
         shown = shown_gap(judged)
         if shown is None:
-            return "–"
-        span = f"{shown['low']:.3f} to {shown['high']:.3f}"
-        return span if shown["value"] is None else f"{shown['value']:.3f} ({span})"
+            return "–", ""
+        value = "–" if shown["value"] is None else f"{shown['value']:.3f}"
+        return value, f"{shown['low']:.3f} to {shown['high']:.3f}"
 
     def reason(self, judged: Judged) -> Reason:
         """Why this rule does not let the model pass."""
@@ -117,7 +112,7 @@ def judgement(
     measurements = {
         "rows": audit.rows,
         "rules": {each.rule.key: _measurement(each) for each in audit.judged},
-        "groups": {"+".join(between): group_figures(table, words.policy) for between, table in audit.tables.items()},
+        "groups": {"+".join(between): _figures(*table) for between, table in audit.tables.items()},
     }
     reasons = tuple(words.reason(each) for each in audit.judged if each.standing not in ("within", "reported"))
     if not audit.rows:
@@ -145,8 +140,7 @@ def shown_gap(judged: Judged) -> dict[str, float | None] | None:
     found = judged.gap
     if found is None:
         return None
-    hits, tries = parts(judged.grouped.counts, found.rate)
-    hidden = any(disclosure.rate(int(hits[at]), int(tries[at])).value is None for at in (found.highest, found.lowest))
+    hidden = any(value is None for value in _extremes(judged, found))
     places = 2 if hidden else 3
     return {
         "value": None if hidden else round(found.measured.value, places),
@@ -155,30 +149,18 @@ def shown_gap(judged: Judged) -> dict[str, float | None] | None:
     }
 
 
-def group_figures(table: Grouped, policy: Policy) -> list[dict[str, object]]:
-    """Each group's size and rates as they may be stored: None where hidden or too small to judge."""
-    sizes = table.sizes.tolist()
-    rounded = disclosure.needs_rounding(sizes)
-    figures: list[dict[str, object]] = []
-    for at, name in enumerate(table.names):
-        entry: dict[str, object] = {"group": name, "rows": disclosure.released(sizes[at], rounded=rounded)}
-        for rate in RATES:
-            hits, tries = (int(part[at]) for part in parts(table.counts, rate))
-            enough = tries >= policy.settings.minimum_support
-            entry[rate] = disclosure.rate(hits, tries).value if enough else None
-        figures.append(entry)
-    return figures
-
-
-def too_small(table: Grouped, policy: Policy) -> int:
-    """How many groups have too few rows to be judged by any rate."""
-    return int((table.sizes < policy.settings.minimum_support).sum())
-
-
 def ungated(audit: Audit) -> tuple[str, ...]:
     """The columns that are looked at though no rule of theirs can refuse."""
     gating = {name for each in audit.judged if each.standing != "reported" for name in each.rule.between}
     return tuple(between[0] for between in audit.tables if len(between) == 1 and between[0] not in gating)
+
+
+def _figures(grouped: Grouped, shown: Released) -> list[dict[str, object]]:
+    """Each group's size and rates as they may be stored: None where hidden or too small to judge."""
+    return [
+        {"group": name, "rows": rows} | {rate: each.value for rate, each in rates.items()}
+        for name, rows, rates in zip(grouped.names, shown.row_numbers, shown.rates, strict=True)
+    ]
 
 
 def _notes(audit: Audit, words: Wording) -> list[str]:
@@ -190,8 +172,8 @@ def _notes(audit: Audit, words: Wording) -> list[str]:
         if each.standing == "reported":
             notes.append(f"audited, does not gate: {words.headline(each)} ({words.measured(each)}); {each.rule.why}")
     notes += [f"not audited: {entry.column}; {entry.why}" for entry in words.policy.unaudited]
-    for between, table in audit.tables.items():
-        if small := too_small(table, words.policy):
+    for between, (grouped, _) in audit.tables.items():
+        if small := int((grouped.sizes < words.policy.settings.minimum_support).sum()):
             groups = "1 group is" if small == 1 else f"{small} groups are"
             notes.append(f"by {' and '.join(between)}, {groups} too small to judge")
     return notes
@@ -206,11 +188,16 @@ def _measurement(judged: Judged) -> dict[str, object]:
 def _often(judged: Judged) -> tuple[str, str]:
     """How much more often, where both rates may be shown, and the word that a comparison goes on with."""
     assert judged.gap is not None
-    hits, tries = parts(judged.grouped.counts, judged.gap.rate)
-    high, low = (disclosure.rate(int(hits[at]), int(tries[at])).value for at in (judged.gap.highest, judged.gap.lowest))
+    high, low = _extremes(judged, judged.gap)
     if not high or not low:
         return "more often", "than"
     if high == low:
         return "as often", "as"
     times = f"{high / low:.1f}" if high / low >= 1.05 else f"{high / low:.2f}"
     return f"{times} times as often", "as"
+
+
+def _extremes(judged: Judged, found: Gap) -> tuple[float | None, float | None]:
+    """The highest and the lowest rate, as far as they may be shown."""
+    high, low = (judged.shown.rates[at][found.rate].value for at in (found.highest, found.lowest))
+    return high, low

@@ -107,7 +107,7 @@ def policy_for(path: Path, sensitive: Sequence[str]) -> Policy:
 def waived(
     outcome: Passed | Refused | Inconclusive, gate: str, waivers: Path | None, trust: Trust
 ) -> dict[str, Waiver]:
-    """The waivers that cover reasons of this outcome, by rule; for the report, since the SDK applies them on its own."""
+    """The waivers that cover reasons of this outcome, by rule; for the report: the SDK applies them on its own."""
     if waivers is None or not waivers.stat().st_size:
         return {}
     signed, now = read_waivers(waivers, trust), datetime.now(UTC)

@@ -68,14 +68,7 @@ def scale(values: list[float], *, percent: bool = False, zero: bool = True) -> S
 def axis(along: Scale, alt: str) -> Html:
     """The ticks of a scale; stands in the table's head."""
     marks = [
-        el(
-            "text",
-            along.label(tick),
-            x=along.x(tick),
-            y=14,
-            text_anchor="middle" if tick > along.low else "start",
-            class_="tick",
-        )
+        el("text", along.label(tick), x=along.x(tick), y=14, text_anchor=_anchor(along.share(tick)), class_="tick")
         for tick in along.ticks
     ]
     return el("svg", *marks, width="100%", height=20, role="img", aria_label=alt)
@@ -104,3 +97,8 @@ def strip(
 
 def _upright(x: str, top: int, bottom: int, kind: str) -> Html:
     return el("line", x1=x, x2=x, y1=top, y2=bottom, class_=kind)
+
+
+def _anchor(share: float) -> str:
+    """A label at either edge must not stick out."""
+    return "start" if share < 0.03 else "end" if share > 0.97 else "middle"
