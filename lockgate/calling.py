@@ -133,11 +133,9 @@ def ask(
         for name, traits in spec.inputs.items()
     ]
     url = f"{environment.setting('gateway')}/v2/models/{spec.name}/infer"
-    request = urllib.request.Request(  # noqa: S310 - the scheme is the environment's own http
-        url, json.dumps({"inputs": inputs}).encode(), {"Content-Type": "application/json"}
-    )
+    request = urllib.request.Request(url, json.dumps({"inputs": inputs}).encode(), {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
             outputs = {output["name"]: output["data"] for output in json.load(answer)["outputs"]}
     except urllib.error.HTTPError as error:
         raise _refusal(spec, error, first, len(rows)) from error
@@ -156,7 +154,9 @@ def _refusal(spec: ModelSpec, error: urllib.error.HTTPError, first: int, count: 
         return OutsideFailed(f"{spec.name} has no live version: {said}", fix=f"lockgate run {spec.name}")
     where = f"row {first}" if count == 1 else f"rows {first} to {first + count - 1}"
     if error.code < 500:
-        return BadCall(f"{spec.name} refused {where}: {said}", fix="correct the column it names; the README lists ranges")
+        return BadCall(
+            f"{spec.name} refused {where}: {said}", fix="correct the column it names; the README lists ranges"
+        )
     return OutsideFailed(f"{spec.name} failed on {where}: {said}", fix="lockgate status")
 
 
@@ -171,28 +171,34 @@ def status_of(
     for model in models:
         key = f"models/{model.spec.name}"
         live, served = read_json(store, f"{key}/live.json"), read_json(store, f"{key}/status.json") or {}
-        last = [run for run in runs.all() if run.model == model.spec.name][:3]
+        last = [run for run in runs.all() if run.about.model == model.spec.name][:3]
         value[model.spec.name] = {
             "live": live,
             "served": served,
             "candidate": read_json(store, f"{key}/candidate.json"),
             "url": address_of(environment, model.spec.name),
-            "runs": [{"run": r.id, "workflow": r.workflow, "phase": r.phase} for r in last],
+            "runs": [{"run": r.id, "workflow": r.about.workflow, "phase": r.phase} for r in last],
         }
         answers = bool((served.get("live") or {}).get("ready")) and platform_up(environment)
         if live:
-            lines.append(f"{model.spec.name}: {short(live['bundle'])}, generation {live['generation']}, since {ago(live['at'])}")
-            lines.append(f"  {'answers at ' + address_of(environment, model.spec.name) if answers else 'does not answer: lockgate serve'}")
+            lines.append(
+                f"{model.spec.name}: {short(live['bundle'])}, generation {live['generation']}, since {ago(live['at'])}"
+            )
+            lines.append(
+                f"  {'answers at ' + address_of(environment, model.spec.name) if answers else 'does not answer: lockgate serve'}"
+            )
         else:
             lines.append(f"{model.spec.name}: no version is live yet; lockgate run {model.spec.name}")
-        lines += [f"  run {run.id}   {run.workflow:<8} {run.phase.lower():<10} {duration(run.seconds)}" for run in last]
+        lines += [
+            f"  run {run.id}   {run.about.workflow:<8} {run.phase.lower():<10} {duration(run.seconds)}" for run in last
+        ]
     return value, lines or ["There is no model here yet: lockgate new NAME --data FILE --target COLUMN"]
 
 
 def platform_up(environment: Environment) -> bool:
     """Whether the local platform answers."""
     try:
-        with urllib.request.urlopen(f"{environment.setting('gateway')}/v2/health/live", timeout=2) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"{environment.setting('gateway')}/v2/health/live", timeout=2) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
@@ -224,7 +230,9 @@ def verify_what(project: Project, environment: Environment, what: str) -> tuple[
     lines += [f"  {name:<8} {value}" for name, value in proven.subjects.items()]
     for gate, statement in proven.verdicts.items():
         waived = sum(1 for reason in statement.predicate["reasons"] if reason["waived_by"])
-        lines.append(f"  {gate:<16} passed{f', {waived} reasons waived' if waived else ''}, signed by {statement.owner}")
+        lines.append(
+            f"  {gate:<16} passed{f', {waived} reasons waived' if waived else ''}, signed by {statement.owner}"
+        )
     if environment.trust.untrusted_elsewhere:
         lines.append("  These keys were made on this machine and are trusted on no other.")
     return {"model": proven.model, "subjects": dict(proven.subjects), "verdicts": sorted(proven.verdicts)}, lines

@@ -13,7 +13,7 @@ from lockgate.errors import BadCall, LockgateError
 if TYPE_CHECKING:
     from lockgate.environment import Environment
     from lockgate.project import Project
-    from lockgate.runs import RunRecord, Runs
+    from lockgate.runs import Runs
 
 YOURS = "Your model"
 PLATFORM = "The platform"
@@ -122,8 +122,12 @@ def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What to call the model, e.g. claims-triage.")],
     data: Annotated[Path, typer.Option("--data", metavar="FILE", help="A CSV file with a header, plain or .gz.")],
     target: Annotated[str, typer.Option("--target", metavar="COLUMN", help="The column to predict.")],
-    positive: Annotated[str | None, typer.Option(help="The label that counts as selected; by default the rarer.")] = None,
-    sensitive: Annotated[str | None, typer.Option(help="Columns to audit by, comma-separated; by default guessed.")] = None,
+    positive: Annotated[
+        str | None, typer.Option(help="The label that counts as selected; by default the rarer.")
+    ] = None,
+    sensitive: Annotated[
+        str | None, typer.Option(help="Columns to audit by, comma-separated; by default guessed.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make a model from a CSV file; it runs at once.
@@ -147,13 +151,19 @@ def _say_lines(result: tuple[list[str], dict[str, Any]], as_json: bool) -> None:
 @app.command(rich_help_panel=YOURS)
 def run(
     model: ModelName,
-    workflow: Annotated[str, typer.Option(help="release (from data) or review (from a registered version).")] = "release",
+    workflow: Annotated[
+        str, typer.Option(help="release (from data) or review (from a registered version).")
+    ] = "release",
     settings: Settings = None,
     data: Annotated[str | None, typer.Option(metavar="URI", help="Other data: a file, file:///… or s3://…")] = None,
     version: Annotated[str | None, typer.Option(help="For review: the registered version.")] = None,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with a run that was interrupted.")] = None,
-    serve_: Annotated[bool, typer.Option("--serve/--no-serve", help="Start the local platform if it is not up.")] = True,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Also show what is inert locally, and each log line.")] = False,
+    serve_: Annotated[
+        bool, typer.Option("--serve/--no-serve", help="Start the local platform if it is not up.")
+    ] = True,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Also show what is inert locally, and each log line.")
+    ] = False,
     welcome: Annotated[bool, typer.Option("--welcome", hidden=True)] = False,
     as_json: Json = False,
 ) -> int:
@@ -199,7 +209,9 @@ def report(run_: RunName = "last", as_json: Json = False) -> None:
 @app.command(rich_help_panel=YOURS)
 def predict(
     model: ModelName,
-    rows: Annotated[Path, typer.Argument(metavar="ROWS.CSV", help="A CSV file with the inputs as columns; - reads standard input.")],
+    rows: Annotated[
+        Path, typer.Argument(metavar="ROWS.CSV", help="A CSV file with the inputs as columns; - reads standard input.")
+    ],
 ) -> None:
     """Ask the live model: CSV in, the same rows with label and score out.
 
@@ -290,7 +302,9 @@ def stop(run_: RunName = "last") -> None:
 def waive(
     run_: RunName,
     reason: Annotated[str, typer.Argument(metavar="GATE/N", help="The reason to except, as the verdict numbers it.")],
-    why: Annotated[str | None, typer.Option(help="Why this exception can be defended; it stands on the model card.")] = None,
+    why: Annotated[
+        str | None, typer.Option(help="Why this exception can be defended; it stands on the model card.")
+    ] = None,
     until: Annotated[str | None, typer.Option(metavar="DATE", help="When it ends, e.g. 2027-01-31.")] = None,
     key: Annotated[Path | None, typer.Option(help="The approver's private key; by default this machine's own.")] = None,
 ) -> None:
@@ -308,7 +322,9 @@ def waive(
 
 @app.command(rich_help_panel=YOURS)
 def verify(
-    what: Annotated[str, typer.Argument(metavar="MODEL|BUNDLE", help="A model (its live bundle) or a bundle's folder.")],
+    what: Annotated[
+        str, typer.Argument(metavar="MODEL|BUNDLE", help="A model (its live bundle) or a bundle's folder.")
+    ],
     as_json: Json = False,
 ) -> None:
     """Prove a bundle again: every file, signature, subject and waiver.
@@ -328,7 +344,9 @@ def verify(
 @app.command(rich_help_panel=PLATFORM)
 def render(
     models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail where a file does not agree with its source.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; fail where a file does not agree with its source.")
+    ] = False,
 ) -> None:
     """Write the Argo manifests (and, in Lockgate's own repository, contracts and step functions) from their sources.
 
@@ -345,7 +363,9 @@ def submit(
     model: ModelName,
     workflow: Annotated[str, typer.Option(help="release or review.")] = "release",
     settings: Settings = None,
-    data: Annotated[str | None, typer.Option(metavar="URI", help="Data as the cluster reaches them, e.g. s3://bucket/key.")] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="URI", help="Data as the cluster reaches them, e.g. s3://bucket/key.")
+    ] = None,
     version: Annotated[str | None, typer.Option(help="For review: the registered version.")] = None,
     namespace: Annotated[str | None, typer.Option("-n", "--namespace", help="The namespace of the platform.")] = None,
 ) -> int:

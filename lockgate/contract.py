@@ -85,9 +85,13 @@ def _passed(program: Program) -> list[dict[str, Any]]:
 
 def _function(program: Program) -> list[str]:
     name = program.name.replace("-", "_")
-    arguments = [f"    {entry['name']}: Artifact[{entry['type']}]," for entry in _passed(program) if not entry["optional"]]
+    arguments = [
+        f"    {entry['name']}: Artifact[{entry['type']}]," for entry in _passed(program) if not entry["optional"]
+    ]
     arguments += [
-        f"    {entry['name']}: Artifact[{entry['type']}] | None = None," for entry in _passed(program) if entry["optional"]
+        f"    {entry['name']}: Artifact[{entry['type']}] | None = None,"
+        for entry in _passed(program)
+        if entry["optional"]
     ]
     arguments.append("    *,")
     for parameter in program.contract["parameters"]:
@@ -127,5 +131,3 @@ def _returns(name: str, program: Program) -> tuple[str, list[str], str]:
     )
     fields = [f'        {entry["name"]}=task.output("{entry["name"]}"),' for entry in outputs]
     return title, [f"    return {title}(", *fields, "    )"], cls
-
-

@@ -38,7 +38,9 @@ class UnknownName(BadCall):
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[:8]
         super().__init__(
             f"there is no {what} {name!r}",
-            fix=f"{'did you mean' if near else 'none exists yet'} {', '.join(near)}?" if near else f"there is no {what} yet",
+            fix=f"{'did you mean' if near else 'none exists yet'} {', '.join(near)}?"
+            if near
+            else f"there is no {what} yet",
         )
 
 

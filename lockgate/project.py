@@ -59,7 +59,8 @@ class Model:
         try:
             check_policy(read_policy(self.folder / "policy.toml"), sensitive=list(self.spec.sensitive))
         except PolicyError as error:
-            raise SpecError(f"{self.spec.name}: {error}", fix=getattr(error, "fix", "")) from error
+            msg = f"{self.spec.name}: {error}"
+            raise SpecError(msg, fix=getattr(error, "fix", "")) from error
 
     def _text(self, name: str, fix: str) -> str:
         try:
@@ -106,7 +107,9 @@ class Project:
         for folder in self.folders():
             model = load_model(folder)
             if model.spec.name in found:
-                msg = f"{folder.name} and {found[model.spec.name].folder.name} both name their model {model.spec.name!r}"
+                msg = (
+                    f"{folder.name} and {found[model.spec.name].folder.name} both name their model {model.spec.name!r}"
+                )
                 raise SpecError(msg, fix="give each model its own name")
             found[model.spec.name] = model
         return found
@@ -137,11 +140,14 @@ def load_model(folder: Path) -> Model:
         sys.modules[name] = module
         spec.loader.exec_module(module)
     except LockgateError as error:
-        raise SpecError(f"{folder.name}/{PIPELINE}: {error.message}", fix=error.fix) from error
+        msg_0 = f"{folder.name}/{PIPELINE}: {error.message}"
+        raise SpecError(msg_0, fix=error.fix) from error
     except Exception as error:
         at = f":{error.lineno}" if isinstance(error, SyntaxError) else ""
         msg = f"{folder.name}/{PIPELINE}{at} does not load: {type(error).__name__}: {error}"
-        raise SpecError(msg, fix="python -c 'import runpy; runpy.run_path(...)' on it shows the whole traceback") from error
+        raise SpecError(
+            msg, fix="python -c 'import runpy; runpy.run_path(...)' on it shows the whole traceback"
+        ) from error
     finally:
         sys.path.remove(str(folder))
     model = getattr(module, "MODEL", None)

@@ -18,6 +18,7 @@ from hera.workflows import (
 )
 from hera.workflows import Task as HeraTask
 from hera.workflows import models as m
+from hera.workflows.protocol import Templatable
 from lockgate_step import canonical, sha256
 
 from lockgate import workflows
@@ -93,9 +94,7 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def _template(
-    model: Model, whole: Graph, programs: Mapping[str, Program], images: Mapping[str, str]
-) -> dict[str, Any]:
+def _template(model: Model, whole: Graph, programs: Mapping[str, Program], images: Mapping[str, str]) -> dict[str, Any]:
     """One WorkflowTemplate, named by the digest of its content."""
     end = workflows.conclude(model.spec)
     tasks = [*whole.programs(), end]
@@ -104,7 +103,7 @@ def _template(
     if twice:
         msg = f"{model.spec.name}: two templates would be named {twice[0]!r}"
         raise SpecError(msg, fix="give one of the tasks another name")
-    templates = [_dag(graph) for graph in whole.graphs()]
+    templates: list[m.Template | Templatable] = [_dag(graph) for graph in whole.graphs()]
     templates += [_container(model, task, programs, images) for task in tasks]
     spec = model.spec
     built = WorkflowTemplate(
@@ -198,7 +197,7 @@ def _argument(value: object) -> str:
 
 
 def _dag(graph: Graph) -> DAG:
-    tasks = []
+    tasks: list[Any] = []
     for task in graph.tasks:
         arguments = [
             Artifact(name=name, from_=artifact.expression) for name, artifact in sorted(task.artifacts.items())
@@ -220,9 +219,7 @@ def _dag(graph: Graph) -> DAG:
     )
 
 
-def _container(
-    model: Model, task: Task, programs: Mapping[str, Program], images: Mapping[str, str]
-) -> Container:
+def _container(model: Model, task: Task, programs: Mapping[str, Program], images: Mapping[str, str]) -> Container:
     program = programs.get(task.program or "")
     if program is None:
         msg = f"{model.spec.name} calls {task.program}, but no step has that program"
@@ -267,8 +264,8 @@ def _container(
         env=environment,
         volume_mounts=mounts,
         labels=_labels(model, task.name),
-        resources=m.ResourceRequirements(
-            requests={"cpu": "250m", "memory": "512Mi"}, limits={"cpu": "2", "memory": "4Gi"}
+        resources=m.ResourceRequirements.model_validate(
+            {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"cpu": "2", "memory": "4Gi"}}
         ),
         security_context=m.SecurityContext.model_validate(_LOCKED_DOWN),
         service_account_name=PLATFORM_ACCOUNT if "platform" in program.contract["uses"] else None,
@@ -279,7 +276,7 @@ def _container(
             retry_policy="Always",
             expression=RETRY,
             # Argo waits the backoff out before it looks at the expression, so a gate that talks to nobody has none.
-            backoff=m.Backoff(duration="2", factor=4, max_duration="3m") if talks else None,
+            backoff=m.Backoff.model_validate({"duration": "2", "factor": 4, "maxDuration": "3m"}) if talks else None,
         ),
     )
 

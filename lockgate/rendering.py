@@ -133,7 +133,7 @@ def _compile(packages: list[str], source: Path) -> bytes:
         sys.executable, "-m", "uv", "pip", "compile", "-", "--universal", "--python-version", "3.11", "--generate-hashes",
         "--no-header", "--no-annotate", "--no-emit-index-url", "--constraint", str(shelf.root / "images" / "model-abi.txt"),
     ]  # fmt: skip
-    done = subprocess.run(  # noqa: S603 - our own installer, arguments made here
+    done = subprocess.run(
         command, input="\n".join(packages).encode(), capture_output=True, check=False,
         env={**os.environ, **installer_environment()},
     )  # fmt: skip

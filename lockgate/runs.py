@@ -1,16 +1,19 @@
 """What is on record of the runs: steps in the order they ran, their verdicts and their reports."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lockgate_proof import ProofError, predicate
+from lockgate_step import canonical
 
 from lockgate.errors import BadCall, UnknownName
+from lockgate.local.record import Node, Run
 
 UNREACHED = {"Omitted", "Skipped", "Pending"}
 
@@ -72,63 +75,94 @@ class Step:
 
 
 @dataclass(frozen=True)
+class About:
+    """What the engine does not know of a run: whose it is, what was asked, what it changes if it succeeds.
+
+    steps: every task that runs a program, in the order of the graph. before: the live pointer when it began.
+    """
+
+    model: str
+    workflow: str
+    given: Mapping[str, str]
+    steps: tuple[str, ...]
+    before: Mapping[str, Any] | None
+
+    def write(self, folder: Path) -> None:
+        """Put it beside the engine's record."""
+        (folder / "about.json").write_bytes(canonical({**asdict(self), "given": dict(self.given)}))
+
+    @classmethod
+    def read(cls, folder: Path) -> "About":
+        """What stands beside the engine's record; a run that was not started by `lockgate run` has nothing there."""
+        try:
+            value = json.loads((folder / "about.json").read_bytes())
+            return cls(value["model"], value["workflow"], value["given"], tuple(value["steps"]), value["before"])
+        except (OSError, ValueError, KeyError):
+            return cls("", "", {}, (), None)
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """One run as it lies in `.lockgate/runs/<id>/`."""
 
-    folder: Path
-    data: dict[str, Any]
+    run: Run
+    about: About
+
+    @classmethod
+    def load(cls, folder: Path) -> "RunRecord":
+        """The record in a run's folder. Errors: BadCall where there is none."""
+        return cls(Run.load(folder), About.read(folder))
 
     @property
     def id(self) -> str:
         """The short name people type."""
-        return self.folder.name
+        return self.run.id
 
     @property
     def phase(self) -> str:
-        """Argo's word for how it stands."""
-        return str(self.data["phase"])
+        """Argo's word for how it stands; `Interrupted` where its process is gone."""
+        return "Interrupted" if self.run.phase in ("Running", "Pending") and not self.run.alive else self.run.phase
 
     @property
-    def model(self) -> str:
-        """The model it is about."""
-        return str(self.data.get("labels", {}).get("app.kubernetes.io/name", ""))
-
-    @property
-    def workflow(self) -> str:
-        """`release` or `review`."""
-        return str(self.data.get("labels", {}).get("app.kubernetes.io/component", ""))
+    def started(self) -> str:
+        """When it began, as run.json says it."""
+        return str(self.run.values.get("startedAt") or "")
 
     @property
     def seconds(self) -> float | None:
-        """How long it took, or has taken."""
-        return _seconds(self.data.get("startedAt"), self.data.get("finishedAt"))
+        """How long it took."""
+        end = self.run.values.get("finishedAt")
+        if not self.started or not end:
+            return None
+        return (datetime.fromisoformat(str(end)) - datetime.fromisoformat(self.started)).total_seconds()
 
     @cached_property
     def steps(self) -> list[Step]:
-        """Every task that runs a program, in the order they started; those not reached last."""
-        nodes = self.data["nodes"]
-        nodes = list(nodes.values()) if isinstance(nodes, dict) else list(nodes)
-        tried = [n for n in nodes if n["type"] in ("Pod", "Skipped") and not n.get("retryAttempt")]
-        parents = {child: n for n in nodes if n["type"] == "Retry" for child in n.get("children", [])}
-        steps: dict[str, tuple[str, Step]] = {}
-        for node in tried:
-            task = parents.get(node["id"], node)
-            if node["type"] == "Skipped" and node.get("templateName") in self._graphs:
+        """Every task that runs a program, in the order of the graph."""
+        found: dict[str, Step] = {}
+        nodes = {node.id: node for node in self.run.nodes}
+        attempts = {child for node in nodes.values() if node.type == "Retry" for child in node.children}
+        for node in nodes.values():
+            if node.type == "DAG" or node.id in attempts:
                 continue
-            step = Step(
-                name=task["displayName"],
-                phase=node["phase"],
-                message=node.get("message") or task.get("message") or "",
-                exit_code=_code(node),
-                seconds=_seconds(task.get("startedAt"), task.get("finishedAt")) if node["type"] == "Pod" else None,
-                folder=self.folder / "nodes" / node["id"],
-            )
-            steps[step.name] = (node.get("startedAt") or "~", step)
-        return [step for _, step in sorted(steps.values(), key=lambda pair: pair[0])]
+            last = nodes[node.children[-1]] if node.type == "Retry" and node.children else node
+            found[node.display_name] = self._step(node, last)
+        order = {name: at for at, name in enumerate(self.about.steps)}
+        known = [s for s in found.values() if s.name in order or s.phase not in UNREACHED]
+        missing = [Step(n, "Omitted", "", None, None, self.run.folder) for n in self.about.steps if n not in found]
+        return sorted([*known, *missing], key=lambda step: order.get(step.name, len(order)))
 
-    @property
-    def _graphs(self) -> set[str]:
-        return set(self.data.get("graphs", ()))
+    def _step(self, task: Node, last: Node) -> Step:
+        code = (last.outputs or {}).get("exitCode")
+        name = "conclude" if task.at_exit else task.display_name
+        return Step(
+            name=name,
+            phase=last.phase,
+            message=last.message or task.message,
+            exit_code=int(code) if code not in (None, "") else None,
+            seconds=task.seconds if task.finished_at else None,
+            folder=self.run.folder / last.folder if last.folder else self.run.folder / "nodes" / "none",
+        )
 
     @property
     def refused(self) -> list[Step]:
@@ -138,18 +172,8 @@ class RunRecord:
     @property
     def failed(self) -> list[Step]:
         """The steps that failed for another reason than a verdict."""
-        return [s for s in self.steps if s.phase in ("Failed", "Error") and s not in self.refused]
-
-
-def _code(node: dict[str, Any]) -> int | None:
-    code = (node.get("outputs") or {}).get("exitCode")
-    return int(code) if code not in (None, "") else None
-
-
-def _seconds(start: str | None, end: str | None) -> float | None:
-    if not start or not end:
-        return None
-    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+        refused = {step.name for step in self.refused}
+        return [s for s in self.steps if s.phase in ("Failed", "Error") and s.name not in refused]
 
 
 @dataclass(frozen=True)
@@ -162,11 +186,9 @@ class Runs:
         """Newest first; a folder whose record was never written is left out."""
         found = []
         for path in self.folder.glob("*/run.json"):
-            try:
-                found.append(RunRecord(path.parent, json.loads(path.read_bytes())))
-            except ValueError:
-                continue
-        return sorted(found, key=lambda run: str(run.data.get("startedAt")), reverse=True)
+            with suppress(BadCall):
+                found.append(RunRecord.load(path.parent))
+        return sorted(found, key=lambda run: run.started, reverse=True)
 
     def find(self, name: str) -> RunRecord:
         """A run by its id, the beginning of it, or `last`. Errors: BadCall, UnknownName."""

@@ -66,14 +66,16 @@ def next_lines(commands: Iterable[tuple[str, str]]) -> list[str]:
     return ["Next", *[f"  {command:<{width}}  {note}".rstrip() for command, note in commands]]
 
 
-def outcome_lines(run: RunRecord, live: Mapping[str, Any] | None, before: Mapping[str, Any] | None, url: str) -> list[str]:
+def outcome_lines(
+    run: RunRecord, live: Mapping[str, Any] | None, before: Mapping[str, Any] | None, url: str
+) -> list[str]:
     """How a run ended, what it means for users, and what to do next.
 
     live: the live pointer after the run. before: the live pointer before it. url: where the model is called.
     """
     if run.phase == "Succeeded" and live:
         return [
-            f"Released: {run.model} {short(live['bundle'])} is live, generation {live['generation']}.",
+            f"Released: {run.about.model} {short(live['bundle'])} is live, generation {live['generation']}.",
             f"  {url}",
         ]
     lines: list[str] = []
@@ -83,7 +85,7 @@ def outcome_lines(run: RunRecord, live: Mapping[str, Any] | None, before: Mappin
         for step in run.failed[:1]:
             lines += failure_lines(step)
     if not lines:
-        lines = [f"The run ended as {run.phase}: {run.data.get('message') or 'see its log'}"]
+        lines = [f"The run ended as {run.phase}: {run.run.message or 'see its log'}"]
     if (live or {}).get("bundle") == (before or {}).get("bundle"):
         still = f"{short(live['bundle'])} is still live" if live else "no version was live before, and none is now"
         lines.append(f"Nothing changed for users: {still}.")

@@ -51,7 +51,7 @@ def submit_model(
         raise BadCall(msg, fix="lockgate submit ... --data s3://BUCKET/KEY")
     if shutil.which("argo") is None:
         return 0, [*lines, "argo is not installed here: run this line where it is."]
-    return subprocess.run(command, check=False).returncode, lines  # noqa: S603 - the command that was just shown
+    return subprocess.run(command, check=False).returncode, lines
 
 
 def check_settings(given: Mapping[str, str], parameters: Mapping[str, Mapping[str, object]]) -> None:
@@ -61,11 +61,14 @@ def check_settings(given: Mapping[str, str], parameters: Mapping[str, Mapping[st
             raise UnknownName("setting", key, parameters)
         allowed = parameters[key].get("enum")
         if isinstance(allowed, list) and value not in allowed:
-            raise UnknownName(f"value of {key}", value, [str(option) for option in allowed])
+            msg = f"value of {key}"
+            raise UnknownName(msg, value, [str(option) for option in allowed])
     missing = [key for key, parameter in parameters.items() if "value" not in parameter and key not in given]
     if missing:
         msg = f"the workflow needs {missing[0]}"
-        raise BadCall(msg, fix=f"give it with --{missing[0]} VALUE" if missing[0] in ("data", "version") else "use --set")
+        raise BadCall(
+            msg, fix=f"give it with --{missing[0]} VALUE" if missing[0] in ("data", "version") else "use --set"
+        )
 
 
 def _unbuilt(manifest: Mapping[str, object]) -> set[str]:

@@ -31,10 +31,12 @@ def write_waiver(
     reasons = {r["id"]: (s, r) for s in run.steps if s.verdict for r in s.verdict["reasons"]}
     if reason_id not in reasons:
         raise UnknownName("reason", reason_id, reasons)
-    model = project.model(run.model)
+    model = project.model(run.about.model)
     if not why or not why.strip():
         msg = f"a waiver says why, and {model.spec.owner} answers for it"
-        raise BadCall(msg, fix=f'lockgate waive {run.id} {reason_id} --why "..." --until {_today() + timedelta(days=30)}')
+        raise BadCall(
+            msg, fix=f'lockgate waive {run.id} {reason_id} --why "..." --until {_today() + timedelta(days=30)}'
+        )
     expires = _end(until, run.id, reason_id)
     step, reason = reasons[reason_id]
     trust = Trust.read(environment.config / "trust.json")
@@ -59,12 +61,12 @@ def write_waiver(
         f"  signed by {approver}; {path.relative_to(project.root)}",
         "  It covers this model, these data and this policy only, and stands on the model card.",
         "Next",
-        f"  lockgate run {run.model}{_settings(run)}",
+        f"  lockgate run {run.about.model}{_settings(run)}",
     ]
 
 
 def _settings(run: RunRecord) -> str:
-    given = {k: v for k, v in run.data.get("given", {}).items() if k != "data"}
+    given = {k: v for k, v in run.about.given.items() if k != "data"}
     return "".join(f" --set {name}={value}" for name, value in given.items())
 
 
@@ -82,5 +84,3 @@ def _end(until: str | None, run: str, reason: str) -> datetime:
         msg = f"--until {until} is not a day within the next year"
         raise BadCall(msg, fix="choose a nearer day; a waiver can be signed again")
     return day
-
-

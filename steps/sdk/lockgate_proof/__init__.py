@@ -9,8 +9,8 @@ from lockgate_proof._envelope import Statement, new_key, predicate, sign, verify
 from lockgate_proof._errors import ProofError
 from lockgate_proof._seal import seal
 from lockgate_proof._trust import Trust, TrustedKey
-from lockgate_proof._waiver import Waiver, read_waivers, waiver_for
 from lockgate_proof._verdict import verify_verdict
+from lockgate_proof._waiver import Waiver, read_waivers, waiver_for
 
 __all__ = [
     "GATES_OF_A_BUNDLE",

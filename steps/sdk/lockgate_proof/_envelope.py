@@ -80,7 +80,9 @@ def sign(kind: str, subjects: Mapping[str, str], predicate: Mapping[str, Any], k
     return dict(envelope.to_dict())
 
 
-def verify(record: Path | Mapping[str, Any] | bytes, trust: Trust, *, signer: str, kind: str | None = None) -> Statement:
+def verify(
+    record: Path | Mapping[str, Any] | bytes, trust: Trust, *, signer: str, kind: str | None = None
+) -> Statement:
     """Believe a record only if a key that may sign as `signer` signed exactly these bytes.
 
     record: a file, its bytes, or the envelope as JSON values.
@@ -143,10 +145,10 @@ def _statement(envelope: Mapping[str, Any], where: str) -> dict[str, Any]:
     try:
         statement = json.loads(Envelope.from_dict(json.loads(canonical(envelope))).payload)
         if envelope["payloadType"] != PAYLOAD_TYPE or statement["_type"] != STATEMENT_TYPE:
-            raise ValueError(statement["_type"])  # noqa: TRY301 - one handler for every malformed statement
+            raise ValueError(statement["_type"])
         names = [subject["name"] for subject in statement["subject"]]
         if len(names) != len(set(names)) or not isinstance(statement["predicate"], dict):
-            raise ValueError(names)  # noqa: TRY301
+            raise ValueError(names)
         return dict(statement)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         msg = f"{where}is not an in-toto statement"

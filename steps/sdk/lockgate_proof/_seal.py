@@ -14,9 +14,7 @@ from lockgate_proof._trust import Trust
 from lockgate_proof._waiver import Waiver, read_waivers, waiver_for
 
 
-def seal(
-    outcome: Record | Passed | Refused | Inconclusive, contract: Mapping[str, Any], root: Path
-) -> dict[str, Any]:
+def seal(outcome: Record | Passed | Refused | Inconclusive, contract: Mapping[str, Any], root: Path) -> dict[str, Any]:
     """The signed record of an outcome, with the key in `key/private.pem` below the root.
 
     Waivers among the program's inputs are applied here: a verdict whose every reason is covered is `passed`, and

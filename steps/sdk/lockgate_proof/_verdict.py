@@ -40,9 +40,7 @@ def verify_verdict(
         msg = f"{gate} did not pass: {said.get('result')}"
         raise ProofError(msg, fix=f"lockgate report {said.get('run', '')}".strip())
     for reason in said.get("reasons", []):
-        waiver = waiver_for(
-            waivers, model=model, gate=gate, rule=reason["rule"], subjects=statement.subjects, now=now
-        )
+        waiver = waiver_for(waivers, model=model, gate=gate, rule=reason["rule"], subjects=statement.subjects, now=now)
         if waiver is None:
             msg = f"{reason['id']} of {gate} is not covered by a valid waiver"
             raise ProofError(msg, fix=f"lockgate waive {said.get('run', 'RUN')} {reason['id']}")

@@ -44,7 +44,7 @@ def read_waivers(content: Path | bytes | Sequence[Mapping[str, Any]], trust: Tru
             content = content.read_bytes()
         entries = json.loads(content) if isinstance(content, bytes) else content
         if not isinstance(entries, list | tuple):
-            raise TypeError(type(entries).__name__)  # noqa: TRY301 - one handler for every malformed list
+            raise TypeError(type(entries).__name__)
         waivers = []
         for entry in entries:
             statement = verify(entry, trust, signer="waive")

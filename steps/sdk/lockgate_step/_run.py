@@ -26,9 +26,7 @@ F = TypeVar("F", bound=Callable[..., object])
 _UNREADABLE = {"ArrowInvalid", "JSONDecodeError", "TOMLDecodeError", "BadZipFile", "BadGzipFile", "UnicodeDecodeError"}
 
 
-def program(
-    *, gate: bool = False, signs: bool = False, uses: Sequence[str] = (), image: str = ""
-) -> Callable[[F], F]:
+def program(*, gate: bool = False, signs: bool = False, uses: Sequence[str] = (), image: str = "") -> Callable[[F], F]:
     """Mark a function as a program; its contract is read from the source, so the marks must be literals.
 
     gate: it can refuse; its function returns Passed, Refused or Inconclusive.
@@ -52,13 +50,19 @@ def main(*functions: Callable[..., object]) -> NoReturn:
         contracts = {contract["function"]: contract for contract in read_contract(source)}
         code = _main([(function, contracts[function.__name__]) for function in functions], sys.argv[1:])
     except StepError as error:
-        log("error", code=error.exit_code, meaning=EXIT_CODES[str(error.exit_code)], message=error.message, fix=error.fix)
+        log(
+            "error",
+            code=error.exit_code,
+            meaning=EXIT_CODES[str(error.exit_code)],
+            message=error.message,
+            fix=error.fix,
+        )
         _terminate({"error": error.message, "fix": error.fix})
         code = error.exit_code
     except MemoryError:
         log("error", code=4, message="out of memory", fix="give the step more memory")
         code = 4
-    except Exception as error:  # noqa: BLE001 - the last line of defence: a message may hold data, so it is not shown
+    except Exception as error:
         code = _bug(error)
     sys.exit(code)
 
@@ -237,8 +241,16 @@ def _position(error: BaseException) -> str:
 def _bug(error: BaseException) -> int:
     if os.environ.get("LOCKGATE_DEBUG") == "1":
         traceback.print_exception(error)
-    frames = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
-    log("bug", kind=type(error).__name__, at=frames, fix="run again with LOCKGATE_DEBUG=1 for the message; it may show data")
+    frames = [
+        f"{Path(frame.filename).name}:{frame.lineno} {frame.name}"
+        for frame in traceback.extract_tb(error.__traceback__)
+    ]
+    log(
+        "bug",
+        kind=type(error).__name__,
+        at=frames,
+        fix="run again with LOCKGATE_DEBUG=1 for the message; it may show data",
+    )
     return 1
 
 

@@ -1,0 +1,200 @@
+"""`lockgate run`: render, prepare, execute the rendered manifest, and say how it ended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lockgate.calling import address_of, live_of
+from lockgate.environment import ensure_environment
+from lockgate.errors import BadCall, UnknownName
+from lockgate.images import image_name
+from lockgate.live import LiveTree
+from lockgate.local import Engine, ProcessRuntime, ask_to_stop
+from lockgate.local import Environment as Installed
+from lockgate.project import Model, Project
+from lockgate.rendering import model_files, write_or_check
+from lockgate.runs import About, RunRecord
+from lockgate.shelf import Shelf
+from lockgate.show import exit_code, next_lines, outcome_lines
+from lockgate.submitting import check_settings
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be run."""
+
+    model: str
+    workflow: str
+    given: Mapping[str, str]
+    resume: str | None = None
+    serve: bool = True
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended, and what it means."""
+
+    record: RunRecord
+    live: Mapping[str, Any] | None
+    url: str
+    inputs: tuple[str, ...]
+    tunable: Mapping[str, list[str]]
+
+    @property
+    def exit_code(self) -> int:
+        """0 released, 2 bad call, 3 refused, 4 the outside failed."""
+        return exit_code(self.record)
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as JSON values."""
+        return {
+            "run": self.record.id,
+            "model": self.record.about.model,
+            "phase": self.record.phase,
+            "exit_code": self.exit_code,
+            "live": self.live,
+            "url": self.url,
+            "steps": [
+                {"name": s.name, "phase": s.phase, "outcome": s.outcome, "seconds": s.seconds, "verdict": s.verdict}
+                for s in self.record.steps
+            ],
+        }
+
+    def lines(self, *, welcome: bool = False) -> list[str]:
+        """The result as people read it."""
+        lines = ["", *outcome_lines(self.record, self.live, self.record.about.before, self.url)]
+        lines += next_lines(self._next(welcome=welcome))
+        return lines if self.exit_code == 0 else [*lines, f"exit {self.exit_code}"]
+
+    def _next(self, *, welcome: bool) -> list[tuple[str, str]]:
+        run, model = self.record.id, self.record.about.model
+        if self.exit_code == 0:
+            start = [("source .venv/bin/activate", "makes `lockgate` a command in this terminal")] if welcome else []
+            return [
+                *start,
+                (f"lockgate predict {model} rows.csv", "CSV in, the same rows with label and score out"),
+                (f"lockgate report {run}", "every gate's page and the model card"),
+                ("lockgate new NAME --data FILE --target COLUMN", "a model of your own"),
+            ]
+        found = [(f"lockgate report {run}", "every group, with intervals")]
+        for step in self.record.refused[:1]:
+            given = self.record.about.given
+            found += [
+                (f"lockgate run {model} --set {name}={value}", "")
+                for name, values in self.tunable.items()
+                for value in values
+                if name in given and value != given[name]
+            ][:1]
+            reason = next((r for r in (step.verdict or {})["reasons"] if not r["waived_by"]), None)
+            found += [(f"lockgate waive {run} {reason['id']}", "signs an exception that ends")] if reason else []
+        if not self.record.refused:
+            failed = [step.name for step in self.record.failed[:1]]
+            found = [(f"lockgate logs {run} {' '.join(failed)}".strip(), "what it said")]
+            found += [(f"lockgate run {model} --resume {run}", "goes on where it ended")]
+        return found
+
+
+class Session:
+    """One `lockgate run`."""
+
+    def __init__(self, project: Project, *, verbose: bool = False, quiet: bool = False) -> None:
+        self.project = project
+        self.verbose = verbose
+        self.quiet = quiet
+        self.shelf = Shelf.find()
+
+    def run(self, request: Request) -> Result:
+        """Run a workflow of a model to its end.
+
+        Errors: every LockgateError that shows before the first step; afterwards the result says it.
+        """
+        model = self.project.model(request.model)
+        if request.workflow not in ("release", "review"):
+            raise UnknownName("workflow", request.workflow, ["release", "review"])
+        write_or_check(model_files(self.project, model))
+        path = self.project.workflows / model.spec.name / f"{request.workflow}.yaml"
+        manifest = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        parameters = {p["name"]: p for p in manifest["spec"].get("arguments", {}).get("parameters", [])}
+        given = self._given(model, request, parameters)
+        check_settings(given, parameters)
+        signers = [p.name for p in self.shelf.programs.values() if p.contract["signs"]]
+        environment = ensure_environment(self.project, signers, model.spec.owner)
+        if request.serve:
+            from lockgate import platform
+
+            platform.start(self.project, environment)
+        about = About(
+            model.spec.name, request.workflow, dict(request.given), tuple(_steps(manifest)),
+            live_of(environment, model.spec.name),
+        )  # fmt: skip
+        with LiveTree(about.steps, quiet=self.quiet, verbose=self.verbose) as tree:
+            engine = Engine(
+                state=self.project.state,
+                environment=environment.root,
+                runtime=ProcessRuntime(lambda image: self._installed(model, image)),
+                on_event=tree,
+            )
+            tree.begin = lambda folder: about.write(folder)
+            run = engine.run([manifest], manifest["metadata"]["name"], given, resume=request.resume)
+        record = RunRecord.load(run.folder)
+        tunable = {name: list(parameters[name].get("enum") or []) for name in model.spec.tunable}
+        return Result(
+            record, live_of(environment, model.spec.name), address_of(environment, model.spec.name),
+            tuple(model.spec.inputs), tunable,
+        )  # fmt: skip
+
+    def _given(self, model: Model, request: Request, parameters: Mapping[str, Any]) -> dict[str, str]:
+        """What was asked, with the data's address made absolute: only here is the model's folder known."""
+        given = dict(request.given)
+        if "data" in parameters:
+            given["data"] = absolute(
+                given.get("data") or model.spec.source.uri, Path.cwd() if "data" in given else model.folder
+            )
+        return given
+
+    def _installed(self, model: Model, reference: str) -> Installed:
+        name = image_name(reference)
+        own = {p.image: p for p in model.own_programs.values()}
+        if name in own:
+            lock = model.folder / f"{own[name].command[-1]}.lock"
+            return Installed(lock=lock, path=(self.shelf.sdk, model.folder))
+        image = self.shelf.image(name)
+        return Installed(lock=image.lock, path=image.code)
+
+
+def absolute(uri: str, folder: Path) -> str:
+    """A data address that any process can open: `s3://…` as it is, a path as `file:///…`. Errors: BadCall."""
+    if "://" in uri:
+        return uri
+    path = (folder / uri).resolve()
+    if not path.is_file():
+        msg = f"there are no data at {path}"
+        raise BadCall(msg, fix="correct `data` in pipeline.py, or give --data URI")
+    return path.as_uri()
+
+
+def _steps(manifest: Mapping[str, Any]) -> list[str]:
+    """The tasks that run a program, in the order of the graphs."""
+    templates = {t["name"]: t for t in manifest["spec"]["templates"]}
+
+    def walk(name: str) -> list[str]:
+        template = templates[name]
+        if "dag" not in template:
+            return [name]
+        return [step for task in template["dag"]["tasks"] for step in walk(task["template"])]
+
+    steps = walk(manifest["spec"]["entrypoint"])
+    end = manifest["spec"].get("onExit")
+    return [*steps, *(walk(end) if end else [])]
+
+
+def stop_run(record: RunRecord) -> str:
+    """Ask the process that executes a run to stop it. Errors: BadCall when nothing runs it."""
+    if not record.run.alive:
+        msg = f"run {record.id} is not running: {record.phase.lower()}"
+        raise BadCall(msg, fix="lockgate status shows what is")
+    ask_to_stop(record.run.folder)
+    return f"Run {record.id} is being stopped; its candidate is released and live stays as it is."
