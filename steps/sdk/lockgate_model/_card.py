@@ -32,9 +32,8 @@ class Number:
         """The column as model.json and spec.json write it."""
         bounds = {"low": self.low, "high": self.high}
         finite = {name: bound for name, bound in bounds.items() if math.isfinite(bound)}
-        return {
-            "name": self.name, "kind": "number", **finite, "whole": self.whole, "missing": self.missing, "unit": self.unit,
-        }  # fmt: skip
+        rest = {"whole": self.whole, "missing": self.missing, "unit": self.unit}
+        return {"name": self.name, "kind": "number", **finite, **rest}
 
 
 @dataclass(frozen=True, kw_only=True)

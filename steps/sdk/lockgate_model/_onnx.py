@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lockgate_model._card import Column, Number
 
-# Fixed, so that the same model gives the same bytes whatever the newest operator set is; both are old enough for other runtimes.
+# Fixed, so that the newest operator set does not change a model's bytes; old enough for other runtimes.
 _OPSETS = {"": 18, "ai.onnx.ml": 3}
 
 
@@ -35,6 +35,7 @@ def convert(pipeline: Any, inputs: Sequence[Column]) -> bytes:
     )
     for output, name in zip(graph.graph.output, ("label", "probabilities"), strict=True):
         _rename(graph.graph, output, name)
+    graph.opset_import.sort(key=lambda opset: opset.domain)  # skl2onnx leaves them in the order of a set
     data: bytes = graph.SerializeToString(deterministic=True)
     return data
 

@@ -98,12 +98,16 @@ def _onnx(path: Path, card: ModelCard, threads: int) -> Callable[[Columns], "NDA
 
 
 def _expect_signature(session: Any, card: ModelCard) -> None:
-    wanted = {column.name: "tensor(float)" if isinstance(column, Number) else "tensor(string)" for column in card.inputs}
+    wanted = {
+        column.name: "tensor(float)" if isinstance(column, Number) else "tensor(string)" for column in card.inputs
+    }
     found = {node.name: node.type for node in session.get_inputs()}
     if found != wanted:
         differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
         msg = f"the graph and model.json disagree about the inputs {', '.join(differing)}"
-        raise BadModel(msg, fix="give the graph one input a column: float32 [N,1] for a number, string [N,1] for a category")
+        raise BadModel(
+            msg, fix="give the graph one input a column: float32 [N,1] for a number, string [N,1] for a category"
+        )
     shapes = {node.name: node.shape for node in session.get_outputs()}
     if len(shapes.get("probabilities", ())) != 2 or shapes["probabilities"][1] not in (2, None, "C"):
         msg = "the graph has no output `probabilities` of shape [N,2]"

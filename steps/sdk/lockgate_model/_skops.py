@@ -9,7 +9,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ _BOOSTING_LOSS = frozenset(
 _EVERYWHERE = frozenset(
     {
         *(f"builtins.{name}" for name in ("bool", "dict", "float", "int", "list", "slice", "str", "tuple")),
-        *(f"numpy.{name}" for name in ("bool", "dtype", "ndarray", "float32", "float64", "int32", "int64", "uint32", "uint64")),
+        *(f"numpy.{name}" for name in ("bool", "dtype", "float32", "float64", "int32", "int64", "ndarray", "uint64")),
         "sklearn.pipeline.Pipeline",
         "sklearn.compose._column_transformer.ColumnTransformer",
         "sklearn.impute._base.SimpleImputer",
@@ -47,15 +47,15 @@ _EVERYWHERE = frozenset(
         "numpy.random.mtrand.RandomState",
         "numpy.random._generator.Generator",
     }
-)  # fmt: skip
+)
 # FunctionNode, MethodNode, PartialNode, OperatorFuncNode and the like would let the file choose what is called.
 _LOADERS = frozenset(
     f"{name}Node"
     for name in (
-        "Bool", "Cached", "DType", "Dict", "Json", "List", "Loss", "NdArray", "Object", "RandomGenerator", "RandomState",
-        "Slice", "Tree", "Tuple", "Type",
+        *("Cached", "DType", "Dict", "Json", "List", "Loss", "NdArray", "Object"),
+        *("RandomGenerator", "RandomState", "Slice", "Tree", "Tuple", "Type"),
     )
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -162,10 +162,19 @@ def _check_types(schema: Mapping[str, Any]) -> Family:
         allowed = _EVERYWHERE | family.types | set(family.trusted) | _names(family)
         if found <= allowed and loaders <= _LOADERS:
             return family
-    unexpected = found - _EVERYWHERE - {name for family in fitting for name in family.types | set(family.trusted)} - set(FAMILIES)
+    unexpected = (
+        found
+        - _EVERYWHERE
+        - {name for family in fitting for name in family.types | set(family.trusted)}
+        - set(FAMILIES)
+    )
     culprits = sorted(unexpected | (loaders - _LOADERS)) or ["no estimator that may be kept as skops, or several"]
     msg = f"the skops file holds what no model of ours needs: {', '.join(culprits)}"
-    raise BadModel(msg, fix="convert the model to ONNX, or use one of: " + ", ".join(sorted(name.rpartition(".")[2] for name in FAMILIES)))
+    raise BadModel(
+        msg,
+        fix="convert the model to ONNX, or use one of: "
+        + ", ".join(sorted(name.rpartition(".")[2] for name in FAMILIES)),
+    )
 
 
 def _names(family: Family) -> set[str]:

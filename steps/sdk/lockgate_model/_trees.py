@@ -28,7 +28,9 @@ def check_trees(estimator: Any) -> None:
         elif isinstance(part, TreePredictor):
             _check_predictor(part, features)
         # Ensembles validate the width of their input once, against themselves or their first member.
-        _require(getattr(part, "n_features_in_", features) == features, "its parts expect different numbers of features")
+        _require(
+            getattr(part, "n_features_in_", features) == features, "its parts expect different numbers of features"
+        )
     if isinstance(estimator, GradientBoostingClassifier):
         _check_boosting(estimator, Tree)
     elif isinstance(estimator, HistGradientBoostingClassifier):
@@ -58,14 +60,19 @@ def _check_nodes(
     """Both growers number a child after its parent; holding them to that excludes circles."""
     index = np.arange(len(inner))[inner]
     for children in (left[inner].astype(np.int64), right[inner].astype(np.int64)):
-        _require(bool(np.all((children > index) & (children < len(inner)))), "a tree leads outside itself or in a circle")
+        _require(
+            bool(np.all((children > index) & (children < len(inner)))), "a tree leads outside itself or in a circle"
+        )
     used = feature[inner].astype(np.int64)
     _require(bool(np.all((used >= 0) & (used < features))), "a tree asks for a feature that is not there")
 
 
-def _check_boosting(estimator: Any, tree: type) -> None:
+def _check_boosting(estimator: Any, tree: Any) -> None:
     stages = estimator.estimators_
-    _require(isinstance(stages, np.ndarray) and stages.ndim == 2 and stages.shape[1] == 1, "its stages are not for two classes")
+    _require(
+        isinstance(stages, np.ndarray) and stages.ndim == 2 and stages.shape[1] == 1,
+        "its stages are not for two classes",
+    )
     _require(estimator.n_trees_per_iteration_ == 1, "its stages are not for two classes")
     trees = [stage.tree_ for stage in stages[:, 0]]
     _require(all(isinstance(each, tree) and each.max_n_classes == 1 for each in trees), "a stage is no regression tree")

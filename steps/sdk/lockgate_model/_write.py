@@ -7,9 +7,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lockgate_step import BadCall, canonical, log, synthetic_rows
+
 from lockgate_model._card import BadModel, Category, Column, Differences, Format, Labels, ModelCard, Number
 from lockgate_model._predict import decide, load
-from lockgate_step import BadCall, canonical, log, synthetic_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +40,7 @@ def write(
     form: Form = "auto",
     seed: int = 0,
 ) -> ModelCard:
-    """Write a fitted pipeline of classes 0 and 1 in the form that will serve, and state where that form answers differently.
+    """Write a fitted pipeline of classes 0 and 1 in the form that will serve, and state how that form differs.
 
     rows: the training rows' inputs; golden requests are drawn from their columns, never from a row.
     form: `auto` is ONNX where the conversion answers like the native model, else skops.
@@ -97,7 +98,9 @@ def _write_as(
     if exact:
         _agree(native, served)
     golden = _golden(synthetic, native[: len(synthetic)], served[: len(synthetic)], card)
-    differing = sum(a != b for a, b in zip(*(decide(s, card.labels, card.threshold) for s in (native, served)), strict=True))
+    differing = sum(
+        a != b for a, b in zip(*(decide(s, card.labels, card.threshold) for s in (native, served)), strict=True)
+    )
     differences = Differences(
         rows=len(both), labels=differing, largest_score=float(f"{abs(native - served).max():.1e}")
     )
@@ -165,13 +168,18 @@ def _agree(native: "NDArray[np.float64]", served: "NDArray[np.float64]") -> None
 
 def _synthetic(rows: "pd.DataFrame", inputs: Sequence[Column], seed: int) -> list[dict[str, Any]]:
     try:
-        drawn = synthetic_rows({column.name: list(_known(column, rows[column.name])) for column in inputs}, _SYNTHETIC, seed=seed)
+        drawn = synthetic_rows(
+            {column.name: list(_known(column, rows[column.name])) for column in inputs}, _SYNTHETIC, seed=seed
+        )
     except ValueError as error:
         msg = f"too few training rows to draw golden requests that are nobody's: {error}"
         raise BadCall(msg, fix="train on more rows, or merge rare values of that column") from error
     whole = {column.name for column in inputs if isinstance(column, Number) and column.whole}
     return [
-        {name: float(round(value)) if name in whole and isinstance(value, float) else value for name, value in row.items()}
+        {
+            name: float(round(value)) if name in whole and isinstance(value, float) else value
+            for name, value in row.items()
+        }
         for row in drawn
     ]
 

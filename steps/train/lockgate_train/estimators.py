@@ -1,0 +1,127 @@
+"""Declared estimators: looked up, checked, and put behind the columns they take."""
+
+import difflib
+import importlib
+import inspect
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from lockgate_model import Category, Column, Number
+from lockgate_step import BadCall
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
+from sklearn.utils import all_estimators
+
+_TREES = (
+    HistGradientBoostingClassifier,
+    GradientBoostingClassifier,
+    RandomForestClassifier,
+    ExtraTreesClassifier,
+    DecisionTreeClassifier,
+    ExtraTreeClassifier,
+)
+
+
+def declared(name: str, parameters: str, seed: int) -> BaseEstimator:
+    """The estimator of a dotted scikit-learn name, with its parameters and, where it has one, the seed.
+
+    Errors: BadCall when it is no classifier of scikit-learn, takes no such parameter, or gives no probabilities.
+    """
+    kind = _classifier(name)
+    settings = _settings(parameters)
+    known = inspect.signature(kind).parameters
+    for unknown in settings.keys() - known.keys():
+        msg = f"{name} has no parameter {unknown!r}"
+        raise BadCall(msg, fix=f"its parameters are: {', '.join(known)}")
+    if "random_state" in known:
+        settings.setdefault("random_state", seed)
+    try:
+        estimator: BaseEstimator = kind(**settings)
+    except TypeError as error:
+        msg = f"{name} needs parameters that are not given"
+        raise BadCall(msg, fix=f"give them as JSON; its parameters are: {', '.join(known)}") from error
+    if not hasattr(estimator, "predict_proba"):
+        msg = f"{name} gives no probabilities, so its answers have no score"
+        raise BadCall(msg, fix="choose a classifier with predict_proba, or a parameter that switches it on")
+    return estimator
+
+
+def _classifier(name: str) -> type[BaseEstimator]:
+    module, _, attribute = name.rpartition(".")
+    public = not any(part.startswith("_") for part in name.split("."))
+    found: Any = None
+    if public and (module == "sklearn" or module.startswith("sklearn.")):
+        try:
+            found = getattr(importlib.import_module(module), attribute, None)
+        except ImportError:
+            found = None
+    if not (inspect.isclass(found) and issubclass(found, BaseEstimator)):
+        msg = f"{name!r} is no estimator of scikit-learn"
+        raise BadCall(msg, fix=_near(name))
+    if not issubclass(found, ClassifierMixin):
+        msg = f"{name} is no classifier"
+        raise BadCall(msg, fix=_near(name))
+    kind: type[BaseEstimator] = found
+    return kind
+
+
+def _public_names() -> list[str]:
+    found = all_estimators(type_filter="classifier")
+    return [
+        f"{'.'.join(p for p in kind.__module__.split('.') if not p.startswith('_'))}.{name}" for name, kind in found
+    ]
+
+
+def _near(name: str) -> str:
+    names = {known.rpartition(".")[2]: known for known in _public_names()}
+    close = difflib.get_close_matches(name.rpartition(".")[2], names, n=3, cutoff=0.5)
+    return (
+        f"did you mean {' or '.join(names[each] for each in close)}?"
+        if close
+        else "for example sklearn.linear_model.LogisticRegression"
+    )
+
+
+def _settings(parameters: str) -> dict[str, Any]:
+    try:
+        settings = json.loads(parameters)
+    except ValueError as error:
+        msg = "the setting parameters is no JSON"
+        raise BadCall(msg, fix="""for example --parameters '{"max_iter": 200}'""") from error
+    if not isinstance(settings, dict):
+        msg = "the setting parameters is no JSON object"
+        raise BadCall(msg, fix="""for example --parameters '{"max_iter": 200}'""")
+    return settings
+
+
+def columns(inputs: Sequence[Column], estimator: BaseEstimator) -> ColumnTransformer:
+    """What turns the spec's columns into the numbers an estimator takes.
+
+    Categories come from the spec and never from the data, so that the served graph knows each one. Trees get one code a
+    category and numbers as they are, everything else indicators and standardised numbers.
+    """
+    trees = isinstance(estimator, _TREES)
+    takes_gaps = isinstance(estimator, HistGradientBoostingClassifier)
+    numbers = [column for column in inputs if isinstance(column, Number)]
+    categories = [column for column in inputs if isinstance(column, Category)]
+    known = [[*column.values, *([""] if column.missing else [])] for column in categories]
+    gaps = [column.name for column in numbers if column.missing and not takes_gaps]
+    fill = SimpleImputer(strategy="median", keep_empty_features=True)
+    codes = OrdinalEncoder(categories=known) if trees else OneHotEncoder(categories=known, sparse_output=False)
+    parts = [
+        ("numbers", "passthrough" if trees else StandardScaler(), [n.name for n in numbers if n.name not in gaps]),
+        ("gaps", fill if trees else make_pipeline(fill, StandardScaler()), gaps),
+        ("categories", codes, [column.name for column in categories]),
+    ]
+    return ColumnTransformer([part for part in parts if part[2]], sparse_threshold=0)

@@ -1,0 +1,154 @@
+"""Reads what `train` is given and refuses what no model can honestly be fitted on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from lockgate_model import Category, Column, Labels, Number, columns_of
+from lockgate_step import BadCall
+from numpy.typing import NDArray
+
+_FEWEST = 50  # rows; below, neither a model nor golden requests that are nobody's can be made
+_FEWEST_IN_GROUP = 30  # rows; smaller groups are mitigated together
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What the spec says that train must know."""
+
+    inputs: tuple[Column, ...]
+    target: str
+    labels: Labels
+    sensitive: tuple[str, ...]
+
+    @classmethod
+    def of(cls, spec: Mapping[str, Any]) -> "Problem":
+        """Take it from spec.json."""
+        target = spec["target"]
+        return cls(
+            inputs=columns_of(spec["inputs"]),
+            target=target["name"],
+            labels=Labels(negative=target["negative"], positive=target["positive"]),
+            sensitive=tuple(column["name"] for column in spec["sensitive"]),
+        )
+
+
+@dataclass(frozen=True)
+class Training:
+    """The inputs as scikit-learn takes them, and 1 for each positive row."""
+
+    inputs: pd.DataFrame
+    labels: NDArray[np.int64]
+
+
+def table(path: Path, problem: Problem) -> Training:
+    """The training rows, every column as the spec says it is.
+
+    Errors: BadCall naming the column that is not.
+    """
+    rows = pq.read_table(path)
+    _expect_columns(rows.column_names, problem)
+    if rows.num_rows < _FEWEST:
+        msg = f"only {rows.num_rows} training rows; at least {_FEWEST} are needed"
+        raise BadCall(msg, fix="give more data, or a smaller test share")
+    inputs = pd.DataFrame({column.name: _values(rows[column.name], column) for column in problem.inputs})
+    return Training(inputs, _labels(rows[problem.target], problem))
+
+
+def groups(path: Path | None, problem: Problem, mitigate: str, rows: int) -> NDArray[np.str_]:
+    """The group of each training row; several columns make intersections, and the smallest groups one.
+
+    Errors: BadCall when the sensitive columns were not given, or not these.
+    """
+    if path is None:
+        msg = "a mitigation needs the sensitive columns, and train was given none"
+        raise BadCall(msg, fix="pass `sensitive=` to train in the pipeline, or set mitigation to none")
+    names = [name.strip() for name in mitigate.split(",") if name.strip()] or list(problem.sensitive[:1])
+    held = pq.read_table(path)
+    unknown = [name for name in names if name not in held.column_names]
+    if unknown or not names:
+        msg = f"no sensitive column is called {', '.join(unknown)}" if unknown else "the spec names no sensitive column"
+        raise BadCall(msg, fix=f"the sensitive columns are: {', '.join(held.column_names)}")
+    if held.num_rows != rows:
+        msg = f"the sensitive columns have {held.num_rows} rows and the training rows are {rows}"
+        raise BadCall(msg, fix="take both from the same ingest")
+    parts = [held[name].cast(pa.string()).fill_null("").to_pylist() for name in names]
+    together = pd.Series([" · ".join(part) for part in zip(*parts, strict=True)])
+    small = together.map(together.value_counts()) < _FEWEST_IN_GROUP
+    merged: NDArray[np.str_] = together.mask(small, "few").to_numpy(dtype=str)
+    if len(set(merged.tolist())) < 2:
+        msg = f"{', '.join(names)} has the same value in all training rows, so there is nothing to mitigate"
+        raise BadCall(msg, fix="mitigate another column, or set mitigation to none")
+    return merged
+
+
+def _expect_columns(found: Sequence[str], problem: Problem) -> None:
+    wanted = [*(column.name for column in problem.inputs), problem.target]
+    extra = sorted(set(found) - set(wanted))
+    if extra:
+        msg = f"the rows have columns that the model's inputs do not name: {', '.join(extra)}"
+        raise BadCall(msg, fix="columns added before train must be in ModelSpec.inputs, for callers send exactly those")
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        msg = f"the rows lack the columns {', '.join(missing)}"
+        raise BadCall(msg, fix="take them out of ModelSpec.inputs, or leave them in the rows")
+
+
+def _values(column: pa.ChunkedArray, expected: Column) -> Any:
+    if column.null_count and not expected.missing:
+        msg = f"column {expected.name!r} has {column.null_count} missing values and the spec allows none"
+        raise BadCall(msg, fix="let the column say missing=True in ModelSpec.inputs, or mend the data")
+    match expected:
+        case Number():
+            return _numbers(column, expected)
+        case Category():
+            return _categories(column, expected)
+
+
+def _numbers(column: pa.ChunkedArray, expected: Number) -> NDArray[np.float64]:
+    try:
+        numbers: NDArray[np.float64] = column.cast(pa.float64()).to_numpy()
+    except pa.ArrowInvalid as error:
+        msg = f"column {expected.name!r} holds what is no number"
+        raise BadCall(msg, fix="make it a category in ModelSpec.inputs, or mend the data") from error
+    if np.isinf(numbers).any() or np.isnan(numbers).sum() > column.null_count:
+        msg = f"column {expected.name!r} holds numbers that are not finite"
+        raise BadCall(msg, fix="write a missing number as missing, and mend the others")
+    return numbers
+
+
+def _categories(column: pa.ChunkedArray, expected: Category) -> NDArray[np.object_]:
+    text = column.cast(pa.string())
+    known = pc.is_in(text, value_set=pa.array(expected.values, pa.string()))
+    foreign = sum(
+        1
+        for inside, value in zip(known.to_pylist(), text.is_null().to_pylist(), strict=True)
+        if not inside and not value
+    )
+    if foreign:
+        msg = f"column {expected.name!r} holds {foreign} values that the spec does not list"
+        raise BadCall(msg, fix="list them in ModelSpec.inputs, or mend the data")
+    values: NDArray[np.object_] = text.fill_null("").to_numpy()
+    return values.astype(object)
+
+
+def _labels(column: pa.ChunkedArray, problem: Problem) -> NDArray[np.int64]:
+    text = column.cast(pa.string())
+    counts = {entry["values"]: entry["counts"] for entry in pc.value_counts(text).to_pylist()}
+    both = (problem.labels.negative, problem.labels.positive)
+    foreign = sum(count for label, count in counts.items() if label not in both)
+    if foreign:
+        msg = f"the target {problem.target!r} is neither of its two labels in {foreign} rows"
+        raise BadCall(msg, fix="add the other spellings to the spec's target, or drop those rows")
+    absent = [label for label in both if not counts.get(label)]
+    if absent:
+        msg = f"the target {problem.target!r} is never {absent[0]!r} in the training rows, so there is nothing to learn"
+        raise BadCall(msg, fix="look at the data and at the split; both labels must occur")
+    labels: NDArray[np.int64] = pc.equal(text, problem.labels.positive).to_numpy().astype(np.int64)
+    return labels

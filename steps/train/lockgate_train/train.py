@@ -1,0 +1,43 @@
+"""The core of `train`: training rows in, a fitted pipeline out."""
+
+import warnings
+from collections.abc import Sequence
+
+from lockgate_model import Column
+from lockgate_step import BadCall, log
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils._param_validation import InvalidParameterError
+from threadpoolctl import threadpool_limits
+
+from lockgate_train.estimators import columns
+from lockgate_train.mitigation import Mitigation, Rows, mitigated
+from lockgate_train.rows import Training
+
+
+def fit(
+    training: Training,
+    inputs: Sequence[Column],
+    estimator: BaseEstimator,
+    plan: Mitigation | None = None,
+) -> Pipeline:
+    """Fit the estimator behind the columns of the spec, mitigated where there is a plan to.
+
+    Errors: BadCall when a parameter's value is not one the estimator takes.
+    """
+    encoder = columns(inputs, estimator)
+    # One thread: sums of floats then come out the same on every machine, and small data is faster so.
+    with threadpool_limits(limits=1), warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always")
+        features = encoder.fit_transform(training.inputs)
+        try:
+            fitted = (
+                estimator.fit(features, training.labels)
+                if plan is None
+                else mitigated(estimator, Rows(features, training.labels), plan)
+            )
+        except InvalidParameterError as error:
+            raise BadCall(str(error), fix="change that value in the setting parameters") from error
+    for kind in sorted({warning.category.__name__ for warning in raised}):
+        log("warning", kind=kind, count=sum(warning.category.__name__ == kind for warning in raised))
+    return Pipeline([("columns", encoder), ("estimator", fitted)])
