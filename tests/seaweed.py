@@ -88,9 +88,9 @@ def free_ports(count: int) -> list[int]:
 
 
 def _make_bucket(service: SeaweedFS, process: "subprocess.Popen[bytes]") -> None:
-    import boto3  # type: ignore[import-untyped]
-    from botocore.config import Config  # type: ignore[import-untyped]
-    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
 
     client = boto3.client(
         "s3", endpoint_url=service.endpoint, region_name="us-east-1", verify=str(service.ca) if service.ca else None,

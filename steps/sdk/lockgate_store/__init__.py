@@ -5,9 +5,9 @@ A version names the content that was there, so it does not notice a change that 
 holds a generation.
 """
 
-from lockgate_store._open import open_store
+from lockgate_store._open import open_at, open_store
 from lockgate_store._store import Blob, Exists, Missing, Moved, Store, StoreError
-from lockgate_store._tree import get_tree, put_tree
+from lockgate_store._tree import get_tree, put_file, put_tree
 
 __all__ = [
     "Blob",
@@ -17,6 +17,8 @@ __all__ = [
     "Store",
     "StoreError",
     "get_tree",
+    "open_at",
     "open_store",
+    "put_file",
     "put_tree",
 ]

@@ -21,6 +21,15 @@ def open_store(environment: Path, credentials: Path | None = None) -> Store:
     except FileNotFoundError:
         msg = f"{environment / 'store'} is missing"
         raise BadCall(msg, fix="write the store's address there: file:///folder or s3://bucket/prefix") from None
+    store = open_at(address, environment, credentials)
+    if store is None:
+        msg = f"{environment / 'store'} holds {address!r}, which is no store"
+        raise BadCall(msg, fix="write file:///folder (three slashes) or s3://bucket/prefix there")
+    return store
+
+
+def open_at(address: str, environment: Path, credentials: Path | None = None) -> Store | None:
+    """The store at an address, reached with the settings of this environment; None where the address is none."""
     url = urlsplit(address)
     if url.scheme == "file" and url.netloc in ("", "localhost") and url.path.startswith("/"):
         store = FileStore(Path(unquote(url.path)))
@@ -28,8 +37,7 @@ def open_store(environment: Path, credentials: Path | None = None) -> Store:
         return store
     if url.scheme == "s3" and url.netloc:
         return _open_s3(url.netloc, url.path.strip("/"), environment, credentials)
-    msg = f"{environment / 'store'} holds {address!r}, which is no store"
-    raise BadCall(msg, fix="write file:///folder (three slashes) or s3://bucket/prefix there")
+    return None
 
 
 def _open_s3(bucket: str, prefix: str, environment: Path, credentials: Path | None) -> Store:

@@ -1,0 +1,1 @@
+"""Freezes the data and the live bundle, so that everything after judges the same rows."""

@@ -1,0 +1,34 @@
+"""The program `ingest`."""
+
+from lockgate_step import Base, DataRecord, In, Out, Record, Spec, Table, main, program
+
+
+@program(uses=["store"], signs=True)
+def ingest(
+    spec: In[Spec],
+    rows: Out[Table],
+    train_sensitive: Out[Table],
+    test: Out[Table],
+    truth: Out[Table],
+    sensitive: Out[Table],
+    base: Out[Base],
+    record: Out[DataRecord],
+    *,
+    data: str,
+    test_data: str = "",
+    data_sha256: str = "",
+) -> Record:
+    """Freeze the data and the live version: snapshot, split, truth and sensitive columns apart.
+
+    data: file:///folder/file or s3://bucket/key; CSV, gzipped CSV or Parquet, told apart by content.
+    test_data: the official test file, where it does not lie as the spec says relative to data.
+    data_sha256: what data must be, byte for byte; empty = not checked.
+    """
+    from lockgate_ingest.ingest import Tables, freeze
+
+    tables = Tables(rows.path, train_sensitive.path, test.path, truth.path, sensitive.path)
+    return freeze(spec.path, tables, base.path, data=data, test_data=test_data, data_sha256=data_sha256)
+
+
+if __name__ == "__main__":
+    main(ingest)

@@ -1,0 +1,198 @@
+"""Canonical values, and a digest over them that no file format, compression or batch size changes.
+
+A number is a float64 without NaN, infinity or minus zero; a category is a string; what is missing is null; the target is
+one of two labels. The digest takes each column's presence, lengths and values as streams of their own, so rows may come
+in any pieces.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from lockgate_step import BadCall, canonical
+
+from lockgate_ingest.spec import Category, Column, Number, Spec, Target
+
+_EXACT = 2**53  # whole numbers beyond are not all float64
+
+
+def schema(columns: Sequence[Column]) -> pa.Schema:
+    """The canonical types of columns."""
+    return pa.schema([(column.name, _type(column)) for column in columns])
+
+
+class Converter:
+    """Turns batches as they were written into canonical ones, and counts what cannot be: how often and where, never what."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._columns = spec.read
+        self._target = spec.target
+        self._missing = pa.array(spec.traits.missing, pa.string())
+        self._schema = schema(spec.read)
+        self._bad: Counter[str] = Counter()
+
+    def convert(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The batch in canonical values; what cannot be converted is null and counted."""
+        arrays = [self._array(column, batch.column(column.name)) for column in self._columns]
+        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+    def check(self, called: str) -> None:
+        """Errors: BadCall, when a value so far could not be converted."""
+        if not self._bad:
+            return
+        kinds = {column.name: type(column) for column in self._columns}
+        said = [
+            f"{count:,} in {name} that {self._complaint(name, kinds[name])}"
+            for name, count in sorted(self._bad.items())
+        ]
+        msg = f"{called} holds values that the spec has no place for: {'; '.join(said)}"
+        fix = "list their spelling under `missing` or the target's `spellings` in the spec, or mend the data"
+        raise BadCall(msg, fix=f"{fix}; a header is read as a row when the spec has `columns`")
+
+    def _complaint(self, name: str, kind: type[Column]) -> str:
+        if name == self._target.name:
+            return f"are neither {self._target.negative!r} nor {self._target.positive!r}"
+        return "are no number" if kind is Number else "are no text"
+
+    def _array(self, column: Column, written: pa.Array) -> pa.Array:
+        if isinstance(written, pa.DictionaryArray):
+            written = written.dictionary_decode()
+        match column:
+            case Number():
+                array, bad = self._numbers(column.name, written)
+            case Category():
+                array, bad = self._strings(column.name, written), 0
+        if column.name == self._target.name:
+            array, bad = _labels(array, self._target)
+        if bad:
+            self._bad[column.name] += bad
+        return array
+
+    def _numbers(self, name: str, written: pa.Array) -> tuple[pa.Array, int]:
+        kind = written.type
+        if _is_text(kind):
+            text = pc.utf8_trim_whitespace(self._without_missing(written))
+            return _finite(text, _parsed(text))
+        if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+            numbers = pc.cast(written, pa.float64())
+            present = pc.if_else(
+                pc.fill_null(pc.is_nan(numbers), False), None, numbers
+            )  # NaN is how floats say missing
+            return _finite(present, present)
+        if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+            wide = pc.cast(written, pa.float64(), safe=False)
+            exact = pc.if_else(pc.fill_null(pc.less_equal(pc.abs(wide), _EXACT), False), wide, None)
+            return _finite(wide, exact)
+        raise _foreign(name, kind, "number")
+
+    def _strings(self, name: str, written: pa.Array) -> pa.Array:
+        kind = written.type
+        if not (_is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)):
+            raise _foreign(name, kind, "category")
+        text = pc.cast(written, pa.string())
+        text.validate(full=True)
+        return self._without_missing(text)
+
+    def _without_missing(self, text: pa.Array) -> pa.Array:
+        text = pc.cast(text, pa.string())
+        return pc.if_else(pc.is_in(text, self._missing), None, text)
+
+
+class LogicalDigest:
+    """The digest of a table of canonical rows, whatever pieces they come in."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.rows = 0
+        self._columns = [(column, hashlib.sha256(), hashlib.sha256(), hashlib.sha256()) for column in columns]
+
+    def update(self, batch: pa.RecordBatch) -> None:
+        """Add the next rows."""
+        self.rows += batch.num_rows
+        for column, presence, lengths, values in self._columns:
+            array = batch.column(column.name)
+            presence.update(pc.is_valid(array).to_numpy(zero_copy_only=False).astype("u1").tobytes())
+            match column:
+                case Number():
+                    values.update(pc.fill_null(array, 0.0).to_numpy().astype("<f8").tobytes())
+                case Category():
+                    text = pc.cast(pc.fill_null(array, ""), pa.binary())
+                    lengths.update(pc.binary_length(text).to_numpy().astype("<i8").tobytes())
+                    values.update(b"".join(text.to_pylist()))
+
+    def to_json(self) -> dict[str, object]:
+        """What the digest of a snapshot is over."""
+        columns = [
+            {
+                "name": column.name, "kind": type(column).__name__.lower(),
+                "presence": presence.hexdigest(), "lengths": lengths.hexdigest(), "values": values.hexdigest(),
+            }
+            for column, presence, lengths, values in self._columns
+        ]  # fmt: skip
+        return {"rows": self.rows, "columns": columns}
+
+
+def snapshot_hex(tables: Sequence[LogicalDigest]) -> str:
+    """The digest that names a snapshot: of the data, and of the official test file where there is one."""
+    return hashlib.sha256(canonical({"snapshot": 1, "tables": [table.to_json() for table in tables]})).hexdigest()
+
+
+def banded(column: Number, array: pa.Array) -> pa.Array:
+    """The band of each number, as words; the edges belong to the band above them."""
+    edges = column.bands
+    middle = [_between(low, high, whole=column.whole) for low, high in zip(edges, edges[1:], strict=False)]
+    words = np.array([f"under {edges[0]:g}", *middle, f"{edges[-1]:g} and over"], dtype=object)
+    places = np.searchsorted(np.array(edges), pc.fill_null(array, 0.0).to_numpy(), side="right")
+    missing = pc.is_null(array).to_numpy(zero_copy_only=False)
+    return pa.array(words[places], pa.string(), mask=missing)
+
+
+def _between(low: float, high: float, *, whole: bool) -> str:
+    return f"{low:g} to {high - 1:g}" if whole else f"{low:g} to under {high:g}"
+
+
+def _type(column: Column) -> pa.DataType:
+    match column:
+        case Number():
+            return pa.float64()
+        case Category():
+            return pa.string()
+
+
+def _labels(array: pa.Array, target: Target) -> tuple[pa.Array, int]:
+    for spelling, label in target.spellings.items():
+        array = pc.if_else(pc.equal(array, spelling), label, array)
+    known = pc.is_in(array, pa.array([target.positive, target.negative], pa.string()))
+    return pc.if_else(known, array, None), len(array) - (pc.sum(known).as_py() or 0)
+
+
+def _parsed(text: pa.Array) -> pa.Array:
+    try:
+        return pc.cast(text, pa.float64())
+    except pa.ArrowInvalid:
+        return pa.array([_number(value) for value in text.to_pylist()], pa.float64())
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None or "_" in text else float(text)
+    except ValueError:
+        return None
+
+
+def _finite(written: pa.Array, numbers: pa.Array) -> tuple[pa.Array, int]:
+    """Finite numbers, with how many were written that are none."""
+    finite = pc.fill_null(pc.is_finite(numbers), False)
+    kept = pc.add(pc.if_else(finite, numbers, None), 0.0)  # -0.0 + 0.0 is 0.0
+    return kept, kept.null_count - written.null_count
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _foreign(name: str, kind: pa.DataType, wanted: str) -> BadCall:
+    msg = f"column {name} is of type {kind} in the file, which is no {wanted}"
+    return BadCall(msg, fix=f"write it as {'a number' if wanted == 'number' else 'text or whole numbers'} in the file")

@@ -1,0 +1,159 @@
+"""One pass over the data: canonical rows into the snapshot, and each row to its side of the split."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from lockgate_step import BadCall, Record, file_digest, io_root, log
+from lockgate_store import Exists, Store, open_store
+
+from lockgate_ingest.base import freeze_base
+from lockgate_ingest.canonical import Converter, LogicalDigest, snapshot_hex
+from lockgate_ingest.read import batches
+from lockgate_ingest.source import Source, beside, opened
+from lockgate_ingest.spec import Category, Spec, read_spec
+from lockgate_ingest.split import in_test
+from lockgate_ingest.views import View
+from lockgate_ingest.write import TableWriter
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Where the five tables go."""
+
+    rows: Path
+    train_sensitive: Path
+    test: Path
+    truth: Path
+    sensitive: Path
+
+
+class Share:
+    """One side of the split: its tables, and how many rows of each label it has."""
+
+    def __init__(self, spec: Spec, called: str, tables: Sequence[tuple[TableWriter, View]]) -> None:
+        self._target, self._called, self._tables = spec.target, called, tables
+        self._labels: Counter[str] = Counter()
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        return self._labels.total()
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Append canonical rows to each of the share's tables."""
+        for counted in pc.value_counts(batch.column(self._target.name)).to_pylist():
+            self._labels[counted["values"]] += counted["counts"]
+        for writer, view in self._tables:
+            writer.add(view.of(batch))
+
+    def check(self) -> None:
+        """Errors: BadCall, when one of the labels is nowhere in it."""
+        for label in (self._target.positive, self._target.negative):
+            if not self._labels[label]:
+                msg = f"none of the {self.rows:,} rows of the {self._called} has {self._target.name} = {label!r}"
+                raise BadCall(msg, fix="give data with rows of both labels, or correct the target in the spec")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The canonical rows on this disk, and the digest that names them in the store."""
+
+    hex: str
+    files: Sequence[Path]
+
+    def keep(self, store: Store, model: str) -> None:
+        """Put it into the store, where the digest says that what is there already is the same."""
+        for path in self.files:
+            try:
+                store.upload(path, f"models/{model}/snapshots/{self.hex}/{path.name}")
+            except Exists:
+                log("snapshot-known", digest=f"sha256:{self.hex}", file=path.name)
+
+
+def freeze(
+    spec_path: Path, tables: Tables, base_folder: Path, *, data: str, test_data: str = "", data_sha256: str = ""
+) -> Record:
+    """Freeze data and base; write the tables; return what the data record attests.
+
+    Errors: BadCall for what is wrong with the data, OutsideFailed for a store that fails, Refusal for a damaged base.
+    """
+    spec = read_spec(spec_path)
+    environment, credentials = io_root() / "environment", io_root() / "credentials"
+    store = open_store(environment, credentials)
+    official = test_data or (beside(data, spec.traits.uri, spec.traits.test) if spec.traits.test else "")
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        sources = [
+            stack.enter_context(opened(uri, environment, credentials, scratch / name, sha256=wanted))
+            for name, uri, wanted in (("data", data, data_sha256), ("official", official, ""))
+            if uri
+        ]
+        train, test, snapshot = divide(spec, tables, sources, scratch)
+        snapshot.keep(store, spec.model)
+    base = freeze_base(store, spec.model, base_folder)
+    keyed = {"kind": "keyed", **asdict(spec.split), "key": list(spec.split.key)}
+    return Record(
+        kind="data",
+        subjects={
+            "data": f"sha256:{snapshot.hex}",
+            "spec": file_digest(spec_path),
+            "base": file_digest(base_folder / "base.json"),
+            **{name: file_digest(path) for name, path in vars(tables).items()},
+        },
+        predicate={
+            "model": spec.model,
+            "uri": data,
+            "sources": {source.name: source.digest for source in sources},
+            "rows": {"total": train.rows + test.rows, "train": train.rows, "test": test.rows},
+            "split": {"kind": "official", "uri": official} if official else keyed,
+            "base": {"bundle": base["bundle"], "generation": base["generation"]},
+        },
+    )
+
+
+def divide(spec: Spec, tables: Tables, sources: Sequence[Source], scratch: Path) -> tuple[Share, Share, Snapshot]:
+    """Read each file once: the data, then the official test file where there is one; write tables and snapshot.
+
+    Errors: BadCall.
+    """
+    converter = Converter(spec)
+    inputs, target, sensitive = View(spec.inputs), View([Category(spec.target.name)]), View(spec.sensitive, bands=True)
+    files = [scratch / name for name in ("rows.parquet", "test.parquet")[: len(sources)]]
+    digests = [LogicalDigest(spec.kept) for _ in sources]
+    with ExitStack() as stack:
+
+        def table(path: Path, view: View) -> tuple[TableWriter, View]:
+            return stack.enter_context(TableWriter(path, view.schema)), view
+
+        seen = View([*inputs.columns, *target.columns])
+        train = Share(spec, "training share", [table(tables.rows, seen), table(tables.train_sensitive, sensitive)])
+        test = Share(
+            spec,
+            "test share",
+            [table(tables.test, inputs), table(tables.truth, target), table(tables.sensitive, sensitive)],
+        )
+        for source, file, digest, share in zip(sources, files, digests, (train, test), strict=False):
+            snapshot, kept = table(file, View(spec.kept))
+            for batch in batches(source, spec.traits, [column.name for column in spec.read]):
+                rows = converter.convert(batch)
+                digest.update(rows)
+                snapshot.add(kept.of(rows))
+                if len(sources) > 1:
+                    share.add(rows)
+                else:
+                    side = in_test(rows, spec)
+                    train.add(rows.filter(pc.invert(side)))
+                    test.add(rows.filter(side))
+            if not digest.rows:
+                msg = f"{source.name} holds no row"
+                raise BadCall(msg, fix="point data at a file with rows")
+            converter.check(source.name)
+        for share in (train, test):
+            share.check()
+    return train, test, Snapshot(snapshot_hex(digests), files)

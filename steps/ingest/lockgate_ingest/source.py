@@ -1,0 +1,108 @@
+"""From an address to a file on this machine, and what kind of file it is."""
+
+import posixpath
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from lockgate_step import BadCall, OutsideFailed, file_digest, log
+from lockgate_store import Missing, open_at
+
+Form = Literal["csv", "gzip", "parquet"]
+
+_FORMS: dict[bytes, Form] = {b"PAR1": "parquet", b"\x1f\x8b": "gzip"}
+_UNREAD = {
+    b"PK\x03\x04": "a zip archive (an .xlsx is one too)",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ": "compressed with xz",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that can be read here; `name` is what messages call it."""
+
+    name: str
+    path: Path
+    digest: str
+
+    @property
+    def form(self) -> Form:
+        """What the first bytes say it is, whatever it is called. Errors: BadCall when it cannot be read."""
+        with self.path.open("rb") as stream:
+            head = stream.read(8)
+        if not head:
+            msg = f"{self.name} is empty"
+            raise BadCall(msg, fix="point data at a file with rows")
+        for magic, what in _UNREAD.items():
+            if head.startswith(magic):
+                msg = f"{self.name} is {what}"
+                raise BadCall(msg, fix="write it as CSV, gzipped CSV or Parquet")
+        return next((form for magic, form in _FORMS.items() if head.startswith(magic)), "csv")
+
+
+@contextmanager
+def opened(uri: str, environment: Path, credentials: Path, scratch: Path, *, sha256: str = "") -> Iterator[Source]:
+    """The file at an address, copied here first when it is far away.
+
+    Errors: BadCall when there is none, or it is not the one asked for; OutsideFailed when the far side fails, or the file
+    changes while it is read.
+    """
+    url = urlsplit(uri)
+    name = posixpath.basename(url.path)
+    match url.scheme:
+        case "file" if url.netloc in ("", "localhost"):
+            path = Path(unquote(url.path))
+            if not path.is_file():
+                msg = f"there is no file {path}"
+                raise BadCall(msg, fix="correct data, or put the file there")
+        case "s3" if url.netloc and name and "@" not in url.netloc:
+            path = scratch / "copy"
+            _copy(uri, path, environment, credentials)
+        case _:
+            msg = (
+                f"{uri!r} is not an address of data"
+                if "@" not in url.netloc
+                else "the address of the data holds credentials"
+            )
+            raise BadCall(msg, fix="write file:///folder/file (three slashes) or s3://bucket/key")
+    before = _stamp(path)
+    digest = file_digest(path)
+    if sha256 and digest.removeprefix("sha256:") != sha256.removeprefix("sha256:").lower():
+        msg = f"{name} is {digest}, not the {sha256} that was asked for"
+        raise BadCall(msg, fix="ask for the file that is there, or put back the one that was meant")
+    log("data", file=name, digest=digest, bytes=path.stat().st_size)
+    yield Source(name, path, digest)
+    if _stamp(path) != before:
+        msg = f"{name} was changed while it was read"
+        raise OutsideFailed(msg, fix="run it again when nobody writes the file")
+
+
+def beside(data: str, uri: str, other: str) -> str:
+    """The address of a second file, which the spec names relative to where it names the first."""
+    if urlsplit(other).scheme:
+        return other
+    url = urlsplit(data)
+    way = posixpath.relpath(other, posixpath.dirname(urlsplit(uri).path) or ".")
+    return url._replace(path=posixpath.normpath(posixpath.join(posixpath.dirname(url.path), way))).geturl()
+
+
+def _copy(uri: str, path: Path, environment: Path, credentials: Path) -> None:
+    url = urlsplit(uri)
+    store = open_at(f"s3://{url.netloc}", environment, credentials)
+    try:
+        if store is None:
+            raise Missing(uri)
+        store.download(url.path.removeprefix("/"), path)
+    except (Missing, ValueError):  # ValueError: what no key may look like is not there either
+        msg = f"there is no {uri}"
+        raise BadCall(msg, fix="correct data, or put the object there") from None
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns

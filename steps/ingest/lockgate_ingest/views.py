@@ -1,0 +1,30 @@
+"""Which columns of a canonical batch a table shows, and how."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from lockgate_ingest.canonical import banded, schema
+from lockgate_ingest.spec import Category, Column, Number
+
+
+@dataclass(frozen=True)
+class View:
+    """Some columns of the canonical rows; with `bands`, numbers as the band they lie in."""
+
+    columns: Sequence[Column]
+    bands: bool = False
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The types of what is shown."""
+        return schema([Category(column.name) if self.bands else column for column in self.columns])
+
+    def of(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The batch as the table shows it."""
+        return pa.RecordBatch.from_arrays([self._shown(column, batch) for column in self.columns], schema=self.schema)
+
+    def _shown(self, column: Column, batch: pa.RecordBatch) -> pa.Array:
+        array = batch.column(column.name)
+        return banded(column, array) if self.bands and isinstance(column, Number) else array
