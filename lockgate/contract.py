@@ -65,7 +65,9 @@ def functions_source(programs: list[Program], what: str) -> str:
             [
                 "from dataclasses import dataclass",
                 "",
-                f"from lockgate_step import {', '.join(kinds)}",
+                "from lockgate_step import (",
+                *[f"    {kind}," for kind in kinds],
+                ")",
                 "",
                 "from lockgate.graph import Artifact, Setting, add",
             ]
@@ -76,7 +78,7 @@ def functions_source(programs: list[Program], what: str) -> str:
 
 
 def _formatted(source: str) -> str:
-    return source.replace("\n\n\n\n", "\n\n\n") + "\n"
+    return source.replace('"""\n\n\nfrom', '"""\n\nfrom') + "\n"
 
 
 def _passed(program: Program) -> list[dict[str, Any]]:
@@ -100,17 +102,28 @@ def _function(program: Program) -> list[str]:
         arguments.append(f"    {parameter['name']}: {kind} | Setting{default},")
     arguments += ["    after: Artifact[Kind] | None = None,", f'    name: str = "{program.name}",']
     returns, result, cls = _returns(name, program)
-    artifacts = ", ".join(f'"{entry["name"]}": {entry["name"]}' for entry in _passed(program))
-    settings = ", ".join(f'"{p["name"]}": {p["name"]}' for p in program.contract["parameters"])
+    artifacts = [f'"{entry["name"]}": {entry["name"]}' for entry in _passed(program)]
+    settings = [f'"{p["name"]}": {p["name"]}' for p in program.contract["parameters"]]
     body = [
         f"def {name}(",
         *arguments,
         f") -> {returns}:",
         f'    """{program.contract["help"]}"""',
-        f'    task = add("{program.name}", name, {{{artifacts}}}, {{{settings}}}, after)',
+        "    task = add(",
+        f'        "{program.name}",',
+        "        name,",
+        *_mapping(artifacts),
+        *_mapping(settings),
+        "        after,",
+        "    )",
         *result,
     ]
     return [cls, "\n".join(body)]
+
+
+def _mapping(entries: list[str]) -> list[str]:
+    """A dict as an argument on lines of its own, as the formatter would write it."""
+    return ["        {", *[f"            {entry}," for entry in entries], "        },"] if entries else ["        {},"]
 
 
 def _returns(name: str, program: Program) -> tuple[str, list[str], str]:

@@ -26,6 +26,7 @@ from lockgate.contract import RAW
 from lockgate.errors import SpecError
 from lockgate.graph import Graph, Setting, Task
 from lockgate.project import Model
+from lockgate.rules import broken
 from lockgate.shelf import Program, Shelf
 
 HEADER = "# Rendered from pipelines/{folder}/ by `lockgate render`; do not edit.\n"
@@ -72,6 +73,10 @@ def render_model(model: Model, shelf: Shelf, images: Mapping[str, str]) -> dict[
         "retrain.yaml": _retrain(model, release["metadata"]["name"]),
         "on-registry-event.yaml": _on_registry_event(model, review["metadata"]["name"]),
     }
+    for name, document in documents.items():
+        if wrong := broken(document):
+            msg = f"{model.spec.name}/{name} breaks a rendering rule: {wrong[0]}"
+            raise SpecError(msg, fix="correct the pipeline; lockgate/rules.py gives each rule's reason")
     return {name: (header + dump(document)).encode() for name, document in documents.items()}
 
 
@@ -173,10 +178,10 @@ def _arguments(model: Model, whole: Graph, programs: Mapping[str, Program]) -> l
     """The parameters of a run: only what it may vary."""
     spec = model.spec
     settings = {
-        setting: next(p for p in programs[task.program or ""].contract["parameters"] if p["name"] == name)
+        value.variable.removeprefix("workflow.parameters."): parameter
         for task in whole.programs()
-        for name, value in task.settings.items()
-        if isinstance(value, Setting) and (setting := value.variable.removeprefix("workflow.parameters."))
+        for parameter in programs[task.program or ""].contract["parameters"]
+        if isinstance(value := task.settings.get(parameter["name"]), Setting)
     }
     found = []
     for name in sorted(settings):

@@ -1,10 +1,12 @@
 """The workflows of a model. `gates` is the half that is ours: it takes no options and nothing turns one off."""
 
+import inspect
 from dataclasses import dataclass
 
 from lockgate_step import Base, Bundle, DataRecord, DataVerdict, ModelFile, Table
 
 from lockgate import steps
+from lockgate.errors import UnknownName
 from lockgate.graph import Artifact, Graph, Setting, Task, graph, nested
 from lockgate.model import ModelSpec
 
@@ -49,6 +51,9 @@ def brought(model: Artifact[ModelFile], data: steps.Ingest, checked: steps.Valid
 
 def train_candidate(spec: ModelSpec) -> Candidate:
     """The one-call form: ingest, validate-data, train; the sensitive columns go to train only if it mitigates."""
+    unknown = [setting for setting in spec.train if setting not in inspect.signature(steps.train).parameters]
+    if unknown:
+        raise UnknownName("setting of train", unknown[0], inspect.signature(steps.train).parameters)
     data, checked = frozen_data(spec)
     mitigates = "mitigation" in spec.tunable or spec.train.get("mitigation", "none") != "none"
     model = steps.train(
@@ -71,12 +76,11 @@ def gates(spec: ModelSpec, c: Candidate) -> None:
     """From a candidate to users. Each gate's verdict is an argument of what follows."""
     answers = steps.predict(c.model, c.test, c.data, c.base)
     quality = steps.validate_model(answers, c.truth, c.data)
-    bias = steps.bias_audit(answers, c.truth, c.sensitive, c.data)
+    bias = steps.bias_audit(answers, c.truth, c.data, c.sensitive)
     sealed = steps.package(c.model, c.data, answers, c.data_verdict, quality.verdict, bias.verdict)
     with nested("rollout", _Sealed(sealed.bundle), mutex=f"lockgate-{spec.name}") as inside:
         staged = steps.deploy(inside.bundle)
-        smoke = steps.smoke_test(staged, inside.bundle)
-        steps.promote(staged, smoke.verdict, inside.bundle)
+        steps.promote(staged, steps.smoke_test(staged, inside.bundle), inside.bundle)
 
 
 def release(spec: ModelSpec) -> Graph:
