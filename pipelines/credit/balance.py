@@ -1,0 +1,38 @@
+# /// script
+# requires-python = ">=3.11,<3.13"
+# dependencies = ["numpy", "pyarrow"]
+# ///
+"""A step of this model's own: as many bad credits as good ones, by repeating the rarer."""
+
+import json
+
+from lockgate_step import BadCall, In, Out, Spec, Table, main, program
+
+
+@program()
+def balance(rows: In[Table], spec: In[Spec], balanced: Out[Table], *, seed: int = 0) -> None:
+    """Repeat rows of the rarer label until both labels are equally frequent.
+
+    seed: of the choice of rows to repeat.
+    """
+    import numpy as np
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    target = json.loads(spec.path.read_bytes())["target"]["name"]
+    table = pq.read_table(rows)
+    if target not in table.column_names:
+        msg = f"the rows lack the target {target!r}"
+        raise BadCall(msg, fix="connect the rows that ingest wrote")
+    places = [
+        np.flatnonzero(pc.equal(table[target], label).to_numpy())
+        for label in sorted(pc.unique(table[target]).to_pylist())
+    ]
+    most = max(len(place) for place in places)
+    draw = np.random.default_rng(seed)
+    kept = [np.concatenate([place, draw.choice(place, most - len(place))]) for place in places]
+    pq.write_table(table.take(np.sort(np.concatenate(kept))), balanced)
+
+
+if __name__ == "__main__":
+    main(balance)
