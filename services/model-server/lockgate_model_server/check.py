@@ -49,7 +49,6 @@ class Accepted:
     """Every column, in the model's order, with numbers as float and a missing value as None."""
 
     columns: Mapping[str, list[Value]]
-    rows: int
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def check(columns: Sequence[Column], tensors: Sequence[Tensor]) -> Accepted | Re
         faults = [fault for column in columns for fault in _values(column, data[column.name], rows)]
     if faults:
         return Rejected(tuple(faults))
-    return Accepted({column.name: _native(column, data[column.name]) for column in columns}, rows)
+    return Accepted({column.name: _native(column, data[column.name]) for column in columns})
 
 
 def _names(columns: Sequence[Column], names: Sequence[str]) -> list[Fault]:

@@ -102,17 +102,14 @@ class LockgateRuntime(MLModel):  # type: ignore[misc]  # untyped base
         """
         wanted = _outputs(payload)
         tensors = [Tensor(t.name, t.datatype, t.shape, t.data.root) for t in payload.inputs]
-        match check(self._predictor.card.inputs, tensors):
-            case Rejected() as rejected:
-                raise InputRefused(rejected)
-            case Accepted(columns, rows):
-                # In a thread, so that a large request does not keep the others, or the health checks, waiting.
-                labels, scores = await asyncio.to_thread(self._predictor.predict, columns)
+        # In a thread, so that a large request keeps neither the others nor the health checks waiting.
+        labels, scores = await asyncio.to_thread(self._answer, tensors)
+        shape = [len(labels)]
         outputs = {
             "label": ResponseOutput(
-                name="label", datatype="BYTES", shape=[rows], data=labels, parameters=Parameters(content_type="str")
+                name="label", datatype="BYTES", shape=shape, data=labels, parameters=Parameters(content_type="str")
             ),
-            "score": ResponseOutput(name="score", datatype="FP64", shape=[rows], data=scores),
+            "score": ResponseOutput(name="score", datatype="FP64", shape=shape, data=scores),
         }
         return InferenceResponse(
             model_name=self.name,
@@ -121,6 +118,13 @@ class LockgateRuntime(MLModel):  # type: ignore[misc]  # untyped base
             parameters=self._parameters(),
             outputs=[outputs[name] for name in wanted],
         )
+
+    def _answer(self, tensors: Sequence[Tensor]) -> tuple[list[str], list[float]]:
+        match check(self._predictor.card.inputs, tensors):
+            case Rejected() as rejected:
+                raise InputRefused(rejected)
+            case Accepted(columns):
+                return self._predictor.predict(columns)
 
     def _parameters(self) -> Parameters:
         return Parameters(bundle=self._bundle) if self._bundle else Parameters()

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import select
 import socket
 import traceback
 from collections.abc import Iterator, Sequence
@@ -51,6 +52,13 @@ class _Uvicorn(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals to MLServer, whose handlers are in place from before the model is loaded."""
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the door behind the last caller: closing resets connections that wait to be taken up."""
+        patience = asyncio.get_running_loop().time() + _GRACE_SECONDS / 4
+        while select.select(sockets or [], [], [], 0)[0] and asyncio.get_running_loop().time() < patience:
+            await asyncio.sleep(0.01)
+        await super().shutdown(sockets)
 
 
 class _Rest(RESTServer):  # type: ignore[misc]  # untyped base

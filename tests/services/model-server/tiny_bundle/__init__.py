@@ -111,13 +111,15 @@ class Authority:
         named = {"data": sha256(b"data"), "base": nothing, "spec": sha256(canonical(SPEC)), "test": nothing, **subjects}
         return self.sign("ingest", "data", named, {"model": NAME, "base": {"bundle": None, "generation": 0}})
 
-    def write_bundle(
-        self, folder: Path, *, policy: str = POLICY, spec: Mapping[str, Any] = SPEC, **changes: object
-    ) -> str:
-        """A bundle as package writes it; returns its digest."""
+    def write_bundle(self, folder: Path, *, policy: str = POLICY, other: Path | None = None, **changes: object) -> str:
+        """A bundle as package writes it; returns its digest. `other`: a model folder instead of the tiny one."""
         shutil.rmtree(folder, ignore_errors=True)
-        model = write_model(folder / "model", **changes)
-        (folder / "spec.json").write_bytes(canonical(spec))
+        model = folder / "model"
+        if other is None:
+            write_model(model, **changes)
+        else:
+            shutil.copytree(other, model)
+        (folder / "spec.json").write_bytes(canonical(SPEC))
         (folder / "schema.json").write_bytes(canonical(SCHEMA))
         (folder / "policy.toml").write_text(policy)
         shutil.copy(model / "golden.json", folder / "golden.json")
