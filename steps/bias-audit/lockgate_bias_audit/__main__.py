@@ -23,8 +23,8 @@ from lockgate_step import (
 def bias_audit(
     answers: In[Answers],
     truth: In[Table],
-    sensitive: In[Table] | None,
     data: In[DataRecord],
+    sensitive: In[Table] | None,
     spec: In[Spec],
     policy: In[Policy],
     waivers: In[Waivers] | None,

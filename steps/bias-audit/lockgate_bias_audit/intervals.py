@@ -74,7 +74,9 @@ def widest_difference(rates: Rates, critical: float) -> tuple[Interval, int, int
     lowest = apart - np.hypot((value - low)[:, None], (high - value)[None, :])
     highest = apart + np.hypot((high - value)[:, None], (value - low)[None, :])
     interval = Interval(
-        float(apart.max()), max(0.0, _off_diagonal(lowest).max()), min(1.0, _off_diagonal(highest).max())
+        float(apart.max()),
+        float(np.clip(_off_diagonal(lowest).max(), 0, 1)),
+        float(np.clip(_off_diagonal(highest).max(), 0, 1)),
     )
     return interval, int(value.argmax()), int(value.argmin())
 

@@ -1,0 +1,48 @@
+"""The check of the data as a page."""
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+
+from lockgate_evidence import Evidence
+from lockgate_proof import Waiver
+from lockgate_report import Html, Tone, el, facts, join, page, pill, say, section, table, verdict
+from lockgate_step import Inconclusive, Passed, Refused
+
+from lockgate_validate.data import Checked
+
+
+def render(
+    checked: Sequence[Checked],
+    outcome: Passed | Refused | Inconclusive,
+    evidence: Evidence,
+    *,
+    waivers: Mapping[str, Waiver],
+) -> str:
+    """The whole page."""
+    failed = [each for each in checked if not each.met]
+    met = [each for each in checked if each.met]
+    lead = say("data.lead", model=outcome.model, train=f"{evidence.train_rows:,}", test=f"{evidence.rows:,}")
+    body = join(
+        [
+            verdict(outcome, passed=say("data.passed"), waivers=waivers),
+            el("p", lead),
+            section(say("data.failed"), _table(failed, say("data.failed.caption"))) if failed else None,
+            section(say("data.met"), _table(met, say("data.met.caption"))) if met else None,
+            section(say("settings"), el("p", say("data.method", version=version("great-expectations")))),
+            section(say("exactly"), el("p", say("exactly.lead"), class_="soft"), facts(dict(outcome.subjects))),
+        ]
+    )
+    title = say("data.title", model=outcome.model, verdict=say(f"verdict.{type(outcome).__name__.lower()}"))
+    return page(title, body, about=f"validate-data · {outcome.model}")
+
+
+def _table(checked: Sequence[Checked], caption: str) -> Html:
+    rows = []
+    for each in checked:
+        check = each.check
+        tone: Tone = "good" if each.met else "bad" if check.severity == "critical" else "unsure"
+        words = join([check.words, el("div", check.why, class_="soft small") if check.why else None])
+        mark = pill(tone, say(f"data.severity.{check.severity}"))
+        rows.append([words, check.table, mark, check.source or say("data.origin.spec")])
+    head = ("data.head.expectation", "data.head.table", "data.head.severity", "data.head.from")
+    return table(caption, [say(key) for key in head], rows)

@@ -1,0 +1,184 @@
+"""Judges a model's answers by the policy's quality rules: floors, and no worse than live."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+from lockgate_evidence import Evidence
+from lockgate_policy import AtLeast, AtMost, Interval, NoWorseThanLive, QualityRule
+from lockgate_step import BadCall, Inconclusive, Passed, Reason, Refused
+from numpy.typing import NDArray
+
+from lockgate_validate.measures import MEASURES, Bools, Counts, Given, Measured, TooFew, confusion, gain, measure
+
+Standing = Literal["within", "beyond", "undecided", "too few", "no live"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One rule, what was measured for it, and how it stands."""
+
+    rule: QualityRule
+    measured: Measured | None
+    standing: Standing
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Everything that was measured, and every rule judged by it. Without base answers, `base` and `gains` are empty."""
+
+    rows: int
+    judged: tuple[Judged, ...]
+    candidate: Mapping[str, Measured]
+    base: Mapping[str, Measured]
+    gains: Mapping[str, Measured]
+    confusion: Counts
+
+
+def judge(evidence: Evidence, answers: Path, truth: Path, *, seed: int) -> Quality:
+    """Read the proven tables, measure, judge.
+
+    Errors: BadCall when they are not one row each per test row, or hold a label or score that cannot be.
+    """
+    target, rows = evidence.spec["target"], evidence.rows
+    true = _positive(pq.read_table(truth)[target["name"]], target, rows, "truth")
+    given = _given(answers / "answers.parquet", target, rows)
+    base_file = answers / "base.parquet"
+    base = _given(base_file, target, rows) if base_file.exists() else None
+    settings = evidence.policy.settings
+    candidate = {name: measure(name, true, given, settings) for name in MEASURES}
+    live = {name: measure(name, true, base, settings) for name in MEASURES} if base else {}
+    gains = {name: gain(name, true, given, base, settings, seed) for name in MEASURES} if base else {}
+    judged = tuple(_stand(rule, candidate, gains, evidence) for rule in evidence.policy.quality)
+    return Quality(rows, judged, candidate, live, gains, confusion(true, given.positive))
+
+
+def judgement(quality: Quality, evidence: Evidence) -> Passed | Refused | Inconclusive:
+    """The gate's answer."""
+    reasons = tuple(
+        _reason(each, quality, evidence) for each in quality.judged if each.standing not in ("within", "no live")
+    )
+    none_live = any(each.standing == "no live" for each in quality.judged)
+    notes = ("no live version yet: nothing to compare with",) if none_live else ()
+    measurements = {
+        "rows": quality.rows,
+        "rules": {
+            each.rule.key: {"standing": each.standing, "limit": limit_value(each.rule), **figures(each.measured)}
+            for each in quality.judged
+        },
+        "measures": {name: figures(each) for name, each in quality.candidate.items()},
+        "live": {name: figures(each) for name, each in quality.base.items()},
+        "gain": {name: figures(each) for name, each in quality.gains.items()},
+    }
+    subjects = dict(evidence.subjects)
+    if any(each.standing == "beyond" for each in quality.judged):
+        return Refused(model=evidence.model, subjects=subjects, reasons=reasons, notes=notes, measurements=measurements)
+    if reasons:
+        return Inconclusive(
+            model=evidence.model, subjects=subjects, reasons=reasons, notes=notes, measurements=measurements
+        )
+    return Passed(model=evidence.model, subjects=subjects, notes=notes, measurements=measurements)
+
+
+def limit_value(rule: QualityRule) -> float:
+    """The number a rule sets."""
+    return rule.limit.by if isinstance(rule.limit, NoWorseThanLive) else rule.limit.value
+
+
+def figures(measured: Measured | None) -> dict[str, float | None]:
+    """A measured value as it is stored."""
+    if not isinstance(measured, Interval):
+        return {"value": None, "low": None, "high": None}
+    return {"value": round(measured.value, 4), "low": round(measured.low, 4), "high": round(measured.high, 4)}
+
+
+def _stand(
+    rule: QualityRule, candidate: Mapping[str, Measured], gains: Mapping[str, Measured], evidence: Evidence
+) -> Judged:
+    if isinstance(rule.limit, NoWorseThanLive):
+        if not evidence.live:
+            return Judged(rule, None, "no live")
+        measured = gains.get(rule.measure)
+    else:
+        measured = candidate[rule.measure]
+    if not isinstance(measured, Interval):
+        return Judged(rule, measured, "too few")
+    return Judged(rule, measured, rule.limit.judge(measured))
+
+
+def _reason(judged: Judged, quality: Quality, evidence: Evidence) -> Reason:
+    rule = judged.rule
+    return Reason(
+        rule=rule.key,
+        message=_message(judged, evidence),
+        lines=_lines(judged, quality, evidence),
+        why=rule.why,
+        source=rule.source,
+    )
+
+
+def _message(judged: Judged, evidence: Evidence) -> str:
+    name, rule = judged.rule.measure.replace("_", " "), judged.rule
+    against_live = isinstance(rule.limit, NoWorseThanLive)
+    if judged.measured is None:
+        return f"{name} cannot be compared with the live version, which could not answer these rows"
+    if isinstance(judged.measured, TooFew):
+        return f"{name} cannot be judged: too few rows stand in its denominator"
+    if judged.standing == "undecided":
+        doubt = "the live version's by more than the policy allows" if against_live else "what the policy asks for"
+        return f"{name} may be {'above' if rule.measure == 'brier' else 'below'} {doubt}: these rows cannot tell"
+    if against_live:
+        return f"{name} is worse than the live version's by more than the policy allows"
+    return f"{name} is {'above' if rule.measure == 'brier' else 'below'} what the policy asks for"
+
+
+def _lines(judged: Judged, quality: Quality, evidence: Evidence) -> tuple[str, ...]:
+    rule, measured, settings = judged.rule, judged.measured, evidence.policy.settings
+    if measured is None:
+        return (f"the live version: {evidence.base_problem}",)
+    if isinstance(measured, TooFew):
+        return (f"a rate is judged from {settings.minimum_support} rows in its denominator; {_asks(rule)}",)
+    interval = f"{100 * settings.confidence:.3g} % interval {measured.low:.3f} to {measured.high:.3f}"
+    if not isinstance(rule.limit, NoWorseThanLive):
+        name = rule.measure.replace("_", " ")
+        return (f"{name} {measured.value:.3f} on {quality.rows:,} rows, {interval}; {_asks(rule)}",)
+    pair = [("this model", quality.candidate[rule.measure]), ("live", quality.base[rule.measure])]
+    sides = [f"{name:<10}  {each.value:.3f}" for name, each in pair if isinstance(each, Interval)]
+    return (*sides, f"gain {measured.value:+.3f}, {interval}; {_asks(rule)}")
+
+
+def _asks(rule: QualityRule) -> str:
+    match rule.limit:
+        case AtLeast(value):
+            return f"{rule.source} asks for at least {value:g}"
+        case AtMost(value):
+            return f"{rule.source} allows {value:g}"
+        case NoWorseThanLive(by):
+            return f"{rule.source} allows {by:g} worse"
+
+
+def _given(path: Path, target: Mapping[str, str], rows: int) -> Given:
+    table = pq.read_table(path, columns=["label", "score"])
+    score = table["score"].cast(pa.float64()).to_numpy()
+    if not np.all((score >= 0) & (score <= 1)):
+        msg = f"{path.stem} holds a score that is not between 0 and 1"
+        raise BadCall(msg, fix="let the model answer with the probability of the positive label")
+    return Given(_positive(table["label"], target, rows, path.stem), score)
+
+
+def _positive(labels: pa.ChunkedArray, target: Mapping[str, str], rows: int, what: str) -> NDArray[np.bool_]:
+    if len(labels) != rows:
+        msg = f"the table `{what}` has {len(labels)} rows, not one for each of the {rows} test rows"
+        raise BadCall(msg, fix="use the files of one and the same run")
+    text = labels.cast(pa.string())
+    known = pc.is_in(text, pa.array([target["positive"], target["negative"]]))
+    if rows and not pc.all(known).as_py():
+        msg = f"the table `{what}` holds a label that is neither {target['positive']} nor {target['negative']}"
+        raise BadCall(msg, fix="name every spelling of the two labels in the model's target")
+    positive: Bools = pc.equal(text, target["positive"]).to_numpy()
+    return positive
