@@ -1,0 +1,1 @@
+"""Brings a proven bundle to its own address, moves `live` to it, and tidies up after a run."""

@@ -1,0 +1,26 @@
+"""Ends a run: what it holds is given back, what it left half done is completed, and its summary is written."""
+
+from lockgate_step import log
+
+from lockgate_deploy.pointers import Pointers, now
+
+
+def tidy(pointers: Pointers, *, run: str, status: str) -> None:
+    """Release the run's candidate, complete the history if the run moved live, write `runs/<run>/summary.json`."""
+    released = pointers.release(run)
+    live = pointers.live()
+    if live.run == run:
+        pointers.complete_history(live)
+    promoted = pointers.promoted(run)
+    names = [name for name in pointers.records(run) if name != "summary.json"]
+    summary = {
+        "model": pointers.model,
+        "run": run,
+        "status": status,
+        "promoted": promoted and {"bundle": promoted.bundle, "generation": promoted.generation},
+        "live": {"bundle": live.bundle, "generation": live.generation},
+        "records": names,
+        "at": now(),
+    }
+    pointers.summarize(run, summary)
+    log("concluded", model=pointers.model, run=run, status=status, promoted=promoted is not None, released=released)

@@ -1,0 +1,52 @@
+"""Holds a proven bundle ready at its own address."""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from lockgate_proof import VerifiedBundle
+from lockgate_step import OutsideFailed, Refusal, StepError, log
+
+from lockgate_deploy.platform import until_staged
+from lockgate_deploy.pointers import LEASE, Lease, Pointers, check_base, now
+
+_POLL_SECONDS = 0.5
+
+
+def stage(pointers: Pointers, proven: VerifiedBundle, *, run: str, wait: float) -> dict[str, Any]:
+    """Take the model's candidate for this run and wait until its server is ready; returns the content of `staged`.
+
+    Errors: Refusal when live has moved since the gates judged or the bundle is not in the store, OutsideFailed when
+    another run holds the candidate or the platform does not serve it. Whatever fails gives the candidate back.
+    """
+    if not pointers.has_bundle(proven.digest):
+        msg = f"the store does not keep {proven.digest}"
+        raise Refusal(msg, fix="deploy the bundle that this run's package step has stored")
+    check_base(pointers.live(), proven.base)
+    lease = _take(pointers, proven, run, wait)
+    try:
+        address = until_staged(pointers, lease, wait)
+    except StepError:
+        pointers.release(run)
+        raise
+    log("staged", model=proven.model, bundle=proven.digest, address=address, lease_until=lease.lease_until)
+    base = {"bundle": proven.base["bundle"], "generation": proven.base["generation"]}
+    return {"model": proven.model, "bundle": proven.digest, "address": address, "base": base, "run": run}
+
+
+def _take(pointers: Pointers, proven: VerifiedBundle, run: str, wait: float) -> Lease:
+    deadline = time.monotonic() + wait
+    told = ""
+    while True:
+        until = (datetime.now(UTC) + LEASE).isoformat()
+        lease = Lease(proven.digest, run, proven.base["bundle"], proven.base["generation"], until, now())
+        holder = pointers.take(lease)
+        if holder is None:
+            return lease
+        if told != holder.run:
+            told = holder.run
+            log("waiting", held_by=holder.run, until=holder.lease_until)
+        if time.monotonic() > deadline:
+            msg = f"{proven.model}'s candidate is held by run {holder.run} until {holder.lease_until}"
+            raise OutsideFailed(msg, fix=f"wait for {holder.run} to end, then run again")
+        time.sleep(_POLL_SECONDS)

@@ -1,0 +1,43 @@
+"""Moves live to the bundle that passed every gate."""
+
+from lockgate_proof import Statement, VerifiedBundle
+from lockgate_step import log
+
+from lockgate_deploy.platform import until_live
+from lockgate_deploy.pointers import Live, Pointers, check_base, now
+
+
+def go_live(pointers: Pointers, proven: VerifiedBundle, smoke: Statement, *, run: str, wait: float) -> None:
+    """Move live by compare-and-swap on the base, write the history, and give the candidate back.
+
+    May be killed after any line and run again. The order is: intent, pointer, history; see `Pointers.complete_history`.
+    Errors: Refusal when live has moved; then nothing was changed. OutsideFailed when the platform does not follow.
+    """
+    live = _move(pointers, proven, smoke, run)
+    pointers.complete_history(live)
+    if pointers.live() == live:
+        until_live(pointers, proven.digest, wait)
+    pointers.release(run)
+    log("live", model=proven.model, bundle=proven.digest, generation=live.generation)
+
+
+def _move(pointers: Pointers, proven: VerifiedBundle, smoke: Statement, run: str) -> Live:
+    live = pointers.live()
+    if (live.run, live.bundle) == (run, proven.digest):
+        return live
+    if past := pointers.promoted(run, proven.digest):
+        log("superseded", generation=past.generation, live=live.bundle)
+        return past
+    check_base(live, proven.base)
+    pointers.complete_history(live)
+    verdicts = {gate: verdict.digest for gate, verdict in {**proven.verdicts, "smoke-test": smoke}.items()}
+    intent = {
+        "bundle": proven.digest,
+        "generation": live.generation + 1,
+        "base": {"bundle": proven.base["bundle"], "generation": proven.base["generation"]},
+        "run": run,
+        "verdicts": verdicts,
+        "at": now(),
+    }
+    pointers.intend(run, intent)
+    return pointers.move_live(proven.base, proven.digest, run)

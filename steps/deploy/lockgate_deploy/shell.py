@@ -1,0 +1,87 @@
+"""What the three programs share: where they are, and the proof they ask for before they touch anything."""
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lockgate_proof import ProofError, Statement, Trust, VerifiedBundle, verify_bundle, verify_verdict
+from lockgate_step import BadCall, file_digest, io_root
+from lockgate_store import Store, open_store
+
+from lockgate_deploy.pointers import Pointers
+
+
+@dataclass(frozen=True)
+class Place:
+    """The store of this program's environment, and the run it belongs to."""
+
+    store: Store
+    run: str
+
+    def pointers(self, model: str) -> Pointers:
+        """The model's pointers."""
+        return Pointers(self.store, model)
+
+
+def here() -> Place:
+    """Read the environment.
+
+    Errors: BadCall when the run has no name, or the platform is not one that this version can deploy to.
+    """
+    root = io_root()
+    run = os.environ.get("LOCKGATE_RUN", "")
+    if not run or "/" in run or run.startswith("."):
+        msg = "LOCKGATE_RUN does not name the run"
+        raise BadCall(msg, fix="start the program through its workflow")
+    platform = root / "environment" / "platform"
+    named = platform.read_text().strip() if platform.is_file() else "missing"
+    if named != "local":
+        msg = f"the platform is {named}; this version deploys to local"
+        raise BadCall(msg, fix=f"write local to {platform}")
+    return Place(open_store(root / "environment", root / "credentials"), run)
+
+
+def prove(bundle: Path, spec: Path, policy: Path) -> VerifiedBundle:
+    """Prove the bundle anew: every file, signature, subject and waiver, for this very spec and policy.
+
+    Errors: ProofError.
+    """
+    name = _read(spec, "the model spec").get("name")
+    if not isinstance(name, str):
+        msg = "the model spec has no name"
+        raise BadCall(msg, fix="render the workflow again: lockgate render")
+    proven = verify_bundle(bundle, Trust.read(), now=datetime.now(UTC), model=name, policy=file_digest(policy))
+    if file_digest(bundle / "spec.json") != file_digest(spec):
+        msg = "the bundle was judged by another model spec than this workflow's"
+        raise ProofError(msg, fix="deploy the bundle that this workflow's own run has packaged")
+    return proven
+
+
+def prove_smoke(staged: Path, smoke: Path, proven: VerifiedBundle) -> Statement:
+    """Prove that smoke-test passed this bundle, and that it is the one that was staged.
+
+    Errors: ProofError.
+    """
+    said = _read(staged, "staged")
+    if (said.get("model"), said.get("bundle")) != (proven.model, proven.digest):
+        msg = f"another bundle was staged: {said.get('bundle')} of {said.get('model')}, not {proven.digest}"
+        raise ProofError(msg, fix="promote what this run has deployed")
+    return verify_verdict(
+        smoke,
+        Trust.read(),
+        gate="smoke-test",
+        model=proven.model,
+        subjects=proven.subjects,
+        now=datetime.now(UTC),
+    )
+
+
+def _read(path: Path, what: str) -> dict[str, Any]:
+    said = json.loads(path.read_bytes())
+    if not isinstance(said, dict):
+        msg = f"{what} is not a JSON object"
+        raise BadCall(msg, fix="use the file as its step wrote it")
+    return said

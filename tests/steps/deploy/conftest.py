@@ -1,0 +1,239 @@
+"""Real signed bundles, a real store, and a platform that obeys its pointers at once."""
+
+import json
+import os
+import runpy
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from lockgate_proof import Trust, TrustedKey, bundle_digest, new_key, sign, verify
+from lockgate_step import canonical, file_digest, sha256, tree_digest
+from lockgate_store import Missing, Store, open_store
+
+SIGNERS = ("ingest", "predict", "validate-data", "validate-model", "bias-audit", "package", "smoke-test", "waive")
+JUDGED = {
+    "validate-data": ("data", "policy"),
+    "validate-model": ("model", "data", "base", "policy"),
+    "bias-audit": ("model", "data", "base", "policy"),
+}
+NO_BASE = {"bundle": None, "generation": 0}
+POLICY = '[[bias]]\nbetween = ["sex"]\nmeasure = "selection_rate_difference"\nat_most = 0.15\nwhy = "fair"\n'
+
+
+@dataclass
+class Bench:
+    """A workshop for signed bundles: every key, a store, and the folders a program sees."""
+
+    root: Path
+    model: str = "adult-income"
+    keys: dict[str, Path] = field(default_factory=dict)
+    trouble: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.environment = self.root / "environment"
+        self.environment.mkdir(parents=True)
+        (self.environment / "store").write_text((self.root / "store").as_uri())
+        (self.environment / "platform").write_text("local\n")
+        public = {}
+        for signer in (*SIGNERS, "stranger"):
+            self.keys[signer] = self.root / "keys" / f"{signer}.pem"
+            public[signer] = new_key(self.keys[signer])
+        self.trust = Trust(tuple(TrustedKey(public[s], (s,), f"{s}@example.org") for s in SIGNERS))
+        (self.environment / "trust.json").write_bytes(self.trust.to_bytes())
+        self.policy = self.root / "policy.toml"
+        self.policy.write_text(POLICY)
+        self.spec = self.root / "spec.json"
+        self.spec.write_bytes(canonical({"name": self.model}))
+
+    @property
+    def store(self) -> Store:
+        return open_store(self.environment)
+
+    def verdict(self, gate: str, subjects: Mapping[str, str], *, key: str = "", **said: object) -> bytes:
+        """A gate's signed verdict; `key` and the predicate's fields can be wrong on purpose."""
+        predicate = {"model": self.model, "gate": gate, "result": "passed", "reasons": [], "notes": [], "run": "r1"}
+        return canonical(sign("verdict", subjects, {**predicate, **said}, self.keys[key or gate]))
+
+    def waiver(self, subjects: Mapping[str, str], *, key: str = "waive", days: float = 1, reason: str = "a") -> Any:
+        said = {"model": self.model, "gate": "bias-audit", "reason": reason, "approver": "x", "why": "y"}
+        expires = (datetime.now(UTC) + timedelta(days=days)).isoformat()
+        return sign("waiver", subjects, {**said, "expires": expires}, self.keys[key])
+
+    def bundle(self, base: Mapping[str, Any] = NO_BASE, *, mark: str = "", alter: "Alter | None" = None) -> Path:
+        """A bundle, in a folder and in the store; `alter` changes files before they are sealed, as a forger might."""
+        folder = self.root / "bundles" / (mark or "plain")
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "model").mkdir(parents=True)
+        (folder / "model" / "model.onnx").write_bytes(f"a model {mark} {base}".encode())
+        (folder / "policy.toml").write_bytes(self.policy.read_bytes())
+        (folder / "spec.json").write_bytes(self.spec.read_bytes())
+        (folder / "waivers.json").write_bytes(canonical([]))
+        subjects = {
+            "data": sha256(b"data"),
+            "base": sha256(canonical({**base, "model": self.model})),
+            "model": tree_digest(folder / "model"),
+            "policy": file_digest(folder / "policy.toml"),
+        }
+        frozen = {"data": subjects["data"], "base": subjects["base"], "test": sha256(b"test")}
+        data = {"model": self.model, "base": dict(base)}
+        (folder / "data.json").write_bytes(canonical(sign("data", frozen, data, self.keys["ingest"])))
+        answered = {name: {**subjects, **frozen}[name] for name in ("model", "data", "base", "test")}
+        answers = sign("answers", answered, {"model": self.model}, self.keys["predict"])
+        (folder / "answers.json").write_bytes(canonical(answers))
+        (folder / "verdicts").mkdir()
+        for gate, names in JUDGED.items():
+            said = self.verdict(gate, {name: subjects[name] for name in names})
+            (folder / "verdicts" / f"{gate}.json").write_bytes(said)
+        if alter:
+            alter(self, folder, subjects)
+        self.seal(folder, subjects)
+        return folder
+
+    def seal(self, folder: Path, subjects: Mapping[str, str], *, key: str = "package") -> None:
+        """Write the manifest and the signed bundle record, and store it all, as package does."""
+        names = [p for p in folder.rglob("*") if p.is_file() and p.name not in ("manifest.json", "record.json")]
+        files = {path.relative_to(folder).as_posix(): file_digest(path) for path in names}
+        manifest = {"protocol": 1, "model": self.model, "files": files}
+        (folder / "manifest.json").write_bytes(canonical(manifest))
+        judged = {**subjects, "bundle": bundle_digest(manifest)}
+        record = sign("bundle", judged, {"model": self.model, "registered": None}, self.keys[key])
+        (folder / "record.json").write_bytes(canonical(record))
+        self.put("bundles/{}/manifest.json".format(self.digest(folder).removeprefix("sha256:")), manifest)
+
+    def digest(self, folder: Path) -> str:
+        return bundle_digest(json.loads((folder / "manifest.json").read_bytes()))
+
+    def subjects(self, folder: Path) -> dict[str, str]:
+        """What the bundle's record says it is about."""
+        return dict(verify(folder / "record.json", self.trust, signer="package").subjects)
+
+    def staged(self, folder: Path, **changes: object) -> bytes:
+        said = {"model": self.model, "bundle": self.digest(folder), "address": "http://127.0.0.1:9", "run": "r1"}
+        return canonical({**said, **changes})
+
+    def put(self, name: str, value: object) -> None:
+        self.store.put(f"models/{self.model}/{name}", canonical(value))
+
+    def get(self, name: str) -> Any:
+        """A record of the store, or None."""
+        try:
+            return json.loads(self.store.read(f"models/{self.model}/{name}").data)
+        except Missing:
+            return None
+
+    def live(self, bundle: str, generation: int = 1, run: str = "earlier") -> dict[str, Any]:
+        """Make a bundle live; returns the base of a run that begins now."""
+        at = datetime.now(UTC).isoformat()
+        self.put("live.json", {"bundle": bundle, "generation": generation, "previous": None, "run": run, "at": at})
+        self.put(f"history/{generation}.json", {"bundle": bundle, "generation": generation, "run": run})
+        return {"bundle": bundle, "generation": generation}
+
+    def records(self) -> dict[str, bytes]:
+        """Everything the store keeps but the platform's own status."""
+        keys = [key for key in self.store.list("models/") if not key.endswith("/status.json")]
+        return {key: self.store.read(key).data for key in keys}
+
+    def run(
+        self, program: str, *settings: str, files: Mapping[str, Path | bytes] | None = None, run: str = "r1"
+    ) -> "Ended":
+        """Run a program as its workflow does: its files, its environment, its exit."""
+        io = self.root / "io"
+        shutil.rmtree(io, ignore_errors=True)
+        (io / "in").mkdir(parents=True)
+        (io / "environment").symlink_to(self.environment)
+        for name, content in (files or {}).items():
+            if isinstance(content, bytes):
+                (io / "in" / name).write_bytes(content)
+            elif content.is_dir():
+                shutil.copytree(content, io / "in" / name, symlinks=True)
+            else:
+                shutil.copy(content, io / "in" / name)
+        environ = {**os.environ, "LOCKGATE_IO": str(io), "LOCKGATE_RUN": run}
+        argv, log = ["lockgate_deploy", program, *settings], StringIO()
+        # The program's own main in this process: a hundred refusals would cost a hundred starts of Python.
+        with (
+            patch.dict(os.environ, environ),
+            patch.object(sys, "argv", argv),
+            redirect_stderr(log),
+            pytest.raises(SystemExit) as ended,
+        ):
+            runpy.run_module("lockgate_deploy", run_name="__main__", alter_sys=True)
+        staged = io / "out" / "staged"
+        given = json.loads(staged.read_bytes()) if staged.exists() else None
+        return Ended(int(ended.value.code or 0), log.getvalue(), given)
+
+    def deploy(self, folder: Path, *settings: str, run: str = "r1") -> "Ended":
+        files = {"bundle": folder, "spec": self.spec, "policy": self.policy}
+        return self.run("deploy", *settings, files=files, run=run)
+
+    def promote(self, folder: Path, smoke: bytes, *, staged: bytes | None = None, run: str = "r1") -> "Ended":
+        files: dict[str, Path | bytes] = {"staged": staged or self.staged(folder), "smoke": smoke, "bundle": folder}
+        return self.run("promote", files={**files, "spec": self.spec, "policy": self.policy}, run=run)
+
+    def smoke(self, folder: Path, **said: Any) -> bytes:
+        """Smoke-test's verdict on a bundle."""
+        return self.verdict("smoke-test", self.subjects(folder), **said)
+
+    def obey(self) -> None:
+        """Do what the supervisor does with the pointers: say that what they name is ready."""
+        live, candidate = self.get("live.json"), self.get("candidate.json")
+        held = candidate and datetime.fromisoformat(candidate["lease_until"]) > datetime.now(UTC)
+        version = {"ready": True, "address": "http://127.0.0.1:9", "pid": 1, "problem": None, "refused": False}
+        version |= self.trouble
+        said = {
+            "live": {**version, "bundle": live["bundle"]} if live else None,
+            "candidate": {**version, "bundle": candidate["bundle"], "run": candidate["run"], "lease": candidate["at"]}
+            if held
+            else None,
+        }
+        if {**(self.get("status.json") or {}), "at": None} != {**said, "at": None}:
+            self.put("status.json", said)
+
+    @contextmanager
+    def platform(self) -> Iterator[None]:
+        """A platform that follows the store while the block runs."""
+        ended = threading.Event()
+
+        def follow() -> None:
+            while not ended.wait(0.02):
+                self.obey()
+
+        thread = threading.Thread(target=follow)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended."""
+
+    code: int
+    log: str
+    staged: Any
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The last line of its log."""
+        return dict(json.loads(self.log.splitlines()[-1]))
+
+
+Alter = Callable[[Bench, Path, dict[str, str]], object]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
