@@ -90,9 +90,7 @@ def _arguments(place: str, arguments: Mapping[str, Any], target: Template, known
         sources = [field for field in ("from", "raw") if artifact.get(field) is not None]
         if len(sources) != 1:
             yield Problem(here, "must have one of from and raw")
-        elif sources == ["from"] and reference(artifact["from"]) not in {
-            each for each in known if ".artifacts." in each
-        }:
+        elif sources == ["from"] and reference(artifact["from"]) not in artifacts:
             yield Problem(f"{here}.from", f"{artifact['from']} is no artifact that this task can have")
         elif sources == ["raw"]:
             yield from unknown_tags(f"{here}.raw", artifact["raw"], known)

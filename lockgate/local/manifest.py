@@ -111,8 +111,12 @@ def name_of(document: Mapping[str, Any]) -> str:
     return str(metadata.get("name") or str(metadata.get("generateName") or "").removesuffix("-"))
 
 
-def resolve(documents: Iterable[Json], entry: str, parameters: Mapping[str, str]) -> Workflow:
+def resolve(
+    documents: Iterable[Json], entry: str, parameters: Mapping[str, str], remembered: Mapping[str, str] | None = None
+) -> Workflow:
     """Find the entry, join it with what it refers to, and give it its parameters.
+
+    remembered: of an earlier run; what the manifest no longer has is left out.
 
     Errors: UnknownName; ManifestError with every field that is refused.
     """
@@ -131,7 +135,7 @@ def resolve(documents: Iterable[Json], entry: str, parameters: Mapping[str, str]
     if problems:
         raise ManifestError(entry, problems)
     spec, owner = _joined(known, entry)
-    _set_parameters(entry, spec, parameters)
+    _set_parameters(entry, spec, parameters, remembered or {})
     templates = {key: value for name in used for key, value in _templates(known[name], name, spec).items()}
     metadata = known[entry].get("metadata") or {}
     added = (metadata, known[entry]["spec"].get("workflowMetadata"), spec.get("workflowMetadata"))
@@ -230,8 +234,11 @@ def _templates(document: Json, name: str, spec: Json) -> dict[tuple[str, str], T
     return found
 
 
-def _set_parameters(entry: str, spec: Json, given: Mapping[str, str]) -> None:
+def _set_parameters(entry: str, spec: Json, given: Mapping[str, str], remembered: Mapping[str, str]) -> None:
     held = {each["name"]: each for each in entries(spec, "arguments", "parameters") if each.get("name")}
+    for name in held:
+        if name in remembered:
+            held[name]["value"] = remembered[name]
     for name, value in given.items():
         if name not in held:
             what = "parameter"

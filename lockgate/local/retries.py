@@ -20,6 +20,7 @@ SAMPLE = {
     "lastRetry.duration": "1",
     "lastRetry.message": "",
 }
+_FIRST = {"lastRetry.exitCode": "0", "lastRetry.duration": "0"}
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 
@@ -59,8 +60,7 @@ def duration(text: str) -> float:
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
-def variables(attempts: Sequence[Node], *, exit_code: str = "-1") -> dict[str, str]:
-    """`retries` and `lastRetry.*` after these attempts."""
+def _variables(attempts: Sequence[Node], exit_code: str) -> dict[str, str]:
     last = attempts[-1]
     return {
         "retries": str(len(attempts) - 1),
@@ -69,6 +69,12 @@ def variables(attempts: Sequence[Node], *, exit_code: str = "-1") -> dict[str, s
         "lastRetry.duration": f"{last.seconds:.9g}",
         "lastRetry.message": last.message,
     }
+
+
+def next_variables(attempts: Sequence[Node]) -> dict[str, str | None]:
+    """`retries` and `lastRetry.*` as the next attempt's own template sees them."""
+    last = _variables(attempts, "0") if attempts else dict.fromkeys(SAMPLE, "") | _FIRST
+    return {**last, "retries": str(len(attempts))}
 
 
 def after(attempts: Sequence[Node], strategy: Mapping[str, Any], now: float) -> Again | Wait | Ended:
@@ -89,7 +95,7 @@ def after(attempts: Sequence[Node], strategy: Mapping[str, Any], now: float) -> 
     if limit is not None and len(attempts) > limit:
         return Ended(last.phase, "No more retries left")
     expression = strategy.get("expression")
-    if expression and not decide(expression, expand(variables(attempts))):
+    if expression and not decide(expression, expand(_variables(attempts, "-1"))):
         return Ended(last.phase, "retryStrategy.expression evaluated to false")
     return Again()
 
