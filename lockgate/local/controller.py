@@ -7,10 +7,9 @@ controller (3.7.16, 4.0.7) do. It starts no process: it lists the pods that are 
 import dataclasses
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Protocol
 
 from lockgate.local import processed, retries
+from lockgate.local.calls import Call, Locks, PodStart
 from lockgate.local.dag import Dag
 from lockgate.local.evaluation import decide_depends, decide_when
 from lockgate.local.events import Waiting
@@ -21,38 +20,6 @@ from lockgate.local.record import Node, Phase, Strategy, Type, rfc3339
 from lockgate.local.retries import Again, Ended, Wait
 from lockgate.local.tags import TagError, replace
 from lockgate.local.variables import Identity, failures, globals_of, node_id, pod_name, task_scope
-
-
-class Locks(Protocol):
-    """The mutexes a workflow asks for."""
-
-    def acquire(self, holder: str, names: Iterable[str]) -> bool:
-        """Whether the holder has them now."""
-        ...
-
-    def release(self, holder: str) -> None:
-        """Let go of what the holder has."""
-        ...
-
-
-@dataclass(frozen=True)
-class Call:
-    """A template to execute as a node."""
-
-    node: str
-    template: Template
-    arguments: Json
-    boundary: str = ""
-    task: str = ""
-    at_exit: bool = False
-
-
-@dataclass(frozen=True)
-class PodStart:
-    """A pod that is to be started: its node and its processed template."""
-
-    node: Node
-    template: Json
 
 
 class Controller:

@@ -1,37 +1,20 @@
 """The local engine: a manifest in, a run record out. It knows manifests and processes, and no step."""
 
-import hashlib
-import json
-import queue
 import re
 import secrets
-import signal
-import threading
-import time
-import uuid
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from lockgate.errors import BadCall, UnknownName
 from lockgate.local import files
 from lockgate.local.checks import verify
-from lockgate.local.controller import Controller, PodStart
-from lockgate.local.events import Event, LogLine, Preparing, RunFinished, RunStarted, Stopping
-from lockgate.local.manifest import Json, Workflow, entries, load_manifests, resolve
-from lockgate.local.mutexes import Mutexes
-from lockgate.local.pods import Began, Over, Place, Pod, Said, log_values
+from lockgate.local.events import Event, Preparing
+from lockgate.local.execution import Execution, Machine
+from lockgate.local.manifest import Json, Workflow, load_manifests, resolve
 from lockgate.local.process import Runtime
-from lockgate.local.record import Node, Recorder, Run, Strategy, folder_of, timestamp
+from lockgate.local.record import Recorder, Run
 from lockgate.local.scope import reached
-from lockgate.local.variables import Identity
 
-# How soon a stop that another process asks for is seen; nothing else is polled.
-_LOOK = 0.25
 _RUN_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
 
 
@@ -55,12 +38,7 @@ class Engine:
         parallel: int = 2,
         grace: float = 10.0,
     ) -> None:
-        self.state = state
-        self.environment = environment
-        self.runtime = runtime
-        self.on_event = on_event
-        self.parallel = parallel
-        self.grace = grace
+        self._machine = Machine(state, environment, runtime, on_event, parallel, grace)
 
     def run(
         self,
@@ -81,28 +59,28 @@ class Engine:
         earlier = self._earlier(resume) if resume else None
         workflow = resolve(documents, entry, parameters or {}, earlier.parameters if earlier else {})
         verify(workflow)
-        files.check_environment(workflow, self.environment)
+        files.check_environment(workflow, self._machine.environment)
         name = resume or run_id or f"{entry[:57]}-{secrets.token_hex(3)}"
         if not _RUN_NAME.fullmatch(name):
             message = f"{name!r} is no name for a run"
             raise BadCall(message, fix="use at most 63 lower-case letters, digits and -")
-        self.runtime.prepare(_images(workflow), lambda what: self.on_event(Preparing(what)))
-        folder = self.state / "runs" / name
+        self._machine.runtime.prepare(_images(workflow), lambda what: self._machine.on_event(Preparing(what)))
+        folder = self._machine.state / "runs" / name
         if run_id and not resume and (folder / "run.json").exists():
             message = f"there is a run {name} already"
             raise BadCall(message, fix=f"choose another name, or resume it: lockgate run --resume {name}")
         recorder = Recorder(folder)
         try:
             recorder.manifest(workflow.documents)
-            return _Execution(self, workflow, recorder, earlier).run()
+            return Execution(self._machine, workflow, recorder, earlier).run()
         finally:
             recorder.close()
 
     def _earlier(self, run_id: str) -> Run:
-        folder = self.state / "runs" / run_id
+        folder = self._machine.state / "runs" / run_id
         if not (folder / "run.json").is_file():
             what = "run"
-            known = [path.parent.name for path in self.state.glob("runs/*/run.json")]
+            known = [path.parent.name for path in self._machine.state.glob("runs/*/run.json")]
             raise UnknownName(what, run_id, known)
         return Run.load(folder)
 
@@ -118,238 +96,3 @@ def _images(workflow: Workflow) -> list[str]:
     templates = [workflow.templates[key] for key in sorted(keys)]
     found = [template.body["container"]["image"] for template in templates if not template.is_dag]
     return list(dict.fromkeys(found))
-
-
-@dataclass(frozen=True)
-class _Wake:
-    """Something outside the queue has changed: a mutex, a signal."""
-
-
-class _Execution:
-    """One run in this process: passes of the controller between what its pods and the world outside tell."""
-
-    def __init__(self, engine: Engine, workflow: Workflow, recorder: Recorder, earlier: Run | None) -> None:
-        self._engine = engine
-        self._workflow = workflow
-        self._recorder = recorder
-        self._queue: queue.SimpleQueue[Began | Said | Over | _Wake] = queue.SimpleQueue()
-        self._mutexes = Mutexes(engine.state / "mutexes", lambda: self._queue.put(_Wake()))
-        if earlier is None:
-            self._identity = Identity(recorder.folder.name, str(uuid.uuid4()), time.time())
-        else:
-            values = earlier.values
-            self._identity = Identity(recorder.folder.name, values["uid"], values["createdAt"])
-        self._done_before = {_task(node): node for node in (earlier.nodes if earlier else []) if _can_be_reused(node)}
-        self._controller = Controller(workflow, self._identity, self._mutexes)
-        self._ready: deque[PodStart] = deque()
-        self._pods: dict[str, Pod] = {}
-        self._kill_at: dict[str, float] = {}
-        self._interrupts = 0
-        self._looked_at = 0.0
-        self._announced = False
-
-    def run(self) -> Run:
-        """Execute to the end."""
-        try:
-            self._save()
-            self._engine.on_event(RunStarted(Run.load(self._recorder.folder)))
-            with self._signals():
-                while self._controller.finished_at is None:
-                    self._pass()
-                    if self._controller.finished_at is None:
-                        self._next()
-        finally:
-            for pod in self._pods.values():
-                pod.kill()
-            self._mutexes.release_all()
-        run = Run.load(self._recorder.folder)
-        self._engine.on_event(RunFinished(run))
-        return run
-
-    def _pass(self) -> None:
-        """Let the controller look, start what it asks for, and write down and tell what is new."""
-        again = True
-        while again:
-            self._controller.operate()
-            self._ready += self._controller.starts
-            self._controller.starts.clear()
-            again = self._start()
-        self._save()
-        news, self._controller.nodes.news = self._controller.nodes.news, []
-        for event in news:
-            self._engine.on_event(event)
-
-    def _start(self) -> bool:
-        """Start what there is room for; true where a node ended without being started."""
-        ended = False
-        while self._ready and len(self._pods) < self._engine.parallel:
-            start = self._ready.popleft()
-            node, ending = start.node, self._why_not(start.node)
-            if ending:
-                self._controller.nodes.end(node, "Failed", ending)
-                ended = True
-                continue
-            node.digest = self._digest(start)
-            node.inputs = _shown_inputs(start.template)
-            before = self._done_before.get(_task(node))
-            if before is not None and before.digest == node.digest and self._is_whole(before):
-                node.outputs, node.folder, node.execution = before.outputs, before.folder, before.execution
-                node.reused = True
-                self._controller.nodes.end(node, "Succeeded", "")
-                node.started_at, node.finished_at = before.started_at, before.finished_at
-                ended = True
-                continue
-            node.folder = folder_of(self._identity.name, node.name)
-            node.execution = uuid.uuid4().hex
-            volumes = files.volumes_of(start.template, self._workflow.spec, self._engine.environment)
-            place = Place(self._recorder.folder, self._engine.environment, volumes)
-            pod = Pod(node, start.template, place, self._engine.runtime, self._queue.put)
-            self._pods[node.name] = pod
-            pod.start()
-        return ended
-
-    def _why_not(self, node: Node) -> str:
-        shutdown = self._controller.shutdown
-        if shutdown and not (node.at_exit and shutdown == "Stop"):
-            return f"workflow shutdown with strategy: {shutdown}"
-        return "Step exceeded its deadline" if self._controller.late and not node.at_exit else ""
-
-    def _next(self) -> None:
-        """Wait until something happens that asks for another pass."""
-        while True:
-            try:
-                message = self._queue.get(timeout=max(0.0, self._next_look() - time.time()))
-            except queue.Empty:
-                if self._look():
-                    return
-                continue
-            match message:
-                case Said(node, line):
-                    self._engine.on_event(LogLine(node, log_values(line)))
-                    if time.time() - self._looked_at > _LOOK and self._look():
-                        return
-                case Began(node):
-                    self._pods[node.name].began_at = time.time()
-                    self._controller.nodes.begin(node)
-                    return
-                case Over(node, phase, text, outputs):
-                    del self._pods[node.name]
-                    self._kill_at.pop(node.name, None)
-                    node.outputs = outputs
-                    self._controller.nodes.end(node, phase, text)
-                    return
-                case _Wake():
-                    self._look()
-                    return
-
-    def _next_look(self) -> float:
-        moments = [self._looked_at + _LOOK, *self._kill_at.values()]
-        moments += [each for each in (self._controller.wake_at, self._controller.deadline) if each is not None]
-        moments += [pod.began_at + pod.seconds for pod in self._pods.values() if pod.began_at and pod.seconds]
-        return min(moment for moment in moments if moment > self._looked_at)
-
-    def _look(self) -> bool:
-        """Look at the clock, and at what somebody may have asked for; true where the controller has to know."""
-        now = self._looked_at = time.time()
-        changed = self._controller.wake_at is not None and now >= self._controller.wake_at
-        asked: Strategy | None = self._recorder.stop_asked()
-        if self._interrupts:
-            asked = "Terminate" if self._interrupts > 1 or asked == "Terminate" else "Stop"
-        if asked and self._controller.shutdown != asked and self._controller.shutdown != "Terminate":
-            self._controller.shutdown = asked
-            changed = True
-            self._engine.on_event(Stopping(f"Stopped with strategy '{asked}'"))
-        if self._controller.late and not self._announced:
-            self._announced = changed = True
-            self._engine.on_event(Stopping("the run has passed its deadline"))
-        for name, pod in self._pods.items():
-            why = self._why_stop(pod, now)
-            if why and not pod.stopping:
-                pod.stop(why)
-                self._kill_at[name] = now + self._engine.grace
-            elif self._kill_at.get(name, now) < now:
-                pod.kill()
-                del self._kill_at[name]
-        return changed
-
-    def _why_stop(self, pod: Pod, now: float) -> str:
-        shutdown = self._controller.shutdown
-        if shutdown and not (pod.node.at_exit and shutdown == "Stop"):
-            return f"workflow shutdown with strategy:  {shutdown}"
-        if self._controller.late and not pod.node.at_exit:
-            return "Step exceeded its deadline"
-        if pod.began_at and pod.seconds and now >= pod.began_at + pod.seconds:
-            return "Pod was active on the node longer than the specified deadline"
-        return ""
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Take Ctrl-C and its kin as a wish to stop; the second one ends everything."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def interrupted(number: int, frame: FrameType | None) -> None:
-            del number, frame
-            self._interrupts += 1
-            self._queue.put(_Wake())
-
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {number: signal.signal(number, interrupted) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _digest(self, start: PodStart) -> str:
-        """Of all that decides what a pod does: its template, what it is given, and the image's lock."""
-        container = {key: value for key, value in start.template["container"].items() if key in _DECIDING}
-        decides = [container, start.template.get("inputs"), start.template.get("outputs")]
-        image = self._engine.runtime.identity(container["image"])
-        written = json.dumps([image, *decides], sort_keys=True, default=str)
-        return "sha256:" + hashlib.sha256(written.encode()).hexdigest()
-
-    def _is_whole(self, node: Node) -> bool:
-        return all((self._recorder.folder / each["local"]).exists() for each in entries(node.outputs, "artifacts"))
-
-    def _save(self) -> None:
-        controller, identity = self._controller, self._identity
-        self._recorder.save(
-            {
-                "name": identity.name,
-                "entry": self._workflow.name,
-                "uid": identity.uid,
-                "createdAt": identity.created_at,
-                "phase": controller.phase,
-                "message": controller.message,
-                "startedAt": controller.started_at and timestamp(controller.started_at),
-                "finishedAt": controller.finished_at and timestamp(controller.finished_at),
-                "parameters": self._workflow.parameters,
-                "nodes": {node.id: node.to_json() for node in controller.nodes},
-            }
-        )
-
-
-_DECIDING = ("image", "command", "args", "env", "volumeMounts")
-
-
-def _task(node: Node) -> str:
-    """The name of a node without the number of its attempt."""
-    return re.sub(r"\(\d+\)$", "", node.name)
-
-
-def _can_be_reused(node: Node) -> bool:
-    # onExit answers the end of this attempt, so it is always run.
-    return node.type == "Pod" and node.phase == "Succeeded" and not node.at_exit
-
-
-def _shown_inputs(template: Json) -> Json:
-    """A node's inputs for the record: raw data stays in the manifest."""
-    inputs: dict[str, Any] = {}
-    for parameter in entries(template, "inputs", "parameters"):
-        inputs.setdefault("parameters", []).append({"name": parameter["name"], "value": parameter["value"]})
-    for artifact in entries(template, "inputs", "artifacts"):
-        shown = {key: value for key, value in artifact.items() if key in ("name", "path", "local", "execution")}
-        inputs.setdefault("artifacts", []).append({**shown, **({"raw": {}} if artifact.get("raw") else {})})
-    return inputs

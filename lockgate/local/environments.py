@@ -71,7 +71,7 @@ class Environments:
     def _uv(self, lock: Path, *arguments: str) -> None:
         command = [sys.executable, "-m", "uv", *arguments]
         made = subprocess.run(  # noqa: S603  # our own dependency
-            command, env=self._settings, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            command, env=self.settings, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
         if made.returncode:
             said = _CREDENTIALS.sub("", made.stderr or made.stdout).strip().splitlines()[-_LAST_LINES:]
@@ -80,7 +80,7 @@ class Environments:
             raise OutsideFailed(message, fix="see whether `pip download` works here, then run this again")
 
     @cached_property
-    def _settings(self) -> dict[str, str]:
+    def settings(self) -> dict[str, str]:
         """The environment of this process, with pip's settings in uv's words; what is set for uv itself wins."""
         listed = subprocess.run(
             [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
