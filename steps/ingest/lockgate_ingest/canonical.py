@@ -1,13 +1,14 @@
 """Canonical values, and a digest over them that no file format, compression or batch size changes.
 
-A number is a float64 without NaN, infinity or minus zero; a category is a string; what is missing is null; the target is
-one of two labels. The digest takes each column's presence, lengths and values as streams of their own, so rows may come
-in any pieces.
+A number is a float64 without NaN, infinity or minus zero; a category is a string; what is missing is null; the target
+is one of two labels. The digest takes each column's presence, lengths and values as streams of their own, so rows may
+come in any pieces.
 """
 
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,7 @@ from lockgate_step import BadCall, canonical
 
 from lockgate_ingest.spec import Category, Column, Number, Spec, Target
 
-_EXACT = 2**53  # whole numbers beyond are not all float64
+_EXACT = 2.0**53  # from here on not every whole number is a float64
 
 
 def schema(columns: Sequence[Column]) -> pa.Schema:
@@ -25,7 +26,7 @@ def schema(columns: Sequence[Column]) -> pa.Schema:
 
 
 class Converter:
-    """Turns batches as they were written into canonical ones, and counts what cannot be: how often and where, never what."""
+    """Turns batches as they were written into canonical ones, and counts what cannot be: how many where, never what."""
 
     def __init__(self, spec: Spec) -> None:
         self._columns = spec.read
@@ -43,19 +44,15 @@ class Converter:
         """Errors: BadCall, when a value so far could not be converted."""
         if not self._bad:
             return
-        kinds = {column.name: type(column) for column in self._columns}
-        said = [
-            f"{count:,} in {name} that {self._complaint(name, kinds[name])}"
-            for name, count in sorted(self._bad.items())
-        ]
+        said = [f"{count:,} in {name} that {self._complaint(name)}" for name, count in sorted(self._bad.items())]
         msg = f"{called} holds values that the spec has no place for: {'; '.join(said)}"
         fix = "list their spelling under `missing` or the target's `spellings` in the spec, or mend the data"
         raise BadCall(msg, fix=f"{fix}; a header is read as a row when the spec has `columns`")
 
-    def _complaint(self, name: str, kind: type[Column]) -> str:
+    def _complaint(self, name: str) -> str:
         if name == self._target.name:
             return f"are neither {self._target.negative!r} nor {self._target.positive!r}"
-        return "are no number" if kind is Number else "are no text"
+        return "are no number"
 
     def _array(self, column: Column, written: pa.Array) -> pa.Array:
         if isinstance(written, pa.DictionaryArray):
@@ -76,15 +73,14 @@ class Converter:
         if _is_text(kind):
             text = pc.utf8_trim_whitespace(self._without_missing(written))
             return _finite(text, _parsed(text))
-        if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        if pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
             numbers = pc.cast(written, pa.float64())
-            present = pc.if_else(
-                pc.fill_null(pc.is_nan(numbers), False), None, numbers
-            )  # NaN is how floats say missing
+            nan = pc.fill_null(pc.is_nan(numbers), False)  # how floats say missing
+            present = pc.if_else(nan, None, numbers)
             return _finite(present, present)
         if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
             wide = pc.cast(written, pa.float64(), safe=False)
-            exact = pc.if_else(pc.fill_null(pc.less_equal(pc.abs(wide), _EXACT), False), wide, None)
+            exact = pc.if_else(pc.fill_null(pc.less(pc.abs(wide), _EXACT), False), wide, None)
             return _finite(wide, exact)
         raise _foreign(name, kind, "number")
 
@@ -142,7 +138,7 @@ def snapshot_hex(tables: Sequence[LogicalDigest]) -> str:
 def banded(column: Number, array: pa.Array) -> pa.Array:
     """The band of each number, as words; the edges belong to the band above them."""
     edges = column.bands
-    middle = [_between(low, high, whole=column.whole) for low, high in zip(edges, edges[1:], strict=False)]
+    middle = [_between(low, high, whole=column.whole) for low, high in pairwise(edges)]
     words = np.array([f"under {edges[0]:g}", *middle, f"{edges[-1]:g} and over"], dtype=object)
     places = np.searchsorted(np.array(edges), pc.fill_null(array, 0.0).to_numpy(), side="right")
     missing = pc.is_null(array).to_numpy(zero_copy_only=False)
@@ -190,7 +186,7 @@ def _finite(written: pa.Array, numbers: pa.Array) -> tuple[pa.Array, int]:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _foreign(name: str, kind: pa.DataType, wanted: str) -> BadCall:

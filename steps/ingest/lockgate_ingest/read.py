@@ -6,7 +6,7 @@ import io
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import IO, TextIO
+from typing import IO, TextIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -48,9 +48,7 @@ def _csv(source: Source, traits: Traits, wanted: Sequence[str], *, gzipped: bool
     except UnicodeDecodeError as error:
         line = lines.number + 1 + error.object[: error.start].count(b"\n")
         msg = f"line {line} of {source.name} is not {traits.encoding}"
-        raise BadCall(
-            msg, fix="name the file's encoding in the spec (data.encoding), e.g. latin-1 or cp1252"
-        ) from error
+        raise BadCall(msg, fix="name the file's encoding in the spec, e.g. latin-1 or cp1252") from error
     except EOFError as error:
         msg = f"{source.name} ends in the middle of its compressed data, after line {lines.number}"
         raise BadCall(msg, fix="copy it again, whole") from error
@@ -84,7 +82,7 @@ class _Lines:
 def _records(
     source: Source, text: Iterator[str], lines: _Lines, traits: Traits, wanted: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
-    reader = csv.reader(text, delimiter=traits.delimiter, skipinitialspace=True, strict=True)
+    reader = csv.reader(text, delimiter=traits.delimiter, skipinitialspace=traits.delimiter != " ", strict=True)
     names = traits.columns if traits.columns is not None else _header(source, reader)
     places = _choose(source, names, wanted)
     width, size = len(names), max(1, CELLS // len(names))
@@ -119,7 +117,7 @@ def _choose(source: Source, names: Sequence[str], wanted: Sequence[str]) -> list
     seen = Counter(names)
     absent = [name for name in wanted if not seen[name]]
     if absent:
-        msg = f"{source.name} has {len(names)} columns and no {', '.join(absent)}"
+        msg = f"{source.name} has no column {', '.join(absent)} among its {len(names)}"
         raise BadCall(msg, fix="correct the names, the delimiter, or `columns` (for a file without header) in the spec")
     twice = [name for name in wanted if seen[name] > 1]
     if twice:
@@ -139,7 +137,7 @@ def _ragged(source: Source, line: int, found: int, width: int, traits: Traits) -
 
 
 def _inflated(raw: IO[bytes], *, gzipped: bool) -> IO[bytes]:
-    return gzip.open(raw) if gzipped else raw
+    return cast(IO[bytes], gzip.open(raw)) if gzipped else raw
 
 
 def _text(plain: IO[bytes], traits: Traits) -> TextIO:

@@ -49,8 +49,8 @@ class Source:
 def opened(uri: str, environment: Path, credentials: Path, scratch: Path, *, sha256: str = "") -> Iterator[Source]:
     """The file at an address, copied here first when it is far away.
 
-    Errors: BadCall when there is none, or it is not the one asked for; OutsideFailed when the far side fails, or the file
-    changes while it is read.
+    Errors: BadCall when there is none, or it is not the one asked for; OutsideFailed when the far side fails, or the
+    file changes while it is read.
     """
     url = urlsplit(uri)
     name = posixpath.basename(url.path)
@@ -64,11 +64,7 @@ def opened(uri: str, environment: Path, credentials: Path, scratch: Path, *, sha
             path = scratch / "copy"
             _copy(uri, path, environment, credentials)
         case _:
-            msg = (
-                f"{uri!r} is not an address of data"
-                if "@" not in url.netloc
-                else "the address of the data holds credentials"
-            )
+            msg = "the address of the data holds credentials" if "@" in uri else f"{uri!r} is no address of data"
             raise BadCall(msg, fix="write file:///folder/file (three slashes) or s3://bucket/key")
     before = _stamp(path)
     digest = file_digest(path)

@@ -106,6 +106,9 @@ def _spec(value: Mapping[str, Any]) -> Spec:
         comment=data.get("comment") or None,
         encoding=data.get("encoding", "utf-8"),
     )
+    if len(traits.delimiter) != 1 or traits.delimiter in '"\r\n':
+        msg = f"the model spec names the delimiter {traits.delimiter!r}"
+        raise BadCall(msg, fix="a delimiter is one character, e.g. , ; or a tab")
     spec = Spec(
         model=value["name"],
         traits=traits,

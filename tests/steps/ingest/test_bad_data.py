@@ -1,0 +1,253 @@
+"""Data that cannot be used: one message that names the place and the next action, and never a person's value."""
+
+import gzip
+import io
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from lockgate_ingest.split import in_test
+from lockgate_step import BadCall, OutsideFailed
+
+from tests.steps.ingest.conftest import TABLES, Workspace, spec
+
+CANARY = "Zebedee"
+HEADER = "income,job,sex,age,paid\n"
+MANY = "".join(f"{n},{CANARY},{'FM'[n % 3 > 0]},{n % 90},{('no', 'yes')[n % 2]}\n" for n in range(1, 81))
+GOOD = "".join(MANY.splitlines(keepends=True)[:8])
+
+
+def parquet(**columns: Any) -> bytes:
+    good = {"income": [1.0, 2.0], "job": [CANARY, CANARY], "sex": ["F", "M"], "age": [3, 4], "paid": ["yes", "no"]}
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(good | columns), buffer)
+    return buffer.getvalue()
+
+
+WHOLE = gzip.compress((HEADER + GOOD * 400).encode(), compresslevel=0)
+
+# What is wrong -> (the file, changes of the spec, the message, a word of the next action).
+CASES: dict[str, tuple[str | bytes, dict[str, Any], str, str]] = {
+    "empty": ("", {}, "tiny.csv is empty", "file with rows"),
+    "blank lines only": ("\n\n", {}, "tiny.csv has no line", "header and rows"),
+    "header only": (HEADER, {}, "tiny.csv holds no row", "file with rows"),
+    "truncated gzip": (WHOLE[: len(WHOLE) // 2], {}, r"ends in the middle .*, after line \d+", "copy it again"),
+    "truncated gzip head": (WHOLE[:5], {}, "ends in the middle .*, after line 0", "copy it again"),
+    "damaged gzip": (WHOLE[:-8] + b"\0" * 8, {}, "is damaged: its compressed data", "copy it again"),
+    "damaged gzip block": (WHOLE[:10] + b"\xff" * 50, {}, "is damaged: its compressed data", "copy it again"),
+    "zip": (b"PK\x03\x04rest", {}, "is a zip archive", "gzipped CSV or Parquet"),
+    "bzip2": (b"BZh91AY", {}, "is compressed with bzip2", "gzipped CSV or Parquet"),
+    "other delimiter": (
+        (HEADER + GOOD).replace(",", ";"), {}, "no column age, income, job, paid, sex among its 1$", "delimiter",
+    ),
+    "other delimiter, no header": (
+        GOOD.replace(",", ";"), {"data__columns": HEADER.strip().split(",")},
+        "line 1 of tiny.csv has 1 fields, not 5", r"delimiter in the spec; it is ','",
+    ),
+    "missing column": (
+        (HEADER + GOOD).replace("job", "jobb"), {}, "no column job among its 5$", "correct the names",
+    ),
+    "missing key": (HEADER + GOOD, {"split__key": ["person"]}, "no column person among its 5$", "correct the names"),
+    "no header": (GOOD, {}, "no column age, income, job, paid, sex among its 5$", "without header"),
+    "column twice": ("job," + HEADER + GOOD, {}, "more than one column job", "rename"),
+    "ragged": (HEADER + GOOD + f"3,{CANARY},F\n", {}, "line 10 of tiny.csv has 3 fields, not 5", "mend that line"),
+    "ragged after quoted lines": (
+        HEADER + f'1,"{CANARY}\n{CANARY}",F,30,yes\n' + "3,F\n", {}, "line 4 .* has 2 fields", "mend that line",
+    ),
+    "open quote": (HEADER + GOOD + f'3,"{CANARY},F,3,no\n', {}, "not CSV at line 10: unexpected", "close each quote"),
+    "text after a quote": (HEADER + f'3,"{CANARY}"x,F,3,no\n', {}, "not CSV at line 2", "close each quote"),
+    "huge field": (HEADER + f'3,"{CANARY * 30_000}",F,3,no\n', {}, "field larger than", "close each quote"),
+    "not utf-8": (
+        (HEADER + GOOD).encode() + f"3,{CANARY}é,F,3,no\n".encode("latin-1"), {}, "line 10 of tiny.csv is not utf-8",
+        "encoding in the spec",
+    ),
+    "not utf-8, far in": (
+        (HEADER + GOOD * 5000).encode() + b"3,\xff,F,3,no\n", {}, "line 40002 of tiny.csv is not utf-8", "encoding",
+    ),
+    "utf-16": ((HEADER + GOOD).encode("utf-16"), {}, "line 1 of tiny.csv is not utf-8", "encoding"),
+    "unknown encoding": (HEADER + GOOD, {"data__encoding": "utf-99"}, "'utf-99', which is unknown", "latin-1"),
+    "no number": (
+        HEADER + GOOD + f"{CANARY},x,F,{CANARY},no\nnan,x,F,1e999,no\n1_0,x,F,3,no\n", {},
+        "tiny.csv holds values .*: 2 in age that are no number; 3 in income that are no number", "missing",
+    ),
+    "a missing spelling that is not listed": (
+        HEADER + GOOD + "n/a,x,F,3,no\n", {}, "1 in income that are no number", "list their spelling under `missing`",
+    ),
+    "unknown label": (
+        HEADER + GOOD + f"1,x,F,3,{CANARY}\n1,x,F,3,\n", {}, "2 in paid that are neither 'no' nor 'yes'", "spellings",
+    ),
+    "one class": (
+        HEADER + GOOD.replace("yes", "no"), {}, r"none of the \d+ rows of .* has paid = 'yes'", "both labels",
+    ),
+    "one row": (HEADER + "1,x,F,3,no\n", {}, "none of the", "both labels"),
+    "not Parquet": (HEADER + GOOD, {"data__format": "parquet"}, "is not Parquet, as the spec says", "write it as"),
+    "truncated Parquet": (parquet()[:-40], {}, "begins as Parquet but cannot be read", "copy it again"),
+    "damaged Parquet": (parquet()[:4] + b"\xff" * 90 + parquet()[94:], {}, "begins as Parquet but", "copy it again"),
+    "Parquet, no column": (
+        parquet(x=[1, 2]).replace(b"income", b"outcom"), {}, "no column income among its 6$", "names",
+    ),
+    "Parquet, number": (parquet(income=[[1], [2]]), {}, "income is of type list.* no number", "as a number"),
+    "Parquet, text": (parquet(job=[1.5, 2.5]), {}, "job is of type double .* no category", "as text"),
+    "Parquet, infinity": (parquet(income=[float("inf"), 1.0]), {}, "1 in income that are no number", "mend"),
+    "Parquet, inexact": (parquet(income=[2**53 + 1, 1]), {}, "1 in income that are no number", "mend"),
+    "bad delimiter": (HEADER, {"data__delimiter": "||"}, "names the delimiter '||'", "one character"),
+    "two kinds": (
+        HEADER + GOOD, {"sensitive": [{"name": "job", "kind": "number", "bands": [1]}]},
+        "calls job a number in one place", "one kind",
+    ),
+    "no spec": (HEADER, {"target": {}}, "model spec cannot be read: KeyError at name", "lockgate render"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_message_names_the_place_and_the_next_action(workspace: Workspace, case: str) -> None:
+    content, changes, message, fix = CASES[case]
+    data = workspace.write("tiny.csv", content)
+    with pytest.raises(BadCall, match=message) as failed:
+        workspace.freeze(spec(**changes), data=data)
+    assert re.search(fix, failed.value.fix)
+    assert CANARY not in failed.value.message + failed.value.fix
+    assert not any((workspace.root / "out" / name).exists() for name in TABLES)
+    assert list(workspace.store.list("")) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "changes"),
+    [
+        ("\ufeff" + HEADER + GOOD, {}),
+        ((HEADER + GOOD).replace("\n", "\r\n"), {}),
+        ((HEADER + GOOD).rstrip("\n"), {}),
+        (HEADER + GOOD + "\n \n\n", {}),
+        ((HEADER + GOOD).replace(",", "\t"), {"data__delimiter": "\t"}),
+        ((HEADER + GOOD).replace(",", " "), {"data__delimiter": " "}),
+        ((HEADER + GOOD).encode("utf-16"), {"data__encoding": "utf-16"}),
+        ((HEADER + GOOD).replace(CANARY, "café").encode("latin-1"), {"data__encoding": "latin-1"}),
+        ((HEADER + GOOD).replace(",", ", "), {}),
+        ((HEADER + GOOD).replace("\n1,", "\n 1 ,"), {}),
+        (parquet(income=[1, 2], age=[None, None], paid=pa.array(["yes", "no"]).dictionary_encode()), {}),
+        (parquet(income=pa.array(["1", " 2"]), job=[True, False]), {}),
+    ],
+)
+def test_what_can_be_read_is_read(workspace: Workspace, content: str | bytes, changes: dict[str, Any]) -> None:
+    data = workspace.write("tiny.csv", content)
+    workspace.write("tiny.test", content)
+    workspace.freeze(spec(data__test="data/tiny.test", **changes), data=data)
+    assert workspace.table("rows").column("income").to_pylist()[:2] == [1.0, 2.0]
+    assert workspace.table("truth").column("paid").to_pylist()[:2] == ["yes", "no"]
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("data/tiny.csv", "'data/tiny.csv' is no address of data"),
+        ("/data/tiny.csv", "is no address of data"),
+        ("https://example.gc.ca/tiny.csv", "is no address of data"),
+        ("s3://bucket", "is no address of data"),
+        ("s3://key:secret@bucket/tiny.csv", "the address of the data holds credentials$"),
+        ("file:///nowhere/tiny.csv", "there is no file /nowhere/tiny.csv"),
+        ("file:///", "there is no file /"),
+    ],
+)
+def test_an_address_that_is_none(workspace: Workspace, address: str, message: str) -> None:
+    with pytest.raises(BadCall, match=message) as failed:
+        workspace.freeze(spec(), data=address)
+    assert failed.value.fix
+    assert "secret" not in failed.value.message
+
+
+def test_the_official_test_file_is_looked_for_beside_the_data(workspace: Workspace) -> None:
+    data = workspace.write("tiny.csv", HEADER + GOOD)
+    with pytest.raises(BadCall, match=re.escape(f"there is no file {workspace.root}/other/tiny.test")):
+        workspace.freeze(spec(data__test="data/other/tiny.test"), data=data)
+    elsewhere = workspace.write("elsewhere.test", HEADER + GOOD)
+    record = workspace.freeze(spec(data__test="data/other/tiny.test"), data=data, test_data=elsewhere)
+    assert record.predicate["split"] == {"kind": "official", "uri": elsewhere}
+    record = workspace.freeze(spec(data__test=elsewhere), data=data)
+    assert record.predicate["split"] == {"kind": "official", "uri": elsewhere}
+
+
+def test_data_that_are_not_the_ones_asked_for(workspace: Workspace) -> None:
+    data = workspace.write("tiny.csv", HEADER + MANY)
+    record = workspace.freeze(spec(), data=data)
+    digest = record.predicate["sources"]["tiny.csv"]  # type: ignore[index]
+    workspace.freeze(spec(), data=data, data_sha256=digest)
+    workspace.freeze(spec(), data=data, data_sha256=digest.removeprefix("sha256:").upper())
+    with pytest.raises(BadCall, match=f"tiny.csv is {digest}, not the sha256:00"):
+        workspace.freeze(spec(), data=data, data_sha256="sha256:" + "00" * 32)
+
+
+def test_a_file_that_changes_while_it_is_read(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = workspace.write("tiny.csv", HEADER + MANY)
+
+    def while_it_is_read(*arguments: Any) -> Any:
+        os.utime(workspace.root / "tiny.csv", (0, 0))
+        return in_test(*arguments)
+
+    monkeypatch.setattr("lockgate_ingest.ingest.in_test", while_it_is_read)
+    with pytest.raises(OutsideFailed, match="was changed while it was read"):
+        workspace.freeze(spec(), data=data)
+
+
+def without_store(workspace: Workspace) -> None:
+    (workspace.root / "environment" / "store").unlink()
+
+
+def with_a_file_for_a_store(workspace: Workspace) -> None:
+    (workspace.root / "kept").write_text("")
+
+
+def without_key(workspace: Workspace) -> None:
+    (workspace.root / "key" / "private.pem").unlink()
+
+
+def nothing(workspace: Workspace) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("prepare", "arguments", "code"),
+    [
+        (nothing, [], 0),
+        (nothing, ["--data-sha256", "00"], 2),
+        (nothing, ["--flag"], 2),
+        (without_store, [], 2),
+        (with_a_file_for_a_store, [], 4),
+        (without_key, [], 2),
+    ],
+)
+def test_the_exit_code_and_one_last_line(
+    workspace: Workspace, prepare: Callable[[Workspace], None], arguments: list[str], code: int
+) -> None:
+    data = workspace.write("tiny.csv", HEADER + MANY)
+    prepare(workspace)
+    done = workspace.run(spec(), "--data", data, *arguments)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert CANARY not in done.stderr + done.stdout
+    if code and "--flag" not in arguments:
+        last = json.loads(done.stderr.splitlines()[-1])
+        assert last["fix"] and last["message"]
+    assert (workspace.root / "out" / "record").exists() == (code == 0)
+
+
+def test_a_disk_that_is_full(workspace: Workspace, tmp_path: Path) -> None:
+    import resource
+
+    data = workspace.write(
+        "tiny.csv", HEADER + "".join(f"{n},{n * 7919 % 99991},F,30,{'yes' if n % 2 else 'no'}\n" for n in range(9000))
+    )
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises((OutsideFailed, OSError)) as failed:
+            workspace.freeze(spec(), data=data)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "File too large" in str(failed.value)
+    assert list(workspace.store.list("")) == []
