@@ -23,6 +23,8 @@ from lockgate_package.evidence import Evidence
 
 Rule = QualityRule | BiasRule | SmokeRule
 
+_COLUMNS = ("group", "rows", "selection_rate", "true_positive_rate", "false_positive_rate", "accuracy")
+
 
 def card(evidence: Evidence, request: Mapping[str, Any]) -> Document:
     """The card of a proved model. request: the sample request of its bundle."""
@@ -118,7 +120,8 @@ def _groups(evidence: Evidence) -> Iterator[Block]:
     if not tables:
         yield Text("No groups were compared.")
     for between, entries in tables.items():
-        names = list(dict.fromkeys(name for entry in entries for name in entry))
+        # A signed record sorts its keys; a reader wants the group first.
+        names = sorted({name for entry in entries for name in entry}, key=lambda name: (_place(name), name))
         rows = [[_figure(name, entry.get(name)) for name in names] for entry in entries]
         caption = f"By {between.replace('+', ' and ')}"
         yield Grid(caption, [_words(name) for name in names], rows, numbers=range(1, len(names)))
@@ -228,6 +231,10 @@ def _column(column: Mapping[str, Any]) -> tuple[str, str, str, str]:
     unit = f" {column['unit']}" if column.get("unit") else ""
     low, high = (f"{column[end]:g}" if end in column else "any" for end in ("low", "high"))
     return column["name"], kind, f"{low} to {high}{unit}", missing
+
+
+def _place(column: str) -> int:
+    return _COLUMNS.index(column) if column in _COLUMNS else len(_COLUMNS)
 
 
 def _figure(name: str, value: object) -> str:

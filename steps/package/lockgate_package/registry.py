@@ -1,6 +1,7 @@
 """Registers a bundle in MLflow, once, found again by its digest."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ _QUIET = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "GIT_PYTHON_REFRESH": "quiet",
 }
+
+_CREDENTIALS = re.compile(r"//[^/@\s]*@")  # of an address like http://user:password@host
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def register(
             log("registered", model=name, version=found.version, bundle=bundle)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         msg = f"the registry did not take the bundle {bundle}: {type(error).__name__}"
-        log("registry", problem=str(error).splitlines()[0] if str(error) else "")
+        log("registry", problem=_CREDENTIALS.sub("//", str(error).partition("\n")[0]))
         raise OutsideFailed(
             msg, fix="the bundle is safe in the store; see that the registry runs, then run again"
         ) from error

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from lockgate_proof import Trust, TrustedKey, new_key
@@ -11,7 +12,8 @@ from lockgate_step import canonical, sha256
 from tests.steps.package.chain import SIGNERS, Chain, last, run
 
 OTHER = sha256(b"another")
-REASON = {"id": "bias-audit/1", "rule": "bias:sex:selection_rate_difference", "message": "by sex, a gap",
+RULE = "bias:sex:selection_rate_difference"
+REASON: dict[str, Any] = {"id": "bias-audit/1", "rule": RULE, "message": "by sex, a gap",
           "lines": [], "why": "", "source": "policy.toml:6", "waived_by": None}  # fmt: skip
 
 
@@ -113,7 +115,7 @@ def test_refuses_to_finish_when_nobody_would_believe_its_own_signature(chain: Ch
 
 
 def test_a_valid_waiver_lets_it_pass_and_stands_on_the_card(chain: Chain) -> None:
-    chain.waive("bias-audit", REASON["rule"], expires=later(days=30))
+    chain.waive("bias-audit", RULE, expires=later(days=30))
     envelope = json.loads((chain.inputs / "waivers").read_bytes())[0]
     chain.sign_verdict("bias-audit", {}, reasons=[REASON | {"waived_by": sha256(canonical(envelope))}])
     done = run(chain)
@@ -126,9 +128,9 @@ def test_a_valid_waiver_lets_it_pass_and_stands_on_the_card(chain: Chain) -> Non
 @pytest.mark.parametrize(
     ("gate", "rule", "expires"),
     [
-        ("bias-audit", REASON["rule"], later(seconds=-1)),
+        ("bias-audit", RULE, later(seconds=-1)),
         ("bias-audit", "bias:race:selection_rate_difference", later(days=30)),
-        ("validate-model", REASON["rule"], later(days=30)),
+        ("validate-model", RULE, later(days=30)),
     ],
     ids=["expired", "another rule", "another gate"],
 )

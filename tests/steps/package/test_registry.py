@@ -1,0 +1,133 @@
+"""Registration in a real registry: a SQLite file, a server over HTTP, and one that is down."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lockgate_proof import predicate
+from lockgate_step import BadCall, tree_digest
+
+from tests.steps.package.chain import Chain, last, run
+from tests.steps.package.mlflow_server import free_port, mlflow_server
+
+# In a process of its own, as a reader of the registry would: what is there, and what a download of it gives.
+READ = """
+import json, sys
+from mlflow.tracking import MlflowClient
+from mlflow.artifacts import download_artifacts
+uri, folder = sys.argv[1:]
+client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+found = [
+    {
+        "name": v.name, "version": str(v.version), "tags": v.tags,
+        "folder": download_artifacts(
+            artifact_uri=client.get_model_version_download_uri(v.name, v.version), dst_path=folder, tracking_uri=uri
+        ),
+    }
+    for v in client.search_model_versions()
+]
+print(json.dumps({"versions": found, "models": [m.name for m in client.search_registered_models()]}))
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as address:
+        yield address
+
+
+@pytest.fixture(params=["file", "server"])
+def registry(request: pytest.FixtureRequest, chain: Chain) -> str:
+    """A registry of either kind, named in the environment."""
+    file = f"sqlite:///{chain.root}/registry.db"
+    uri = file if request.param == "file" else str(request.getfixturevalue("server"))
+    (chain.root / "environment" / "registry").write_text(f"{uri}\n")
+    return uri
+
+
+def read(uri: str, folder: Path) -> dict[str, Any]:
+    folder.mkdir()
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+    done = subprocess.run(
+        [sys.executable, "-c", READ, uri, str(folder)], env={**os.environ, **quiet}, capture_output=True, check=True
+    )
+    return dict(json.loads(done.stdout))
+
+
+def registered(chain: Chain) -> Any:
+    return predicate(json.loads((chain.root / "out" / "bundle" / "record.json").read_bytes()))["registered"]
+
+
+def test_registers_once_and_what_it_registers_can_be_fetched(chain: Chain, registry: str) -> None:
+    done = run(chain)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert [json.loads(line)["event"] for line in done.stderr.splitlines()] == ["sealed", "registered"]
+    first = registered(chain)
+    assert run(chain).returncode == 0
+    assert registered(chain) == first
+
+    bundle = json.loads(done.stderr.splitlines()[0])["bundle"]
+    found = read(registry, chain.root / "fetched")
+    assert found["models"] == ["adult-income"]
+    (version,) = [v for v in found["versions"] if v["tags"]["lockgate.bundle"] == bundle]
+    assert {"name": version["name"], "version": version["version"]} == first
+    assert version["tags"] == {
+        "lockgate.bundle": bundle,
+        "lockgate.run": "run-1",
+        "lockgate.data": chain.subjects()["data"],
+        "lockgate.policy": chain.subjects()["policy"],
+        "lockgate.origin": "package",
+    }
+    assert tree_digest(version["folder"]) == chain.subjects()["model"]
+
+
+def test_another_bundle_is_another_version(chain: Chain, tmp_path: Path) -> None:
+    (chain.root / "environment" / "registry").write_text(f"sqlite:///{tmp_path}/registry.db")
+    assert run(chain).returncode == 0
+    first = registered(chain)
+    (chain.inputs / "policy").write_text((chain.inputs / "policy").read_text() + "\n# looked at again\n")
+    chain.sign_all()
+    assert run(chain).returncode == 0
+    assert (first["version"], registered(chain)["version"]) == ("1", "2")
+    with closing(sqlite3.connect(tmp_path / "registry.db")) as database:
+        assert database.execute("select count(*) from model_versions").fetchone() == (2,)
+
+
+def test_a_registry_that_is_down_is_tried_again_and_loses_nothing(chain: Chain) -> None:
+    registry = chain.root / "environment" / "registry"
+    registry.write_text(f"http://someone:canary@127.0.0.1:{free_port()}")
+    done = run(chain)
+    assert done.returncode == 4, done.stderr
+    assert "canary" not in done.stderr
+    assert "the bundle is safe in the store" in last(done)["fix"]
+    (manifest,) = chain.store.rglob("manifest.json")
+    assert not manifest.with_name("record.json").exists()
+
+    registry.write_text(f"sqlite:///{chain.root}/registry.db")
+    assert run(chain).returncode == 0
+    assert registered(chain) == {"name": "adult-income", "version": "1"}
+    assert manifest.with_name("record.json").read_bytes() == (chain.root / "out/bundle/record.json").read_bytes()
+
+
+@pytest.mark.parametrize("uri", ["postgresql://user:canary@db/registry", "sqlite:///relative.db", "mlruns"])
+def test_another_kind_of_registry_is_a_bad_call(chain: Chain, uri: str) -> None:
+    (chain.root / "environment" / "registry").write_text(uri)
+    done = run(chain)
+    assert done.returncode == BadCall.exit_code
+    assert "environment/registry" in last(done)["fix"]
+    assert "canary" not in done.stderr
+
+
+def test_a_registry_file_that_is_no_database_is_the_outside(chain: Chain) -> None:
+    (chain.root / "registry.db").write_text("not a database")
+    (chain.root / "environment" / "registry").write_text(f"sqlite:///{chain.root}/registry.db")
+    done = run(chain)
+    assert done.returncode == 4, done.stderr
