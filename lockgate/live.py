@@ -41,13 +41,13 @@ class LiveTree:
         self._console = Console(file=sys.stderr, highlight=False)
         self._verbose = verbose
         self._quiet = quiet
-        self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=8, transient=True)
         self._drawn = self._console.is_terminal and not quiet
         self._started: dict[str, float] = {}
         self._ended: dict[str, tuple[float, str]] = {}
         self._notes: dict[str, str] = {}
         self._headline = ""
         self._folder: Path | None = None
+        self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> "LiveTree":
         if self._drawn:

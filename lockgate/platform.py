@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lockgate import supervisor
+from lockgate import installed, supervisor
 from lockgate.calling import store_of
 from lockgate.environment import Environment
-from lockgate.local import Environment as Installed
-from lockgate.local import ProcessRuntime
+from lockgate.installed import Installed
 from lockgate.project import Project
+from lockgate.serving.child import ChildCommand
 from lockgate.shelf import Shelf
 
 IMAGE = "model-server"
@@ -51,18 +51,15 @@ def foreground(project: Project, environment: Environment) -> int:
     return 0
 
 
-def child_command(environment: Environment, shelf: Shelf) -> supervisor.ChildCommand:
+def child_command(environment: Environment, shelf: Shelf) -> ChildCommand:
     """What makes the command line of a model server: its image's environment, the bundle, the port."""
-    image = shelf.image(IMAGE)
-    runtime = ProcessRuntime(lambda _: Installed(lock=image.lock, path=image.code))
     io = environment.root.parent / "serve" / "io"
 
     def command(bundle: Path, port: int) -> tuple[Sequence[str], Mapping[str, str]]:
-        runtime.prepare([IMAGE], lambda _: None)
         io.mkdir(parents=True, exist_ok=True)
         if not (io / "environment").exists():
             (io / "environment").symlink_to(environment.config)
-        argv, env = runtime.command(IMAGE, ["python", "-m", "lockgate_model_server"])
+        argv, env = installed.command(Installed(shelf)(IMAGE), ["-m", "lockgate_model_server"])
         return (
             [*argv, "--bundle", str(bundle), "--port", str(port), "--host", "127.0.0.1"],
             {**env, "LOCKGATE_IO": str(io)},

@@ -1,6 +1,5 @@
 """Source -> rendered file, for a whole project: contracts, step functions, locks of one-file steps, workflows."""
 
-import os
 import re
 import subprocess
 import sys
@@ -126,7 +125,8 @@ def packages_of(source: Path) -> list[str]:
 
 
 def _compile(packages: list[str], source: Path) -> bytes:
-    from lockgate.local.process import installer_environment
+    from lockgate.installed import cache
+    from lockgate.local.environments import Environments
 
     shelf = Shelf.find()
     command = [
@@ -135,7 +135,7 @@ def _compile(packages: list[str], source: Path) -> bytes:
     ]  # fmt: skip
     done = subprocess.run(
         command, input="\n".join(packages).encode(), capture_output=True, check=False,
-        env={**os.environ, **installer_environment()},
+        env=Environments(cache()).settings,
     )  # fmt: skip
     if done.returncode:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-3:]

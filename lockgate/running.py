@@ -1,5 +1,6 @@
 """`lockgate run`: render, prepare, execute the rendered manifest, and say how it ended."""
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,9 @@ import yaml
 from lockgate.calling import address_of, live_of
 from lockgate.environment import ensure_environment
 from lockgate.errors import BadCall, UnknownName
-from lockgate.images import image_name
+from lockgate.installed import Installed, cache
 from lockgate.live import LiveTree
 from lockgate.local import Engine, ProcessRuntime, ask_to_stop
-from lockgate.local import Environment as Installed
 from lockgate.project import Model, Project
 from lockgate.rendering import model_files, write_or_check
 from lockgate.runs import About, RunRecord
@@ -134,11 +134,12 @@ class Session:
             engine = Engine(
                 state=self.project.state,
                 environment=environment.root,
-                runtime=ProcessRuntime(lambda image: self._installed(model, image)),
+                runtime=ProcessRuntime(Installed(self.shelf, model), cache()),
                 on_event=tree,
             )
             tree.begin = lambda folder: about.write(folder)
-            run = engine.run([manifest], manifest["metadata"]["name"], given, resume=request.resume)
+            name = None if request.resume else secrets.token_hex(3)
+            run = engine.run([manifest], manifest["metadata"]["name"], given, run_id=name, resume=request.resume)
         record = RunRecord.load(run.folder)
         tunable = {name: list(parameters[name].get("enum") or []) for name in model.spec.tunable}
         return Result(
@@ -154,15 +155,6 @@ class Session:
                 given.get("data") or model.spec.source.uri, Path.cwd() if "data" in given else model.folder
             )
         return given
-
-    def _installed(self, model: Model, reference: str) -> Installed:
-        name = image_name(reference)
-        own = {p.image: p for p in model.own_programs.values()}
-        if name in own:
-            lock = model.folder / f"{own[name].command[-1]}.lock"
-            return Installed(lock=lock, path=(self.shelf.sdk, model.folder))
-        image = self.shelf.image(name)
-        return Installed(lock=image.lock, path=image.code)
 
 
 def absolute(uri: str, folder: Path) -> str:

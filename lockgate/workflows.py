@@ -39,7 +39,12 @@ def frozen_data(spec: ModelSpec) -> tuple[steps.Ingest, steps.ValidateData]:
     del spec  # its columns, ranges and split reach both programs as spec.json
     data = steps.ingest(data=Setting("workflow.parameters.data"))
     checked = steps.validate_data(
-        data.rows, data.test, data.truth, data.sensitive, data.train_sensitive, data.record, name="validate-data"
+        data.rows,
+        data.test,
+        data.truth,
+        data.record,
+        sensitive=data.sensitive,
+        train_sensitive=data.train_sensitive,
     )
     return data, checked
 

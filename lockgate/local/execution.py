@@ -17,7 +17,8 @@ from types import FrameType
 from typing import Any
 
 from lockgate.local import files
-from lockgate.local.controller import Controller, PodStart
+from lockgate.local.calls import PodStart
+from lockgate.local.controller import Controller
 from lockgate.local.events import Event, LogLine, RunFinished, RunStarted, Stopping
 from lockgate.local.manifest import Json, Workflow, entries
 from lockgate.local.mutexes import Mutexes

@@ -1,0 +1,60 @@
+"""What an image is on this machine: the environment of its lock, and the code on its path."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lockgate.images import image_name
+from lockgate.local.environments import Environments
+from lockgate.local.process import Environment
+from lockgate.project import Model
+from lockgate.shelf import Shelf
+
+# Of the interpreter below this virtual environment, so that every checkout shares one environment a lock.
+PYTHON = Path(getattr(sys, "_base_executable", sys.executable))
+
+
+def cache() -> Path:
+    """Where environments are kept: `$LOCKGATE_CACHE`, by default below the user's cache folder."""
+    chosen = os.environ.get("LOCKGATE_CACHE")
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(chosen) if chosen else Path(home) / "lockgate" / "environments"
+
+
+@dataclass(frozen=True)
+class Installed:
+    """The images of the shelf, and of one model's own steps, as they are on this machine."""
+
+    shelf: Shelf
+    model: Model | None = None
+
+    def __call__(self, reference: str) -> Environment:
+        """What the engine needs to run an image. Errors: UnknownName."""
+        name = image_name(reference)
+        own = {p.image: p for p in self.model.own_programs.values()} if self.model else {}
+        if self.model and name in own:
+            lock = self.model.folder / f"{own[name].command[-1]}.lock"
+            return environment(lock, [self.shelf.sdk, self.model.folder])
+        image = self.shelf.image(name)
+        return environment(image.lock, image.code)
+
+
+def environment(lock: Path, code: Sequence[Path]) -> Environment:
+    """A lock, with these folders on the path."""
+    # Code lies beside the lock and is not installed; a folder that may be read-only is not written to.
+    path = {"PYTHONPATH": os.pathsep.join(map(str, code)), "PYTHONDONTWRITEBYTECODE": "1"}
+    return Environment(PYTHON, path, lock)
+
+
+def command(
+    made: Environment, arguments: Sequence[str], installing: Callable[[], None] = lambda: None
+) -> tuple[list[str], dict[str, str]]:
+    """The command line and environment of `python ARGUMENTS` there; it is installed first, if need be.
+
+    Errors: OutsideFailed, with the end of what the installer said.
+    """
+    lock = made.lock
+    python = Environments(cache()).python(made.python, lock, installing) if lock else made.python
+    return [str(python), *arguments], {**os.environ, **made.variables}

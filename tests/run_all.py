@@ -1,0 +1,90 @@
+"""Run every suite where it belongs: the composer's here, each step's inside its own lock, so no import can hide.
+
+    python tests/run_all.py               everything that needs no cluster
+    python tests/run_all.py ingest train  only the suites whose name holds one of these words
+    python tests/run_all.py statistics    the slow simulations at their full size
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from lockgate.installed import command, environment
+from lockgate.shelf import Shelf
+
+TESTS = Path(__file__).resolve().parent
+ROOT = TESTS.parent
+SUMMARY = re.compile(r"(\d+) (passed|failed|skipped|error|errors)\b")
+AT_ONCE = 2
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A folder of tests and what they run in."""
+
+    name: str
+    folder: Path
+    lock: Path | None
+    code: tuple[Path, ...]
+
+    def command(self) -> tuple[list[str], dict[str, str]]:
+        """The command line and environment of its pytest."""
+        options = ["-q", "-p", "no:cacheprovider", str(self.folder)]
+        if self.lock is None:
+            return [sys.executable, "-m", "pytest", *options], dict(os.environ)
+        made = environment(self.lock, self.code)
+        argv, env = command(made, ["-m", "pytest", *options], lambda: print(f"  installing {self.name}", flush=True))
+        passed = {k: v for k, v in os.environ.items() if k.startswith(("LOCKGATE_", "HYPOTHESIS_")) or k == "CI"}
+        return argv, {**env, **passed}
+
+
+def suites() -> list[Suite]:
+    """Every suite; a step's own lock is that of its image, the tests' tools and oracles on top."""
+    shelf = Shelf.find()
+    here = [Suite(f.name, f, None, ()) for f in (TESTS / n for n in ("lockgate", "rendered", "contracts")) if f.is_dir()]
+    here += [Suite(f"sdk-{f.name}", f, None, ()) for f in sorted((TESTS / "sdk").glob("*/")) if not (f / "lock.txt").is_file()]
+    locked = [f for kind in ("steps", "services", "sdk") for f in sorted((TESTS / kind).glob("*/"))]
+    return here + [
+        Suite(f.name, f, f / "lock.txt", (shelf.sdk, *_code(shelf, f))) for f in locked if (f / "lock.txt").is_file()
+    ]
+
+
+def _code(shelf: Shelf, folder: Path) -> tuple[Path, ...]:
+    names = {folder.name, "predict", "model-server"} if folder.name in ("predict", "smoke-test", "model-server") else {folder.name}
+    return tuple(f for f in [*shelf.step_folders(), *shelf.service_folders()] if f.name in names)
+
+
+def run(suite: Suite) -> tuple[Suite, int, str, float]:
+    """Run one suite; its output is shown whole when it fails."""
+    argv, env = suite.command()
+    began = time.monotonic()
+    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    return suite, done.returncode, done.stdout + done.stderr, time.monotonic() - began
+
+
+def main(words: list[str]) -> int:
+    """Run the suites and print one closing line that counts every test."""
+    chosen = [s for s in suites() if not words or any(word in s.name for word in words)]
+    counts = dict.fromkeys(("passed", "failed", "skipped"), 0)
+    bad = []
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for suite, code, output, took in pool.map(run, chosen):
+            for number, word in SUMMARY.findall(output.strip().splitlines()[-1] if output.strip() else ""):
+                counts["failed" if word.startswith(("fail", "error")) else word] += int(number)
+            print(f"  {'ok ' if code == 0 else 'BAD'} {suite.name:<20} {took:6.1f} s  {output.strip().splitlines()[-1:]}", flush=True)
+            if code:
+                bad.append(suite.name)
+                print(output, flush=True)
+    if bad and not counts["failed"]:
+        counts["failed"] = len(bad)  # a suite that did not even start has failed all the same
+    print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
+    return 1 if bad or not counts["passed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
