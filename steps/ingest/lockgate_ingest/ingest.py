@@ -21,6 +21,8 @@ from lockgate_ingest.split import in_test
 from lockgate_ingest.views import View
 from lockgate_ingest.write import TableWriter
 
+PROGRESS = 1 << 20  # rows between two lines of the log
+
 
 @dataclass(frozen=True)
 class Tables:
@@ -150,6 +152,8 @@ def divide(spec: Spec, tables: Tables, sources: Sequence[Source], scratch: Path)
                     side = in_test(rows, spec)
                     train.add(rows.filter(pc.invert(side)))
                     test.add(rows.filter(side))
+                if digest.rows % PROGRESS < rows.num_rows:
+                    log("progress", done=digest.rows, what="rows", file=source.name)
             if not digest.rows:
                 msg = f"{source.name} holds no row"
                 raise BadCall(msg, fix="point data at a file with rows")

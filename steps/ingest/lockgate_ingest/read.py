@@ -5,7 +5,8 @@ import gzip
 import io
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import IO, TextIO, cast
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ from lockgate_ingest.source import Source
 from lockgate_ingest.spec import Traits
 
 CELLS = 500_000  # of a batch: bounds memory whatever the number of columns
-LINE = 16 << 20  # characters; a longer line is no CSV, and would be read whole into memory
+LINE = 16 << 20  # characters; a longer line is no CSV: it is cut here, which its fields then show, and never held whole
 
 
 def batches(source: Source, traits: Traits, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -41,75 +42,83 @@ def _parquet(source: Source, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
 
 
 def _csv(source: Source, traits: Traits, wanted: Sequence[str], *, gzipped: bool) -> Iterator[pa.RecordBatch]:
-    lines = _Lines()
-    try:
-        with source.path.open("rb") as raw, _inflated(raw, gzipped=gzipped) as plain, _text(plain, traits) as text:
-            yield from _records(source, lines.of(text, traits.comment), lines, traits, wanted)
-    except UnicodeDecodeError as error:
-        line = lines.number + 1 + error.object[: error.start].count(b"\n")
-        msg = f"line {line} of {source.name} is not {traits.encoding}"
-        raise BadCall(msg, fix="name the file's encoding in the spec, e.g. latin-1 or cp1252") from error
-    except EOFError as error:
-        msg = f"{source.name} ends in the middle of its compressed data, after line {lines.number}"
-        raise BadCall(msg, fix="copy it again, whole") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        msg = f"{source.name} is damaged: its compressed data cannot be read after line {lines.number}"
-        raise BadCall(msg, fix="copy it again, whole") from error
-    except csv.Error as error:
-        msg = f"{source.name} is not CSV at line {lines.number}: {error}"
-        raise BadCall(msg, fix='close each quote, double the quotes inside ("")') from error
+    with source.path.open("rb") as raw, _inflated(raw, gzipped=gzipped) as plain, _text(plain, traits) as text:
+        records = _Records(text, traits)
+        try:
+            yield from _csv_batches(source, records, traits, wanted)
+        except UnicodeDecodeError as error:
+            line = records.line + 1 + error.object[: error.start].count(b"\n")
+            msg = f"line {line} of {source.name} is not {traits.encoding}"
+            raise BadCall(msg, fix="name the file's encoding in the spec, e.g. latin-1 or cp1252") from error
+        except EOFError as error:
+            msg = f"{source.name} ends in the middle of its compressed data, after line {records.line}"
+            raise BadCall(msg, fix="copy it again, whole") from error
+        except (gzip.BadGzipFile, zlib.error) as error:
+            msg = f"{source.name} is damaged: its compressed data cannot be read after line {records.line}"
+            raise BadCall(msg, fix="copy it again, whole") from error
+        except csv.Error as error:
+            msg = f"{source.name} is not CSV at line {records.line}: {error}"
+            raise BadCall(msg, fix='close each quote, double the quotes inside ("")') from error
 
 
-class _Lines:
-    """The lines of a text without comments, counted: a record's number is that of its last line."""
+class _Records:
+    """The records of a CSV text without its comments, and the number of the line that was read last."""
 
-    def __init__(self) -> None:
-        self.number = 0
+    def __init__(self, text: TextIO, traits: Traits) -> None:
+        lines = iter(partial(text.readline, LINE), "")
+        self._comments = 0
+        self._reader = csv.reader(
+            self._without(traits.comment, lines) if traits.comment else lines,
+            delimiter=traits.delimiter,
+            skipinitialspace=traits.delimiter != " ",
+            strict=True,
+        )
 
-    def of(self, text: TextIO, comment: str | None) -> Iterator[str]:
+    @property
+    def line(self) -> int:
+        return self._reader.line_num + self._comments
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return self._reader
+
+    def _without(self, comment: str, lines: Iterator[str]) -> Iterator[str]:
         quoted = False  # a line inside quotes is a value, whatever it begins with
-        while line := text.readline(LINE):
-            self.number += 1
-            if len(line) == LINE:
-                raise csv.Error("the line does not end")
-            if comment:
-                if not quoted and line.startswith(comment):
-                    continue
+        for line in lines:
+            if line.startswith(comment) and not quoted:
+                self._comments += 1
+            else:
                 quoted ^= line.count('"') % 2 == 1
-            yield line
+                yield line
 
 
-def _records(
-    source: Source, text: Iterator[str], lines: _Lines, traits: Traits, wanted: Sequence[str]
-) -> Iterator[pa.RecordBatch]:
-    reader = csv.reader(text, delimiter=traits.delimiter, skipinitialspace=traits.delimiter != " ", strict=True)
-    names = traits.columns if traits.columns is not None else _header(source, reader)
+def _csv_batches(source: Source, records: _Records, traits: Traits, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    names = traits.columns if traits.columns is not None else _header(source, records)
     places = _choose(source, names, wanted)
-    width, size = len(names), max(1, CELLS // len(names))
-    rows: list[list[str]] = []
-    for row in reader:
+    width = len(names)
+    cells: list[str] = []  # one flat list: a list per row would cost more in garbage collection than in parsing
+    for row in records:
         if len(row) != width:
             if row in ([], [""]):
                 continue
-            raise _ragged(source, lines.number, len(row), width, traits)
-        rows.append(row)
-        if len(rows) == size:
-            yield _batch(rows, places, wanted)
-            rows = []
-    if rows:
-        yield _batch(rows, places, wanted)
+            raise _ragged(source, records.line, len(row), width, traits)
+        cells += row
+        if len(cells) >= CELLS:
+            yield _batch(cells, width, places, wanted)
+            cells = []
+    if cells:
+        yield _batch(cells, width, places, wanted)
 
 
-def _header(source: Source, reader: Iterator[list[str]]) -> list[str]:
-    names = next((row for row in reader if row not in ([], [""])), None)
+def _header(source: Source, records: Iterable[list[str]]) -> list[str]:
+    names = next((row for row in records if row not in ([], [""])), None)
     if names is None:
         msg = f"{source.name} has no line"
         raise BadCall(msg, fix="point data at a file with a header and rows")
     return [name.strip() for name in names]
 
 
-def _batch(rows: list[list[str]], places: Sequence[int], wanted: Sequence[str]) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([pa.array([row[at] for row in rows], pa.string()) for at in places], list(wanted))
+def _batch(cells: list[str], width: int, places: Sequence[int], wanted: Sequence[str]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array(cells[at::width], pa.string()) for at in places], list(wanted))
 
 
 def _choose(source: Source, names: Sequence[str], wanted: Sequence[str]) -> list[int]:
