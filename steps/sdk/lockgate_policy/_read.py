@@ -105,7 +105,7 @@ def read(source: str | os.PathLike[str] | bytes) -> Policy:
     """Read a policy, by its path or its bytes."""
     raw = source if isinstance(source, bytes) else Path(source).read_bytes()
     try:
-        text = raw.decode()
+        text = raw.decode().replace("\r\n", "\n")
         document = tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise PolicyError(NAME, "it is not UTF-8", "save it as UTF-8") from error

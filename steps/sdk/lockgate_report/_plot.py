@@ -12,6 +12,7 @@ from lockgate_report._html import Html, el
 from lockgate_report._parts import Tone
 
 _HEIGHT = 38
+_NARROWEST = 0.01  # a scale shows at least so much, or one value alone would have no tick near it
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,14 @@ class Mark:
 def scale(values: list[float], *, percent: bool = False, zero: bool = True) -> Scale:
     """A scale with round ticks that holds all values, and zero unless told otherwise."""
     every = [*values, *([0.0] if zero else [])] or [0.0, 1.0]
-    low, high = min(every), max(every)
-    spread = max(high - low, 1e-6)
-    rough = spread / 5
-    power = 10 ** math.floor(math.log10(rough))
-    step = next(power * nice for nice in (1, 2, 5, 10) if power * nice >= rough * (1 - 1e-9))
-    start = 0.0 if zero and low >= 0 else low - 0.06 * spread
+    narrow = max(0.0, _NARROWEST - (max(every) - min(every))) / 2
+    low, high = min(every) - narrow, max(every) + narrow
+    if zero and min(every) >= 0:
+        low, high = 0.0, high + narrow
+    spread = high - low
+    power = 10 ** math.floor(math.log10(spread / 5))
+    step = next(power * nice for nice in (1, 2, 5, 10) if power * nice >= spread / 5 * (1 - 1e-9))
+    start = 0.0 if zero and min(every) >= 0 else low - 0.06 * spread
     return Scale(start, high + 0.06 * spread, step, percent)
 
 

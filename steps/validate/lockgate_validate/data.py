@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from great_expectations.core.expectation_validation_result import ExpectationValidationResult
     from great_expectations.expectations.expectation import Expectation
 
-_SPEC = "The model is trained for what its spec says, and its callers are held to the same."
-
 
 @dataclass(frozen=True)
 class Checked:
@@ -70,14 +68,14 @@ def _reason(check: Check) -> Reason:
     return Reason(
         rule=check.rule,
         message=_finding(check),
-        lines=() if check.source else ("correct the data, or the spec where the spec is wrong",),
-        why=check.why or ("" if check.source else _SPEC),
+        lines=(check.fix,) if check.fix else (),
+        why=check.why,
         source=check.source or "spec.json",
     )
 
 
 def _finding(check: Check) -> str:
-    return f"the table `{check.table}` does not meet: {check.words}"
+    return f"in the table {check.table}, {check.fault}"
 
 
 def _run(tables: Mapping[str, pa.Table], checks: Sequence[Check]) -> Iterator[Checked]:

@@ -40,7 +40,7 @@ def _table(checked: Sequence[Checked], caption: str) -> Html:
     rows = []
     for each in checked:
         check = each.check
-        tone: Tone = "good" if each.met else "bad" if check.severity == "critical" else "unsure"
+        tone: Tone = "plain" if each.met else "bad" if check.severity == "critical" else "unsure"
         words = join([check.words, el("div", check.why, class_="soft small") if check.why else None])
         mark = pill(tone, say(f"data.severity.{check.severity}"))
         rows.append([words, check.table, mark, check.source or say("data.origin.spec")])

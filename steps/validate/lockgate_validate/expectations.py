@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -14,11 +14,12 @@ Severity = Literal["critical", "warning"]
 Kwargs = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """One expectation of one table.
 
-    rule: its stable name, by which a waiver cites it. words: what it expects, in words without any row's value.
+    rule: its stable name, by which a waiver cites it.
+    words, fault: what it expects, and what is the case where that is not met; never a row's value.
     source: the entry of expectations.json, or nothing where the spec demands it.
     fraction: whether it is about what a number has after the point, and not about the number.
     """
@@ -29,6 +30,8 @@ class Check:
     severity: Severity
     rule: str
     words: str
+    fault: str
+    fix: str = ""
     source: str = ""
     why: str = ""
     fraction: bool = False
@@ -39,28 +42,6 @@ class Check:
         named = [self.kwargs[key] for key in ("column", "column_A", "column_B") if key in self.kwargs]
         listed = self.kwargs.get("column_list", [])
         return [name for name in [*named, *(listed if isinstance(listed, list) else [])] if isinstance(name, str)]
-
-
-@dataclass(frozen=True)
-class _Column:
-    """The checks of one column, written briefly."""
-
-    table: str
-    name: str
-    made: list[Check] = field(default_factory=list)
-
-    def expect(
-        self,
-        what: str,
-        kind: str,
-        words: str,
-        severity: Severity = "critical",
-        fraction: bool = False,
-        **kwargs: object,
-    ) -> None:
-        rule = f"data:{self.table}:{self.name}:{what}"
-        given = {"column": self.name, **kwargs}
-        self.made.append(Check(self.table, kind, given, severity, rule, words, fraction=fraction))
 
 
 def derived(spec: Mapping[str, Any], rows: Mapping[str, int]) -> list[Check]:
@@ -81,68 +62,119 @@ def derived(spec: Mapping[str, Any], rows: Mapping[str, int]) -> list[Check]:
         for column in columns[table]:
             checks += _column(table, column)
         if table in ("rows", "truth"):
-            checks += _both_classes(table, target)
+            checks.append(_both_classes(table, target))
     return checks
 
 
 def _shape(table: str, names: Sequence[str], rows: int) -> Iterator[Check]:
-    def shape(what: str, type_: str, words: str, **kwargs: object) -> Check:
-        return Check(table, type_, kwargs, "critical", f"data:{table}:{what}", words)
+    def shape(what: str, kind: str, words: str, fault: str, **kwargs: object) -> Check:
+        rule, fix = f"data:{table}:{what}", "run ingest again with this model's spec"
+        return Check(
+            table=table, type=kind, kwargs=kwargs, severity="critical", rule=rule, words=words, fault=fault, fix=fix
+        )
 
-    yield shape("some", "expect_table_row_count_to_be_between", "has at least one row", min_value=1)
-    yield shape("count", "expect_table_row_count_to_equal", f"has the {rows:,} rows of the data record", value=rows)
+    yield shape(
+        "some", "expect_table_row_count_to_be_between", "has at least one row", "there is not one row", min_value=1
+    )
+    yield shape(
+        "count",
+        "expect_table_row_count_to_equal",
+        f"has the {rows:,} rows of the data record",
+        f"there are not the {rows:,} rows of the data record",
+        value=rows,
+    )
     listed = ", ".join(names)
     yield shape(
         "columns",
         "expect_table_columns_to_match_set",
         f"has the columns {listed}, and no others",
+        f"the columns are not {listed}",
         column_set=list(names),
         exact_match=True,
     )
-    yield shape("once", "expect_table_column_count_to_equal", "has each column once", value=len(names))
+    yield shape(
+        "once",
+        "expect_table_column_count_to_equal",
+        "has each column once",
+        f"there are not {len(names)} columns",
+        value=len(names),
+    )
 
 
-def _column(table: str, column: Mapping[str, Any]) -> list[Check]:
+def _column(table: str, column: Mapping[str, Any]) -> Iterator[Check]:
     name = column["name"]
-    made = _Column(table, name)
+
+    def column_check(
+        what: str, kind: str, words: str, fault: str, severity: Severity = "critical", **kwargs: object
+    ) -> Check:
+        return Check(
+            table=table,
+            type=kind,
+            kwargs={"column": name, **kwargs},
+            severity=severity,
+            rule=f"data:{table}:{name}:{what}",
+            words=f"{name} {words}",
+            fault=f"{name} {fault}",
+            fix=f"correct the data, or {name} in the model's spec",
+            fraction=what == "whole",
+        )
+
     if not column.get("missing", False):
-        made.expect("present", "expect_column_values_to_not_be_null", f"{name} is never missing")
-    empty: Severity = "critical" if table.endswith("sensitive") else "warning"
-    made.expect(
+        yield column_check(
+            "present", "expect_column_values_to_not_be_null", "is never missing", "is missing from some row"
+        )
+    yield column_check(
         "says",
         "expect_column_unique_value_count_to_be_between",
-        f"{name} is not missing everywhere",
-        empty,
+        "is not missing everywhere",
+        "is missing from every row",
+        "critical" if table.endswith("sensitive") else "warning",  # nobody can audit what no row says
         min_value=1,
     )
     if column["kind"] == "number":
-        made.expect("type", "expect_column_values_to_be_of_type", f"{name} is a number", type_="float64")
-        made.expect(
+        low, high = column["low"], column["high"]
+        yield column_check(
+            "type", "expect_column_values_to_be_of_type", "is a number", "is not a number", type_="float64"
+        )
+        yield column_check(
             "range",
             "expect_column_values_to_be_between",
-            f"{name} lies between {column['low']:g} and {column['high']:g}",
-            min_value=column["low"],
-            max_value=column["high"],
+            f"lies between {low:g} and {high:g}",
+            f"lies outside {low:g} to {high:g} in some row",
+            min_value=low,
+            max_value=high,
         )
         if column.get("whole", False):
-            words = f"{name} is a whole number"
-            made.expect("whole", "expect_column_values_to_be_in_set", words, fraction=True, value_set=[0.0])
-    else:
-        made.expect("type", "expect_column_values_to_be_of_type", f"{name} is text", type_="str")
+            fault = "is not a whole number in some row"
+            yield column_check(
+                "whole", "expect_column_values_to_be_in_set", "is a whole number", fault, value_set=[0.0]
+            )
+        return
+    yield column_check("type", "expect_column_values_to_be_of_type", "is text", "is not text", type_="str")
     if column["kind"] == "category":
-        some = ", ".join(column["values"][:4]) + (", …" if len(column["values"]) > 4 else "")
-        made.expect(
-            "values", "expect_column_values_to_be_in_set", f"{name} is one of {some}", value_set=list(column["values"])
+        values = list(column["values"])
+        some = ", ".join(values[:4]) + (", …" if len(values) > 4 else "")
+        yield column_check(
+            "values",
+            "expect_column_values_to_be_in_set",
+            f"is one of {some}",
+            f"is something other than {some} in some row",
+            value_set=values,
         )
-    return made.made
 
 
-def _both_classes(table: str, target: Mapping[str, Any]) -> list[Check]:
-    made = _Column(table, target["name"])
-    labels = [target["negative"], target["positive"]]
-    words = f"{target['name']} has rows of both {labels[0]} and {labels[1]}"
-    made.expect("both", "expect_column_distinct_values_to_contain_set", words, value_set=labels)
-    return made.made
+def _both_classes(table: str, target: Mapping[str, Any]) -> Check:
+    name, labels = target["name"], [target["negative"], target["positive"]]
+    return Check(
+        table=table,
+        type="expect_column_distinct_values_to_contain_set",
+        kwargs={"column": name, "value_set": labels},
+        severity="critical",
+        rule=f"data:{table}:{name}:both",
+        words=f"{name} has rows of both {labels[0]} and {labels[1]}",
+        fault=f"{name} does not have rows of both {labels[0]} and {labels[1]}",
+        fix="bring data with both labels, or mend how the spec spells them",
+    )
 
 
 def read(path: Path, tables: Mapping[str, Sequence[str]]) -> list[Check]:
@@ -188,8 +220,17 @@ def _entry(number: int, entry: object, tables: Mapping[str, Sequence[str]]) -> C
         refuse(f"({kind}) is about `{table}`, which this model does not have", "take it out")
     shown = ", ".join(f"{key} {_brief(value)}" for key, value in kwargs.items())
     words = f"{kind.removeprefix('expect_').replace('_', ' ')}: {shown}"
-    rule = f"data:{table}:{kind}:{number}"
-    check = Check(table, kind, kwargs, severity, rule, words, where, str(entry.get("why", "")))
+    check = Check(
+        table=table,
+        type=kind,
+        kwargs=kwargs,
+        severity="critical" if severity == "critical" else "warning",
+        rule=f"data:{table}:{kind}:{number}",
+        words=words,
+        fault=f"this is not met: {words}",
+        source=where,
+        why=str(entry.get("why", "")),
+    )
     for column in check.columns:
         if column not in tables[table]:
             refuse(f"({kind}) names the column `{column}`, which `{table}` does not have", "mend its name")

@@ -41,13 +41,16 @@ def render(
 ) -> str:
     """The whole page."""
     settings = evidence.policy.settings
-    floors = [each for each in quality.judged if not isinstance(each.rule.limit, NoWorseThanLive)]
-    against = [each for each in quality.judged if isinstance(each.rule.limit, NoWorseThanLive)]
+    # Floors, ceilings and gains have no scale in common.
+    kinds = [
+        [each for each in quality.judged if isinstance(each.rule.limit, kind)]
+        for kind in (AtLeast, AtMost, NoWorseThanLive)
+    ]
     body = join(
         [
             verdict(outcome, passed=say("quality.passed.live" if quality.gains else "quality.passed"), waivers=waivers),
             el("p", say("quality.lead", model=outcome.model, rows=f"{quality.rows:,}")),
-            section(say("rules"), *(_rules(each) for each in (floors, against) if each)),
+            section(say("rules"), *(_rules(each) for each in kinds if each)),
             section(say("notes"), el("ul", *(el("li", note) for note in outcome.notes))) if outcome.notes else None,
             section(say("quality.all"), _all(quality)),
             section(say("quality.confusion"), _confusion(quality, evidence.spec["target"])),

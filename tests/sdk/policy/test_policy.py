@@ -1,0 +1,204 @@
+"""A policy is read strictly, and everything it says can be traced to its line."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lockgate_policy import (
+    AtLeast,
+    AtMost,
+    Interval,
+    NoWorseThanLive,
+    PolicyError,
+    ReportedOnly,
+    Settings,
+    check,
+    read,
+)
+
+FLOOR = '[[quality]]\nmeasure = "accuracy"\nat_least = 0.8\nwhy = "It must be of use."\n'
+WHOLE = """\
+# What every model of this programme must keep.
+[[quality]]
+measure  = "accuracy"
+at_least = 0.84
+why      = "As good as today's form."
+
+[[quality]]
+measure = "accuracy"
+no_worse_than_live_by = 0.01
+why     = '''Users must not be served worse.
+[[bias]] is another matter.
+at_most = 1
+'''
+
+[[bias]]
+between = [
+  "sex",   # one
+  "race",
+]
+measure = "selection_rate_difference"
+at_most = 0.15
+why     = "Men and women must be selected at rates the programme can defend."
+
+[[bias]]
+between = ["race"]
+measure = "selection_rate_ratio"
+reported_only = true
+why     = "Too few rows."
+
+[[unaudited]]
+column = "marital_status"
+why    = "Not used."
+
+[[smoke]]
+measure = "p99_ms"
+at_most = 250
+why     = "Officers wait."
+
+[settings]
+resamples = 500
+"""
+
+
+def test_a_whole_policy() -> None:
+    policy = read(WHOLE.encode())
+    found = [(rule.key, rule.limit, rule.source) for rule in (*policy.quality, *policy.bias, *policy.smoke)]
+    assert found == [
+        ("quality:accuracy:at_least", AtLeast(0.84), "policy.toml:4"),
+        ("quality:accuracy:no_worse_than_live", NoWorseThanLive(0.01), "policy.toml:9"),
+        ("bias:sex+race:selection_rate_difference", AtMost(0.15), "policy.toml:21"),
+        ("bias:race:selection_rate_ratio", ReportedOnly(), "policy.toml:27"),
+        ("smoke:p99_ms", AtMost(250.0), "policy.toml:36"),
+    ]
+    assert policy.settings == Settings(confidence=0.95, minimum_support=30, resamples=500)
+    assert [(entry.column, entry.source) for entry in policy.unaudited] == [("marital_status", "policy.toml:31")]
+    assert policy.quality[0].why == "As good as today's form."
+
+
+def test_a_path_reads_like_its_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "anything"
+    path.write_text(WHOLE)
+    assert read(path) == read(WHOLE.encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "problem", "fix"),
+    [
+        ("", "policy.toml", "no [[quality]] rule sets a floor", "add one"),
+        ("x = \n", "policy.toml", "not TOML", "mend that line"),
+        ("[[rules]]\n", "policy.toml:1", "a policy has no `rules`", "use one of: quality"),
+        ("[[qualty]]\n", "policy.toml:1", "a policy has no `qualty`", "did you mean `quality`?"),
+        ("[quality]\n", "policy.toml:1", "wrong shape", "[[quality]]"),
+        ("[[settings]]\n", "policy.toml:1", "wrong shape", "[settings]"),
+        (FLOOR.replace("at_least", "atleast"), "policy.toml:3", "`atleast` is not a setting", "`at_least`"),
+        (FLOOR.replace("0.8", '"0.8"'), "policy.toml:3", "not a number", "above 0, up to 1"),
+        (FLOOR.replace("0.8", "true"), "policy.toml:3", "not a number", "above 0, up to 1"),
+        (FLOOR.replace("0.8", "nan"), "policy.toml:3", "not a number", "above 0, up to 1"),
+        (FLOOR.replace("0.8", "84"), "policy.toml:3", "= 84 is out of range", "above 0, up to 1"),
+        (FLOOR.replace("0.8", "0"), "policy.toml:3", "out of range", "above 0, up to 1"),
+        (FLOOR.replace("at_least = 0.8\n", ""), "policy.toml:1", "sets no limit", "at_least"),
+        (FLOOR + "at_most = 0.9\n", "policy.toml:5", "more than one limit", "set one of: at_least"),
+        (FLOOR.replace("at_least", "at_most"), "policy.toml:3", "`accuracy` cannot have `at_most`", "at_least"),
+        (FLOOR.replace("accuracy", "brier"), "policy.toml:3", "`brier` cannot have `at_least`", "at_most"),
+        (
+            FLOOR.replace("accuracy", "acuracy"),
+            "policy.toml:2",
+            "`acuracy` is not a measure",
+            "did you mean `accuracy`?",
+        ),
+        (FLOOR.replace('why = "It must be of use."', ""), "policy.toml:1", "has no `why`", "say why"),
+        (FLOOR.replace("It must be of use.", " "), "policy.toml:4", "`why` is not a text", "say why"),
+        (FLOOR + FLOOR, "policy.toml:5", "`quality:accuracy:at_least` is already set", "keep one"),
+        (FLOOR + "[settings]\nconfidence = 95\n", "policy.toml:6", "= 95 is out of range", "0.8 to 0.999"),
+        (FLOOR + "[settings]\nminimum_support = 5\n", "policy.toml:6", "out of range", "10 to 100,000"),
+        (FLOOR + "[settings]\nresamples = 500.5\n", "policy.toml:6", "not a whole number", "200"),
+        (FLOOR + "[settings]\nseed = 5\n", "policy.toml:6", "`seed` is not a setting", "confidence"),
+    ],
+)
+def test_every_fault_names_its_place_and_the_next_action(text: str, where: str, problem: str, fix: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        read(text.encode())
+    assert (caught.value.where, problem in caught.value.problem, fix in caught.value.fix) == (where, True, True), str(
+        caught.value
+    )
+
+
+BIAS = FLOOR + '[[bias]]\nbetween = ["sex"]\nmeasure = "selection_rate_difference"\nat_most = 0.15\nwhy = "x"\n'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "problem"),
+    [
+        ('["sex"]', '"sex"', 6, "does not say between which columns"),
+        ('["sex"]', "[]", 6, "does not say between which columns"),
+        ('["sex"]', '["sex", "sex"]', 6, "names a column twice"),
+        ("at_most = 0.15", "at_most = 1", 8, "out of range"),
+        ("at_most = 0.15", "at_most = -0.1", 8, "out of range"),
+        ("at_most = 0.15", "at_least = 0.15", 8, "cannot have `at_least`"),
+        ("at_most = 0.15", "reported_only = false", 8, "can only be true"),
+        ("at_most = 0.15", "reported_only = true\nat_most = 0.15", 9, "more than one limit"),
+        ("selection_rate_difference", "selection_rate_ratio", 8, "cannot have `at_most`"),
+    ],
+)
+def test_faults_of_a_bias_rule(old: str, new: str, line: int, problem: str) -> None:
+    with pytest.raises(PolicyError, match=r"policy.toml") as caught:
+        read(BIAS.replace(old, new).encode())
+    assert caught.value.where == f"policy.toml:{line}"
+    assert problem in caught.value.problem
+
+
+def test_not_utf8() -> None:
+    with pytest.raises(PolicyError, match="not UTF-8"):
+        read(b"# caf\xe9\n")
+
+
+def test_the_sensitive_columns_and_the_policy_account_for_each_other() -> None:
+    policy = read((BIAS + '[[unaudited]]\ncolumn = "marital"\nwhy = "Not used."\n').encode())
+    check(policy, ["sex", "marital"])
+    with pytest.raises(PolicyError, match=r"sensitive column `race` has no rule, and no reason"):
+        check(policy, ["sex", "marital", "race"])
+    with pytest.raises(
+        PolicyError, match=r"policy.toml:8: `sex` is not a sensitive column of this model; did you mean"
+    ):
+        check(policy, ["sexe", "marital"])
+    with pytest.raises(PolicyError, match=r"policy.toml:11: `marital` is not a sensitive column"):
+        check(policy, ["sex"])
+    both = read((BIAS + '[[unaudited]]\ncolumn = "sex"\nwhy = "Not used."\n').encode())
+    with pytest.raises(PolicyError, match=r"`sex` is excused here and audited at policy.toml:8"):
+        check(both, ["sex"])
+
+
+FILLERS = st.lists(st.sampled_from(["", "# [[bias]]", "   ", "# at_most = 3", "\t"]), max_size=4)
+NOTES = st.sampled_from(
+    ['"""a\n[[quality]]\nat_least = 9\n"""', "'''\n[[\n'''", '"plain"', '"[[bias]] \\" at_most = 2"']
+)
+MEASURES = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc")
+
+
+@given(st.lists(st.tuples(FILLERS, FILLERS, NOTES), min_size=1, max_size=len(MEASURES)), st.booleans())
+def test_a_rule_is_found_on_its_line_whatever_stands_around_it(
+    rules: list[tuple[list[str], list[str], str]], windows: bool
+) -> None:
+    lines: list[str] = []
+    wanted = []
+    for measure, (before, between, why) in zip(MEASURES, rules, strict=False):
+        lines += [*before, "[[quality]]  # [[bias]]", f'measure = "{measure}"', *f"why = {why}".split("\n"), *between]
+        lines.append("at_least = 0.5 # at_least = 0.7")
+        wanted.append(f"policy.toml:{len(lines)}")
+    policy = read(("\r\n" if windows else "\n").join(lines).encode())
+    assert [rule.source for rule in policy.quality] == wanted
+
+
+INTERVALS = st.lists(st.floats(-1, 1), min_size=3, max_size=3).map(sorted).map(lambda v: Interval(v[1], v[0], v[2]))
+
+
+@given(INTERVALS, st.floats(-1, 1))
+def test_a_limit_judges_the_whole_interval(measured: Interval, bound: float) -> None:
+    ceiling = AtMost(bound).judge(measured)
+    assert (ceiling == "within") == (measured.high <= bound)
+    assert (ceiling == "beyond") == (measured.low > bound)
+    mirrored = Interval(-measured.value, -measured.high, -measured.low)
+    assert AtLeast(-bound).judge(mirrored) == ceiling
+    assert NoWorseThanLive(bound).judge(mirrored) == AtLeast(-bound).judge(mirrored)
