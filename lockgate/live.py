@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from lockgate.images import image_name
 from lockgate.local.events import (
     Event,
     LogLine,
@@ -57,15 +58,17 @@ class LiveTree:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if self._drawn:
             self._live.stop()
-        if self._folder is not None and not self._quiet and self._drawn:
-            for line in step_lines(RunRecord.load(self._folder)):
+        if self._folder is not None and not self._quiet:
+            lines = step_lines(RunRecord.load(self._folder))
+            for line in lines if self._drawn else [line for line in lines if line.endswith("not reached")]:
                 self._console.print(_styled(line))
 
     def __call__(self, event: Event) -> None:
         """Take in one event of the engine."""
         match event:
             case Preparing(what=what):
-                self._say(f"  preparing {what}")
+                self._headline = f"installing the packages of {image_name(what)}, once"
+                self._say(f"  {self._headline}")
             case RunStarted(run=run):
                 self._folder = run.folder
                 self._headline = f"run {run.id}"
@@ -96,7 +99,7 @@ class LiveTree:
             return
         took = time.monotonic() - self._started.get(name, time.monotonic())
         word = "done" if node.phase == "Succeeded" else "failed"
-        if node.phase != "Succeeded" and self._folder is not None:
+        if self._folder is not None:
             word = next((s.outcome for s in RunRecord.load(self._folder).steps if s.name == name), word)
         self._ended[name] = (took, word)
         if not self._drawn:

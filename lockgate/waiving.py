@@ -59,7 +59,7 @@ def write_waiver(
     return [
         f"Waived until {expires.date()}: {reason['message']}",
         f"  signed by {approver}; {path.relative_to(project.root)}",
-        "  It covers this model, these data and this policy only, and stands on the model card.",
+        "  It covers this model on these data by this policy, while the same version is live; the model card shows it.",
         "Next",
         f"  lockgate run {run.about.model}{_settings(run)}",
     ]
