@@ -12,7 +12,6 @@ from lockgate_policy import (
     AtMost,
     BiasRule,
     NoWorseThanLive,
-    Policy,
     QualityRule,
     ReportedOnly,
     SmokeRule,
@@ -35,7 +34,7 @@ def card(evidence: Evidence, request: Mapping[str, Any]) -> Document:
         Section("Metrics, and the policy they are judged by", list(_metrics(evidence))),
         Section("Data", list(_data(evidence))),
         Section("Results group by group", list(_groups(evidence))),
-        Section("Audited, but does not gate", list(_ungated(evidence.policy))),
+        Section("Audited, but does not gate", list(_ungated(evidence))),
         Section("Waivers in force", list(_waivers(evidence))),
         Section("Caveats and limits", list(_caveats(evidence))),
         Section("How to call it", list(_call(evidence, request))),
@@ -50,7 +49,7 @@ def _details(evidence: Evidence) -> Iterator[Block]:
         yield Text(str(spec["description"]))
     made = ", ".join(f"{name} {version}" for name, version in sorted(model.get("versions", {}).items()))
     pairs = {"Owner": str(spec["owner"]), "Served as": str(model["format"]).upper(), "Made with": made or "not stated"}
-    pairs |= {f"Trained with {_words(name)}": _text(value) for name, value in sorted(spec.get("train", {}).items())}
+    pairs |= {f"Training: {_words(name)}": _text(value) for name, value in sorted(spec.get("train", {}).items())}
     yield Facts(pairs)
 
 
@@ -91,6 +90,15 @@ def _metrics(evidence: Evidence) -> Iterator[Block]:
     rows = [_rule(rule, measured.get(rule.key, {})) for rule in rules]
     head = ("Measure", "Limit", "Measured", "Interval", "Stands", "Why", "Rule")
     yield Grid("Judged on the test rows", head, rows, numbers=(2, 3))
+    measures = evidence.verdicts["validate-model"].predicate.get("measurements", {})
+    if measures.get("measures"):
+        live, gain = measures.get("live", {}), measures.get("gain", {})
+        every = [
+            (_words(name), *_measured(each), _measured(live.get(name, {}))[0], _measured(gain.get(name, {}))[1])
+            for name, each in measures["measures"].items()
+        ]
+        columns = ("Measure", "Value", "Interval", "Live version", "Gain over live, interval")
+        yield Grid("Every measure, whether a rule names it or not", columns, every, numbers=(1, 2, 3, 4))
     if policy.smoke:
         after = [(_measure(rule), _limit(rule), rule.why, rule.source) for rule in policy.smoke]
         yield Grid(
@@ -127,10 +135,12 @@ def _groups(evidence: Evidence) -> Iterator[Block]:
         yield Grid(caption, [_words(name) for name in names], rows, numbers=range(1, len(names)))
 
 
-def _ungated(policy: Policy) -> Iterator[Block]:
+def _ungated(evidence: Evidence) -> Iterator[Block]:
+    policy, sensitive = evidence.policy, evidence.spec["sensitive"]
     points = [f"{_measure(r)}: {r.why} ({r.source})" for r in policy.bias if isinstance(r.limit, ReportedOnly)]
     points += [f"{entry.column} is not audited: {entry.why} ({entry.source})" for entry in policy.unaudited]
-    yield Points(points) if points else Text("Every sensitive column has a rule that can refuse.")
+    none = "Every sensitive column has a rule that can refuse." if sensitive else "No column is sensitive."
+    yield Points(points) if points else Text(none)
 
 
 def _waivers(evidence: Evidence) -> Iterator[Block]:
@@ -191,10 +201,16 @@ def _rules(evidence: Evidence, gate: str) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _rule(rule: Rule, measured: Mapping[str, Any]) -> tuple[str, ...]:
-    low, high = measured.get("low"), measured.get("high")
-    interval = "" if low is None or high is None else f"{low:g} to {high:g}"
-    value = _figure("", measured.get("value"))
+    value, interval = _measured(measured)
     return (_measure(rule), _limit(rule), value, interval, str(measured.get("standing", "")), rule.why, rule.source)
+
+
+def _measured(figures: Mapping[str, Any]) -> tuple[str, str]:
+    """A value and its interval; nothing where nothing was measured, and no value where it may not be shown."""
+    low, high = figures.get("low"), figures.get("high")
+    if low is None or high is None:
+        return "", ""
+    return _figure("", figures.get("value")), f"{low:g} to {high:g}"
 
 
 def _measure(rule: Rule) -> str:

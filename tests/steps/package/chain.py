@@ -154,6 +154,13 @@ MEASUREMENTS: dict[str, dict[str, Any]] = {
         "rules": {
             "quality:accuracy:at_least": {"standing": "within", "limit": 0.84, "value": 0.871, "low": 0.85, "high": 0.9}
         },
+        "measures": {
+            "accuracy": {"value": 0.871, "low": 0.85, "high": 0.9},
+            "brier": {"value": 0.09, "low": 0.08, "high": 0.1},
+            "f1": {"value": None, "low": None, "high": None},
+        },
+        "live": {"accuracy": {"value": 0.866, "low": 0.84, "high": 0.89}},
+        "gain": {"accuracy": {"value": 0.005, "low": -0.01, "high": 0.02}},
     },
     "bias-audit": {
         "rows": 10,

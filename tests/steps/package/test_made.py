@@ -177,6 +177,13 @@ def test_the_card_runs_nothing_and_injects_nothing(chain: Chain) -> None:
     assert "\\<i\\>" in files["card.md"]
 
 
+def test_every_measure_stands_beside_the_live_versions(chain: Chain) -> None:
+    lines = made(chain)["card.md"].splitlines()
+    assert "| accuracy | 0.871 | 0.85 to 0.9 | 0.866 | -0.01 to 0.02 |" in lines
+    assert "| brier | 0.09 | 0.08 to 0.1 |  |  |" in lines
+    assert "| f1 |  |  |  |  |" in lines
+
+
 def test_a_hidden_figure_is_said_to_be_hidden(chain: Chain) -> None:
     row = next(line for line in made(chain)["card.md"].splitlines() if line.startswith("| Female"))
     assert [cell.strip() for cell in row.split("|")][1:-1] == ["Female", "5,421", "8.4 %", "not shown"]
