@@ -1,4 +1,8 @@
-"""The table a scikit-learn pipeline is called with."""
+"""The table a scikit-learn pipeline is called with.
+
+Numbers are float32 in every form of a model, as ONNX takes them. Histogram boosting splits at values of the data, so a
+model fitted on finer numbers would answer differently for exactly the rows it learnt from.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +21,8 @@ def frame(columns: Mapping[str, Sequence[Any]], inputs: Sequence[Column]) -> pd.
 def _series(column: Column, values: Sequence[Any]) -> pd.Series:
     match column:
         case Number():
-            return pd.Series([np.nan if value is None else value for value in values], dtype=np.float64)
+            numbers = np.asarray([np.nan if value is None else value for value in values], dtype=np.float32)
+            return pd.Series(numbers.astype(np.float64))
         case Category():
             # `object`, because pandas' own string type keeps a missing value that scikit-learn's encoders do not know.
             return pd.Series(["" if value is None else value for value in values], dtype=object)

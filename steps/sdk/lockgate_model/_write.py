@@ -42,14 +42,15 @@ def write(
 ) -> ModelCard:
     """Write a fitted pipeline of classes 0 and 1 in the form that will serve, and state how that form differs.
 
-    rows: the training rows' inputs; golden requests are drawn from their columns, never from a row.
+    rows: the inputs as the pipeline was fitted on them, numbers rounded to float32; golden requests are drawn from
+        their columns, never from a row.
     form: `auto` is ONNX where the conversion answers like the native model, else skops.
     Errors: BadCall when no form can carry the model.
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     synthetic = _synthetic(rows, inputs, seed)
-    problems = []
+    problems: list[BadModel] = []
     for candidate in _formats(form):
         card = ModelCard(
             format=candidate,
@@ -64,10 +65,13 @@ def write(
             return _write_as(target, pipeline, card, rows, synthetic, exact=form == "auto")
         except BadModel as problem:
             (target / card.file).unlink(missing_ok=True)
-            problems.append(f"{candidate}: {problem.message}")
+            problems.append(problem)
             log("form refused", form=candidate, reason=problem.message)
-    msg = f"{type(pipeline[-1]).__name__} cannot be served; " + "; ".join(problems)
-    raise BadCall(msg, fix="choose another estimator, such as sklearn.ensemble.HistGradientBoostingClassifier")
+    msg = f"{type(pipeline[-1]).__name__} cannot be served; " + "; ".join(
+        f"as {candidate}: {problem.message}" for candidate, problem in zip(_formats(form), problems, strict=True)
+    )
+    other = "choose another estimator, such as sklearn.ensemble.HistGradientBoostingClassifier"
+    raise BadCall(msg, fix=next((problem.fix for problem in problems if problem.fix), other))
 
 
 def _formats(form: Form) -> tuple[Format, ...]:
@@ -163,7 +167,7 @@ def _agree(native: "NDArray[np.float64]", served: "NDArray[np.float64]") -> None
     worst = abs(native - served).max(initial=0.0)
     if worst > TOLERANCE:
         msg = f"its scores differ from the native model's by up to {worst:.1g}, more than {TOLERANCE}"
-        raise BadModel(msg)
+        raise BadModel(msg, fix="fit the model on numbers rounded to float32, as it will be served")
 
 
 def _synthetic(rows: "pd.DataFrame", inputs: Sequence[Column], seed: int) -> list[dict[str, Any]]:
@@ -186,13 +190,15 @@ def _synthetic(rows: "pd.DataFrame", inputs: Sequence[Column], seed: int) -> lis
 
 def _known(column: Column, values: "pd.Series") -> Iterator[float | str | None]:
     """The values a caller could send, as the server takes them: missing is None."""
+    import numpy as np
+
     match column:
         case Number():
             for value in values.tolist():
                 if value != value:
                     yield None
                 elif column.low <= value <= column.high:
-                    yield float(value)
+                    yield float(str(np.float32(value)))  # the shortest number that is the same to the model
         case Category():
             for value in values.tolist():
                 if value in column.values:

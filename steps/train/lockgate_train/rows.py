@@ -120,7 +120,7 @@ def _numbers(column: pa.ChunkedArray, expected: Number) -> NDArray[np.float64]:
     if np.isinf(numbers).any() or np.isnan(numbers).sum() > column.null_count:
         msg = f"column {expected.name!r} holds numbers that are not finite"
         raise BadCall(msg, fix="write a missing number as missing, and mend the others")
-    return numbers
+    return numbers.astype(np.float32).astype(np.float64)  # as it will be served
 
 
 def _categories(column: pa.ChunkedArray, expected: Category) -> NDArray[np.object_]:

@@ -23,7 +23,7 @@ def fit(
 ) -> Pipeline:
     """Fit the estimator behind the columns of the spec, mitigated where there is a plan to.
 
-    Errors: BadCall when a parameter's value is not one the estimator takes.
+    Errors: BadCall when the estimator refuses a parameter's value, or the rows.
     """
     encoder = columns(inputs, estimator)
     # One thread: sums of floats then come out the same on every machine, and small data is faster so.
@@ -38,6 +38,9 @@ def fit(
             )
         except InvalidParameterError as error:
             raise BadCall(str(error), fix="change that value in the setting parameters") from error
+        except ValueError as error:  # its message may hold data
+            msg = f"{type(estimator).__name__} cannot be fitted to these rows ({type(error).__name__})"
+            raise BadCall(msg, fix="choose another estimator, or other parameters") from error
     for kind in sorted({warning.category.__name__ for warning in raised}):
         log("warning", kind=kind, count=sum(warning.category.__name__ == kind for warning in raised))
     return Pipeline([("columns", encoder), ("estimator", fitted)])
