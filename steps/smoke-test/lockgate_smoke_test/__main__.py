@@ -17,15 +17,22 @@ from lockgate_step import (
 
 @program(gate=True, signs=True)
 def smoke_test(
-    staged: In[Staged], bundle: In[Bundle], policy: In[Policy], verdict: Out[SmokeVerdict], *, requests: int = 200
+    staged: In[Staged],
+    bundle: In[Bundle],
+    policy: In[Policy],
+    verdict: Out[SmokeVerdict],
+    *,
+    requests: int = 200,
+    patience: int = 30,
 ) -> Passed | Refused | Inconclusive:
     """Call the staged version at its own address: right answers, right refusals, in time.
 
     requests: single-row requests over which the latency is measured.
+    patience: seconds to wait until the version says that it is ready.
     """
     from lockgate_smoke_test.gate import run
 
-    return run(staged.path, bundle.path, policy.path, requests=requests)
+    return run(staged.path, bundle.path, policy.path, requests=requests, patience=patience)
 
 
 if __name__ == "__main__":

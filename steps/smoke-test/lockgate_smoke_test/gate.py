@@ -2,11 +2,11 @@
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import httpx
-from lockgate_policy import read as read_policy
+from lockgate_policy import PolicyError, SmokeRule, read
 from lockgate_proof import Trust, verify_bundle
 from lockgate_step import BadCall, OutsideFailed, Passed, Reason, Refused, file_digest, log
 
@@ -14,10 +14,9 @@ from lockgate_smoke_test.checks import CHECKS, Check, Failed, Finding, Measured,
 from lockgate_smoke_test.latency import latency
 
 _REQUEST_SECONDS = 30.0
-_READY_SECONDS = 30.0
 
 
-def run(staged: Path, bundle: Path, policy: Path, *, requests: int) -> Passed | Refused:
+def run(staged: Path, bundle: Path, policy: Path, *, requests: int, patience: int) -> Passed | Refused:
     """Every check against the staged address; a refusal lists each that failed.
 
     Errors: BadCall, ProofError for a bundle that does not hold, OutsideFailed when nobody answers at the address.
@@ -28,11 +27,11 @@ def run(staged: Path, bundle: Path, policy: Path, *, requests: int) -> Passed | 
     address, name, digest = _staged(staged)
     # now=None: package and deploy judge the waivers' dates; here the bundle must only be the very one they passed.
     proven = verify_bundle(bundle, Trust.read(), now=None, model=name, policy=file_digest(policy), digest=digest)
-    rules = read_policy(policy).smoke
+    rules = _rules(policy)
     # trust_env off: a proxy set for the outside must not stand between the gate and a version beside it.
     with httpx.Client(base_url=address, timeout=_REQUEST_SECONDS, trust_env=False) as client:
         version = Version.of(client, bundle, name, digest)
-        _wait_until_ready(version)
+        _wait_until_ready(version, patience)
         found = list(_carry_out([*CHECKS, latency(rules, requests)], version))
     reasons = tuple(finding.reason for finding in found if isinstance(finding, Failed))
     measurements = {finding.name: finding.value for finding in found if isinstance(finding, Measured)}
@@ -59,8 +58,8 @@ def _carry_out(checks: Iterable[Check], version: Version) -> Iterable[Finding]:
             )
 
 
-def _wait_until_ready(version: Version) -> None:
-    deadline = time.monotonic() + _READY_SECONDS
+def _wait_until_ready(version: Version, patience: int) -> None:
+    deadline = time.monotonic() + patience
     while not version.is_ready():
         if time.monotonic() > deadline:
             raise _unreachable(version)
@@ -70,6 +69,14 @@ def _wait_until_ready(version: Version) -> None:
 def _unreachable(version: Version) -> OutsideFailed:
     msg = f"{version.name} does not answer at its own address {version.client.base_url}"
     return OutsideFailed(msg, fix="look at its log (lockgate logs), then run again")
+
+
+def _rules(policy: Path) -> Sequence[SmokeRule]:
+    try:
+        return read(policy).smoke
+    except PolicyError as error:
+        msg = f"{error.where}: {error.problem}"
+        raise BadCall(msg, fix=error.fix) from error
 
 
 def _staged(path: Path) -> tuple[str, str, str]:

@@ -64,7 +64,17 @@ SCHEMA: dict[str, Any] = {
         },
     ],
 }
-POLICY = '[[smoke]]\nmeasure = "p99_ms"\nat_most = 2000\nwhy = "Answers while the caller waits."\n'
+POLICY = """
+[[quality]]
+measure = "accuracy"
+at_least = 0.5
+why = "Better than a coin."
+
+[[smoke]]
+measure = "p99_ms"
+at_most = 60000
+why = "Answers while the caller waits."
+"""
 
 
 def answer(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,69 @@
+"""Relays to the real server, and spoils what a test tells it to spoil."""
+
+import http.client
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+from tiny_bundle.child import Server
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request and the real server's answer to it."""
+
+    method: str
+    path: str
+    sent: bytes
+    status: int
+    body: bytes
+
+
+Spoil = Callable[[Exchange], tuple[int, bytes] | None]
+"""What to answer instead; None hangs up."""
+
+
+@contextmanager
+def relaying(server: Server, spoil: Spoil) -> Iterator[str]:
+    """The address of a relay to the server."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._relay()
+
+        def do_POST(self) -> None:
+            self._relay()
+
+        def _relay(self) -> None:
+            sent = self.rfile.read(int(self.headers.get("content-length", 0)))
+            kind = self.headers.get("content-type", "")
+            connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
+            connection.request(self.command, self.path, sent, {"content-type": kind})
+            response = connection.getresponse()
+            exchange = Exchange(self.command, self.path, sent, response.status, response.read())
+            connection.close()
+            answer = spoil(exchange)
+            if answer is None:
+                self.close_connection = True
+                return
+            status, body = answer
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as relay:
+        thread = Thread(target=relay.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{relay.server_port}"
+        finally:
+            relay.shutdown()
+            thread.join()
