@@ -107,7 +107,8 @@ def text(value: object) -> str:
 
 def name_of(document: Mapping[str, Any]) -> str:
     """The name of a document, or what its generated name begins with."""
-    metadata = document.get("metadata") or {}
+    metadata = document.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
     return str(metadata.get("name") or str(metadata.get("generateName") or "").removesuffix("-"))
 
 
@@ -120,18 +121,21 @@ def resolve(
 
     Errors: UnknownName; ManifestError with every field that is refused.
     """
-    known = {name_of(document): document for document in documents if document.get("kind") in plan.FIELDS}
+    present = [_present(document) for document in documents]
+    known = {name_of(document): document for document in present if document.get("kind") in plan.FIELDS}
     if entry not in known:
         what = "manifest"
         raise UnknownName(what, entry, known)
-    used = _referenced(known, entry)
+    used = [entry]
     problems: list[Problem] = []
     notes: list[Note] = []
-    for name in used:
-        wrong, inert = plan.read(known[name])
+    for name in used:  # grows while it is walked
         prefix = "" if name == entry else f"{name} "
+        wrong, inert = plan.read(known[name])
         problems += [replace(problem, place=prefix + problem.place) for problem in wrong]
         notes += [replace(note, place=prefix + note.place) for note in inert]
+        if not wrong:
+            used += [each for each in _references(known[name]) if each in known and each not in used]
     if problems:
         raise ManifestError(entry, problems)
     spec, owner = _joined(known, entry)
@@ -164,18 +168,20 @@ def spec_of(document: Mapping[str, Any]) -> Json:
     return inner if isinstance(inner, dict) else {}
 
 
-def _referenced(known: Mapping[str, Json], entry: str) -> list[str]:
-    """The entry and, once each, every document it refers to that was given."""
-    used = [entry]
-    for name in used:  # grows while it is walked
-        spec = spec_of(known[name])
-        found = [(spec.get("workflowTemplateRef") or {}).get("name")] + [
-            (task.get("templateRef") or {}).get("name")
-            for template in entries(spec, "templates")
-            for task in entries(template, "dag", "tasks")
-        ]
-        used += [str(each) for each in dict.fromkeys(found) if each in known and each not in used]
-    return used
+def _references(document: Json) -> list[str]:
+    """The names of the documents a document refers to."""
+    spec = spec_of(document)
+    found = [(spec.get("workflowTemplateRef") or {}).get("name")]
+    for template in entries(spec, "templates"):
+        found += [(task.get("templateRef") or {}).get("name") for task in entries(template, "dag", "tasks")]
+    return [str(name) for name in dict.fromkeys(found) if name]
+
+
+def _present(tree: Any) -> Any:
+    """A tree without its nulls: to Kubernetes, null is absent."""
+    if isinstance(tree, dict):
+        return {key: _present(value) for key, value in tree.items() if value is not None}
+    return [_present(item) for item in tree] if isinstance(tree, list) else tree
 
 
 def _joined(known: Mapping[str, Json], entry: str) -> tuple[Json, str]:
@@ -235,7 +241,10 @@ def _templates(document: Json, name: str, spec: Json) -> dict[tuple[str, str], T
 
 
 def _set_parameters(entry: str, spec: Json, given: Mapping[str, str], remembered: Mapping[str, str]) -> None:
-    held = {each["name"]: each for each in entries(spec, "arguments", "parameters") if each.get("name")}
+    listed = entries(spec, "arguments", "parameters")
+    nameless = [index for index, each in enumerate(listed) if not each.get("name")]
+    problems = [Problem(f"spec.arguments.parameters[{index}].name", "is required") for index in nameless]
+    held = {each["name"]: each for each in listed if each.get("name")}
     for name in held:
         if name in remembered:
             held[name]["value"] = remembered[name]
@@ -244,7 +253,6 @@ def _set_parameters(entry: str, spec: Json, given: Mapping[str, str], remembered
             what = "parameter"
             raise UnknownName(what, name, held)
         held[name]["value"] = value
-    problems = []
     for name, parameter in held.items():
         place = f"spec.arguments.parameters.{name}"
         allowed = [text(each) for each in parameter.get("enum") or []]

@@ -259,7 +259,7 @@ def read(document: Mapping[str, Any]) -> tuple[list[Problem], list[Note]]:
     kind = document.get("kind")
     if not isinstance(kind, str) or kind not in FIELDS:
         return [Problem("kind", f"{kind!r} cannot be executed; write one of {', '.join(FIELDS)}")], []
-    problems: list[Problem] = []
+    problems: list[Problem] = [] if "spec" in document else [Problem("spec", "is required")]
     notes: list[Note] = []
     for found in _walk("", document, FIELDS[kind]):
         if isinstance(found, Problem):
@@ -276,10 +276,8 @@ def _walk(place: str, value: object, fields: Shape) -> Iterator[Problem | Note]:
         case Inert.INERT:
             yield Note(place, INERT.value)
         case Executed():
-            if value is not None and not _fits(value, fields):
+            if not _fits(value, fields):
                 yield Problem(place, f"must be {fields.value}, not {_kind(value)}")
-        case _ if value is None:
-            pass
         case (each,) if isinstance(value, list):
             for index, item in enumerate(value):
                 yield from _walk(f"{place}[{index}]", item, each)
