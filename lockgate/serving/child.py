@@ -15,13 +15,14 @@ from typing import BinaryIO
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 from lockgate_step import StepError, log
-from lockgate_store import StoreError
 
+from lockgate.errors import LockgateError
 from lockgate.serving.relay import Upstream
 
 REFUSED = 3  # a program's exit code when a proof does not hold
 _LOG_BYTES = 5_000_000
 
+# Makes the command line and the environment of the server of a bundle at a port; may take long, the first time.
 ChildCommand = Callable[[Path, int], tuple[Sequence[str], Mapping[str, str]]]
 
 
@@ -115,13 +116,14 @@ class Child:
         """Run the server until it ends; returns why it did, and for how many seconds it had served."""
         try:
             folder = await asyncio.to_thread(self._folder)
-            process, address = await self._start(folder)
-        except StepError as error:
+            port = _free_port()
+            argv, env = await asyncio.to_thread(self._command, folder, port)
+            process = await self._start(argv, env)
+        except (StepError, LockgateError) as error:
             return Problem(error.message, refused=error.exit_code == REFUSED), 0.0
-        except StoreError as error:
-            return Problem(str(error)), 0.0
-        except OSError as error:
-            return Problem(f"the model server could not be started: {error.strerror}"), 0.0
+        except Exception as error:  # whatever is wrong with one bundle, the other models are served on
+            return Problem(f"the model server could not be started: {error}"), 0.0
+        address = f"http://127.0.0.1:{port}"
         clock = asyncio.get_running_loop().time
         ready_at = None
         try:
@@ -141,11 +143,9 @@ class Child:
         served = clock() - ready_at if ready_at is not None else 0.0
         return Problem(f"exit {code}: {last_line(self._log_file)}", refused=code == REFUSED), served
 
-    async def _start(self, folder: Path) -> tuple[asyncio.subprocess.Process, str]:
-        port = _free_port()
-        argv, env = self._command(folder, port)
+    async def _start(self, argv: Sequence[str], env: Mapping[str, str]) -> asyncio.subprocess.Process:
         with _append(self._log_file) as output:
-            process = await asyncio.create_subprocess_exec(
+            return await asyncio.create_subprocess_exec(
                 *argv,
                 env=dict(env),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -154,7 +154,6 @@ class Child:
                 start_new_session=True,
                 preexec_fn=_following(os.getpid()),
             )
-        return process, f"http://127.0.0.1:{port}"
 
     async def _until_ready(self, process: asyncio.subprocess.Process, address: str) -> None:
         url = f"{address}/v2/models/{self.model}/ready"

@@ -20,7 +20,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     arguments = parser.parse_args()
     manifest = (arguments.bundle / "manifest.json").read_bytes()
-    behaviour = json.loads((arguments.bundle / "behaviour.json").read_bytes())
+    wanted = arguments.bundle / "behaviour.json"
+    behaviour = json.loads(wanted.read_bytes()) if wanted.exists() else {}
     print(behaviour.get("say", "hello"), flush=True)
     if "exit" in behaviour:
         sys.exit(behaviour["exit"])

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from lockgate.serving.page import ModelView, page
+from tests.lockgate.supervisor.conftest import World
 
-World = Any
 Http = Callable[..., Any]
 
 

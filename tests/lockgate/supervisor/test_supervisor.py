@@ -17,8 +17,8 @@ from aiohttp import ClientSession
 
 from lockgate import supervisor
 from lockgate.supervisor import OtherStore, Platform, PortTaken, Running, ServeFailed, Stopped
+from tests.lockgate.supervisor.conftest import World
 
-World = Any  # the fixture's class lives in conftest, which import-mode importlib does not make importable
 Http = Callable[..., Any]
 INFER = b'{"inputs":[]}'
 

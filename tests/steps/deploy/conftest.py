@@ -20,6 +20,8 @@ from lockgate_proof import Trust, TrustedKey, bundle_digest, new_key, sign, veri
 from lockgate_step import canonical, file_digest, sha256, tree_digest
 from lockgate_store import Missing, Store, open_store
 
+from tests.seaweed import seaweed
+
 SIGNERS = ("ingest", "predict", "validate-data", "validate-model", "bias-audit", "package", "smoke-test", "waive")
 JUDGED = {
     "validate-data": ("data", "policy"),
@@ -57,7 +59,7 @@ class Bench:
 
     @property
     def store(self) -> Store:
-        return open_store(self.environment)
+        return open_store(self.environment, self.root / "credentials")
 
     def verdict(self, gate: str, subjects: Mapping[str, str], *, key: str = "", **said: object) -> bytes:
         """A gate's signed verdict; `key` and the predicate's fields can be wrong on purpose."""
@@ -151,6 +153,7 @@ class Bench:
         shutil.rmtree(io, ignore_errors=True)
         (io / "in").mkdir(parents=True)
         (io / "environment").symlink_to(self.environment)
+        (io / "credentials").symlink_to(self.root / "credentials")
         for name, content in (files or {}).items():
             if isinstance(content, bytes):
                 (io / "in" / name).write_bytes(content)
@@ -237,3 +240,15 @@ Alter = Callable[[Bench, Path, dict[str, str]], object]
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
+
+
+@pytest.fixture(params=["file", "s3"])
+def bench_anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    """A workshop whose store is a folder, and one whose store is a real S3 service."""
+    bench = Bench(tmp_path / "bench")
+    if request.param == "file":
+        yield bench
+        return
+    with seaweed(tmp_path / "seaweed") as service:
+        service.environment(bench.root)
+        yield bench

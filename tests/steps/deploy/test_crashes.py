@@ -17,7 +17,8 @@ from lockgate_proof import Statement, Trust, VerifiedBundle, verify_bundle, veri
 from lockgate_step import OutsideFailed, Refusal, sha256
 from lockgate_store import Blob, Store
 
-Bench = Any  # the workshop of conftest.py
+from tests.steps.deploy.conftest import Bench
+
 Answer = TypeVar("Answer")
 FIRST = sha256(b"the first version")
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from lockgate_step import canonical, sha256
 
-Bench = Any  # the workshop of conftest.py
+from tests.steps.deploy.conftest import Bench
+
 OTHER = sha256(b"another")
 
 
@@ -17,7 +18,8 @@ def lease(run: str, minutes: float, bundle: str = OTHER) -> dict[str, Any]:
     return {"bundle": bundle, "run": run, "base": None, "generation": 0, "lease_until": until, "at": moment.isoformat()}
 
 
-def test_a_first_version_is_staged_promoted_and_concluded(bench: Bench) -> None:
+def test_a_first_version_is_staged_promoted_and_concluded(bench_anywhere: Bench) -> None:
+    bench = bench_anywhere
     folder = bench.bundle()
     digest = bench.digest(folder)
     with bench.platform():

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from lockgate_step import canonical, sha256
 
-Bench = Any  # the workshop of conftest.py
+from tests.steps.deploy.conftest import Bench
+
 Subjects = dict[str, str]
 OTHER = sha256(b"another")
 
