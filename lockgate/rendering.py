@@ -12,6 +12,7 @@ from lockgate.contract import contract_bytes, functions_source, step_contract
 from lockgate.errors import NotRendered, OutsideFailed, SpecError, UnknownName
 from lockgate.images import built
 from lockgate.project import Model, Project
+from lockgate.readme import with_tables
 from lockgate.shelf import Shelf
 
 _HEADER = re.compile(r"(?m)^# /// script\s*$\n(?P<body>(?:^#(?:| .*)$\n)+?)^# ///\s*$")
@@ -73,6 +74,8 @@ def _own_files(project: Project) -> dict[Path, bytes]:
     programs = sorted(shelf.programs.values(), key=lambda p: p.name)
     text = functions_source(programs, "One typed function per program of the shelf.")
     files[project.root / "lockgate" / "steps.py"] = text.encode()
+    readme = project.root / "README.md"
+    files[readme] = with_tables(readme.read_text(encoding="utf-8"), programs).encode()
     return files
 
 

@@ -66,7 +66,7 @@ def _index(record: RunRecord, pages: dict[str, Step]) -> str:
         )
     body = join(
         [
-            banner(tone, word, reasons[0] if reasons else headline),
+            banner(tone, word, reasons[0][:1].upper() + reasons[0][1:] if reasons else headline),
             section("Steps", table("What ran, in this order", ["Step", "Time", "Outcome", "Finding", "Page"], rows)),
         ]
     )

@@ -146,7 +146,8 @@ class RunRecord:
             if node.type == "DAG" or node.id in attempts:
                 continue
             last = nodes[node.children[-1]] if node.type == "Retry" and node.children else node
-            found[node.display_name] = self._step(node, last)
+            step = self._step(node, last)
+            found[step.name] = step
         order = {name: at for at, name in enumerate(self.about.steps)}
         known = [s for s in found.values() if s.name in order or s.phase not in UNREACHED]
         missing = [Step(n, "Omitted", "", None, None, self.run.folder) for n in self.about.steps if n not in found]
