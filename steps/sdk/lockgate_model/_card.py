@@ -162,7 +162,9 @@ def _column(entry: Mapping[str, Any]) -> Column:
                 unit=str(entry.get("unit") or ""),
             )
         case "category":
-            return Category(name=name, values=tuple(map(str, entry["values"])), missing=missing)
+            values = tuple(map(str, entry["values"]))
+            _require(bool(values), f"category {name!r} has no value")
+            return Category(name=name, values=values, missing=missing)
         case other:
             msg = f"column {name!r} is of the unknown kind {other!r}"
             raise BadModel(msg, fix="a column is a number or a category")

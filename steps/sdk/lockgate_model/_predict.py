@@ -1,5 +1,6 @@
 """Loads the served form and answers with it."""
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,9 +53,30 @@ def load(folder: str | os.PathLike[str], *, threads: int = 1) -> Predictor:
         raise BadModel(msg, fix="write the model again with train or fetch")
     match card.format:
         case "onnx":
-            return Predictor(card, _checked(_onnx(path, card, threads)))
+            predictor = Predictor(card, _checked(_onnx(path, card, threads)))
         case "skops":
-            return Predictor(card, _checked(_skops(path, card)))
+            predictor = Predictor(card, _checked(_skops(path, card)))
+    _try(predictor)
+    return predictor
+
+
+def _try(predictor: Predictor) -> None:
+    """Ask for one answer, so that parts which do not fit together are found now and not by a user."""
+    try:
+        predictor.scores({column.name: [_some_value(column)] for column in predictor.card.inputs})
+    except BadModel:
+        raise
+    except Exception as error:  # each library fails in its own ways
+        msg = f"{predictor.card.file} cannot answer a row of its own inputs ({type(error).__name__})"
+        raise BadModel(msg, fix="write the model again with train or fetch") from error
+
+
+def _some_value(column: Column) -> Value:
+    match column:
+        case Number():
+            return column.low if math.isfinite(column.low) else min(column.high, 0.0)
+        case Category():
+            return column.values[0]
 
 
 def _checked(
