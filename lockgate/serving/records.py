@@ -40,6 +40,7 @@ class Records:
         name = bundle.removeprefix("sha256:")
         prefix = f"models/{model}/bundles/{name}"
         if self._root is not None:
+            _check_name(self._root / prefix, bundle)  # the model server proves the rest
             return self._root / prefix
         copy = self._copies / name
         if not copy.is_dir():
@@ -91,10 +92,19 @@ class Records:
 
 
 def _check(folder: Path, bundle: str) -> None:
+    for name, digest in _check_name(folder, bundle)["files"].items():
+        if file_digest(folder / name) != digest:
+            raise _changed(bundle, name)
+
+
+def _check_name(folder: Path, bundle: str) -> Mapping[str, Any]:
+    """The manifest, if it is the one that the bundle is called by: another proven bundle in its place is none."""
     manifest = read_manifest(folder)
-    changed = [name for name, digest in manifest["files"].items() if file_digest(folder / name) != digest]
-    if changed or bundle_digest(manifest) != bundle:
-        msg = (
-            f"{bundle} in the store is not what its name says: {changed[0] if changed else 'manifest.json'} was changed"
-        )
-        raise ProofError(msg, fix="run the workflow again: it packages the bundle anew")
+    if bundle_digest(manifest) != bundle:
+        raise _changed(bundle, "manifest.json")
+    return manifest
+
+
+def _changed(bundle: str, name: str) -> ProofError:
+    msg = f"{bundle} in the store is not what its name says: {name} was changed"
+    return ProofError(msg, fix="run the workflow again: it packages the bundle anew")

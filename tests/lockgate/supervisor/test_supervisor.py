@@ -292,6 +292,15 @@ def test_a_bundle_that_is_not_in_the_store_is_a_problem(world: World) -> None:
     world.until(lambda: (world.status("adult")["candidate"] or {}).get("problem"))
 
 
+def test_another_bundle_in_a_bundles_place_is_refused(world: World) -> None:
+    bundle, other = world.bundle("adult", n=1), world.bundle("adult", n=2)
+    names = [f"models/adult/bundles/{digest.removeprefix('sha256:')}/manifest.json" for digest in (bundle, other)]
+    world.store.put(names[0], world.store.read(names[1]).data)
+    world.start()
+    world.candidate("adult", bundle)
+    world.until(lambda: (world.status("adult")["candidate"] or {}).get("refused"))
+
+
 def test_a_damaged_pointer_changes_nothing(world: World, http: Http) -> None:
     bundle = world.bundle("adult")
     world.live("adult", bundle)
