@@ -353,4 +353,4 @@ def _on_registry_event(model: Model, review: str) -> dict[str, Any]:
             ),
         ),
     )
-    return dict(json.loads(binding.json(by_alias=True, exclude_none=True)))
+    return dict(binding.model_dump(mode="json", by_alias=True, exclude_none=True))

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 import yaml
 
 from lockgate.calling import address_of, live_of
-from lockgate.environment import ensure_environment
+from lockgate.environment import Environment, ensure_environment
 from lockgate.errors import BadCall, UnknownName
 from lockgate.installed import Installed, cache
 from lockgate.live import LiveTree
 from lockgate.local import Engine, ProcessRuntime, ask_to_stop
 from lockgate.project import Model, Project
 from lockgate.rendering import model_files, write_or_check
+from lockgate.reports import write_index
 from lockgate.runs import About, RunRecord
 from lockgate.shelf import Shelf
 from lockgate.show import exit_code, next_lines, outcome_lines
@@ -40,7 +42,7 @@ class Result:
     record: RunRecord
     live: Mapping[str, Any] | None
     url: str
-    inputs: tuple[str, ...]
+    report: str
     tunable: Mapping[str, list[str]]
 
     @property
@@ -73,10 +75,11 @@ class Result:
         run, model = self.record.id, self.record.about.model
         if self.exit_code == 0:
             start = [("source .venv/bin/activate", "makes `lockgate` a command in this terminal")] if welcome else []
+            rows = "docs/rows.csv" if welcome else "rows.csv"
             return [
                 *start,
-                (f"lockgate predict {model} rows.csv", "CSV in, the same rows with label and score out"),
-                (f"lockgate report {run}", "every gate's page and the model card"),
+                (f"lockgate predict {model} {rows}", "CSV in, the same rows with label and score out"),
+                (f"lockgate report {run}", self.report),
                 ("lockgate new NAME --data FILE --target COLUMN", "a model of your own"),
             ]
         found = [(f"lockgate report {run}", "every group, with intervals")]
@@ -144,7 +147,7 @@ class Session:
         tunable = {name: list(parameters[name].get("enum") or []) for name in model.spec.tunable}
         return Result(
             record, live_of(environment, model.spec.name), address_of(environment, model.spec.name),
-            tuple(model.spec.inputs), tunable,
+            _report(record, environment), tunable,
         )  # fmt: skip
 
     def _given(self, model: Model, request: Request, parameters: Mapping[str, Any]) -> dict[str, str]:
@@ -181,6 +184,13 @@ def _steps(manifest: Mapping[str, Any]) -> list[str]:
     steps = walk(manifest["spec"]["entrypoint"])
     end = manifest["spec"].get("onExit")
     return [*steps, *(walk(end) if end else [])]
+
+
+def _report(record: RunRecord, environment: Environment) -> str:
+    """The link to a run's pages, or nothing where it has none."""
+    with suppress(BadCall):
+        return write_index(record, environment)["index"]
+    return ""
 
 
 def stop_run(record: RunRecord) -> str:

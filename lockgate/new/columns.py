@@ -1,0 +1,214 @@
+"""What a column is, guessed from its values: a number, a category, or better left out."""
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from lockgate.model import Category, Number
+
+MANY = 50_000  # different values of one column that are kept; beyond, only what they are like
+LISTED = 60  # categories of one column that a person would still read
+SUPPORT = 10  # rows below which a value is rare, and no count is said
+_LONGEST = 60  # characters of a category
+
+# Spellings of nothing. The second kind may be an answer ("None" of the above), so it counts only among numbers.
+MISSING = frozenset({"", "?", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "<NA>"})
+AMONG_NUMBERS = frozenset({"None", "none", "-", "--", "."})
+
+_DATE = re.compile(r"\d{4}[-/]\d{1,2}([-/]\d{1,2}([ T]\d.*)?)?|\d{1,2}[-/]\d{1,2}[-/]\d{2,4}")
+_PADDED = re.compile(r"[+-]?0\d+")  # a code such as 00501, whatever float() makes of it
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+
+# The grounds on which a person may not be treated differently, as columns are called in English and French.
+_SENSITIVE = frozenset(
+    "sex sexe gender genre race racial racialized ethnicity ethnic ethnie ethnique age ages religion religious religieux "
+    "croyance disability disabled disabilities handicap invalidite incapacite marital matrimonial married marie citizenship "
+    "citizen citoyennete nationality nationalite national immigrant immigration refugee refugie indigenous autochtone "
+    "aboriginal native inuit metis language langue langues province provincial postal zip zipcode orientation pregnant "
+    "pregnancy enceinte grossesse veteran birth birthdate born naissance origin origine minority minorite".split()
+)
+_IDENTIFIER = frozenset("id ids uuid guid identifier identifiant sin nas ssn matricule index rowid".split())
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A column that is neither input nor sensitive, and why."""
+
+    why: str
+
+
+Guess = Number | Category | LeftOut
+
+
+@dataclass
+class Tally:
+    """What was seen in one column so far, in memory that does not grow with the rows."""
+
+    rows: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    many: bool = False
+    unique: bool = True
+    low: float = math.inf
+    high: float = -math.inf
+    whole: bool = True
+    padded: bool = False
+    texts: int = 0
+    dates: int = 0
+    longest: int = 0
+    braces: bool = False
+
+    def add(self, values: Collection[str]) -> None:
+        """Look at some more rows."""
+        self.rows += len(values)
+        seen = Counter(values)
+        for value in seen.keys() - self.counts.keys():
+            self._look(value)
+        if self.many:
+            return
+        self.counts.update(seen)
+        if len(self.counts) > MANY:
+            self.many, self.unique = True, self.counts.total() - len(self.counts) < len(self.counts) // 100
+            self.counts = Counter({value: self.counts[value] for value in MISSING & self.counts.keys()})
+
+    def missing(self, spellings: Collection[str]) -> int:
+        """How many rows have nothing there; with many values, those of the first rows only."""
+        return sum(self.counts[spelling] for spelling in spellings)
+
+    def _look(self, value: str) -> None:
+        if value in MISSING or value in AMONG_NUMBERS:
+            return
+        number = parsed(value)
+        if number is None:
+            self.texts += 1
+            self.dates += _DATE.fullmatch(value) is not None
+            self.longest = max(self.longest, len(value))
+            self.braces |= "{{" in value
+        else:
+            self.low, self.high = min(self.low, number), max(self.high, number)
+            self.whole &= number.is_integer()
+            self.padded |= _PADDED.fullmatch(value.strip()) is not None
+
+
+def parsed(text: str) -> float | None:
+    """The finite number that a text spells as `ingest` reads it, or None."""
+    try:
+        number = float(text) if "_" not in text else math.nan
+    except ValueError:
+        return None
+    return number + 0.0 if math.isfinite(number) else None
+
+
+def spellings(tallies: Iterable[Tally]) -> tuple[str, ...]:
+    """How the file spells what is missing: what always means it, and what stands among numbers."""
+    found: set[str] = set()
+    for tally in tallies:
+        found |= MISSING & tally.counts.keys()
+        if _numeric(tally):
+            found |= AMONG_NUMBERS & tally.counts.keys()
+    return tuple(sorted(found | {""}))
+
+
+def guess(name: str, tally: Tally, missing: Collection[str], *, sensitive: bool = False) -> Guess:
+    """What one column is. Every value that was seen fits the guess, so that the data pass the checks derived from it.
+
+    missing: the file's spellings of nothing. sensitive: people are grouped by it, so a few whole numbers are groups too.
+    """
+    values = {value: count for value, count in tally.counts.items() if value not in missing}
+    if not tally.many and len(values) < 2:
+        return LeftOut("the same in every row" if values else "nothing in any row")
+    gaps = tally.missing(missing) > 0
+    if _numeric(tally):
+        if tally.padded:
+            return _category(tally, values, gaps=gaps)
+        if _identifies(name, tally, values):
+            return LeftOut("an identifier: different in every row")
+        if sensitive and not tally.many and tally.whole and len(values) <= SUPPORT:
+            return _category(tally, values, gaps=gaps)
+        low, high = widened(tally.low, tally.high, whole=tally.whole)
+        bands = _bands(values, low, high, name) if sensitive else ()
+        if sensitive and not bands:
+            return LeftOut("sensitive, but its values cannot be put into bands: make groups of them first")
+        return Number(low=low, high=high, whole=tally.whole, missing=gaps, bands=bands)
+    return _category(tally, values, gaps=gaps)
+
+
+def looks_sensitive(name: str) -> bool:
+    """Whether a column is called like a ground of discrimination, in English or French."""
+    return bool(_SENSITIVE & words(name))
+
+
+def looks_like_identifier(name: str) -> bool:
+    """Whether a column is called like a person's or a file's number."""
+    return bool(_IDENTIFIER & words(name))
+
+
+def words(name: str) -> set[str]:
+    """The words of a column's name, without accents: `ÂgeBénéficiaire_no` is age, beneficiaire, no."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
+    return {word.casefold() for word in _WORDS.findall(plain)}
+
+
+def widened(low: float, high: float, *, whole: bool) -> tuple[float, float]:
+    """A range for a column: a tenth wider than what was seen, in round numbers, and on the same side of zero."""
+    if 0 <= low and high <= 1:
+        return 0.0, 1.0
+    margin = (high - low or abs(high)) / 10
+    if not math.isfinite(margin) or margin < 1e-300:
+        return low, high
+    step = 10.0 ** math.floor(math.log10(margin))
+    step = max(step, 1.0) if whole else step
+    lower = max(low - margin, 0.0) if low >= 0 else low - margin
+    upper = min(high + margin, 0.0) if high <= 0 else high + margin
+    # The rounding of the rounding: floor and ceil of a quotient may miss the number itself by a little.
+    return min(low, float(f"{math.floor(lower / step) * step:.12g}")), max(high, float(f"{math.ceil(upper / step) * step:.12g}"))
+
+
+def band_names(bands: tuple[float, ...], *, whole: bool) -> list[str]:
+    """The names of the groups between the edges, as the audit will call them."""
+    between = [
+        f"{low:g} to {high - 1:g}" if whole else f"{low:g} to under {high:g}" for low, high in zip(bands, bands[1:], strict=False)
+    ]
+    return [f"under {bands[0]:g}", *between, f"{bands[-1]:g} and over"]
+
+
+def _numeric(tally: Tally) -> bool:
+    return not tally.texts and tally.low <= tally.high
+
+
+def _category(tally: Tally, values: Mapping[str, int], *, gaps: bool) -> Category | LeftOut:
+    if tally.dates and tally.dates == tally.texts:
+        return LeftOut("dates: a new one would be refused; make a number of it, such as the days since then")
+    if tally.texts and tally.texts < 20 and tally.low < tally.high and len(values) > LISTED:
+        return LeftOut(f"numbers, but for {tally.texts} other spellings: mend them, or list them under `missing`")
+    if tally.many or len(values) > LISTED:
+        return LeftOut(f"text with more than {LISTED} different values: group them first")
+    if tally.longest > _LONGEST:
+        return LeftOut("free text")
+    if tally.braces:
+        return LeftOut("its values hold two opening braces, which workflows take for a parameter")
+    if max(values.values()) < 2 * SUPPORT:
+        return LeftOut(f"no value is common enough to learn from (in {2 * SUPPORT} rows at least)")
+    return Category(values=tuple(sorted(values)), missing=gaps)
+
+
+def _identifies(name: str, tally: Tally, values: Mapping[str, int]) -> bool:
+    """A whole number that differs in every row, and is called so or counts the rows; an amount may differ too."""
+    if not tally.whole or tally.rows < 2 * SUPPORT:
+        return False
+    if tally.many:
+        return tally.unique and (looks_like_identifier(name) or tally.high - tally.low < 2 * tally.rows)
+    dense = tally.high - tally.low < 2 * len(values)
+    return len(values) == sum(values.values()) and (looks_like_identifier(name) or dense)
+
+
+def _bands(values: Mapping[str, int], low: float, high: float, name: str) -> tuple[float, ...]:
+    if "age" in words(name):
+        return tuple(edge for edge in (25.0, 40.0, 60.0) if low < edge < high)
+    numbers = sorted(number for value, count in values.items() for number in [parsed(value)] * count if number is not None)
+    if not numbers:
+        return ()
+    quartiles = {float(f"{numbers[len(numbers) * part // 4]:.2g}") for part in (1, 2, 3)}
+    return tuple(sorted(edge for edge in quartiles if low < edge < high))
