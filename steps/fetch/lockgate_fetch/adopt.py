@@ -1,0 +1,229 @@
+"""From the files of a version to a model folder, or a refusal that says how to convert.
+
+A version is taken in two forms: a model folder of ours (model.json beside an ONNX or skops file), or MLflow's `onnx`
+flavour with one input a column. Everything else, a pickle above all, is refused unread.
+"""
+
+import json
+import shutil
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lockgate_model
+import numpy as np
+import yaml
+from lockgate_model import Category, Column, Labels, ModelCard, Number
+from lockgate_step import BadCall, Refusal, canonical, synthetic_rows
+
+from lockgate_fetch.registry import MODEL, TEXT, Registered
+
+TOLERANCE = 1e-5  # of a golden answer's score, as train writes it
+GOLDEN = 20
+_PICKLES = (".pkl", ".pickle", ".joblib", ".cloudpickle", ".dill", ".pt", ".pth", ".npy", ".rds")
+_CONVERT = (
+    "convert it where it was trained: skl2onnx.to_onnx with zipmap off and one input a column, or a model folder of "
+    "train with skops; then register that"
+)
+_WHOLE = "register the whole model folder, as train wrote it"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the spec says a model takes and answers."""
+
+    inputs: tuple[Column, ...]
+    labels: Labels
+
+
+def adopt(found: Registered, wanted: Wanted, scratch: Path) -> list[Path]:
+    """The files of a model folder made from the version: the model itself, model.json and golden.json.
+
+    Errors: Refusal, for what may not or cannot be served under this spec.
+    """
+    try:
+        card = _own(found, wanted, scratch) if "model.json" in found.sizes else _flavour(found, wanted, scratch)
+        (scratch / "model.json").write_bytes(canonical(card.to_json()))
+        _check_golden(found, card, scratch)
+    except BadCall as error:  # what is wrong is in the registry, not in this call: nothing here could be changed
+        msg = f"{found} cannot be served: {error.message}"
+        raise Refusal(msg, fix=error.fix or _CONVERT) from error
+    return [scratch / name for name in (card.file, "model.json", "golden.json")]
+
+
+def _own(found: Registered, wanted: Wanted, scratch: Path) -> ModelCard:
+    """A model folder of ours, with the spec's word on its inputs."""
+    found.download("model.json", scratch)
+    card = lockgate_model.read(scratch)
+    for name, most in ((card.file, MODEL), ("golden.json", TEXT)):
+        if name not in found.sizes:
+            msg = f"{found} has no file {name}"
+            raise Refusal(msg, fix=_WHOLE)
+        found.download(name, scratch, most=most)
+    if card.format == "skops" and not _is_skops(scratch / card.file):
+        msg = f"{card.file} of {found} is no skops file, whatever model.json says"
+        raise Refusal(msg, fix=_CONVERT)
+    if card.labels != wanted.labels:
+        msg = f"{found} answers {card.labels.positive!r} or {card.labels.negative!r}, which the spec's target does not"
+        raise Refusal(msg, fix="register a model of this target, or correct the target in the spec")
+    return replace(card, inputs=_matched(found, [(column.name, type(column)) for column in card.inputs], wanted))
+
+
+def _flavour(found: Registered, wanted: Wanted, scratch: Path) -> ModelCard:
+    """MLflow's onnx flavour: the graph is the native model, so the golden answers are its own."""
+    name = _graph_name(found, scratch)
+    found.download(name, scratch, most=MODEL).rename(scratch / "model.onnx")
+    session = _session(found, scratch / "model.onnx")
+    kinds = {"tensor(float)": Number, "tensor(string)": Category}
+    takes = [(node.name, kinds.get(node.type, type(None))) for node in session.get_inputs()]
+    card = ModelCard(
+        format="onnx",
+        file="model.onnx",
+        inputs=_matched(found, takes, wanted),
+        labels=wanted.labels,
+        versions={"onnxruntime": version("onnxruntime")},
+    )
+    (scratch / "model.json").write_bytes(canonical(card.to_json()))
+    requests = synthetic_rows({column.name: _values(column) for column in card.inputs}, GOLDEN, support=1)
+    _check_label_order(found, session, card, requests)
+    answers = [{"label": label, "score": score} for label, score in _answers(card, requests, scratch)]
+    golden = {"tolerance": TOLERANCE, "requests": requests, "answers": answers}
+    (scratch / "golden.json").write_bytes(canonical(golden))
+    return card
+
+
+def _graph_name(found: Registered, scratch: Path) -> str:
+    """Which file MLmodel calls the graph; nothing else of it is believed."""
+    flavours = _flavours(found, scratch)
+    pickles = sorted(name for name in found.sizes if name.endswith(_PICKLES))
+    onnx = flavours.get("onnx")
+    if onnx is None:
+        kept = f"a pickle ({', '.join(pickles)})" if pickles else f"the form {', '.join(sorted(flavours)) or 'unknown'}"
+        why = ", and reading a pickle runs whatever code is in it" if pickles else ""
+        msg = f"{found} is kept as {kept}{why}"
+        raise Refusal(msg, fix=_CONVERT)
+    name = onnx.get("data") if isinstance(onnx, dict) else None
+    if not isinstance(name, str) or name not in found.sizes or name.endswith(_PICKLES):
+        msg = f"MLmodel of {found} names no graph among its files"
+        raise Refusal(msg, fix=_CONVERT)
+    return name
+
+
+def _flavours(found: Registered, scratch: Path) -> Mapping[str, Any]:
+    if "MLmodel" not in found.sizes:
+        return {}
+    text = found.download("MLmodel", scratch).read_bytes()
+    try:
+        flavours = yaml.safe_load(text)["flavors"]
+        return {str(name): flavour for name, flavour in flavours.items()}
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        msg = f"MLmodel of {found} cannot be read ({type(error).__name__})"
+        raise Refusal(msg, fix=_CONVERT) from error
+
+
+def _matched(found: Registered, takes: Sequence[tuple[str, type]], wanted: Wanted) -> tuple[Column, ...]:
+    """The spec's columns in the order the model takes them."""
+    columns = {column.name: column for column in wanted.inputs}
+    needed = {column.name: type(column) for column in wanted.inputs}
+    if dict(takes) != needed or len(takes) != len(needed):
+        odd = sorted({name for name, _ in takes} ^ needed.keys()) or sorted(
+            name for name, kind in takes if needed[name] is not kind
+        )
+        msg = f"{found} does not take the inputs of the spec: they differ in {', '.join(odd)}"
+        raise Refusal(msg, fix="one input a column: float32 [N,1] for a number, string [N,1] for a category")
+    return tuple(columns[name] for name, _ in takes)
+
+
+def _session(found: Registered, path: Path) -> Any:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        # From bytes, without a folder: a graph that refers to other files cannot reach any.
+        return ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises many kinds, each a class of its own
+        msg = f"the graph of {found} is none that onnxruntime can run ({type(error).__name__})"
+        raise Refusal(msg, fix=_CONVERT) from error
+
+
+def _check_label_order(found: Registered, session: Any, card: ModelCard, requests: Sequence[Mapping[str, Any]]) -> None:
+    """The second probability must be the positive label's, by what the graph itself calls each row."""
+    outputs = {node.name for node in session.get_outputs()}
+    if not {"label", "probabilities"} <= outputs:
+        msg = f"the graph of {found} has the outputs {', '.join(sorted(outputs))}, not label and probabilities"
+        raise Refusal(msg, fix=_CONVERT)
+    labels, probabilities = session.run(["label", "probabilities"], _feed(card, requests))
+    names: dict[object, str] = {0: card.labels.negative, 1: card.labels.positive}
+    for label, (negative, positive) in zip(labels.ravel().tolist(), probabilities.tolist(), strict=True):
+        if abs(positive - negative) > TOLERANCE and names.get(label, label) != names[int(positive > negative)]:
+            msg = f"the labels of {found} are not the spec's, or its second probability is not the positive label's"
+            raise Refusal(msg, fix="fit it on 0 for the negative and 1 for the positive label, and convert it again")
+
+
+def _feed(card: ModelCard, requests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    feed: dict[str, Any] = {}
+    for column, values in _columns(card, requests).items():
+        number = isinstance(next(c for c in card.inputs if c.name == column), Number)
+        filled = [(np.nan if number else "") if value is None else value for value in values]
+        feed[column] = np.array(filled, dtype=np.float32 if number else object).reshape(-1, 1)
+    return feed
+
+
+def _check_golden(found: Registered, card: ModelCard, scratch: Path) -> None:
+    """A graph must give its own golden answers; a skops file is asked the same by smoke-test, once it is served."""
+    try:
+        golden = json.loads((scratch / "golden.json").read_bytes())
+        requests, tolerance = golden["requests"], float(golden["tolerance"])
+        given = [(str(answer["label"]), float(answer["score"])) for answer in golden["answers"]]
+        names = {column.name for column in card.inputs}
+        if len(requests) != len(given) or not given or any(row.keys() != names for row in requests):
+            raise ValueError(names)
+        own = _answers(card, requests, scratch) if card.format == "onnx" else given
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        msg = f"golden.json of {found} does not fit the model ({type(error).__name__})"
+        raise Refusal(msg, fix=_WHOLE) from error
+    same = all(a == b and abs(x - y) <= tolerance for (a, x), (b, y) in zip(own, given, strict=True))
+    if not same or not tolerance <= TOLERANCE:  # NaN is within nothing
+        msg = f"{found} does not give its own golden answers"
+        raise Refusal(msg, fix=_WHOLE)
+
+
+def _answers(card: ModelCard, requests: Sequence[Mapping[str, Any]], scratch: Path) -> list[tuple[str, float]]:
+    labels, scores = lockgate_model.load(scratch).predict(_columns(card, requests))
+    return list(zip(labels, scores, strict=True))
+
+
+def _columns(card: ModelCard, requests: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    return {column.name: [row[column.name] for row in requests] for column in card.inputs}
+
+
+def _values(column: Column) -> list[float | str | None]:
+    """Values that a caller could send, spread over what the spec allows."""
+    missing: list[float | str | None] = [None] if column.missing else []
+    match column:
+        case Number():
+            points = np.linspace(column.low, column.high, 11)
+            return [float(np.float32(round(point) if column.whole else point)) for point in points] + missing
+        case Category():
+            return [*column.values, *missing]
+
+
+def _is_skops(path: Path) -> bool:
+    """Whether it is an archive with a schema; what the schema may name is checked by who opens it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "schema.json" in archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
+
+
+def place(files: Sequence[Path], folder: Path) -> None:
+    """Put the files of a model folder where they belong."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in files:
+        shutil.copyfile(path, folder / path.name)
