@@ -3,7 +3,7 @@
 import io
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ def field(nodes: Array, names: tuple[str, ...]) -> str:
 
 
 def inner(nodes: Array) -> Array:
-    return nodes["is_leaf"] == 0 if "is_leaf" in nodes.dtype.names else nodes["left_child"] != -1
+    return np.asarray(nodes["is_leaf"] == 0 if "is_leaf" in nodes.dtype.names else nodes["left_child"] != -1)
 
 
 def far_child(nodes: Array) -> Array:
@@ -268,7 +268,7 @@ def test_a_truncated_or_foreign_file_is_refused(
         load(model)
 
 
-def graph(inputs: dict[str, int], output: str = "probabilities", width: int = 2, outside: str = "") -> bytes:
+def graph(inputs: Mapping[str, int], output: str = "probabilities", width: int = 2, outside: str = "") -> bytes:
     """A graph that answers with a constant, kept in another file when `outside` names one."""
     weights = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1, width])
     if outside:
