@@ -3,7 +3,7 @@
 import gzip
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,13 +15,21 @@ from tests.lockgate.supervisor.conftest import World
 Http = Callable[..., Any]
 
 
-@pytest.fixture
-def address(world: World) -> str:
+def serving(world: World) -> str:
     bundle = world.bundle("adult")
     world.live("adult", bundle)
-    address: str = world.start().address
+    address = world.start().address
     world.ready("adult", "live", bundle)
     return address
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One platform for every test that leaves its server alive."""
+    root = tmp_path_factory.mktemp("relay")
+    world = World(root, (root / "store").as_uri())
+    yield serving(world)
+    world.stop()
 
 
 def raw(address: str, *pieces: bytes) -> bytes:
@@ -98,7 +106,8 @@ def test_a_large_body_passes(address: str, http: Http) -> None:
     assert answer.body.splitlines()[-1] == b"30000000"
 
 
-def test_half_an_answer_does_not_look_whole(address: str) -> None:
+def test_half_an_answer_does_not_look_whole(world: World) -> None:
+    address = serving(world)
     request = b"POST /v2/models/adult/break-off HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
     head, _, body = raw(address, request).partition(b"\r\n\r\n")
     assert b"content-length: 1000" in head.lower()
