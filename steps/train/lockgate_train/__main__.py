@@ -37,6 +37,9 @@ def train(
     seed: of everything random; the same seed gives the same bytes.
     form: how the model is kept; auto takes ONNX where it answers like the native model, else skops.
     """
+    if not 0 < threshold < 1:
+        msg = f"the threshold {threshold} does not lie between 0 and 1"
+        raise BadCall(msg, fix="choose one such as 0.5")
     from lockgate_model import write
 
     from lockgate_train.estimators import declared
@@ -44,9 +47,6 @@ def train(
     from lockgate_train.rows import Problem, groups, table
     from lockgate_train.train import fit
 
-    if not 0 < threshold < 1:
-        msg = f"the threshold {threshold} does not lie between 0 and 1"
-        raise BadCall(msg, fix="choose one such as 0.5")
     problem = Problem.of(json.loads(spec.path.read_bytes()))
     chosen = declared(estimator, parameters, seed)
     training = table(rows.path, problem)
