@@ -85,7 +85,7 @@ MODEL = ModelSpec(
         "mitigation": "grid-search",
         "mitigate": "sex",
         "difference_bound": 0.12,
-        "fits": 21,
+        "fits": 11,
         "seed": 0,
     },
     tunable=(

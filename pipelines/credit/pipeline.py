@@ -1,7 +1,7 @@
 """Which credits go bad? Statlog German Credit, 1970s."""
 
 import credit_steps as own
-from lockgate import Candidate, Data, ModelSpec, brought, category, frozen_data, label, number, tuned
+from lockgate import Candidate, Data, ModelSpec, Split, brought, category, frozen_data, label, number, tuned
 
 
 def candidate(spec: ModelSpec) -> Candidate:
@@ -62,8 +62,9 @@ MODEL = ModelSpec(
     },
     sensitive={
         "personal_status_and_sex": category("A91", "A92", "A93", "A94", "A95"),
-        "age": number(18, 100, whole=True, unit="years", bands=(25, 40, 60)),
+        "age": number(18, 100, whole=True, unit="years", bands=(26, 40)),
     },
+    split=Split(test_share=0.4, seed="credit"),
     train={"strength": 1.0},
     tunable=("strength",),
     candidate=candidate,
