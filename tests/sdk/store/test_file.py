@@ -124,7 +124,7 @@ from pathlib import Path
 from lockgate_store import Missing, open_store
 store = open_store(Path(sys.argv[1]))
 for turn in range(10**9):
-    data = bytes([turn % 256]) * 300_000
+    data = bytes([turn % 256]) * 2_000_000
     store.put("put", data)
     version = store.read("swapped").version
     store.replace("swapped", data, version)
@@ -139,7 +139,7 @@ def test_a_writer_killed_at_any_moment_leaves_whole_values(tmp_path: Path) -> No
         place = tmp_path / str(attempt)
         place.mkdir()
         store = open_folder(place / "root", place)
-        store.create("swapped", bytes(300_000))
+        store.create("swapped", bytes(2_000_000))
         with subprocess.Popen([sys.executable, "-c", WRITER, str(place)], stdout=subprocess.PIPE) as writer:
             assert writer.stdout is not None
             assert writer.stdout.readline() == b"going\n"
@@ -147,7 +147,7 @@ def test_a_writer_killed_at_any_moment_leaves_whole_values(tmp_path: Path) -> No
             writer.send_signal(signal.SIGKILL)
         for key in store.list(""):
             data = store.read(key).data
-            assert data == data[:1] * 300_000, key
+            assert data == data[:1] * 2_000_000, key
         # The dead writer's lock is gone with it.
         store.replace("swapped", b"next", store.read("swapped").version)
 

@@ -142,6 +142,30 @@ def test_counting_by_compare_and_swap_loses_nothing(store: Store) -> None:
     assert store.read("count").data == b"%d" % WRITERS
 
 
+def test_no_reader_sees_half_a_write(store: Store) -> None:
+    size = 4 << 20
+    version = store.create("k", bytes(size))
+    seen: list[bool] = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            data = store.read("k").data
+            seen.append(len(data) == size and data[0] == data[-1])
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for turn in range(1, 15):
+        version = store.replace("k", bytes([turn]) * size, version)
+    for turn in range(15, 25):
+        store.put("k", bytes([turn]) * size)
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert seen and all(seen)
+
+
 def test_files_travel_whole(store: Store, tmp_path: Path) -> None:
     source, back = tmp_path / "source", tmp_path / "new" / "back"
     source.write_bytes(bytes(range(256)) * 20_000)
