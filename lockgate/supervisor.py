@@ -106,7 +106,7 @@ def status(state: Path) -> Running | Stopped:
 def start(platform: Platform, command: Sequence[str], *, env: Mapping[str, str], within: float = 30.0) -> Running:
     """Start a detached supervisor, or find the one that runs; returns when it answers.
 
-    command: the program that calls `serve` in the foreground, e.g. `lockgate serve --foreground`.
+    command: the process that calls `serve` in the foreground, no shell around it, e.g. `lockgate serve --foreground`.
     Errors: PortTaken, OtherStore, ServeFailed.
     """
     deadline = time.monotonic() + within
@@ -114,6 +114,8 @@ def start(platform: Platform, command: Sequence[str], *, env: Mapping[str, str],
     while time.monotonic() < deadline:
         match status(platform.state):
             case Running() as running:
+                if pid is not None and pid != running.pid:
+                    _give_up(pid)
                 return _same_store(running, platform)
             case Stopped() if pid is None and _holder(platform.state) is None:
                 break
@@ -122,7 +124,16 @@ def start(platform: Platform, command: Sequence[str], *, env: Mapping[str, str],
         # It may have ended because another start was first: then that one's supervisor is what was asked for.
         if pid is not None and os.waitpid(pid, os.WNOHANG)[0] == pid:
             pid = None
+    if pid is not None:
+        _give_up(pid)
     raise ServeFailed(last_line(platform.log), platform.log)
+
+
+def _give_up(pid: int) -> None:
+    """End a supervisor that came second or too late; left alone it would serve when nobody expects it any more."""
+    with suppress(ProcessLookupError, ChildProcessError):
+        os.kill(pid, signal.SIGTERM)
+        os.waitpid(pid, 0)
 
 
 def _spawn(platform: Platform, command: Sequence[str], env: Mapping[str, str]) -> int:
