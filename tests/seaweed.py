@@ -62,7 +62,8 @@ def seaweed(folder: Path, *, tls: bool = False) -> Iterator[SeaweedFS]:
     command = [
         _weed(), "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-s3.iam=false",
         f"-s3.config={folder / 'identities.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0",
-        "-s3.autoCreateBucket=false", "-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=16", *arguments,
+        "-s3.autoCreateBucket=false", "-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=16",
+        *arguments,
     ]  # fmt: skip
     service = SeaweedFS(f"{'https' if tls else 'http'}://127.0.0.1:{ports[3]}", folder / "ca.pem" if tls else None)
     with (folder / "log").open("wb") as log:
