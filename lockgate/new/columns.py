@@ -6,6 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from lockgate.model import Category, Number
 
@@ -23,14 +24,16 @@ _PADDED = re.compile(r"[+-]?0\d+")  # a code such as 00501, whatever float() mak
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 # The grounds on which a person may not be treated differently, as columns are called in English and French.
-_SENSITIVE = frozenset(
-    "sex sexe gender genre race racial racialized ethnicity ethnic ethnie ethnique age ages religion religious religieux "
-    "croyance disability disabled disabilities handicap invalidite incapacite marital matrimonial married marie citizenship "
-    "citizen citoyennete nationality nationalite national immigrant immigration refugee refugie indigenous autochtone "
-    "aboriginal native inuit metis language langue langues province provincial postal zip zipcode orientation pregnant "
-    "pregnancy enceinte grossesse veteran birth birthdate born naissance origin origine minority minorite".split()
-)
-_IDENTIFIER = frozenset("id ids uuid guid identifier identifiant sin nas ssn matricule index rowid".split())
+_GROUNDS = """
+sex sexe gender genre race racial racialized ethnicity ethnicite ethnic ethnie ethnique age ages religion religious religieux
+croyance disability disabled disabilities handicap invalidite incapacite marital matrimonial married marie citizenship
+citizen citoyennete nationality nationalite national immigrant immigration refugee refugie indigenous autochtone
+aboriginal native inuit metis language langue langues province provincial postal zip zipcode orientation pregnant
+pregnancy enceinte grossesse veteran birth birthdate born naissance origin origine minority minorite
+"""
+_NUMBERS_OF_PEOPLE = "id ids uuid guid identifier identifiant sin nas ssn matricule index rowid"
+_SENSITIVE = frozenset(_GROUNDS.split())
+_IDENTIFIER = frozenset(_NUMBERS_OF_PEOPLE.split())
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,8 @@ def spellings(tallies: Iterable[Tally]) -> tuple[str, ...]:
 def guess(name: str, tally: Tally, missing: Collection[str], *, sensitive: bool = False) -> Guess:
     """What one column is. Every value that was seen fits the guess, so that the data pass the checks derived from it.
 
-    missing: the file's spellings of nothing. sensitive: people are grouped by it, so a few whole numbers are groups too.
+    missing: the file's spellings of nothing.
+    sensitive: people are grouped by it, so a few whole numbers are groups too.
     """
     values = {value: count for value, count in tally.counts.items() if value not in missing}
     if not tally.many and len(values) < 2:
@@ -153,24 +157,23 @@ def words(name: str) -> set[str]:
 
 def widened(low: float, high: float, *, whole: bool) -> tuple[float, float]:
     """A range for a column: a tenth wider than what was seen, in round numbers, and on the same side of zero."""
-    if 0 <= low and high <= 1:
+    if low >= 0 and high <= 1:
         return 0.0, 1.0
     margin = (high - low or abs(high)) / 10
     if not math.isfinite(margin) or margin < 1e-300:
         return low, high
-    step = 10.0 ** math.floor(math.log10(margin))
+    step = 10.0 ** round(math.log10(margin))
     step = max(step, 1.0) if whole else step
     lower = max(low - margin, 0.0) if low >= 0 else low - margin
     upper = min(high + margin, 0.0) if high <= 0 else high + margin
-    # The rounding of the rounding: floor and ceil of a quotient may miss the number itself by a little.
-    return min(low, float(f"{math.floor(lower / step) * step:.12g}")), max(high, float(f"{math.ceil(upper / step) * step:.12g}"))
+    below, above = (f"{turn(end / step) * step:.12g}" for turn, end in ((math.floor, lower), (math.ceil, upper)))
+    # A quotient is not exact, so its floor may come out above what was seen.
+    return min(low, float(below)), max(high, float(above))
 
 
 def band_names(bands: tuple[float, ...], *, whole: bool) -> list[str]:
     """The names of the groups between the edges, as the audit will call them."""
-    between = [
-        f"{low:g} to {high - 1:g}" if whole else f"{low:g} to under {high:g}" for low, high in zip(bands, bands[1:], strict=False)
-    ]
+    between = [f"{low:g} to {high - 1:g}" if whole else f"{low:g} to under {high:g}" for low, high in pairwise(bands)]
     return [f"under {bands[0]:g}", *between, f"{bands[-1]:g} and over"]
 
 
@@ -207,7 +210,8 @@ def _identifies(name: str, tally: Tally, values: Mapping[str, int]) -> bool:
 def _bands(values: Mapping[str, int], low: float, high: float, name: str) -> tuple[float, ...]:
     if "age" in words(name):
         return tuple(edge for edge in (25.0, 40.0, 60.0) if low < edge < high)
-    numbers = sorted(number for value, count in values.items() for number in [parsed(value)] * count if number is not None)
+    seen = ((parsed(value), count) for value, count in values.items())
+    numbers = sorted(number for value, count in seen if value is not None for number in [value] * count)
     if not numbers:
         return ()
     quartiles = {float(f"{numbers[len(numbers) * part // 4]:.2g}") for part in (1, 2, 3)}

@@ -67,7 +67,12 @@ class Group:
     def to_json(self, share: float) -> dict[str, Any]:
         """The group without a count that is small enough to point at somebody."""
         rows = self.rows if self.rows >= SUPPORT else None
-        return {"group": self.name, "rows": rows, "judged": self.judged(share), "errors_judged": self.errors_judged(share)}
+        return {
+            "group": self.name,
+            "rows": rows,
+            "judged": self.judged(share),
+            "errors_judged": self.errors_judged(share),
+        }
 
 
 @dataclass(frozen=True)
@@ -129,9 +134,7 @@ class Profile:
         }
 
 
-def profile(
-    path: Path, target: str, *, positive: str | None = None, sensitive: Sequence[str] | None = None
-) -> Profile:
+def profile(path: Path, target: str, *, positive: str | None = None, sensitive: Sequence[str] | None = None) -> Profile:
     """Read the file once and guess.
 
     positive: the label that counts as selected; the rarer one where it is None.
@@ -316,7 +319,7 @@ def _proxies(
 ) -> list[Proxy]:
     columns = dict(zip(header, zip(*sample, strict=True), strict=True))
     coded = {name: _codes(column, columns[name], missing) for name, column in inputs.items()}
-    grouped = {name: [_group_of(column, value, missing) for value in columns[name]] for name, column in sensitive.items()}
+    grouped = {name: [_group_of(each, value, missing) for value in columns[name]] for name, each in sensitive.items()}
     found = (
         Proxy(name, other, association(codes, groups))
         for name, codes in coded.items()
@@ -374,15 +377,18 @@ def describe(found: Profile) -> Iterator[str]:
 
 def _cautions(found: Profile) -> Iterator[str]:
     share = found.test_share
+    for name in found.left_out:
+        if looks_sensitive(name):
+            yield f"not audited  {name} is called like a sensitive column and is left out (see there)"
     for name, groups in found.groups.items():
         small = [group.name for group in groups if not group.judged(share)]
         errors = [group.name for group in groups if group.judged(share) and not group.errors_judged(share)]
         if small:
-            yield f"too small to judge  {name}: {', '.join(small)}"
+            yield f"too small to judge  {name}: {_some(small)}"
         if errors:
-            yield f"errors too few to judge  {name}: {', '.join(errors)}"
+            yield f"errors too few to judge  {name}: {_some(errors)}"
     for proxy in found.proxies:
-        yield f"proxy      {proxy.column} tells {proxy.of} (Cramér's V {proxy.strength:.2f}): a model may use it for that"
+        yield f"proxy      {proxy.column} tells {proxy.of} (Cramér's V {proxy.strength:.2f}); a model may use it so"
     for name, rare in found.rare.items():
         yield f"rare       {name}: {rare} of its values in fewer than {SUPPORT} rows; merge them where you can"
     if found.key:
@@ -395,7 +401,10 @@ def _said(column: Column) -> str:
         case Number():
             kind = "whole number" if column.whole else "number"
             bands = f", in bands at {', '.join(f'{edge:g}' for edge in column.bands)}" if column.bands else ""
-            return f"{kind}, {column.low:g} to {column.high:g}{bands}{gaps}"
+            return f"{kind}, {column.low:,.12g} to {column.high:,.12g}{bands}{gaps}"
         case Category():
-            listed = ", ".join(column.values[:6]) + (f", … ({len(column.values)})" if len(column.values) > 6 else "")
-            return f"category: {listed}{gaps}"
+            return f"category: {_some(column.values)}{gaps}"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (f", … ({len(names)})" if len(names) > 6 else "")

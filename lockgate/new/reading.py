@@ -2,14 +2,15 @@
 
 import csv
 import gzip
+import io
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import IO, TextIO, cast
 
 from lockgate.errors import BadCall
 
@@ -29,19 +30,24 @@ class Source:
     def pieces(self) -> Iterator[list[list[str]]]:
         """The rows after the header, some thousands at a time. Errors: BadCall, naming the line, never a value."""
         with _text(self.path) as text:
-            records = _records(text, self.delimiter)
+            records = _Records(text, self.delimiter)
             yield from self._checked(records)
 
     def _checked(self, records: "_Records") -> Iterator[list[list[str]]]:
         with _readable(self.path, records):
-            rows = (row for row in records if row not in ([], [""]))
-            next(rows)
-            width = len(self.header)
+            rows = self._rows(records)
+            next(rows)  # the header
             while piece := list(islice(rows, PIECE)):
-                if any(len(row) != width for row in piece):
-                    msg = f"not every row of {self.path.name} has the {width} fields of its header (before line {records.line})"
-                    raise BadCall(msg, fix="mend those rows: quote the fields that hold the delimiter or a line break")
                 yield piece
+
+    def _rows(self, records: "_Records") -> Iterator[list[str]]:
+        width = len(self.header)
+        for row in records:
+            if len(row) == width:
+                yield row
+            elif row not in ([], [""]):
+                msg = f"line {records.line} of {self.path.name} has {len(row)} fields, not {width}"
+                raise BadCall(msg, fix="mend that line: quote the fields that hold the delimiter or a line break")
 
 
 def open_csv(path: Path) -> Source:
@@ -74,7 +80,7 @@ def _check_kind(path: Path) -> None:
         raise BadCall(msg, fix="give a CSV file with a header and rows")
     if first == b"PAR1":
         msg = f"{path.name} is Parquet; lockgate new guesses from CSV"
-        raise BadCall(msg, fix="write a sample of it as CSV, then set data and format='parquet' in the pipeline.py it makes")
+        raise BadCall(msg, fix="give a sample of it as CSV; in the pipeline.py that is made, data may then be Parquet")
     if first[:2] == b"PK":
         msg = f"{path.name} is a zip archive or a workbook, not CSV"
         raise BadCall(msg, fix="save the sheet as CSV (UTF-8), or unpack the archive")
@@ -85,7 +91,8 @@ def _check_kind(path: Path) -> None:
 def _check_header(source: Source) -> None:
     numbers = [name for name in source.header if _is_number(name)]
     if numbers:
-        msg = f"{source.path.name} seems to have no header: {len(numbers)} of its {len(source.header)} names are numbers"
+        many = f"{len(numbers)} of the {len(source.header)} fields of its first line are numbers"
+        msg = f"{source.path.name} seems to have no header: {many}"
         raise BadCall(msg, fix="write the columns' names into the first line")
     twice = [name for name, seen in Counter(source.header).items() if name and seen > 1]
     if twice:
@@ -104,12 +111,14 @@ def _is_number(text: str) -> bool:
 def _header(path: Path, delimiter: str) -> list[str] | None:
     """The header, if this delimiter cuts the first records into equally many fields, two at least."""
     with _text(path) as text:
-        records = _records(text, delimiter)
-        with _readable(path, records, lenient=True):
-            first = [row for row in islice(records, _LOOKED_AT) if row not in ([], [""])]
-            widths = {len(row) for row in first}
-            return first[0] if len(widths) == 1 and len(first[0]) > 1 else None
-    return None
+        records = _Records(text, delimiter)
+        with _readable(path, records):
+            try:
+                first = [row for row in islice(records, _LOOKED_AT) if row not in ([], [""])]
+            except csv.Error:  # quotes that make no sense with this delimiter
+                return None
+    alike = len({len(row) for row in first}) == 1
+    return first[0] if alike and len(first[0]) > 1 else None
 
 
 class _Records:
@@ -126,26 +135,22 @@ class _Records:
         return self._reader
 
 
-def _records(text: TextIO, delimiter: str) -> _Records:
-    return _Records(text, delimiter)
-
-
 @contextmanager
 def _text(path: Path) -> Iterator[TextIO]:
     with path.open("rb") as raw:
         gzipped = raw.read(2) == b"\x1f\x8b"
-    opened: TextIO
-    if gzipped:
-        opened = gzip.open(path, "rt", encoding="utf-8-sig", newline="")  # type: ignore[assignment] # text mode gives text
-    else:
-        opened = path.open(encoding="utf-8-sig", newline="")
-    with opened as text:
+    with gzip.open(path) if gzipped else path.open("rb") as binary, _decoded(binary) as text:
         yield text
 
 
+def _decoded(binary: object) -> TextIO:
+    # utf-8-sig reads a byte-order mark away, where there is one.
+    return io.TextIOWrapper(cast(IO[bytes], binary), encoding="utf-8-sig", newline="")
+
+
 @contextmanager
-def _readable(path: Path, records: _Records, *, lenient: bool = False) -> Iterator[None]:
-    """Turn what is wrong with the file into a BadCall; leniently, what only says that the delimiter is another."""
+def _readable(path: Path, records: _Records) -> Iterator[None]:
+    """Turn what is wrong with the file into a BadCall."""
     try:
         yield
     except UnicodeDecodeError as error:
@@ -157,14 +162,10 @@ def _readable(path: Path, records: _Records, *, lenient: bool = False) -> Iterat
         msg = f"{path.name} is damaged: its compressed data cannot be read after line {records.line}"
         raise BadCall(msg, fix="copy it again, whole") from error
     except csv.Error as error:
-        if lenient:
-            return
         msg = f"{path.name} is not CSV at line {records.line}: {error}"
         raise BadCall(msg, fix='close each quote, and double the quotes inside quotes ("")') from error
 
 
 def _not_utf8(path: Path, what: str, likely: str) -> BadCall:
-    return BadCall(f"{path.name} {what}", fix=f"iconv -f {likely} -t utf-8 {path.name} > utf8-{path.name}, then give that file")
-
-
-__all__: Sequence[str] = ["Source", "open_csv"]
+    plain = path.name.removesuffix(".gz")
+    return BadCall(f"{path.name} {what}", fix=f"iconv -f {likely} -t utf-8 {plain} > utf8-{plain}, then give that file")

@@ -1,15 +1,17 @@
-"""A real MLflow server on loopback, of the version whose client package uses, from an environment of its own."""
+"""A real MLflow server on loopback, of the version whose client package uses."""
 
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -18,13 +20,12 @@ def mlflow_server(folder: Path) -> Iterator[str]:
     """Start the server with its database and artifacts in the folder; yields its address, and stops it afterwards."""
     port = free_port()
     command = [
-        "uvx", "--from", f"mlflow=={version('mlflow-skinny')}", "mlflow", "server",
+        *_mlflow(), "server",
         "--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", str(folder / "files"),
         "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
     ]  # fmt: skip
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment = {**inherited, **quiet, "UV_COMPILE_BYTECODE": "1"}
+    environment = {**os.environ, **quiet, "UV_COMPILE_BYTECODE": "1"}
     address = f"http://127.0.0.1:{port}"
     with (folder / "log").open("wb") as log:
         # Its own session: it starts workers, and all of them end with the test.
@@ -37,6 +38,13 @@ def mlflow_server(folder: Path) -> Iterator[str]:
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def _mlflow() -> list[str]:
+    """The whole of mlflow from the tests' lock, or, where that has only its client, from an environment of its own."""
+    if find_spec("flask"):
+        return [sys.executable, "-m", "mlflow"]
+    return ["uvx", "--from", f"mlflow=={version('mlflow-skinny')}", "mlflow"]
 
 
 def free_port() -> int:

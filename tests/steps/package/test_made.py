@@ -1,13 +1,14 @@
 """What package itself puts into a bundle: bill of materials, schema, sample request, card."""
 
 import json
-import subprocess
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from lockgate_package.document import Code, Document, Facts, Grid, Points, Section, Text
 from lockgate_package.evidence import prove
 from lockgate_package.interface import sample_request, schema
@@ -83,21 +84,11 @@ def test_the_bill_depends_on_nothing_but_its_inputs() -> None:
     assert len(serials) == 3
 
 
-def test_the_bill_is_valid_cyclonedx(tmp_path: Path) -> None:
-    """Judged by the format's own schema, in an environment of its own: the image needs no validator."""
+def test_the_bill_is_valid_cyclonedx() -> None:
     text = sbom(MODEL, name="m", model_digest=sha256(b"model"), file_digest=sha256(b"graph"), lock=LOCK.read_text())
-    judge = (
-        "import sys; from cyclonedx.validation.json import JsonStrictValidator as V;"
-        "from cyclonedx.schema import SchemaVersion as S; print(V(S.V1_6).validate_str(sys.stdin.read()))"
-    )
-    command = ["uvx", "--from", "cyclonedx-python-lib[json-validation]==11.12.0", "python", "-W", "ignore", "-c", judge]
-
-    def problem(candidate: str) -> str:
-        done = subprocess.run(command, input=candidate, cwd=tmp_path, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    assert problem(text) == "None"
-    assert problem(text.replace('"machine-learning-model"', '"oracle"')) != "None"
+    judge = JsonStrictValidator(SchemaVersion.V1_6)
+    assert judge.validate_str(text) is None
+    assert judge.validate_str(text.replace('"machine-learning-model"', '"oracle"')) is not None
 
 
 def test_the_schema_says_what_a_caller_may_send() -> None:

@@ -1,0 +1,313 @@
+"""From a file to a model: what is guessed, what is written, and what is refused with a next action."""
+
+import csv
+import gzip
+import io
+import json
+import os
+import random
+import runpy
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from lockgate_policy import check, read
+
+from lockgate.errors import BadCall
+from lockgate.model import ModelSpec, Number
+from lockgate.new import command, describe, profile, write
+from lockgate.new.profiling import association
+from lockgate.new.writing import check_name, policy
+from lockgate.project import Project
+
+ROOT = Path(__file__).parents[3]
+
+
+def table(rows: int = 400, *, delimiter: str = ",") -> str:
+    """A small made-up table: a label that depends on an amount, two groups, one of them small."""
+    draw = random.Random(1)
+    stream = io.StringIO()
+    writer = csv.writer(stream, delimiter=delimiter)
+    writer.writerow(["case_id", "amount", "branch", "sex", "langue", "approved"])
+    for number in range(rows):
+        amount = draw.randrange(0, 5000)
+        sex = draw.choice(["F", "M"])
+        branch = f"{'north' if sex == 'F' else 'south'}{draw.choice(['', '', ' 2'])}"
+        language = "fr" if number < 12 else draw.choice(["en", "en", ""])
+        writer.writerow([number, amount, branch, sex, language, "yes" if amount > 3300 else "no"])
+    return stream.getvalue()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "cases.csv"
+    path.write_text(table(), encoding="utf-8")
+    return path
+
+
+def load(folder: Path) -> ModelSpec:
+    return cast(ModelSpec, runpy.run_path(str(folder / "pipeline.py"))["MODEL"])
+
+
+def test_guesses_and_writes_what_loads(data: Path, tmp_path: Path) -> None:
+    found = profile(data, "approved")
+    folder = tmp_path / "pipelines" / "small_cases"
+    write(found, "small-cases", folder)
+    spec = load(folder)
+    assert spec.name == "small-cases"
+    assert (spec.target.positive, spec.target.negative) == ("yes", "no")  # the rarer one counts as selected
+    assert list(spec.inputs) == ["amount", "branch"]
+    assert isinstance(spec.inputs["amount"], Number)
+    assert list(spec.sensitive) == ["sex", "langue"]
+    assert spec.sensitive["langue"].missing
+    assert "identifier" in found.left_out["case_id"]
+    assert (folder / "data" / "cases.csv").read_bytes() == data.read_bytes()
+    assert json.loads((folder / "expectations.json").read_text()) == []
+    check(read(folder / "policy.toml"), list(spec.sensitive))
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["small_cases"]
+
+
+def test_says_who_is_too_few_and_what_tells_a_sensitive_column(data: Path) -> None:
+    lines = "\n".join(describe(profile(data, "approved")))
+    assert "too small to judge  langue: fr" in lines
+    assert "proxy      branch tells sex" in lines
+    assert "'yes' counts as selected" in lines
+
+
+def test_no_count_below_ten_is_said(data: Path) -> None:
+    rows = list(csv.reader(io.StringIO(table())))
+    kept = [row for row in rows if row[4] != "fr"] + [row for row in rows if row[4] == "fr"][:7]
+    data.write_text("\n".join(",".join(row) for row in kept))
+    found = profile(data, "approved").to_json()
+    (small,) = [group for group in found["groups"]["langue"] if group["group"] == "fr"]
+    assert small == {"group": "fr", "rows": None, "judged": False, "errors_judged": False}
+
+
+def test_a_limit_that_the_rows_cannot_decide_is_reported_only(data: Path) -> None:
+    rules = policy(profile(data, "approved"), "cases")
+    by_sex = rules.split('between       = ["sex"]')[1].split("[[")[0]
+    assert "reported_only = true" in by_sex
+    data.write_text(table(6000), encoding="utf-8")
+    rules = policy(profile(data, "approved"), "cases")
+    by_sex = rules.split('between = ["sex"]')[1].split("[[")[0]
+    assert "at_most = 0.2" in by_sex
+
+
+def test_the_caller_chooses_label_and_columns(data: Path) -> None:
+    found = profile(data, "approved", positive="no", sensitive=["branch"])
+    assert (found.positive.name, found.positive_was_given) == ("no", True)
+    assert list(found.sensitive) == ["branch"]
+    assert "sex" in found.inputs
+    assert not profile(data, "approved", sensitive=[]).sensitive
+
+
+def test_a_model_without_sensitive_columns_still_loads(data: Path, tmp_path: Path) -> None:
+    write(profile(data, "approved", sensitive=[]), "plain", tmp_path / "plain")
+    spec = load(tmp_path / "plain")
+    assert not spec.sensitive
+    assert "mitigation" not in spec.train
+    check(read(tmp_path / "plain" / "policy.toml"), [])
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_finds_the_delimiter(tmp_path: Path, delimiter: str) -> None:
+    path = tmp_path / "cases.csv"
+    path.write_text(table(delimiter=delimiter).replace("north", "north, far"), encoding="utf-8")
+    found = profile(path, "approved")
+    assert found.source.delimiter == delimiter
+    write(found, "cases", tmp_path / "made")
+    assert load(tmp_path / "made").source.delimiter == delimiter
+
+
+def test_reads_gzip_and_a_byte_order_mark(data: Path, tmp_path: Path) -> None:
+    zipped = tmp_path / "cases.csv.gz"
+    zipped.write_bytes(gzip.compress(b"\xef\xbb\xbf" + data.read_bytes()))
+    assert profile(zipped, "approved").to_json() == profile(data, "approved").to_json() | {"file": "cases.csv.gz"}
+
+
+def test_other_spellings_of_a_label_are_one_label(data: Path, tmp_path: Path) -> None:
+    lines = data.read_text().splitlines()
+    data.write_text("\n".join([*lines[:200], *(line.replace(",yes", ",Yes.") for line in lines[200:])]))
+    write(profile(data, "approved"), "cases", tmp_path / "made")
+    target = load(tmp_path / "made").target
+    assert {target.positive, *target.spellings} == {"yes", "Yes."}
+    assert set(target.spellings.values()) == {target.positive}
+
+
+def test_the_rows_of_one_subject_stay_together(tmp_path: Path) -> None:
+    rows = [row.split(",") for row in table().splitlines()]
+    visits = ["client_id", *(str(1000 + number // 3) for number in range(400))]
+    path = tmp_path / "visits.csv"
+    path.write_text("\n".join(",".join([visit, *row[1:]]) for visit, row in zip(visits, rows, strict=True)))
+    found = profile(path, "approved")
+    assert found.key == "client_id"
+    assert "client_id" not in found.inputs
+    write(found, "visits", tmp_path / "made")
+    assert load(tmp_path / "made").split.key == ("client_id",)
+
+
+def test_real_people_of_1994(tmp_path: Path) -> None:
+    names = load(ROOT / "pipelines" / "adult_income").source.columns
+    assert names is not None
+    path = tmp_path / "adult.csv"
+    with gzip.open(ROOT / "pipelines" / "adult_income" / "data" / "adult.data.gz", "rt") as source:
+        path.write_text(",".join(names) + "\n" + source.read())
+    found = profile(path, "income")
+    assert found.rows == 32_561
+    assert found.missing == ("", "?")
+    assert found.positive.name == ">50K"
+    assert list(found.sensitive) == ["age", "marital_status", "race", "sex", "native_country"]
+    assert ("relationship", "sex") in [(proxy.column, proxy.of) for proxy in found.proxies]
+    sexes = {group.name: group for group in found.groups["sex"]}
+    assert (sexes["Male"].rows, sexes["Female"].rows) == (21_790, 10_771)
+    assert sexes["Female"].positive == 1_179
+    assert all(group.errors_judged(found.test_share) for group in sexes.values())
+    ages = {group.name: group.rows for group in found.groups["age"]}
+    assert sum(ages.values()) == 32_561
+    assert list(ages) == ["under 25", "25 to 39", "40 to 59", "60 and over"]
+
+
+names = st.text(
+    st.characters(codec="utf-8", exclude_characters="\x00\r\n", exclude_categories=["Cs"]), min_size=1, max_size=8
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@given(
+    header=st.lists(names, min_size=2, max_size=4, unique_by=str.strip),
+    draw=st.randoms(use_true_random=False),
+    value=names,
+)
+def test_whatever_it_accepts_loads_and_holds_its_own_policy(
+    tmp_path: Path, header: list[str], draw: random.Random, value: str
+) -> None:
+    path = tmp_path / f"{draw.getrandbits(64):x}.csv"
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow([*header, "outcome", "sex"])
+        for number in range(120):
+            row = [draw.choice([value, "a", str(number % 7), ""]) for _ in header]
+            writer.writerow([*row, "yes" if number % 3 else "no", draw.choice(["F", "M", value])])
+    try:
+        found = profile(path, "outcome")
+    except BadCall as refused:
+        assert refused.fix
+        return
+    folder = tmp_path / path.stem
+    write(found, "anything", folder)
+    spec = load(folder)
+    assert dict(spec.inputs) == dict(found.inputs)
+    assert dict(spec.sensitive) == dict(found.sensitive)
+    check(read(folder / "policy.toml"), list(spec.sensitive))
+    json.dumps(found.to_json(), allow_nan=False)
+
+
+@given(st.lists(st.integers(0, 5), min_size=2))
+def test_association_is_between_nothing_and_all(column: list[int]) -> None:
+    assert 0 <= association(column, column[::-1]) <= 1
+
+
+def test_association_of_the_same_and_of_the_unrelated() -> None:
+    draw = random.Random(2)
+    one = [draw.randrange(4) for _ in range(5000)]
+    assert association(one, [str(value) for value in one]) == pytest.approx(1, abs=0.01)
+    assert association(one, [draw.randrange(4) for _ in one]) < 0.05
+
+
+BAD: dict[str, tuple[bytes, str, str]] = {
+    "empty": (b"", "empty", "header"),
+    "header only": (b"a,b,approved\n", "no row", "rows"),
+    "one column": (b"approved\nyes\nno\n", "one column", "separated"),
+    "ragged": (table().encode() + b"1,2,3\n", "line 402", "quote"),
+    "no header": (b"1,2,3\n4,5,6\n", "no header", "first line"),
+    "two columns of one name": (b"a,a,approved\n1,2,yes\n3,4,no\n", "more than one column 'a'", "own name"),
+    "one class": (table().replace("yes", "no").encode(), "the same value", "both labels"),
+    "three classes": (table().encode() + b"9999,1,north,F,en,perhaps\n", "3 different values", "two values"),
+    "a rare class": (table().replace("yes", "no").encode() + b"9999,1,north,F,en,yes\n", "fewer than 20", "more data"),
+    "labels missing": (table().encode() + b"9999,1,north,F,en,\n", "have no approved", "remove the rows"),
+    "not UTF-8": (table().replace("north", "Montréal").encode("latin-1"), "not UTF-8", "iconv"),
+    "UTF-16": (table().encode("utf-16"), "UTF-16", "iconv"),
+    "Parquet": (b"PAR1...PAR1", "Parquet", "CSV"),
+    "a workbook": (b"PK\x03\x04...", "workbook", "save the sheet"),
+    "truncated gzip": (gzip.compress(table().encode())[:-20], "in the middle", "copy it again"),
+    "damaged gzip": (gzip.compress(table().encode())[:40] + b"x" * 400, "damaged", "copy it again"),
+    "an open quote": (table().encode() + b'9999,"1,north,F,en,yes\n', "not CSV at line", "close each quote"),
+    "nothing to predict from": (b"sex,approved\n" + b"F,yes\nM,no\n" * 50, "no column to predict", "sensitive"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_files_have_one_message_each(tmp_path: Path, case: str) -> None:
+    content, message, fix = BAD[case]
+    path = tmp_path / "cases.csv"
+    path.write_bytes(content)
+    with pytest.raises(BadCall) as refused:
+        profile(path, "approved")
+    assert message in refused.value.message
+    assert fix in refused.value.fix
+    assert "9999" not in refused.value.message + refused.value.fix  # a row's value
+
+
+def test_names_close_by_are_offered(data: Path) -> None:
+    with pytest.raises(BadCall, match="no column 'aproved'") as refused:
+        profile(data, "aproved")
+    assert "approved" in refused.value.fix
+    with pytest.raises(BadCall) as refused:
+        profile(data, "approved", positive="Yess")
+    assert "yes" in refused.value.fix
+    with pytest.raises(BadCall) as refused:
+        profile(data, "approved", sensitive=["sexe"])
+    assert "sex" in refused.value.fix
+    with pytest.raises(BadCall) as refused:
+        profile(data.with_name("case.csv"), "approved")
+    assert "cases.csv" in refused.value.fix
+
+
+@pytest.mark.parametrize(
+    ("name", "fix"), [("My Model", "my-model"), ("2020_cases", "cases"), ("a--b", "a-b"), ("é", "claims-triage")]
+)
+def test_a_name_that_cannot_be_is_mended(name: str, fix: str) -> None:
+    with pytest.raises(BadCall) as refused:
+        check_name(name)
+    assert fix in refused.value.fix
+
+
+def test_nothing_is_overwritten(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pipelines" / "cases"
+    folder.mkdir(parents=True)
+    project = cast(Project, SimpleNamespace(root=tmp_path))
+    with pytest.raises(BadCall, match="nothing is overwritten"):
+        command(project, "cases", data, "approved", None, None)
+    with pytest.raises(BadCall, match="nothing is overwritten"):
+        write(profile(data, "approved"), "cases", folder)
+    assert not list(folder.iterdir())
+
+
+def lockgate(arguments: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    command_line = [sys.executable, "-m", "lockgate", "new", *arguments]
+    return subprocess.run(command_line, cwd=folder, env={**os.environ}, capture_output=True, text=True, check=False)
+
+
+def test_the_command_in_an_empty_folder(data: Path, tmp_path: Path) -> None:
+    done = lockgate(["small-cases", "--data", "cases.csv", "--target", "approved"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "lockgate run small-cases" in done.stdout
+    assert (tmp_path / "pipelines" / "small_cases" / "pipeline.py").is_file()
+    again = lockgate(["small-cases", "--data", "cases.csv", "--target", "approved"], tmp_path)
+    assert again.returncode == 2
+    assert "Next:" in again.stderr
+    assert "Traceback" not in again.stderr
+
+
+def test_the_command_as_json(data: Path, tmp_path: Path) -> None:
+    done = lockgate(["cases", "--data", str(data), "--target", "approved", "--positive", "no", "--json"], tmp_path)
+    said: dict[str, Any] = json.loads(done.stdout)
+    assert said["target"]["positive"] == "no"
+    assert said["folder"] == "pipelines/cases"
+    assert [column["name"] for column in said["inputs"]] == ["amount", "branch"]
