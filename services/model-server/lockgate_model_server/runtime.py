@@ -12,10 +12,10 @@ from lockgate_model_server import lean  # noqa: F401 - must come before mlserver
 from lockgate_model_server.check import Accepted, Rejected, Tensor, check
 
 # isort: split
-from mlserver import MLModel, ModelSettings  # type: ignore[import-untyped]
-from mlserver.errors import MLServerError  # type: ignore[import-untyped]
-from mlserver.settings import ModelParameters  # type: ignore[import-untyped]
-from mlserver.types import (  # type: ignore[import-untyped]
+from mlserver import MLModel, ModelSettings
+from mlserver.errors import MLServerError
+from mlserver.settings import ModelParameters
+from mlserver.types import (
     InferenceRequest,
     InferenceResponse,
     MetadataModelResponse,

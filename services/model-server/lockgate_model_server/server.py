@@ -19,9 +19,9 @@ from lockgate_model_server.runtime import LockgateRuntime, OnlyOurs
 
 # isort: split
 from fastapi.exceptions import RequestValidationError
-from mlserver import MLServer, ModelSettings, Settings  # type: ignore[import-untyped]
-from mlserver.handlers import DataPlane, ModelRepositoryHandlers  # type: ignore[import-untyped]
-from mlserver.rest import RESTServer  # type: ignore[import-untyped]
+from mlserver import MLServer, ModelSettings, Settings
+from mlserver.handlers import DataPlane, ModelRepositoryHandlers
+from mlserver.rest import RESTServer
 from starlette.exceptions import HTTPException
 
 # Everything else MLServer offers (repository, generate, streams, docs, OpenAPI) is not routed at all.

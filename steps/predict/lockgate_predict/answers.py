@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.parquet as pq
 from lockgate_model import read
 from lockgate_model_server.check import Fault, Rejected
 from lockgate_model_server.runtime import InputRefused, LockgateRuntime
 from lockgate_step import BadCall, log
-from mlserver.types import InferenceRequest, RequestInput  # type: ignore[import-untyped]
+from mlserver.types import InferenceRequest, RequestInput
 
 _ANSWERS = pa.schema([pa.field("label", pa.string(), nullable=False), pa.field("score", pa.float64(), nullable=False)])
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, assert_never
 
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pyarrow.parquet as pq
 from lockgate_model import BadModel, columns_of, read
 from lockgate_proof import Statement, Trust, verify, verify_bundle
 from lockgate_step import BadCall, Record, Refusal, file_digest, log, tree_digest

@@ -57,6 +57,10 @@ def test_a_column_may_be_nested_one_value_a_row() -> None:
     assert isinstance(check(COLUMNS, list({**GOOD, "age": age(50, 25, 38, shape=[3, 1])}.values())), Accepted)
 
 
+def test_the_ends_of_a_range_belong_to_it() -> None:
+    assert isinstance(check(COLUMNS, list({**GOOD, "age": age(17, 90, 17.0)}.values())), Accepted)
+
+
 @pytest.mark.parametrize(
     ("tensor", "said"),
     [

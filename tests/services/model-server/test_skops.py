@@ -1,6 +1,7 @@
 """A model that stays scikit-learn is served through the same door."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -40,7 +41,10 @@ def test_a_skops_model_answers_as_the_native_one(authority: tiny_bundle.Authorit
     )
     assert card.format == "skops"
     authority.write_bundle(tmp_path / "bundle", other=tmp_path / "model")
-    asked = [{"age": 25.0, "hours": 55.0, "occupation": "Clerk"}, {"age": 66.0, "hours": None, "occupation": None}]
+    asked: list[dict[str, Any]] = [
+        {"age": 25.0, "hours": 55.0, "occupation": "Clerk"},
+        {"age": 66.0, "hours": None, "occupation": None},
+    ]
     with serving(tmp_path / "bundle", io, tmp_path / "log") as server:
         said = server.infer(tiny_bundle.request(asked)).json
     scores = next(output["data"] for output in said["outputs"] if output["name"] == "score")

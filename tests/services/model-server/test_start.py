@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import tiny_bundle
-from tiny_bundle.child import launch
+from tiny_bundle.child import launch, serving
 
 
 def start(folder: Path, io: Path, log_file: Path, *more: str) -> tuple[int, dict[str, Any]]:
@@ -110,13 +110,12 @@ def test_an_unknown_flag_is_a_bad_call(bundle: Path, io: Path, tmp_path: Path) -
 def test_the_environment_cannot_configure_it(
     bundle: Path, io: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """MLServer alone would take all of these."""
-    from tiny_bundle.child import Runtime, serving
-
+    """MLServer alone would take all of these; with the last it would not even start."""
     monkeypatch.setenv("MLSERVER_DEBUG", "true")
     monkeypatch.setenv("MLSERVER_METRICS_ENDPOINT", "/metrics")
     monkeypatch.setenv("MLSERVER_ROOT_PATH", "/elsewhere")
     monkeypatch.setenv("MLSERVER_MODEL_NAME", "other")
-    with serving(bundle, io, tmp_path / "log", Runtime()) as server:
+    monkeypatch.setenv("MLSERVER_TRACING_SERVER", "localhost:4317")
+    with serving(bundle, io, tmp_path / "log") as server:
         assert server.call("GET", "/metrics").status == 404
         assert server.infer(tiny_bundle.request(tiny_bundle.ROWS)).status == 200

@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"age": float(age), "hours": hours, "occupation": occupation}
     for age in range(20, 80)
     for hours, occupation in ((None, "Exec"), (12.5, "Clerk"), (60.0, None))
@@ -182,7 +182,7 @@ def test_rows_that_the_candidate_refuses_are_counted_and_not_shown(run: Run) -> 
 
 
 def test_whole_numbers_and_dictionaries_of_texts_are_columns_too(run: Run) -> None:
-    rows = [{**row, "age": int(row["age"])} for row in ROWS]  # type: ignore[call-overload]
+    rows = [{**row, "age": int(row["age"])} for row in ROWS]
     run.write_test(rows, age=pa.int32(), occupation=pa.dictionary(pa.int8(), pa.string()))
     run.sign_data()
     run.passes()

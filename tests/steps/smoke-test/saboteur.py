@@ -31,6 +31,7 @@ def relaying(server: Server, spoil: Spoil) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # head and body go out apart, and would wait for each other
 
         def do_GET(self) -> None:
             self._relay()

@@ -6,7 +6,7 @@ Standard library and SDK only, so that the tests of every part that meets a bund
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,14 @@ class Authority:
         (folder / "answers.json").write_bytes(self.sign("predict", "answers", answers, {"model": NAME, "rows": 0}))
         (folder / "verdicts").mkdir()
         for gate in ("validate-data", "validate-model", "bias-audit"):
-            said = {"model": NAME, "gate": gate, "result": "passed", "reasons": [], "notes": [], "measurements": {}}
+            said: dict[str, object] = {
+                "model": NAME,
+                "gate": gate,
+                "result": "passed",
+                "reasons": [],
+                "notes": [],
+                "measurements": {},
+            }
             (folder / "verdicts" / f"{gate}.json").write_bytes(self.sign(gate, "verdict", judged, said))
         files = {p.relative_to(folder).as_posix(): file_digest(p) for p in sorted(folder.rglob("*")) if p.is_file()}
         manifest = {"protocol": 1, "model": NAME, "files": files}
@@ -151,7 +158,7 @@ class Authority:
         return digest
 
 
-def request(rows: list[dict[str, Any]], **changes: object) -> dict[str, Any]:
+def request(rows: Sequence[Mapping[str, Any]], **changes: object) -> dict[str, Any]:
     """The Open Inference request of rows; `changes` to its top level."""
     inputs = [
         {

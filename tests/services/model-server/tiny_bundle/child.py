@@ -5,9 +5,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,28 +51,17 @@ class Server:
         return self.log_file.read_text()
 
 
-@dataclass(frozen=True)
-class Runtime:
-    """What a server runs in: by default what this test runs in."""
-
-    python: str = sys.executable
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
-
-
-HERE = Runtime()
-
-
-def launch(folder: Path, io: Path, log_file: Path, *more: str, runtime: Runtime = HERE) -> subprocess.Popen[str]:
-    argv = [runtime.python, "-m", "lockgate_model_server", "--bundle", str(folder), *more]
+def launch(folder: Path, io: Path, log_file: Path, *more: str) -> subprocess.Popen[str]:
+    argv = [sys.executable, "-m", "lockgate_model_server", "--bundle", str(folder), *more]
     with log_file.open("w") as log:
-        environment = {**runtime.environment, "LOCKGATE_IO": str(io)}
+        environment = {**os.environ, "LOCKGATE_IO": str(io)}
         return subprocess.Popen(argv, env=environment, stderr=log, stdout=log, text=True)
 
 
 @contextmanager
-def serving(folder: Path, io: Path, log_file: Path, runtime: Runtime = HERE) -> Iterator[Server]:
+def serving(folder: Path, io: Path, log_file: Path) -> Iterator[Server]:
     """The server of a bundle, ready; its port is the one its log names."""
-    process = launch(folder, io, log_file, "--port", "0", runtime=runtime)
+    process = launch(folder, io, log_file, "--port", "0")
     try:
         with log_file.open() as log:
             line = ""
