@@ -50,19 +50,28 @@ class Grouped:
         return sizes
 
 
+def encode(values: pa.ChunkedArray) -> tuple[list[str | None], NDArray[np.int64]]:
+    """The texts that occur in a column, None for a missing one, and each row's place among them.
+
+    The way round `to_numpy` and Arrow's scalars spares the import of pandas, which they make wherever it is installed.
+    """
+    encoded = pc.dictionary_encode(values.cast(pa.string()), null_encoding="encode").combine_chunks()
+    return encoded.dictionary.to_pylist(), np.from_dlpack(encoded.indices).astype(np.int64)
+
+
 def column(name: str, values: pa.ChunkedArray, listed: Sequence[str] | None) -> Column:
     """Code one column; a row without a value belongs to the group `(missing)`.
 
     listed: the values the spec allows, in its order. Any other value could be anything, a name even, so it is never
         shown: it counts as `(not listed)`. None where the groups are bands that ingest itself made.
     """
-    encoded = pc.dictionary_encode(values.cast(pa.string())).combine_chunks()
-    seen: list[str] = encoded.dictionary.to_pylist()
-    groups = [*(sorted(seen, key=_natural) if listed is None else listed), UNLISTED, MISSING]
-    place = {group: code for code, group in enumerate(groups[:-2])}
-    recode = np.array([place.get(value, len(groups) - 2) for value in seen] + [len(groups) - 1], dtype=np.int64)
-    indices = encoded.indices.fill_null(len(seen)).to_numpy(zero_copy_only=False)
-    return Column(name, tuple(groups), recode[indices])
+    seen, codes = encode(values)
+    bands = sorted((value for value in seen if value is not None), key=_natural)
+    groups = (*(bands if listed is None else listed), UNLISTED, MISSING)
+    place: dict[str | None, int] = {group: code for code, group in enumerate(groups[:-2])}
+    place[None] = len(groups) - 1
+    recode = np.array([place.get(value, len(groups) - 2) for value in seen], dtype=np.int64)
+    return Column(name, groups, recode[codes])
 
 
 def group(

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from lockgate_evidence import Evidence
 from lockgate_step import BadCall
 from numpy.typing import NDArray
 
-from lockgate_bias_audit.groups import Column, column
+from lockgate_bias_audit.groups import Column, column, encode
 
 
 @dataclass(frozen=True)
@@ -34,31 +33,30 @@ def read(evidence: Evidence, answers: Path, truth: Path, sensitive: Path | None)
     if wanted and sensitive is None:
         msg = f"the model's sensitive columns are missing: {', '.join(each['name'] for each in wanted)}"
         raise BadCall(msg, fix="give the table `sensitive` that ingest wrote")
-    groups = pq.read_table(sensitive) if sensitive else pa.table({})
+    groups = pq.ParquetFile(sensitive).read() if sensitive and wanted else None
     columns = {}
     for each in wanted:
-        if each["name"] not in groups.column_names:
+        if groups is None or each["name"] not in groups.column_names:
             msg = f"the table `sensitive` has no column `{each['name']}`"
             raise BadCall(msg, fix="run ingest again with this model's spec")
         listed = each["values"] if each["kind"] == "category" else None
         columns[each["name"]] = column(each["name"], groups[each["name"]], listed)
         _one_each(len(columns[each["name"]].codes), evidence.rows, f"the column `{each['name']}`")
+    given = pq.ParquetFile(answers / "answers.parquet").read()
     return Rows(
-        truth=_positive(pq.read_table(truth)[target["name"]], target, evidence.rows, "truth"),
-        predicted=_positive(pq.read_table(answers / "answers.parquet")["label"], target, evidence.rows, "answers"),
+        truth=_positive(pq.ParquetFile(truth).read()[target["name"]], target, evidence.rows, "truth"),
+        predicted=_positive(given["label"], target, evidence.rows, "answers"),
         columns=columns,
     )
 
 
 def _positive(labels: pa.ChunkedArray, target: Mapping[str, str], rows: int, what: str) -> NDArray[np.bool_]:
     _one_each(len(labels), rows, f"the table `{what}`")
-    text = labels.cast(pa.string())
-    known = pc.is_in(text, pa.array([target["positive"], target["negative"]]))
-    if len(text) and not pc.all(known).as_py():
+    seen, codes = encode(labels)
+    if set(seen) - {target["positive"], target["negative"]}:
         msg = f"the table `{what}` holds a label that is neither {target['positive']} nor {target['negative']}"
         raise BadCall(msg, fix="name every spelling of the two labels in the model's target")
-    positive: NDArray[np.bool_] = pc.equal(text, target["positive"]).to_numpy()
-    return positive
+    return np.array([value == target["positive"] for value in seen], dtype=np.bool_)[codes]
 
 
 def _one_each(found: int, wanted: int, what: str) -> None:

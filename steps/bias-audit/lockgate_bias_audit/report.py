@@ -203,7 +203,7 @@ def _band(rates: Sequence[Shown], judged: Judged | None) -> tuple[float | None, 
 def _all_rates(grouped: Grouped, shown: Released, columns: str) -> Html:
     rows = [
         [name, size, *(_soft(rates[rate]) for rate in RATES)]
-        for name, size, rates in zip(grouped.names, shown.rows, shown.rates, strict=True)
+        for name, size, rates in zip(grouped.names, shown.tries["selection_rate"], shown.rates, strict=True)
     ]
     head = [say("head.group"), say("head.rows"), *(say(f"bias.rate.{rate}") for rate in RATES)]
     return table(say("bias.rates.caption", columns=columns), head, rows, numbers=range(1, 6))

@@ -150,9 +150,9 @@ def shown_gap(judged: Judged) -> dict[str, float | None] | None:
 
 
 def ungated(audit: Audit) -> tuple[str, ...]:
-    """The columns that are looked at though no rule of theirs can refuse."""
-    gating = {name for each in audit.judged if each.standing != "reported" for name in each.rule.between}
-    return tuple(between[0] for between in audit.tables if len(between) == 1 and between[0] not in gating)
+    """The columns that are looked at on their own though no rule of theirs alone can refuse."""
+    gating = {each.rule.between for each in audit.judged if each.standing != "reported"}
+    return tuple(between[0] for between in audit.tables if len(between) == 1 and between not in gating)
 
 
 def _figures(grouped: Grouped, shown: Released) -> list[dict[str, object]]:

@@ -1,5 +1,6 @@
 """Judges a model's answers by the policy's quality rules: floors, and no worse than live."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from lockgate_policy import AtLeast, AtMost, Interval, NoWorseThanLive, QualityR
 from lockgate_step import BadCall, Inconclusive, Passed, Reason, Refused
 from numpy.typing import NDArray
 
-from lockgate_validate.measures import MEASURES, Bools, Counts, Given, Measured, TooFew, confusion, gain, measure
+from lockgate_validate.measures import MEASURES, Counts, Given, Measured, TooFew, confusion, gain, measure
 
 Standing = Literal["within", "beyond", "undecided", "too few", "no live"]
 
@@ -46,7 +47,7 @@ def judge(evidence: Evidence, answers: Path, truth: Path, *, seed: int) -> Quali
     Errors: BadCall when they are not one row each per test row, or hold a label or score that cannot be.
     """
     target, rows = evidence.spec["target"], evidence.rows
-    true = _positive(pq.read_table(truth)[target["name"]], target, rows, "truth")
+    true = _positive(pq.ParquetFile(truth).read()[target["name"]], target, rows, "truth")
     given = _given(answers / "answers.parquet", target, rows)
     base_file = answers / "base.parquet"
     base = _given(base_file, target, rows) if base_file.exists() else None
@@ -163,22 +164,24 @@ def _asks(rule: QualityRule) -> str:
 
 
 def _given(path: Path, target: Mapping[str, str], rows: int) -> Given:
-    table = pq.read_table(path, columns=["label", "score"])
-    score = table["score"].cast(pa.float64()).to_numpy()
+    table = pq.ParquetFile(path).read(["label", "score"])
+    positive = _positive(table["label"], target, rows, path.stem)
+    column = table["score"].cast(pa.float64()).combine_chunks()
+    score = np.from_dlpack(column) if not column.null_count else np.array([math.nan])
     if not np.all((score >= 0) & (score <= 1)):
         msg = f"{path.stem} holds a score that is not between 0 and 1"
         raise BadCall(msg, fix="let the model answer with the probability of the positive label")
-    return Given(_positive(table["label"], target, rows, path.stem), score)
+    return Given(positive, score)
 
 
 def _positive(labels: pa.ChunkedArray, target: Mapping[str, str], rows: int, what: str) -> NDArray[np.bool_]:
     if len(labels) != rows:
         msg = f"the table `{what}` has {len(labels)} rows, not one for each of the {rows} test rows"
         raise BadCall(msg, fix="use the files of one and the same run")
-    text = labels.cast(pa.string())
-    known = pc.is_in(text, pa.array([target["positive"], target["negative"]]))
-    if rows and not pc.all(known).as_py():
+    # `to_numpy` and Arrow's scalars would import pandas, which the image holds for validate-data alone.
+    encoded = pc.dictionary_encode(labels.cast(pa.string()), null_encoding="encode").combine_chunks()
+    seen = encoded.dictionary.to_pylist()
+    if set(seen) - {target["positive"], target["negative"]}:
         msg = f"the table `{what}` holds a label that is neither {target['positive']} nor {target['negative']}"
         raise BadCall(msg, fix="name every spelling of the two labels in the model's target")
-    positive: Bools = pc.equal(text, target["positive"]).to_numpy()
-    return positive
+    return np.array([value == target["positive"] for value in seen], dtype=np.bool_)[np.from_dlpack(encoded.indices)]

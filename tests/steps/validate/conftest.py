@@ -45,7 +45,10 @@ Columns = Mapping[str, Sequence[object]]
 
 def tiny(rows: int) -> dict[str, dict[str, list[Any]]]:
     """Clean tables of so many rows each."""
-    inputs = {"age": [20.0 + at % 50 for at in range(rows)], "job": [["clerk", "cook", None][at % 3] for at in range(rows)]}
+    inputs = {
+        "age": [20.0 + at % 50 for at in range(rows)],
+        "job": [["clerk", "cook", None][at % 3] for at in range(rows)],
+    }
     income = ["high" if at % 4 == 0 else "low" for at in range(rows)]
     sex = ["Female" if at % 2 else "Male" for at in range(rows)]
     return {
@@ -101,7 +104,9 @@ class Bench:
         """Sign the data record over what lies there now."""
         fixed = {name: sha256(name.encode()) for name in ("data", "test", "rows", "base")}
         present = {n: file_digest(self.path(n)) for n in (*TABLES, "spec") if self.path(n).exists()}
-        test, train = (pq.read_metadata(self.path(n)).num_rows if self.path(n).exists() else 0 for n in ("truth", "rows"))
+        test, train = (
+            pq.read_metadata(self.path(n)).num_rows if self.path(n).exists() else 0 for n in ("truth", "rows")
+        )
         frozen = {
             "model": "tiny",
             "rows": {"total": test + train, "train": train, "test": test},

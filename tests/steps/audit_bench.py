@@ -1,0 +1,59 @@
+"""A bench for bias-audit: one sensitive column, one rule.
+
+Beside the folder of its tests and not in it, because a hyphen cannot be imported.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tests.steps.gate_bench import Bench
+
+POLICY = """\
+[[quality]]
+measure  = "accuracy"
+at_least = 0.5
+why      = "Better than a coin."
+
+[[bias]]
+between = ["sex"]
+measure = "selection_rate_difference"
+at_most = 0.15
+why     = "Men and women must be selected at rates the programme can defend."
+"""
+SPEC: dict[str, Any] = {
+    "name": "tiny",
+    "target": {"name": "income", "positive": "high", "negative": "low"},
+    "inputs": [{"name": "age", "kind": "number", "low": 0, "high": 120, "missing": False}],
+    "sensitive": [{"name": "sex", "kind": "category", "values": ["Female", "Male"], "missing": True}],
+}
+
+
+class AuditBench(Bench):
+    """Also knows how to fill itself with groups of people."""
+
+    def fill(
+        self,
+        truth: Sequence[str],
+        answers: Sequence[str | None],
+        sex: Sequence[str | None],
+        **more: Sequence[str | None],
+    ) -> None:
+        """Write truth, answers and sensitive columns, with the records over them."""
+        self.freeze({"truth": {"income": truth}, "sensitive": {"sex": sex, **more}})
+        self.answer(answers)
+
+    def people(self, *groups: tuple[str | None, int, int]) -> None:
+        """Fill with groups of (name, rows, selected); truth is positive for every other row."""
+        self.fill(*people(*groups))
+
+
+def people(*groups: tuple[str | None, int, int]) -> tuple[list[str], list[str], list[str | None]]:
+    """Truth, answers and sex of such groups."""
+    truth: list[str] = []
+    answers: list[str] = []
+    names: list[str | None] = []
+    for name, rows, selected in groups:
+        truth += ["high" if at % 2 else "low" for at in range(rows)]
+        answers += ["high"] * selected + ["low"] * (rows - selected)
+        names += [name] * rows
+    return truth, answers, names
