@@ -46,6 +46,7 @@ class Controller:
         self._dags: dict[str, Dag] = {}
         self._started: set[str] = set()
         self._locked_out: set[str] = set()
+        self._holding: set[str] = set()
         self._active = 0
 
     @property
@@ -61,6 +62,17 @@ class Controller:
 
     def operate(self) -> None:
         """Make one pass: afterwards `starts`, `wake_at` and the nodes' news hold what it asks for."""
+        self._let_go()
+        self._pass()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Release the mutexes of nodes that have ended."""
+        for name in [name for name in self._holding if self.nodes[name].fulfilled]:
+            self._holding.discard(name)
+            self._locks.release(name)
+
+    def _pass(self) -> None:
         self.wake_at = None
         if self.finished_at is not None or not self._begun():
             return
@@ -110,7 +122,6 @@ class Controller:
         """Begin, continue or end a node; None where the workflow has no room for it yet."""
         node = self.nodes.get(call.node)
         if node is not None and node.fulfilled:
-            self._locks.release(node.name)
             return node
         if node is not None and node.type == "Pod" and node.name not in self._locked_out:
             return node  # its process says when it has ended
@@ -125,10 +136,7 @@ class Controller:
         if names and not self._has_locks(call, names):
             return self.nodes[call.node]
         strategy = self._strategy(template)
-        node = self._retried(call, strategy) if strategy else self._run(call.node, call)
-        if node.fulfilled:
-            self._locks.release(node.name)
-        return node
+        return self._retried(call, strategy) if strategy else self._run(call.node, call)
 
     def _process(self, call: Call) -> Json:
         if call.node not in self._processed:
@@ -156,6 +164,7 @@ class Controller:
         ending = self._ending(call) if node is None or call.node in self._locked_out else ""
         if not ending and self._locks.acquire(call.node, names):
             self._locked_out.discard(call.node)
+            self._holding.add(call.node)
             return True
         node = node or self._add(call, "DAG" if call.template.is_dag else "Pod", "Pending")
         if ending:

@@ -78,10 +78,10 @@ _ARTIFACT: Fields = {
     "archive": {"none": INERT, "tar": INERT, "zip": INERT},
     **_inert("mode recurseMode artifactGC archiveLogs"),
     **_refused("subPath fromExpression globalName deleted", "pass whole artifacts by from"),
-    **_refused(_STORES, "let a step fetch it, or pass it as raw"),
+    **_refused(_STORES, "let a program read it, or pass it as raw"),
 }
-# Where an output is stored is the cluster's business; an input that names a place in a store is something to fetch.
-_INPUT: Fields = {**_ARTIFACT, "s3": Refused("let a step fetch it, or pass it as raw")}
+# Where an output is stored is the cluster's business; an input that names a place in a store is refused.
+_INPUT: Fields = {**_ARTIFACT, "s3": Refused("let a program read it, or pass it as raw")}
 _OUTPUT: Fields = {**_ARTIFACT, "s3": INERT}
 _ARGUMENTS: Fields = {"parameters": (_PARAMETER,), "artifacts": (_INPUT,)}
 _RETRY: Fields = {

@@ -1,7 +1,7 @@
 """Several programs, several runs, and runs that are killed."""
 
 import json
-import os
+import re
 import signal
 import subprocess
 import sys
@@ -56,29 +56,24 @@ def test_programs_run_at_once(shop: Workshop) -> None:
     assert shop.run(document).phase == "Succeeded"
 
 
-LIMITS = {
-    "the engine's": ({}, {}, {"parallel": 1}),
-    "the workflow's": ({"parallelism": 1}, {}, {"parallel": 4}),
-    "the template's": ({}, {"parallelism": 1}, {"parallel": 4}),
-    "a mutex": ({"templateDefaults": {"synchronization": {"mutexes": [{"name": "m"}]}}}, {}, {"parallel": 4}),
+MUTEX = {"synchronization": {"mutexes": [{"name": "m-{{workflow.namespace}}"}]}}
+LIMITS: dict[str, tuple[Json, Json, Json, int]] = {
+    "the engine's": ({}, {}, {}, 1),
+    "the workflow's": ({"parallelism": 1}, {}, {}, 4),
+    "the dag's": ({}, {"parallelism": 1}, {}, 4),
+    "a mutex": ({}, {}, MUTEX, 4),
 }
 
 
 @pytest.mark.parametrize("limit", LIMITS)
 def test_but_no_more_than_allowed(shop: Workshop, limit: str) -> None:
-    spec, template, engine = LIMITS[limit]
-    if limit == "a mutex":
-        spec = {}
-    alone = container("alone", str(shop.place), name="alone")
-    if limit == "a mutex":
-        alone["synchronization"] = {"mutexes": [{"name": "m-{{workflow.namespace}}"}]}
-    names = [task(name, "alone") for name in ("a", "b", "c")]
-    run = shop.run(workflow(dag("main", *names, **template), alone, **spec), **engine)
+    spec, around, own, parallel = LIMITS[limit]
+    alone = container("alone", str(shop.place), name="alone", **own)
+    tasks = [task(name, "alone") for name in ("a", "b", "c")]
+    run = shop.run(workflow(dag("main", *tasks, **around), alone, **spec), parallel=parallel)
     assert run.phase == "Succeeded"
-    waiting = [event.message for event in shop.events if isinstance(event, Waiting)]
-    assert set(waiting) == (
-        {"Waiting for models/Mutex/m-models lock. Lock status: 0/1"} if limit == "a mutex" else set()
-    )
+    waiting = {event.message for event in shop.events if isinstance(event, Waiting)}
+    assert waiting == ({"Waiting for models/Mutex/m-models lock. Lock status: 0/1"} if own else set())
 
 
 @pytest.mark.parametrize("level", ["workflow", "dag"])
@@ -144,15 +139,25 @@ def chain(shop: Workshop) -> Json:
             task("second", depends="first.Succeeded", given=passed),
             task("third", depends="second.Succeeded", given={"x": "tasks.second.outputs.artifacts.x"}),
         ),
-        container("count", counted[0], "write", "x", "{{inputs.parameters.word}} {{workflow.name}}", name="first",
-                  inputs={"parameters": [{"name": "word"}]}, outputs={"artifacts": files("x")}),
-        container("count", counted[1], "copy", "x", "x", "fail-until", str(shop.place / "tries"), "2", "3", name="second",
-                  inputs=inputs("x"), outputs={"artifacts": files("x")}),
-        container("count", counted[2], "copy", "x", "x", name="third", inputs=inputs("x"), outputs={"artifacts": files("x")}),
+        container(
+            *("count", counted[0], "write", "x", "{{inputs.parameters.word}} {{workflow.name}}"),
+            name="first",
+            inputs={"parameters": [{"name": "word"}]},
+            outputs={"artifacts": files("x")},
+        ),
+        container(
+            *("count", counted[1], "copy", "x", "x", "fail-until", str(shop.place / "tries"), "2", "3"),
+            name="second",
+            inputs=inputs("x"),
+            outputs={"artifacts": files("x")},
+        ),
+        container(
+            "count", counted[2], "copy", "x", "x", name="third", inputs=inputs("x"), outputs={"artifacts": files("x")}
+        ),
         container("count", str(shop.place / "end"), name="end"),
         arguments={"parameters": [{"name": "word", "value": "hello"}]},
         onExit="end",
-    )  # fmt: skip
+    )
 
 
 def counts(shop: Workshop) -> list[int]:
@@ -237,11 +242,11 @@ def test_a_stopped_process_stops_the_run(shop: Workshop) -> None:
 def test_names_of_runs(shop: Workshop) -> None:
     document = workflow(container(name="main"))
     assert shop.run(document, run_id="a.b-1").id == "a.b-1"
-    with pytest.raises(BadCall, match="there is a run a.b-1 already"):
+    with pytest.raises(BadCall, match=r"there is a run a\.b-1 already"):
         shop.run(document, run_id="a.b-1")
     with pytest.raises(BadCall, match="no name for a run"):
         shop.run(document, run_id="../escape")
-    with pytest.raises(UnknownName, match="there is no run 'a.c-1'"):
+    with pytest.raises(UnknownName, match=r"there is no run 'a\.c-1'"):
         shop.run(document, resume="a.c-1")
     with pytest.raises(BadCall, match="there is no run in"):
         Run.load(shop.folder)
@@ -271,27 +276,9 @@ def test_the_engine_names_no_step() -> None:
     import lockgate.local
 
     folder = Path(lockgate.local.__file__).parent
-    names = [
-        "ingest",
-        "fetch",
-        "train",
-        "predict",
-        "bias-audit",
-        "bias_audit",
-        "package",
-        "deploy",
-        "smoke",
-        "promote",
-        "conclude",
-        "validate",
-    ]
+    shelf = Path(lockgate.local.__file__).parents[2] / "steps"
+    names = {path.name for path in shelf.iterdir() if path.is_dir() and path.name != "sdk"}
+    names |= {"validate-data", "validate-model", "promote", "conclude"}
+    assert "train" in names
     for path in folder.glob("*.py"):
-        words = path.read_text().replace("packages", "").replace("package", "").split()
-        assert not [name for name in names if name in words], path.name
-
-
-def test_an_idle_run_does_not_spin(shop: Workshop) -> None:
-    before = os.times()
-    shop.run(workflow(container("sleep", "2", name="main")))
-    after = os.times()
-    assert after.user + after.system - before.user - before.system < 1.0
+        assert not names & set(re.findall(r"[\w-]+", path.read_text())), path.name
