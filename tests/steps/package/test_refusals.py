@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from lockgate_proof import Trust, TrustedKey, new_key
+from lockgate_package.evidence import Evidence, prove
+from lockgate_proof import ProofError, Trust, TrustedKey, new_key
 from lockgate_step import canonical, sha256
 
 from tests.steps.package.chain import SIGNERS, Chain, last, run
@@ -86,24 +87,35 @@ REFUSED: dict[str, tuple[Callable[[Chain], object], str]] = {
 }  # fmt: skip
 
 
+def proved(chain: Chain) -> Evidence:
+    return prove(chain.files, chain.trust(), now=datetime.now(UTC))
+
+
 @pytest.mark.parametrize("case", REFUSED)
 def test_refuses(chain: Chain, case: str) -> None:
     spoil, sentence = REFUSED[case]
     spoil(chain)
-    done = run(chain)
-    assert done.returncode == 3, done.stderr
-    assert sentence in last(done)["message"]
-    assert last(done)["fix"]
-    assert not chain.store.exists()
+    with pytest.raises(ProofError) as refused:
+        proved(chain)
+    assert sentence in refused.value.message
+    assert refused.value.fix
 
 
 @pytest.mark.parametrize("signer", [s for s in SIGNERS if s not in ("package", "waive")])
 def test_refuses_when_a_signer_is_not_trusted(chain: Chain, signer: str) -> None:
     kept = [key for key in chain.trust().keys if key.may != (signer,)]
     (chain.root / "environment" / "trust.json").write_bytes(Trust(tuple(kept)).to_bytes())
+    with pytest.raises(ProofError, match=signer):
+        proved(chain)
+
+
+def test_a_refusal_is_exit_3_and_changes_nothing(chain: Chain) -> None:
+    chain.sign_verdict("bias-audit", {}, result="refused")
     done = run(chain)
-    assert done.returncode == 3
-    assert signer in last(done)["message"]
+    assert done.returncode == 3, done.stderr
+    assert last(done)["message"] == "bias-audit did not pass: refused"
+    assert last(done)["fix"]
+    assert not chain.store.exists()
 
 
 def test_refuses_to_finish_when_nobody_would_believe_its_own_signature(chain: Chain) -> None:
@@ -137,9 +149,8 @@ def test_a_valid_waiver_lets_it_pass_and_stands_on_the_card(chain: Chain) -> Non
 def test_refuses_a_waiver_that_does_not_cover(chain: Chain, gate: str, rule: str, expires: str) -> None:
     chain.waive(gate, rule, expires=expires)
     chain.sign_verdict("bias-audit", {}, reasons=[REASON])
-    done = run(chain)
-    assert done.returncode == 3
-    assert "not covered by a valid waiver" in last(done)["message"]
+    with pytest.raises(ProofError, match="not covered by a valid waiver"):
+        proved(chain)
 
 
 @pytest.mark.parametrize("name", ["spec", "policy", "data", "data_verdict", "bias_verdict", "waivers"])
