@@ -1,5 +1,6 @@
 """From an address to a file on this machine, and what kind of file it is."""
 
+import os
 import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,13 +54,16 @@ def opened(uri: str, environment: Path, credentials: Path, scratch: Path, *, sha
     file changes while it is read.
     """
     url = urlsplit(uri)
-    name = posixpath.basename(url.path)
+    name = unquote(posixpath.basename(url.path))
     match url.scheme:
         case "file" if url.netloc in ("", "localhost"):
             path = Path(unquote(url.path))
             if not path.is_file():
                 msg = f"there is no file {path}"
                 raise BadCall(msg, fix="correct data, or put the file there")
+            if not os.access(path, os.R_OK):
+                msg = f"the file {path} may not be read by this user"
+                raise BadCall(msg, fix="give this user the right to read it")
         case "s3" if url.netloc and name and "@" not in url.netloc:
             path = scratch / "copy"
             _copy(uri, path, environment, credentials)

@@ -161,6 +161,19 @@ def test_an_address_that_is_none(workspace: Workspace, address: str, message: st
     assert "secret" not in failed.value.message
 
 
+def test_a_name_with_a_space_and_a_percent(workspace: Workspace) -> None:
+    data = workspace.write("my 100% data.csv", HEADER + MANY)
+    assert set(workspace.freeze(spec(), data=data).predicate["sources"]) == {"my 100% data.csv"}  # type: ignore[call-overload]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_this_user_may_not_read(workspace: Workspace) -> None:
+    data = workspace.write("tiny.csv", HEADER + MANY)
+    (workspace.root / "tiny.csv").chmod(0)
+    with pytest.raises(BadCall, match="may not be read by this user"):
+        workspace.freeze(spec(), data=data)
+
+
 def test_the_official_test_file_is_looked_for_beside_the_data(workspace: Workspace) -> None:
     data = workspace.write("tiny.csv", HEADER + GOOD)
     with pytest.raises(BadCall, match=re.escape(f"there is no file {workspace.root}/other/tiny.test")):
