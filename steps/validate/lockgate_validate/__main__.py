@@ -37,10 +37,16 @@ def validate_data(
     report: Out[Report],
 ) -> Passed | Refused | Inconclusive:
     """Check the frozen data against what the model's spec and expectations.json say about them."""
+    import logging
+    import warnings
+
     from lockgate_evidence import frozen, waived
     from lockgate_proof import Trust
     from lockgate_step import log
 
+    # Great Expectations and pandas tell the log and stderr what they find, values included.
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
     from lockgate_validate.data import judgement, validate
     from lockgate_validate.data_report import render
 

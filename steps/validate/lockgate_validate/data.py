@@ -1,7 +1,5 @@
 """Runs the checks with Great Expectations and judges by them; nothing it gives back holds a value of any row."""
 
-import logging
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,9 +78,6 @@ def _finding(check: Check) -> str:
 
 def _run(tables: Mapping[str, pa.Table], checks: Sequence[Check]) -> Iterator[Checked]:
     """Run the checks; a check without a result, or whose run failed, is not met."""
-    # Great Expectations and pandas write to the log and to stderr what they find, values included.
-    logging.disable(logging.CRITICAL)
-    warnings.simplefilter("ignore")
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
