@@ -1,5 +1,6 @@
 """Python environments on this machine: one for each lock, named by the digest of its content, made by uv and kept."""
 
+import configparser
 import fcntl
 import hashlib
 import os
@@ -7,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -82,16 +83,31 @@ class Environments:
     @cached_property
     def settings(self) -> dict[str, str]:
         """The environment of this process, with pip's settings in uv's words; what is set for uv itself wins."""
-        listed = subprocess.run(
-            [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
-        )
-        settings = dict(re.findall(r"^\S+?\.([\w-]+)='(.*)'$", listed.stdout, re.MULTILINE))
-        for name, value in os.environ.items():
-            if name.startswith("PIP_"):
-                settings[name.removeprefix("PIP_").lower().replace("_", "-")] = value
-        mapped = {_SETTINGS[name]: " ".join(value.split()) for name, value in settings.items() if name in _SETTINGS}
+        found = dict(_pip_settings())
+        mapped = {_SETTINGS[name]: " ".join(value.split()) for name, value in found.items() if name in _SETTINGS}
         if "UV_INDEX" in mapped:
             mapped["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # as pip looks; the hashes say what may come
         if "UV_FIND_LINKS" in mapped:
             mapped["UV_FIND_LINKS"] = mapped["UV_FIND_LINKS"].replace(" ", ",")
         return {**mapped, **os.environ}
+
+
+def _pip_settings() -> Iterator[tuple[str, str]]:
+    """What pip would be told here, the strongest last. Its own `pip config` is not asked: it may not be installed."""
+    home = Path.home()
+    named = os.environ.get("PIP_CONFIG_FILE")
+    places = [Path("/etc/pip.conf"), Path("/etc/xdg/pip/pip.conf"), home / "Library/Application Support/pip/pip.conf"]
+    places += [home / ".pip/pip.conf", Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "pip/pip.conf"]
+    places += [Path(sys.prefix) / "pip.conf", *([Path(named)] if named else [])]
+    for place in places:
+        parser = configparser.RawConfigParser()
+        try:
+            parser.read(place, "utf-8")
+        except configparser.Error:
+            continue  # pip says so itself
+        for section in ("global", "install"):
+            if parser.has_section(section):
+                yield from ((name.replace("_", "-"), value) for name, value in parser.items(section))
+    for name, value in os.environ.items():
+        if name.startswith("PIP_"):
+            yield name.removeprefix("PIP_").lower().replace("_", "-"), value

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from lockgate.local.plan import Note
 from lockgate.local.record import Node, Run
 
 
@@ -18,6 +19,7 @@ class RunStarted:
     """The record exists and the first node is about to start."""
 
     run: Run
+    inert: tuple[Note, ...] = ()  # what of the manifest has no meaning here
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class Execution:
         """Execute to the end."""
         try:
             self._save()
-            self._machine.on_event(RunStarted(Run.load(self._recorder.folder)))
+            self._machine.on_event(RunStarted(Run.load(self._recorder.folder), self._workflow.notes))
             with self._signals():
                 while self._controller.finished_at is None:
                     self._pass()

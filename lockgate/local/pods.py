@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lockgate.local import files
 from lockgate.local.manifest import Json
@@ -130,27 +130,23 @@ class Pod:
 
     def _run(self) -> int | None:
         """Run the program and listen to it; nothing where it was stopped before it began."""
+        log = (self._folder / "log").open("wb", buffering=0)
         reading, writing = os.pipe()
-        with (
-            (self._folder / "stdout").open("wb") as stdout,
-            open(reading, "rb") as lines,
-            open(writing, "wb") as stderr,
-        ):
+        listener = threading.Thread(target=self._listen, args=(os.fdopen(reading, "rb"), log), daemon=True)
+        listener.start()
+        with os.fdopen(writing, "wb") as stderr, (self._folder / "stdout").open("wb") as stdout:
             launch = self._launch(stdout, stderr)
             with self._guard:
                 if self._stopped_for:
                     return None
                 self._process = self._runtime.start(launch)
-            self._tell(Began(self.node))
-            stderr.close()
-            listener = threading.Thread(target=self._listen, args=(lines,), daemon=True)
-            listener.start()
-            code = self._process.wait()
-            # All of its group has ended; what escaped the group may hold the pipe for ever.
-            listener.join(timeout=2)
-            return code
+        self._tell(Began(self.node))
+        code = self._process.wait()
+        # All of its group has ended; what left the group may hold the pipe for ever, and is not waited for.
+        listener.join(timeout=2)
+        return code
 
-    def _launch(self, stdout: Any, stderr: Any) -> Launch:
+    def _launch(self, stdout: IO[bytes], stderr: IO[bytes]) -> Launch:
         container = self._template["container"]
         env: dict[str, str] = {}
         for name, value in files.variables(container, self._place.environment).items():
@@ -166,10 +162,11 @@ class Pod:
             stderr=stderr,
         )
 
-    def _listen(self, lines: Any) -> None:
-        with (self._folder / "log").open("ab", buffering=0) as log, contextlib.suppress(ValueError):
+    def _listen(self, lines: IO[bytes], log: IO[bytes]) -> None:
+        with lines, log:
             while line := lines.readline(1 << 20):
-                log.write(line)
+                with contextlib.suppress(OSError):  # a full disk must not stop the program
+                    log.write(line)
                 self._tell(Said(self.node, line))
 
 

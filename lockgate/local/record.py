@@ -21,7 +21,7 @@ from typing import Any, Literal, Self
 
 import yaml
 
-from lockgate.errors import BadCall
+from lockgate.errors import BadCall, OutsideFailed
 from lockgate.local.errors import RunInUse
 
 Json = dict[str, Any]
@@ -214,8 +214,12 @@ class Recorder:
 def _write(path: Path, content: str) -> None:
     # Whoever reads sees the old file or the new one, never half of one.
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(content, "utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(content, "utf-8")
+        partial.replace(path)
+    except OSError as error:
+        message = f"the record {path} cannot be written: {error.strerror}"
+        raise OutsideFailed(message, fix=f"make room there, then lockgate run --resume {path.parent.name}") from error
 
 
 def _pid(folder: Path) -> int:

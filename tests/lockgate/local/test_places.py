@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lockgate.local import Engine, Environment, ProcessRuntime
+from lockgate.local.environments import Environments
 
 from .workshop import Json, Workshop, container, workflow
 
@@ -186,3 +187,20 @@ def test_an_environment_that_cannot_be_made_says_why(shop: Workshop) -> None:
         runtime.prepare(["tiny"], lambda what: None)
     assert "ash mismatch" in raised.value.message
     assert raised.value.exit_code == 4
+
+
+def test_whoever_configured_pip_has_configured_enough(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = shop.folder / "pip.conf"
+    extra = "extra-index-url =\n  https://two.example\n  https://3.example\n"
+    file.write_text("[global]\nindex-url = https://one.example/simple\n" + extra)
+    for name in ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_HTTP_TIMEOUT", "SSL_CERT_FILE", "PIP_INDEX_URL", "PIP_CERT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(file))
+    monkeypatch.setenv("PIP_CERT", "/etc/ca.pem")
+    monkeypatch.setenv("PIP_TIMEOUT", "7")
+    monkeypatch.setenv("UV_HTTP_TIMEOUT", "9")
+    settings = Environments(shop.folder / "cache").settings
+    assert settings["UV_DEFAULT_INDEX"] == "https://one.example/simple"
+    assert settings["UV_INDEX"] == "https://two.example https://3.example"
+    assert settings["SSL_CERT_FILE"] == "/etc/ca.pem"
+    assert settings["UV_HTTP_TIMEOUT"] == "9", "what is said to uv itself wins"
