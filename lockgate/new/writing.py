@@ -68,7 +68,7 @@ def pipeline(profile: Profile, name: str) -> str:
     used |= {"Split"} if profile.key else set()
     mitigates = bool(profile.sensitive)
     train = {"estimator": "sklearn.ensemble.HistGradientBoostingClassifier"}
-    train |= {"mitigation": "none"} if mitigates else {}
+    train |= {"mitigation": "none", "mitigate": _widest(profile)} if mitigates else {}
     spelled = {each: known.name for known in (profile.positive, profile.negative) for each in known.spellings}
     lines = [
         f'"""Predicts {_docstring(profile.target)}. A first guess by `lockgate new`: every line is yours to change."""',
@@ -92,7 +92,7 @@ def pipeline(profile: Profile, name: str) -> str:
         "    },",
         *([f"    split=Split(key=({_quoted(profile.key)},)),"] if profile.key else []),
         f"    train={_dict(train)},",
-        *(['    tunable=("mitigation",),'] if mitigates else []),
+        *(['    tunable=("mitigation", "mitigate"),'] if mitigates else []),
         ")",
     ]
     return "\n".join(lines) + "\n"
@@ -153,6 +153,13 @@ def resolvable(groups: Sequence[Group], share: float) -> tuple[float, float] | N
     critical = 2.0 if len(judged) == 2 else 3.0  # all pairs of several groups at once
     half = critical * math.sqrt(overall * (1 - overall) * sum(1 / rows for rows in small))
     return max(rates) - min(rates), half
+
+
+def _widest(profile: Profile) -> str:
+    """The sensitive column that gates and by which the labels themselves differ most; the first where none gates."""
+    found = {column: resolvable(groups, profile.test_share) for column, groups in profile.groups.items()}
+    gaps = {column: gap for column, each in found.items() if each for gap, half in [each] if half <= _WIDEST}
+    return max(gaps, key=lambda column: gaps[column]) if gaps else next(iter(found))
 
 
 def _bias(profile: Profile, column: str) -> str:

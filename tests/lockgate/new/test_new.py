@@ -73,6 +73,22 @@ def test_guesses_and_writes_what_loads(data: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in folder.parent.iterdir()) == ["small_cases"]
 
 
+def test_mitigates_by_the_widest_difference_that_gates(tmp_path: Path) -> None:
+    draw = random.Random(3)
+    rows = [(draw.choice("AB"), draw.choice("XY"), draw.randrange(1000)) for _ in range(6000)]
+    lines = [
+        f"{race},{sex},{amount},{'yes' if amount < (500 if sex == 'X' else 300) else 'no'}"
+        for race, sex, amount in rows
+    ]
+    path = tmp_path / "cases.csv"
+    path.write_text("\n".join(["race,sex,amount,approved", *lines]))
+    write(profile(path, "approved"), "cases", tmp_path / "made")
+    spec = load(tmp_path / "made")
+    assert list(spec.sensitive) == ["race", "sex"]
+    assert spec.train["mitigate"] == "sex"
+    assert spec.train["mitigation"] == "none"
+
+
 def test_says_who_is_too_few_and_what_tells_a_sensitive_column(data: Path) -> None:
     lines = "\n".join(describe(profile(data, "approved")))
     assert "too small to judge  langue: fr" in lines
