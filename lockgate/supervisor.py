@@ -36,21 +36,36 @@ class PortTaken(OutsideFailed):
     """The public port belongs to another program."""
 
     def __init__(self, host: str, port: int) -> None:
-        super().__init__(f"port {port} on {host} is taken by another program", fix=f"lockgate serve --port {port + 1}")
+        super().__init__(
+            f"port {port} on {host} is taken by another program",
+            fix=f"end it, or choose another port for good: LOCKGATE_PORT={port + 1} lockgate serve",
+        )
 
 
 class AlreadyServing(OutsideFailed):
     """Another supervisor holds this store."""
 
     def __init__(self, state: Path) -> None:
-        super().__init__(f"a platform is already serving from {state}", fix="lockgate status, or lockgate stop first")
+        super().__init__(f"a platform is already serving from {state}", fix="lockgate status, or lockgate serve --stop")
 
 
 class OtherStore(OutsideFailed):
     """The supervisor that runs here serves another store."""
 
     def __init__(self, running: str, wanted: str) -> None:
-        super().__init__(f"the platform that runs here serves {running}, not {wanted}", fix="lockgate stop, then again")
+        super().__init__(
+            f"the platform that runs here serves {running}, not {wanted}", fix="lockgate serve --stop, then again"
+        )
+
+
+class OtherPort(OutsideFailed):
+    """The supervisor that runs here answers on another port."""
+
+    def __init__(self, address: str, port: int) -> None:
+        super().__init__(
+            f"the platform that runs here answers at {address}, not on port {port}",
+            fix="lockgate serve --stop, then again",
+        )
 
 
 class ServeFailed(OutsideFailed):
@@ -107,7 +122,7 @@ def start(platform: Platform, command: Sequence[str], *, env: Mapping[str, str],
     """Start a detached supervisor, or find the one that runs; returns when it answers.
 
     command: the process that calls `serve` in the foreground, no shell around it, e.g. `lockgate serve --foreground`.
-    Errors: PortTaken, OtherStore, ServeFailed.
+    Errors: PortTaken, OtherStore, OtherPort, ServeFailed.
     """
     deadline = time.monotonic() + within
     pid = _spawn(platform, command, env) if _holder(platform.state) is None else None
@@ -116,7 +131,7 @@ def start(platform: Platform, command: Sequence[str], *, env: Mapping[str, str],
             case Running() as running:
                 if pid is not None and pid != running.pid:
                     _give_up(pid)
-                return _same_store(running, platform)
+                return _same(running, platform)
             case Stopped() if pid is None and _holder(platform.state) is None:
                 break
             case Stopped():
@@ -217,9 +232,11 @@ def _holder(state: Path) -> int | None:
     return None
 
 
-def _same_store(running: Running, platform: Platform) -> Running:
+def _same(running: Running, platform: Platform) -> Running:
     if running.store != platform.store:
         raise OtherStore(running.store, platform.store)
+    if platform.port and not running.address.endswith(f":{platform.port}"):
+        raise OtherPort(running.address, platform.port)
     return running
 
 
@@ -243,7 +260,10 @@ async def _serve(platform: Platform, store: Store, command: ChildCommand, patien
             supervisor = _Supervisor(platform, records, command, patience, session)
             routes = Routes(find=supervisor.find, models=supervisor.views)
             runner = web.AppRunner(
-                application(routes, session), access_log=None, auto_decompress=False, shutdown_timeout=patience.drain
+                application(routes, session, platform.state.parent / "runs"),
+                access_log=None,
+                auto_decompress=False,
+                shutdown_timeout=patience.drain,
             )
             await runner.setup()
             await web.SockSite(runner, listener).start()

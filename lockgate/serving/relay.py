@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import unquote
 
 from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, web
@@ -55,6 +56,10 @@ class Upstream:
             await asyncio.wait_for(self._idle.wait(), within)
 
 
+# A report is a picture of figures: it runs nothing and asks nothing of anybody.
+_STATIC_PAGE = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
+
+
 @dataclass(frozen=True)
 class Unserved:
     """A known model that no server answers for, and why."""
@@ -81,8 +86,17 @@ def client() -> ClientSession:
     )
 
 
-def application(routes: Routes, session: ClientSession) -> web.Application:
-    """The web application of the public port."""
+def application(routes: Routes, session: ClientSession, runs: Path | None = None) -> web.Application:
+    """The web application of the public port.
+
+    runs: the folder of the run records, whose report pages are shown too: under JupyterHub no other way leads there.
+    """
+
+    async def show_report(request: web.Request) -> web.StreamResponse:
+        file = runs / request.match_info["run"] / "report" / request.match_info["page"] if runs else None
+        if file is None or not file.is_file():
+            return _error(404, "there is no such page; lockgate report RUN writes it")
+        return web.FileResponse(file, headers=_STATIC_PAGE)
 
     async def show_page(_: web.Request) -> web.StreamResponse:
         return web.Response(text=page(routes.models()), content_type="text/html")
@@ -114,6 +128,7 @@ def application(routes: Routes, session: ClientSession) -> web.Application:
 
     app = web.Application(middlewares=[_errors_as_json])
     app.router.add_get("/", show_page)
+    app.router.add_get("/runs/{run:[a-z0-9][a-z0-9-]*}/{page:[a-z0-9-]+[.]html}", show_report)
     app.router.add_get("/v2", metadata)
     app.router.add_get("/v2/health/live", live)
     app.router.add_get("/v2/health/ready", ready)
