@@ -26,10 +26,10 @@ _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 # The grounds on which a person may not be treated differently, as columns are called in English and French.
 _GROUNDS = """
 sex sexe gender genre race racial racialized ethnicity ethnicite ethnic ethnie ethnique age ages religion religious
-religieux croyance disability disabled disabilities handicap invalidite incapacite marital matrimonial married marie citizenship
-citizen citoyennete nationality nationalite national immigrant immigration refugee refugie indigenous autochtone
-aboriginal native inuit metis language langue langues province provincial postal zip zipcode orientation pregnant
-pregnancy enceinte grossesse veteran birth birthdate born naissance origin origine minority minorite
+religieux croyance disability disabled disabilities handicap invalidite incapacite marital matrimonial married marie
+citizenship citizen citoyennete nationality nationalite national immigrant immigration refugee refugie indigenous
+autochtone aboriginal native inuit metis language langue langues province provincial postal zip zipcode orientation
+pregnant pregnancy enceinte grossesse veteran birth birthdate born naissance origin origine minority minorite
 """
 _NUMBERS_OF_PEOPLE = "id ids uuid guid identifier identifiant sin nas ssn matricule index rowid"
 _SENSITIVE = frozenset(_GROUNDS.split())
