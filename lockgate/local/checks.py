@@ -10,8 +10,9 @@ from typing import Any
 
 from lockgate.local.dag_checks import dag_problems, supplied
 from lockgate.local.errors import ManifestError, Problem
-from lockgate.local.evaluation import check, expand
+from lockgate.local.evaluation import expand
 from lockgate.local.expressions import ExpressionError, parse
+from lockgate.local.kinds import check
 from lockgate.local.manifest import Json, Template, Workflow, entries, text
 from lockgate.local.retries import POLICIES, SAMPLE, duration
 from lockgate.local.scope import calls, reached, scope_of, unknown_tags

@@ -1,6 +1,7 @@
 """The value of an expression, of `when` and of `depends`, as the controller finds it."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -18,10 +19,9 @@ from lockgate.local.expressions import (
     Unary,
     parse,
     parse_when,
-    walk,
 )
+from lockgate.local.kinds import check, kind_of
 
-FUNCTIONS = frozenset({"asInt", "int", "asFloat", "float", "string", "len", "trim", "lower", "upper"})
 RESULTS = ("Succeeded", "Failed", "Errored", "Skipped", "Omitted", "Daemoned", "AnySucceeded", "AllFailed")
 _TASK = re.compile(r"([a-zA-Z0-9][-a-zA-Z0-9]*?)\.([A-Z][a-zA-Z]+)|([a-zA-Z0-9][-a-zA-Z0-9]*)")
 _BARE = "({0}.Succeeded || {0}.Skipped || {0}.Daemoned)"
@@ -78,22 +78,6 @@ def expand(values: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def check(node: Node, values: Mapping[str, Any]) -> None:
-    """Refuse what the controller's compiler refuses: unknown names, unknown functions, mixed kinds."""
-    for each in walk(node):
-        match each:
-            case Name(name) if name not in values:
-                _fail(f"unknown name {name}")
-            case Call(function, _) if function not in FUNCTIONS:
-                _fail(f"unknown function {function}; known here: {', '.join(sorted(FUNCTIONS))}")
-            case Binary("==" | "!=" | "<" | ">" | "<=" | ">=" as operator, left, right):
-                kinds = {_static_kind(left, values), _static_kind(right, values)} - {""}
-                if len(kinds) == 2:
-                    _fail(f"{operator} compares {' with '.join(sorted(kinds))}: convert one, for example by asInt()")
-            case _:
-                pass
-
-
 def evaluate(node: Node, values: Mapping[str, Any]) -> Any:
     """The value of an expression with these variables."""
     match node:
@@ -117,10 +101,7 @@ def evaluate(node: Node, values: Mapping[str, Any]) -> Any:
             first = _flag(evaluate(left, values))
             return first if first == (operator == "||") else _flag(evaluate(right, values))
         case Binary("??", left, right):
-            try:
-                value = evaluate(left, values)
-            except ExpressionError:
-                value = None
+            value = evaluate(left, values)
             return evaluate(right, values) if value is None else value
         case Binary(operator, left, right):
             return _binary(operator, evaluate(left, values), evaluate(right, values))
@@ -137,32 +118,9 @@ def _flag(value: object, text: str = "") -> bool:
     return value
 
 
-def _static_kind(node: Node, values: Mapping[str, Any]) -> str:
-    """What the controller's compiler knows of a value before it runs: nothing of a member, all of a plain variable."""
-    match node:
-        case Literal(value):
-            return _kind(value)
-        case Name(name):
-            return _kind(values.get(name))
-        case Call("asInt" | "int" | "asFloat" | "float" | "len", _):
-            return "number"
-        case Call():
-            return "text"
-        case _:
-            return ""
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, bool):
-        return "flag"
-    if isinstance(value, int | float):
-        return "number"
-    return "text" if isinstance(value, str) else ""
-
-
 def _member(of: object, key: str | int) -> object:
-    if isinstance(of, dict) and key in of:
-        return of[key]
+    if isinstance(of, dict):
+        return of.get(key)  # what a mapping does not have is nil
     if isinstance(of, list) and isinstance(key, int) and key < len(of):
         return of[key]
     message = f"nothing is named {key}"
@@ -176,13 +134,13 @@ def _call(function: str, arguments: list[Any]) -> Any:
     match function:
         case "asInt" | "int" if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+", value):
             return int(value)
-        case "asInt" | "int" if _kind(value) == "number":
+        case "asInt" | "int" if kind_of(value) == "number":
             return int(value)
         case "asFloat" | "float" if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?", value):
             return float(value)
-        case "asFloat" | "float" if _kind(value) == "number":
+        case "asFloat" | "float" if kind_of(value) == "number":
             return float(value)
-        case "string":
+        case "string" if isinstance(value, str | int | float):
             return shown(value)
         case "len" if isinstance(value, str | list | dict):
             return len(value)
@@ -199,13 +157,13 @@ def _call(function: str, arguments: list[Any]) -> Any:
 def _unary(operator: str, value: Any) -> Any:
     if operator == "!":
         return not _flag(value)
-    if _kind(value) != "number":
+    if kind_of(value) != "number":
         _fail(f"{operator} needs a number, not {shown(value)!r}")
     return -value if operator == "-" else value
 
 
 def _binary(operator: str, left: Any, right: Any) -> Any:
-    kinds = {_kind(left), _kind(right)}
+    kinds = {kind_of(left), kind_of(right)}
     match operator:
         case "==":
             return kinds != {"flag", "number"} and left == right
@@ -230,7 +188,9 @@ def _binary(operator: str, left: Any, right: Any) -> Any:
             return {"<": left < right, ">": left > right, "<=": left <= right, ">=": left >= right}[operator]
         case "+" if kinds == {"text"}:
             return left + right
-        case "+" | "-" | "*" | "/" | "%" | "**" if kinds == {"number"}:
+        case "+" | "-" | "*" | "/" | "**" if kinds == {"number"}:
+            return _arithmetic(operator, left, right)
+        case "%" if type(left) is type(right) is int:
             return _arithmetic(operator, left, right)
     message = f"{shown(left)!r} {operator} {shown(right)!r} has no value"
     raise ExpressionError(message)
@@ -248,10 +208,10 @@ def _arithmetic(operator: str, left: Any, right: Any) -> Any:
             case "/":
                 return left / right
             case "%":
-                return left % right
+                return int(math.fmod(left, right))  # of the sign of the left, as in Go
             case _:
                 return float(left) ** right
-    except (ZeroDivisionError, OverflowError) as error:
+    except (ZeroDivisionError, OverflowError, ValueError) as error:
         message = f"{left} {operator} {right} has no value"
         raise ExpressionError(message) from error
 

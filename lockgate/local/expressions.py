@@ -229,11 +229,14 @@ class _Parser:
 
     def _expression(self, binding: int) -> Node:
         left = self._primary()
-        compared = False
+        compared = coalesced = False
         while True:
             operator, negated = self._operator()
             if not operator or _BINDING[operator] < binding:
                 break
+            if coalesced and operator != "??":  # expr-lang wants parentheses round either
+                self._unexpected()
+            coalesced = operator == "??"
             if operator in ("<", ">", "<=", ">="):
                 if compared:  # expr-lang chains these, govaluate does not: say what is meant
                     self._unexpected()

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lockgate.local.evaluation import check, evaluate, expand, shown
+from lockgate.local.evaluation import evaluate, expand, shown
 from lockgate.local.expressions import ExpressionError, Node, parse, paths
+from lockgate.local.kinds import check
 
 Values = Mapping[str, str | None]
 ABSENT = "output is an absent optional (skipped/omitted node with no default)"

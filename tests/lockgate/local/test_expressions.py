@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockgate.local.evaluation import check, decide, decide_depends, decide_when, depends_logic, evaluate, expand
+from lockgate.local.evaluation import decide, decide_depends, decide_when, depends_logic, evaluate, expand
 from lockgate.local.expressions import (
     Array,
     Binary,
@@ -23,6 +23,7 @@ from lockgate.local.expressions import (
     parse,
     show,
 )
+from lockgate.local.kinds import check
 
 RESERVED = {"true", "false", "nil", "and", "or", "not", "in", "matches", "contains", "startsWith", "endsWith"}
 WORDS = st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,6}", fullmatch=True).filter(lambda word: word not in RESERVED)
@@ -68,6 +69,8 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         ("10 - 4 - 3", 3),
         ("-2 + 3", 1),
         ("7 / 2", 3.5),
+        ("-7 % 3", -1),
+        ("a.none == 'x'", False),
         ("!true || true", True),
         ("not true == false", True),
         ("true || false && false", True),
@@ -127,7 +130,7 @@ def test_what_cannot_be_read(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("asInt('4.5')", "asInt(' 4')", "asInt('')", "asInt(1, 2)", "1 && true", "!1", "- 'a'", "a.c"),
+        *("asInt('4.5')", "asInt(' 4')", "asInt('')", "asInt(1, 2)", "1 && true", "!1", "- 'a'", "a.c.d", "3.5 % 2"),
         *("'a' - 1", "'a' < 1", "1 / 0", "'a' matches '('", "'1' contains 1", "1 in 'a'"),
     ],
 )
@@ -137,11 +140,21 @@ def test_what_has_no_value(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["retries == 1", "'a' == 1", "asInt(retries) == '1'", "unknown", "jsonpath(retries) == 'a'"]
+    "text",
+    [
+        "retries == 1",
+        "'a' == 1",
+        "!retries",
+        "flag || 1",
+        "1 in 'a'",
+        "nil ?? 1 == 1",
+        "unknown",
+        "jsonpath(retries) == 'a'",
+    ],
 )
 def test_what_the_controllers_compiler_refuses(text: str) -> None:
     with pytest.raises(ExpressionError):
-        check(parse(f"true || {text}"), {"retries": "1"})
+        check(parse(f"true || {text}"), {"retries": "1", "flag": True})
 
 
 def test_a_condition_is_true_or_false() -> None:

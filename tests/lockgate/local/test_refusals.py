@@ -141,7 +141,7 @@ MAKES = container(name="makes", outputs=ONE)
         ([container(name="main", volumeMounts=[{"name": "v", "mountPath": "/lockgate/v"}])], "there is no volume 'v'"),
         ([container(name="main", retryStrategy={"retryPolicy": "Often"})], "retryPolicy: must be one of Always"),
         ([container(name="main", retryStrategy={"expression": "lastRetry.exitCode =="})], "cannot be read at its end"),
-        ([container(name="main", retryStrategy={"expression": "retries == 1"})], "compares number with text"),
+        ([container(name="main", retryStrategy={"expression": "retries == 1"})], "== does not take number and text"),
         ([container(name="main", retryStrategy={"backoff": {"duration": "soon"}})], "unable to parse soon"),
         ([container(name="main", parallelism=1)], "spec.templates[0].parallelism: is for dags"),
         ([dag("main", task("a", "work"), activeDeadlineSeconds=1), WORK], "activeDeadlineSeconds: is for containers"),
