@@ -4,11 +4,12 @@ A model is a `ModelSpec` in `pipelines/<model>/pipeline.py`; a chain of its own 
 of typed steps from `lockgate.steps`.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from lockgate.model import Category, Data, ModelSpec, Number, Schedule, Split, Target, category, label, number
-
 if TYPE_CHECKING:
+    from lockgate import steps as steps  # in the cycle of these imports mypy must meet it first
+    from lockgate.model import Category, Data, ModelSpec, Number, Schedule, Split, Target, category, label, number
     from lockgate.workflows import Candidate, brought, frozen_data, tuned
 
 __all__ = [
@@ -29,11 +30,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    # The typed steps need the rendered contracts; a spec alone, and `lockgate --help`, do not.
-    if name in ("Candidate", "brought", "frozen_data", "tuned"):
-        from lockgate import workflows
+if not TYPE_CHECKING:  # a type checker would otherwise let every misspelt name pass
 
-        return getattr(workflows, name)
-    msg = f"module 'lockgate' has no attribute {name!r}"
-    raise AttributeError(msg)
+    def __getattr__(name: str) -> object:
+        # The typed steps need the rendered contracts, which a spec alone does not; `lockgate --help` needs neither.
+        if name in __all__:
+            home = "workflows" if name in ("Candidate", "brought", "frozen_data", "tuned") else "model"
+            return getattr(import_module(f"lockgate.{home}"), name)
+        msg = f"module 'lockgate' has no attribute {name!r}"
+        raise AttributeError(msg)
