@@ -23,7 +23,6 @@ MODULES = {
     "bias-audit": ("lockgate_bias_audit",),
 }
 TABLES = ("rows", "test", "truth", "sensitive", "train_sensitive")
-NUMBERS = ("age",)
 Columns = Mapping[str, Sequence[object]]
 
 
@@ -68,8 +67,7 @@ class Bench:
     def freeze(self, tables: Mapping[str, Columns]) -> None:
         """Write the tables, and sign the data record over them as ingest would."""
         for name, columns in tables.items():
-            kinds = {column: pa.float64() if column in NUMBERS else pa.string() for column in columns}
-            arrays = {column: pa.array(values, kinds[column]) for column, values in columns.items()}
+            arrays = {column: _array(values) for column, values in columns.items()}
             pq.write_table(pa.table(arrays), self.path(name))
         self.path("spec").write_bytes(canonical(self.spec))
         self.path("policy").write_text(self.policy)
@@ -146,3 +144,8 @@ class Bench:
         said = [json.dumps(self.verdict)] if self.out("verdict").exists() else []
         ended = self.root / "termination"
         return "\n".join([result.stdout, result.stderr, *files, *said, ended.read_text() if ended.exists() else ""])
+
+
+def _array(values: Sequence[object]) -> pa.Array:
+    """As ingest writes it: numbers float64, everything else text."""
+    return pa.array(values, pa.float64() if any(isinstance(value, float) for value in values) else pa.string())

@@ -196,8 +196,10 @@ def _band(rates: Sequence[Shown], judged: Judged | None) -> tuple[float | None, 
             line, allowed, end = highest * value, (highest * value, highest), "highest"
         case _:
             return None, None, ""
-    words = say("bias.groups.band", source=judged.rule.source, end=say(f"bias.end.{end}"))
-    return (line if line <= 1 else None), allowed, words
+    end = say(f"bias.end.{end}")
+    if line > 1:
+        return None, allowed, say("bias.groups.shade", source=judged.rule.source, end=end)
+    return line, allowed, say("bias.groups.band", source=judged.rule.source, end=end)
 
 
 def _all_rates(grouped: Grouped, shown: Released, columns: str) -> Html:

@@ -45,7 +45,12 @@ def test_a_planted_gap_is_refused_in_plain_words(bench: AuditBench) -> None:
 
 def test_refused_inconclusive_and_passed_follow_the_interval(bench: AuditBench) -> None:
     # The gap is .17 throughout; only how surely it is known differs.
-    for scale, limit, wanted in ((1, 0.15, "inconclusive"), (12, 0.15, "refused"), (12, 0.19, "passed")):
+    for scale, limit, wanted in (
+        (1, 0.15, "inconclusive"),
+        (1, 0.18, "inconclusive"),
+        (12, 0.15, "refused"),
+        (12, 0.19, "passed"),
+    ):
         bench.policy = POLICY.replace("0.15", str(limit))
         bench.people(("Male", 600 * scale, 150 * scale), ("Female", 600 * scale, 48 * scale))
         code = bench.run().returncode

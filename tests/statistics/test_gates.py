@@ -1,0 +1,111 @@
+"""Do the gates keep their promises? Simulated truth, at full size; a table of the figures is printed.
+
+Run by `make test-statistics` alone: it needs minutes. The step folders of bias-audit and validate are on the path.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from lockgate_bias_audit.measures import MEASURES, Counts, gap, resample
+from lockgate_policy import AtMost, Interval, Settings
+from lockgate_validate.measures import Bools, Given, gain, measure
+
+DRAWS = 2000
+CONFIDENCE = 0.95
+SLACK = 3 * math.sqrt(CONFIDENCE * (1 - CONFIDENCE) / DRAWS)  # three standard errors of a proportion of so many draws
+
+BALANCED = [(20, 20), (50, 50), (200, 200), (1000, 1000), (5000, 5000)]
+LOPSIDED = [(30, 1000), (60, 5000)]
+MANY = [(100,) * 5, (500, 300, 100, 60, 40), (2000, 300, 100, 40, 30, 30, 30)]
+
+
+def table(random: np.random.Generator, sizes: Sequence[int], rates: Sequence[float]) -> Counts:
+    """Rows drawn so that each group is selected at its rate, with as many rows in each group as expected."""
+    share = np.array(sizes) / sum(sizes)
+    cells = np.array([[[0.7 * (1 - r), 0.7 * r], [0.3 * (1 - r), 0.3 * r]] for r in rates]) * share[:, None, None]
+    return random.multinomial(sum(sizes), cells.ravel()).reshape(-1, 2, 2)
+
+
+def simulate(sizes: Sequence[int], rates: Sequence[float], name: str = "selection_rate_difference") -> list[Interval]:
+    """The gap's interval in each of many draws of one truth."""
+    random = np.random.default_rng(11)
+    found = []
+    for draw in range(DRAWS):
+        counts = table(random, sizes, rates)
+        gap_ = gap(counts, resample(counts, 400, draw), MEASURES[name], support=10, confidence=CONFIDENCE)
+        if gap_ is not None:
+            found.append(gap_.measured)
+    assert len(found) > 0.9 * DRAWS
+    return found
+
+
+@pytest.mark.parametrize("sizes", [*BALANCED, *LOPSIDED, *MANY], ids=str)
+@pytest.mark.parametrize("base", [0.05, 0.3])
+def test_without_any_bias_hardly_a_gap_is_found(sizes: Sequence[int], base: float) -> None:
+    found = simulate(sizes, [base] * len(sizes))
+    alarms = sum(each.low > 0 for each in found) / len(found)
+    print(f"null {sizes} at {base}: false alarm {alarms:.3f}")
+    assert alarms <= 1 - CONFIDENCE + SLACK + 0.005
+
+
+@pytest.mark.parametrize("sizes", [*BALANCED, *LOPSIDED], ids=str)
+def test_the_interval_of_two_groups_covers_the_true_gap(sizes: Sequence[int]) -> None:
+    for name, true in (("selection_rate_difference", 0.15), ("selection_rate_ratio", 0.4)):
+        found = simulate(sizes, [0.25, 0.10], name)
+        covered = sum(each.low <= true <= each.high for each in found) / len(found)
+        print(f"{name} {sizes}: coverage {covered:.3f}")
+        assert 0.93 <= covered <= 0.99
+
+
+@pytest.mark.parametrize("sizes", MANY, ids=str)
+def test_the_interval_of_many_groups_covers_at_least_as_often_as_it_says(sizes: Sequence[int]) -> None:
+    rates = np.linspace(0.1, 0.3, len(sizes)).tolist()
+    covered = sum(each.low <= 0.2 <= each.high for each in simulate(sizes, rates)) / DRAWS
+    print(f"many {sizes}: coverage {covered:.3f}")
+    assert covered >= CONFIDENCE - SLACK
+
+
+def test_the_power_to_find_a_gap_grows_with_the_rows() -> None:
+    """At a limit of 0.10, a gap of 0.15 must not be waved through, and be refused once there are rows enough."""
+    limit, refused = AtMost(0.10), {}
+    for size in (50, 200, 1000, 5000):
+        judged = [limit.judge(each) for each in simulate((size, size), [0.25, 0.10])]
+        refused[size] = judged.count("beyond") / DRAWS
+        passed = judged.count("within") / DRAWS
+        print(f"power at {size} rows a group: refused {refused[size]:.3f}, passed {passed:.3f}")
+        assert passed <= 0.03
+    assert list(refused.values()) == sorted(refused.values())
+    assert refused[5000] > 0.99
+
+
+def draw(random: np.random.Generator, rows: int) -> tuple[Bools, Given, Given]:
+    """Truth, and two versions of one skill that err partly on the same rows."""
+    truth = random.random(rows) < 0.3
+    shared = random.normal(size=rows) + 1.6 * truth - 0.8
+    versions = []
+    for _ in range(2):
+        score = 1 / (1 + np.exp(-(shared + 0.6 * random.normal(size=rows))))
+        versions.append(Given(score > 0.5, score))
+    return truth, versions[0], versions[1]
+
+
+@pytest.mark.parametrize("rows", [150, 1000])
+@pytest.mark.parametrize("name", ["accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc", "brier"])
+def test_quality_intervals_cover(name: str, rows: int) -> None:
+    random, settings = np.random.default_rng(3), Settings(minimum_support=10, resamples=400)
+    truth, given, _ = draw(random, 1_000_000)
+    true = measure(name, truth, given, settings)
+    assert isinstance(true, Interval)
+    covered = still = 0
+    for number in range(DRAWS):
+        few, one, other = draw(random, rows)
+        own, difference = measure(name, few, one, settings), gain(name, few, one, other, settings, number)
+        assert isinstance(own, Interval)
+        assert isinstance(difference, Interval)
+        covered += own.low <= true.value <= own.high
+        still += difference.low <= 0 <= difference.high
+    print(f"{name} {rows}: coverage {covered / DRAWS:.3f}, of a gain of nothing {still / DRAWS:.3f}")
+    assert 0.93 <= covered / DRAWS <= 0.975
+    assert 0.93 <= still / DRAWS <= 0.975
