@@ -49,7 +49,13 @@ def _details(evidence: Evidence) -> Iterator[Block]:
         yield Text(str(spec["description"]))
     made = ", ".join(f"{name} {version}" for name, version in sorted(model.get("versions", {}).items()))
     pairs = {"Owner": str(spec["owner"]), "Served as": str(model["format"]).upper(), "Made with": made or "not stated"}
-    pairs |= {f"Training: {_words(name)}": _text(value) for name, value in sorted(spec.get("train", {}).items())}
+    if spec.get("train"):
+        pairs["Settings of train in the spec"] = _text(dict(sorted(spec["train"].items())))
+        varied = ", ".join(spec.get("tunable", ()))
+        # The spec is what the records vouch for; which settings one run chose, none of them says.
+        pairs["May differ"] = (
+            f"a run may vary {varied}" if varied else "a version from the registry was trained elsewhere"
+        )
     yield Facts(pairs)
 
 

@@ -175,6 +175,16 @@ def test_every_measure_stands_beside_the_live_versions(chain: Chain) -> None:
     assert "| f1 |  |  |  |  |" in lines
 
 
+def test_what_a_run_may_vary_is_not_said_as_a_fact(chain: Chain) -> None:
+    spec = json.loads((chain.inputs / "spec").read_text())
+    spec |= {"train": {"estimator": "x.Y", "mitigation": "none"}, "tunable": ["mitigation"]}
+    (chain.inputs / "spec").write_text(json.dumps(spec))
+    chain.sign_all()
+    card = made(chain)["card.md"]
+    assert "- **Settings of train in the spec**: estimator: x.Y, mitigation: none\n" in card
+    assert "- **May differ**: a run may vary mitigation\n" in card
+
+
 def test_a_hidden_figure_is_said_to_be_hidden(chain: Chain) -> None:
     row = next(line for line in made(chain)["card.md"].splitlines() if line.startswith("| Female"))
     assert [cell.strip() for cell in row.split("|")][1:-1] == ["Female", "5,421", "8.4 %", "not shown"]
