@@ -32,24 +32,23 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, the beg
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Vary a tunable setting.")]
 
 
+# Typer brings a click of its own or uses the one that is installed; this is the one it raises.
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+
 def run_app(arguments: list[str]) -> int:
     """Run one command line and return its exit code; every error ends in its next action."""
-    import click
-
     try:
         result = app(args=arguments, standalone_mode=False)
     except LockgateError as error:
         return _fail(error.message, error.fix, error.exit_code)
-    except click.exceptions.Abort:
-        return 130
-    except KeyboardInterrupt:
+    except (typer.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
         sys.stderr.close()
         return 0
-    except click.ClickException as error:
-        error.show()
-        return 2
+    except UsageError as error:
+        return _misused(error)
     except Exception as error:
         if _step_error(error):
             return _fail(str(error), getattr(error, "fix", ""), getattr(error, "exit_code", 1))
@@ -61,6 +60,14 @@ def run_app(arguments: list[str]) -> int:
             1,
         )
     return result if isinstance(result, int) else 0
+
+
+def _misused(error: Any) -> int:
+    message = str(error.format_message()).rstrip(".")
+    if not message:  # nothing was asked, and the help is shown
+        return 2
+    command = error.ctx.command_path if error.ctx else "lockgate"
+    return _fail(message[0].lower() + message[1:], f"{command} --help shows what it takes", 2)
 
 
 def _step_error(error: Exception) -> bool:

@@ -53,21 +53,27 @@ class Environment:
 
 
 def ensure_environment(project: Project, signers: Iterable[str], owner: str = "") -> Environment:
-    """The local environment, with whatever was missing made; what is there is never changed.
+    """The local environment, with whatever was missing made; of what is there only `$LOCKGATE_PORT` changes anything.
 
     signers: the programs that sign; each gets a key of its own, and so does `waive`.
+    Errors: BadCall when that is no port.
     """
     environment = Environment(project.state / "environment")
+    port = os.environ.get("LOCKGATE_PORT")
+    if port and not port.isdigit():
+        msg = f"LOCKGATE_PORT={port} is not a port"
+        raise BadCall(msg, fix=f"give a number between 1024 and 65535, e.g. LOCKGATE_PORT={DEFAULT_PORT}")
     defaults = {
         "store": (project.state / "store").as_uri(),
         "registry": f"sqlite:///{project.state / 'mlflow.db'}",
         "platform": "local",
-        "gateway": f"http://127.0.0.1:{os.environ.get('LOCKGATE_PORT', DEFAULT_PORT)}",
+        "gateway": f"http://127.0.0.1:{port or DEFAULT_PORT}",
     }
     environment.config.mkdir(parents=True, exist_ok=True)
     for name, text in defaults.items():
-        if not (environment.config / name).exists():
-            (environment.config / name).write_text(f"{text}\n", encoding="utf-8")
+        path = environment.config / name
+        if not path.exists() or (name == "gateway" and port and path.read_text(encoding="utf-8").strip() != text):
+            path.write_text(f"{text}\n", encoding="utf-8")
     missing = [signer for signer in (*sorted(signers), "waive") if not environment.key(signer).exists()]
     trust = environment.config / "trust.json"
     keys = environment.trust.keys if trust.exists() else ()

@@ -35,13 +35,9 @@ class UnknownName(BadCall):
 
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[:8]
-        super().__init__(
-            f"there is no {what} {name!r}",
-            fix=f"{'did you mean' if near else 'none exists yet'} {', '.join(near)}?"
-            if near
-            else f"there is no {what} yet",
-        )
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        fix = f"did you mean {', '.join(near)}?" if near else f"choose one of {', '.join(names[:8])}"
+        super().__init__(f"there is no {what} {name!r}", fix=fix if names else "lockgate status shows what there is")
 
 
 class SpecError(BadCall):

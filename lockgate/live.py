@@ -61,7 +61,7 @@ class LiveTree:
         if self._folder is not None and not self._quiet:
             lines = step_lines(RunRecord.load(self._folder))
             for line in lines if self._drawn else [line for line in lines if line.endswith("not reached")]:
-                self._console.print(_styled(line))
+                self._console.print(_styled(line), soft_wrap=True)
 
     def __call__(self, event: Event) -> None:
         """Take in one event of the engine."""

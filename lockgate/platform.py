@@ -23,7 +23,7 @@ def described(project: Project, environment: Environment) -> supervisor.Platform
 
 
 def start(project: Project, environment: Environment) -> tuple[list[str], dict[str, Any]]:
-    """Start the supervisor, or find the one that runs. Errors: PortTaken, OtherStore, ServeFailed."""
+    """Start the supervisor, or find the one that runs. Errors: PortTaken, OtherStore, OtherPort, ServeFailed."""
     command = [sys.executable, "-m", "lockgate", "serve", "--foreground"]
     # The child is found by this interpreter, not by whatever PATH says; it must see the same project.
     running = supervisor.start(described(project, environment), command, env={**os.environ, "PWD": str(project.root)})

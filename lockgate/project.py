@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from lockgate_policy import PolicyError
 from lockgate_policy import check as check_policy
@@ -34,17 +35,31 @@ class Model:
 
         Errors: SpecError when one is missing, damaged, or holds `{{`, which Argo would replace.
         """
-        waivers = [json.loads(path.read_bytes()) for path in sorted((self.folder / "waivers").glob("*.json"))]
         found = {
             "spec": canonical(self.spec.to_json()).decode(),
             "policy": self._text("policy.toml", "every model needs its rules; lockgate new writes a first set"),
             "expectations": self._text("expectations.json", "write [] where there are none"),
-            "waivers": canonical(waivers).decode(),
+            "waivers": canonical(list(self.waivers.values())).decode(),
         }
         for name, text in found.items():
             if "{{" in text:
                 msg = f"{RAW[name.title()]} of {self.spec.name} holds '{{{{', which Argo would take for a parameter"
                 raise SpecError(msg, fix="write it without two opening braces side by side")
+        return found
+
+    @cached_property
+    def waivers(self) -> dict[Path, dict[str, Any]]:
+        """The signed exceptions in the model's folder, by file; whether they hold is for whoever has a trust file.
+
+        Errors: SpecError, naming the file that is damaged.
+        """
+        found = {}
+        for path in sorted((self.folder / "waivers").glob("*.json")):
+            try:
+                found[path] = dict(json.loads(path.read_bytes()))
+            except (ValueError, TypeError) as error:
+                msg = f"waivers/{path.name} of {self.spec.name} is not a waiver"
+                raise SpecError(msg, fix=f"restore it as it was signed, or remove it: {path}") from error
         return found
 
     @cached_property
@@ -59,8 +74,8 @@ class Model:
         try:
             check_policy(read_policy(self.folder / "policy.toml"), sensitive=list(self.spec.sensitive))
         except PolicyError as error:
-            msg = f"{self.spec.name}: {error}"
-            raise SpecError(msg, fix=getattr(error, "fix", "")) from error
+            msg = f"{self.spec.name}: {error.where}: {error.problem}"
+            raise SpecError(msg, fix=error.fix) from error
 
     def _text(self, name: str, fix: str) -> str:
         try:
@@ -145,9 +160,7 @@ def load_model(folder: Path) -> Model:
     except Exception as error:
         at = f":{error.lineno}" if isinstance(error, SyntaxError) else ""
         msg = f"{folder.name}/{PIPELINE}{at} does not load: {type(error).__name__}: {error}"
-        raise SpecError(
-            msg, fix="python -c 'import runpy; runpy.run_path(...)' on it shows the whole traceback"
-        ) from error
+        raise SpecError(msg, fix=f"{sys.executable} {source} shows the whole traceback") from error
     finally:
         sys.path.remove(str(folder))
     model = getattr(module, "MODEL", None)

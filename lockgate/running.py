@@ -22,6 +22,7 @@ from lockgate.runs import About, RunRecord
 from lockgate.shelf import Shelf
 from lockgate.show import exit_code, next_lines, outcome_lines
 from lockgate.submitting import check_settings
+from lockgate.waiving import check_waivers
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,10 @@ class Result:
                 (f"lockgate report {run}", self.report),
                 ("lockgate new NAME --data FILE --target COLUMN", "a model of your own"),
             ]
-        found = [(f"lockgate report {run}", "every group, with intervals")]
+        found = []
         for step in self.record.refused[:1]:
+            shows = "every group, with intervals" if step.name == "bias-audit" else "everything that was checked"
+            found = [(f"lockgate report {run}", shows)]
             given = self.record.about.given
             found += [
                 (f"lockgate run {model} --set {name}={value}", "")
@@ -96,7 +99,13 @@ class Result:
         if not self.record.refused:
             failed = [step.name for step in self.record.failed[:1]]
             found = [(f"lockgate logs {run} {' '.join(failed)}".strip(), "what it said")]
-            found += [(f"lockgate run {model} --resume {run}", "goes on where it ended")]
+            # A call that was wrong is as wrong the second time; what is corrected starts a run of its own.
+            again = (
+                ("", "when that is corrected")
+                if self.exit_code == 2
+                else (f" --resume {run}", "goes on where it ended")
+            )
+            found += [(f"lockgate run {model}{again[0]}", again[1])]
         return found
 
 
@@ -122,9 +131,10 @@ class Session:
         manifest = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         parameters = {p["name"]: p for p in manifest["spec"].get("arguments", {}).get("parameters", [])}
         given = self._given(model, request, parameters)
-        check_settings(given, parameters)
+        check_settings(given, parameters, {**self.shelf.programs, **model.own_programs}.values())
         signers = [p.name for p in self.shelf.programs.values() if p.contract["signs"]]
         environment = ensure_environment(self.project, signers, model.spec.owner)
+        check_waivers(model, environment.trust)
         if request.serve:
             from lockgate import platform
 
@@ -144,7 +154,7 @@ class Session:
             name = None if request.resume else secrets.token_hex(3)
             run = engine.run([manifest], manifest["metadata"]["name"], given, run_id=name, resume=request.resume)
         record = RunRecord.load(run.folder)
-        tunable = {name: list(parameters[name].get("enum") or []) for name in model.spec.tunable}
+        tunable = {name: list(parameters[name].get("enum") or []) for name in model.spec.tunable if name in parameters}
         return Result(
             record, live_of(environment, model.spec.name), address_of(environment, model.spec.name),
             _report(record, environment), tunable,

@@ -4,7 +4,7 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import yaml
 
@@ -12,6 +12,15 @@ from lockgate.errors import BadCall, NotRendered, UnknownName
 from lockgate.images import UNBUILT, image_name
 from lockgate.project import Project
 from lockgate.rendering import model_files
+from lockgate.shelf import Program, Shelf
+
+_NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+_FORMS = {
+    "string": re.compile(r"(?s).*"),
+    "integer": re.compile(r"[+-]?\d+"),
+    "number": re.compile(_NUMBER),
+    "boolean": re.compile(r"(?i)true|false"),
+}
 
 
 def submit_model(
@@ -30,7 +39,7 @@ def submit_model(
         raise NotRendered(msg, fix="lockgate render, and apply it to the cluster")
     manifest = yaml.safe_load(path.read_bytes())
     parameters = {p["name"]: p for p in manifest["spec"].get("arguments", {}).get("parameters", [])}
-    check_settings(given, parameters)
+    check_settings(given, parameters, {**Shelf.find().programs, **model.own_programs}.values())
     data = given.get("data") or parameters.get("data", {}).get("value", "")
     template = manifest["metadata"]["name"]
     command = ["argo", "submit", "--from", f"workflowtemplate/{template}"]
@@ -54,15 +63,22 @@ def submit_model(
     return subprocess.run(command, check=False).returncode, lines
 
 
-def check_settings(given: Mapping[str, str], parameters: Mapping[str, Mapping[str, object]]) -> None:
+def check_settings(
+    given: Mapping[str, str], parameters: Mapping[str, Mapping[str, object]], programs: Iterable[Program]
+) -> None:
     """Refuse a setting the workflow does not take, a value it does not allow, or a missing one. Errors: BadCall."""
+    kinds = {entry["name"]: entry["type"] for program in programs for entry in program.contract["parameters"]}
     for key, value in given.items():
         if key not in parameters:
             raise UnknownName("setting", key, parameters)
         allowed = parameters[key].get("enum")
         if isinstance(allowed, list) and value not in allowed:
-            msg = f"value of {key}"
-            raise UnknownName(msg, value, [str(option) for option in allowed])
+            what = f"value for {key}:"
+            raise UnknownName(what, value, [str(option) for option in allowed])
+        kind = kinds.get(key, "string")
+        if not _FORMS[kind].fullmatch(value):
+            msg = f"{key}={value} is not {'an' if kind == 'integer' else 'a'} {kind}"
+            raise BadCall(msg, fix=f"give {key} a value like {parameters[key].get('value', '1')}")
     missing = [key for key, parameter in parameters.items() if "value" not in parameter and key not in given]
     if missing:
         msg = f"the workflow needs {missing[0]}"

@@ -3,12 +3,12 @@
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from lockgate_proof import Trust, sign, verify
+from lockgate_proof import ProofError, Trust, sign, verify
 from lockgate_step import canonical, sha256
 
 from lockgate.environment import Environment
-from lockgate.errors import BadCall, UnknownName
-from lockgate.project import Project
+from lockgate.errors import BadCall, Refused, UnknownName
+from lockgate.project import Model, Project
 from lockgate.runs import RunRecord
 
 LONGEST = timedelta(days=366)
@@ -63,6 +63,16 @@ def write_waiver(
         "Next",
         f"  lockgate run {run.about.model}{_settings(run)}",
     ]
+
+
+def check_waivers(model: Model, trust: Trust) -> None:
+    """Refuse a waiver that nobody signed who may sign one here. Errors: Refused, naming the file."""
+    for path, envelope in model.waivers.items():
+        try:
+            verify(envelope, trust, signer="waive")
+        except ProofError as error:
+            msg = f"waivers/{path.name} of {model.spec.name} {error.message}"
+            raise Refused(msg, fix=f"have it signed again with lockgate waive, or remove it: {path}") from error
 
 
 def _settings(run: RunRecord) -> str:

@@ -114,7 +114,7 @@ def test_a_taken_port_is_said_with_the_next_action(world: World) -> None:
         with pytest.raises(PortTaken) as caught:
             world.start()
     assert str(port) in caught.value.message
-    assert caught.value.fix == f"lockgate serve --port {port + 1}"
+    assert f"LOCKGATE_PORT={port + 1} lockgate serve" in caught.value.fix
     assert caught.value.exit_code == 4
 
 
@@ -123,7 +123,7 @@ def test_another_store_is_refused_while_one_is_served(world: World) -> None:
     world.platform = Platform(state=world.platform.state, store="file:///elsewhere", port=0)
     with pytest.raises(OtherStore) as caught:
         world.start()
-    assert "lockgate stop" in caught.value.fix
+    assert "lockgate serve --stop" in caught.value.fix
 
 
 def test_a_supervisor_that_cannot_start_says_why(world: World) -> None:

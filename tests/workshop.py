@@ -1,0 +1,225 @@
+"""A small real project: 2,000 invented rows, a logistic regression, and a platform on a port of its own."""
+
+import json
+import os
+import random
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MODEL = "grants"
+NEXT = re.compile(r"(?m)^(Next\b|  next: )")
+PIPELINE = '''\
+"""Who is granted a small pension? Invented data."""
+from lockgate import Data, ModelSpec, category, label, number
+
+MODEL = ModelSpec(
+    name="grants",
+    owner="pensions@example.gc.ca",
+    data=Data(uri="data/rows.csv"),
+    target=label("granted", positive="yes", negative="no"),
+    inputs={"years": number(0, 45), "income": number(0, 90000), "sector": category("public", "private", "own")},
+    sensitive={"sex": category("Female", "Male")},
+    train={"estimator": "sklearn.linear_model.LogisticRegression", "mitigation": "none", "threshold": 0.5, "seed": 0},
+    tunable=("mitigation", "threshold", "seed"),
+)
+'''
+POLICY = """\
+[[quality]]
+measure  = "accuracy"
+at_least = 0.70
+why      = "Refusing everybody is right for half of the cases."
+
+[[bias]]
+between = ["sex"]
+measure = "selection_rate_difference"
+at_most = 0.25
+why     = "Men and women must be granted pensions at rates the programme can defend."
+
+[[smoke]]
+measure = "p99_ms"
+at_most = 5000
+why     = "A clerk waits for the answer; this limit is loose because the machine of a test is shared."
+"""
+HEADER = ("years", "income", "sector", "sex", "granted")
+ASKED = {"years": 30, "income": 20000, "sector": "public"}
+Row = tuple[object, ...]
+
+
+def rows(count: int = 2000, seed: int = 7) -> list[Row]:
+    """Invented cases; years and income decide, sex does not."""
+    chance = random.Random(seed)
+    found: list[Row] = []
+    for _ in range(count):
+        years, income = chance.randint(0, 45), chance.randint(0, 90000)
+        sector, sex = chance.choice(("public", "private", "own")), chance.choice(("Female", "Male"))
+        score = (years - 22) / 6 - (income - 45000) / 20000 + chance.gauss(0, 1)
+        found.append((years, income, sector, sex, "yes" if score > 0 else "no"))
+    return found
+
+
+def csv(cases: Sequence[Row], header: Sequence[str] = HEADER, delimiter: str = ",") -> bytes:
+    """The rows as a file."""
+    lines = [header, *cases]
+    return "".join(f"{delimiter.join(map(str, line))}\n" for line in lines).encode()
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        """All a person would have seen."""
+        return f"{self.out}\n{self.err}"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with `pipelines/grants`, and the port of its platform."""
+
+    root: Path
+    port: int
+
+    @classmethod
+    def make(cls, root: Path) -> "Project":
+        """A project of its own, nothing run yet."""
+        pipeline = root / "pipelines" / MODEL
+        (pipeline / "data").mkdir(parents=True)
+        (pipeline / "pipeline.py").write_text(PIPELINE)
+        (pipeline / "policy.toml").write_text(POLICY)
+        (pipeline / "expectations.json").write_text("[]\n")
+        (pipeline / "data" / "rows.csv").write_bytes(csv(rows()))
+        return cls(root, free_port())
+
+    def twin(self, root: Path) -> "Project":
+        """A copy whose files may be spoilt; it shares keys, store, runs and platform with this one."""
+        shutil.copytree(self.pipeline, root / "pipelines" / MODEL)
+        (root / ".lockgate").symlink_to(self.root / ".lockgate")
+        return Project(root, self.port)
+
+    def own_state(self, *own: str) -> None:
+        """Put a real folder in the place of a twin's shared state, with these entries its own: copied if they exist."""
+        shared = self.state.resolve()
+        self.state.unlink()
+        self.state.mkdir()
+        for entry in shared.iterdir():
+            if entry.name not in own:
+                (self.state / entry.name).symlink_to(entry)
+            elif entry.is_dir():
+                shutil.copytree(entry, self.state / entry.name)
+
+    @property
+    def pipeline(self) -> Path:
+        """The model's folder."""
+        return self.root / "pipelines" / MODEL
+
+    @property
+    def state(self) -> Path:
+        """What runs leave behind."""
+        return self.root / ".lockgate"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of its commands: as a user's, without a terminal."""
+        dropped = ("LOCKGATE_", "JUPYTERHUB_", "FORCE_COLOR", "COLUMNS")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+        cache = {"LOCKGATE_CACHE": os.environ["LOCKGATE_CACHE"]} if "LOCKGATE_CACHE" in os.environ else {}
+        return {**kept, **cache, "LOCKGATE_PORT": str(self.port)}
+
+    def start(self, *arguments: str, more: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
+        """Start `lockgate ARGUMENTS` here."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "lockgate", *arguments],
+            cwd=self.root,
+            env={**self.variables, **(more or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def lockgate(self, *arguments: str, more: Mapping[str, str] | None = None) -> Done:
+        """Run `lockgate ARGUMENTS` here to its end."""
+        return ended(self.start(*arguments, more=more))
+
+    def live(self) -> bytes | None:
+        """The live pointer as it lies in the store, byte for byte; None before the first release."""
+        path = self.state / "store" / "models" / MODEL / "live.json"
+        return path.read_bytes() if path.is_file() else None
+
+    @property
+    def bundle(self) -> str:
+        """The digest of the bundle that is live."""
+        return str(json.loads(self.live() or b"{}")["bundle"])
+
+    @property
+    def generation(self) -> int:
+        """How often live was moved."""
+        return int(json.loads(self.live() or b'{"generation": 0}')["generation"])
+
+    def ask(self) -> dict[str, Any]:
+        """One request of a user to the public address; the whole answer."""
+        inputs = [
+            {"name": name, "datatype": "BYTES" if isinstance(value, str) else "FP64", "shape": [1], "data": [value]}
+            for name, value in ASKED.items()
+        ]
+        url = f"http://127.0.0.1:{self.port}/v2/models/{MODEL}/infer"
+        body = json.dumps({"inputs": inputs}).encode()
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return dict(json.load(answer))
+
+    def answers(self) -> str:
+        """The digest of the bundle that answers users."""
+        return str(self.ask()["parameters"]["bundle"])
+
+    def run_ids(self) -> set[str]:
+        """Every run on record."""
+        return {path.parent.name for path in (self.state / "runs").glob("*/run.json")}
+
+    def node(self, run: str, step: str) -> Path:
+        """The folder of a step's last attempt."""
+        folders = (self.state / "runs" / run / "nodes").glob("*")
+        found = sorted(path for path in folders if re.fullmatch(rf"(.*\.)?{step}(\.\d+)?", path.name))
+        return found[-1]
+
+
+def ended(process: "subprocess.Popen[str]") -> Done:
+    """Wait for a command."""
+    out, err = process.communicate(timeout=900)
+    return Done(process.returncode, out, err)
+
+
+@contextmanager
+def platform(project: Project) -> Iterator[Project]:
+    """A project whose platform is stopped at the end."""
+    try:
+        yield project
+    finally:
+        project.lockgate("serve", "--stop")
+
+
+def release(project: Project) -> None:
+    """Release a first version."""
+    done = project.lockgate("run", MODEL)
+    assert done.code == 0, done.said
+    assert project.answers() == project.bundle
