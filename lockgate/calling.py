@@ -185,7 +185,9 @@ def status_of(
                 f"{model.spec.name}: {short(live['bundle'])}, generation {live['generation']}, since {ago(live['at'])}"
             )
             lines.append(
-                f"  {'answers at ' + address_of(environment, model.spec.name) if answers else 'does not answer: lockgate serve'}"
+                f"  answers at {address_of(environment, model.spec.name)}"
+                if answers
+                else "  does not answer: lockgate serve"
             )
         else:
             lines.append(f"{model.spec.name}: no version is live yet; lockgate run {model.spec.name}")

@@ -1,4 +1,4 @@
-"""Contracts rendered from the steps' sources: contract.json of each step, and the typed functions of `lockgate.steps`."""
+"""Contracts rendered from the sources: contract.json of each step, and the typed functions of `lockgate.steps`."""
 
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,7 @@ def functions_source(programs: list[Program], what: str) -> str:
         f'"""{what} Rendered from the contracts by `lockgate render`; do not edit."""',
         "\n".join(
             [
-                "from dataclasses import dataclass",
-                "",
+                *(["from dataclasses import dataclass", ""] if any(len(p.outputs) > 1 for p in programs) else []),
                 "from lockgate_step import (",
                 *[f"    {kind}," for kind in kinds],
                 ")",

@@ -98,7 +98,7 @@ def _keys(environment: Environment, signers: list[str]) -> Finding:
 
 
 def _store(environment: Environment) -> Finding:
-    """Many writers, one key, both conditional writes: exactly one may win each, or promotions could overwrite another."""
+    """Many writers, one key, both conditional writes: if more than one wins, a promotion can overwrite another."""
     store, key = store_of(environment), f"probe/{uuid.uuid4().hex}"
     created = _race(lambda n: store.create(key, str(n).encode()))
     version_now = store.read(key).version

@@ -1,7 +1,7 @@
 """The local environment: what a cluster keeps in the ConfigMap and Secrets `lockgate-environment`, here as folders.
 
-`.lockgate/environment/<ConfigMap or Secret>/<key>`: the engine mounts them by name, as a cluster would. Keys made here are
-marked untrusted elsewhere.
+`.lockgate/environment/<ConfigMap or Secret>/<key>`: the engine mounts them by name, as a cluster would. Keys made here
+are marked untrusted elsewhere.
 """
 
 import os

@@ -95,7 +95,7 @@ class Graph:
                 yield from task.graph.programs()
 
     def graphs(self) -> Iterator["Graph"]:
-        """This graph and all inside it."""
+        """Itself and all inside it."""
         yield self
         for task in self.tasks:
             if task.graph is not None:

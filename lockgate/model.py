@@ -166,7 +166,7 @@ class ModelSpec:
     name: lower case with hyphens, at most 30 characters; also the name it is served under.
     owner: the address of who answers for it.
     inputs: the only truth about types, ranges and categories; what a caller sends and nothing else.
-    sensitive: never an input unless listed in `also_inputs`; each has a rule in policy.toml or a stated reason for none.
+    sensitive: no inputs unless listed in `also_inputs`; each has a rule in policy.toml or a stated reason for none.
     train: the settings of the train program.
     tunable: the settings of `train` that a run may vary.
     candidate: a function of this spec for a custom chain; by default ingest, validate-data, train.

@@ -39,7 +39,7 @@ def render_project(project: Project, names: list[str], *, check: bool) -> list[s
         stale += _orphans(project, check=check)
     shown = [str(path.relative_to(project.root)) for path in stale]
     if check and shown:
-        msg = f"{len(shown)} rendered file{'s do' if len(shown) > 1 else ' does'} not agree with its source: {', '.join(shown)}"
+        msg = f"{len(shown)} rendered file(s) do not agree with their source: {', '.join(shown)}"
         raise NotRendered(msg, fix="lockgate render, then look at the difference with git diff")
     return [f"  wrote {path}" for path in shown] or [f"  {len(models)} models, everything agrees with its source"]
 
@@ -132,14 +132,15 @@ def _compile(packages: list[str], source: Path) -> bytes:
     from lockgate.local.environments import Environments
 
     shelf = Shelf.find()
-    command = [
-        sys.executable, "-m", "uv", "pip", "compile", "-", "--universal", "--python-version", "3.11", "--generate-hashes",
-        "--no-header", "--no-annotate", "--no-emit-index-url", "--constraint", str(shelf.root / "images" / "model-abi.txt"),
-    ]  # fmt: skip
-    done = subprocess.run(
-        command, input="\n".join(packages).encode(), capture_output=True, check=False,
+    options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate"]
+    options += ["--no-emit-index-url", "--constraint", str(shelf.root / "images" / "model-abi.txt")]
+    done = subprocess.run(  # noqa: S603 - our own installer, arguments made here
+        [sys.executable, "-m", "uv", "pip", "compile", "-", *options],
+        input="\n".join(packages).encode(),
+        capture_output=True,
+        check=False,
         env=Environments(cache()).settings,
-    )  # fmt: skip
+    )
     if done.returncode:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-3:]
         msg = f"the packages of {source.name} do not resolve: {' '.join(last)}"

@@ -5,9 +5,10 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+from run_all import ROOT, Suite, suites
+
 from lockgate.installed import command, environment
 from lockgate.shelf import Shelf
-from run_all import ROOT, Suite, suites
 
 COMPOSER = ["lockgate", "tests/lockgate", "tests/rendered", "tests/contracts", "tests/journeys", "tests/run_all.py"]
 MYPY = [sys.executable, "-m", "mypy", "--strict", "--config-file", str(ROOT / "pyproject.toml")]

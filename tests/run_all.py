@@ -1,8 +1,8 @@
 """Run every suite where it belongs: the composer's here, each step's inside its own lock, so no import can hide.
 
-    python tests/run_all.py               everything that needs no cluster
-    python tests/run_all.py ingest train  only the suites whose name holds one of these words
-    python tests/run_all.py statistics    the slow simulations at their full size
+python tests/run_all.py               everything that needs no cluster
+python tests/run_all.py ingest train  only the suites whose name holds one of these words
+python tests/run_all.py statistics    the slow simulations at their full size
 """
 
 import os
@@ -46,8 +46,10 @@ class Suite:
 def suites() -> list[Suite]:
     """Every suite; a step's own lock is that of its image, the tests' tools and oracles on top."""
     shelf = Shelf.find()
-    here = [Suite(f.name, f, None, ()) for f in (TESTS / n for n in ("lockgate", "rendered", "contracts")) if f.is_dir()]
-    here += [Suite(f"sdk-{f.name}", f, None, ()) for f in sorted((TESTS / "sdk").glob("*/")) if not (f / "lock.txt").is_file()]
+    composer = [f for f in (TESTS / name for name in ("lockgate", "rendered", "contracts", "journeys")) if f.is_dir()]
+    here = [Suite(f.name, f, None, ()) for f in composer]
+    sdk = [f for f in sorted((TESTS / "sdk").glob("*/")) if not (f / "lock.txt").is_file()]
+    here += [Suite(f"sdk-{f.name}", f, None, ()) for f in sdk if any(f.glob("test_*.py"))]
     locked = [f for kind in ("steps", "services", "sdk") for f in sorted((TESTS / kind).glob("*/"))]
     return here + [
         Suite(f.name, f, f / "lock.txt", (shelf.sdk, *_code(shelf, f))) for f in locked if (f / "lock.txt").is_file()
@@ -55,7 +57,8 @@ def suites() -> list[Suite]:
 
 
 def _code(shelf: Shelf, folder: Path) -> tuple[Path, ...]:
-    names = {folder.name, "predict", "model-server"} if folder.name in ("predict", "smoke-test", "model-server") else {folder.name}
+    served = {"predict", "model-server", "smoke-test"}
+    names = served if folder.name in served else {folder.name}
     return tuple(f for f in [*shelf.step_folders(), *shelf.service_folders()] if f.name in names)
 
 
@@ -76,7 +79,8 @@ def main(words: list[str]) -> int:
         for suite, code, output, took in pool.map(run, chosen):
             for number, word in SUMMARY.findall(output.strip().splitlines()[-1] if output.strip() else ""):
                 counts["failed" if word.startswith(("fail", "error")) else word] += int(number)
-            print(f"  {'ok ' if code == 0 else 'BAD'} {suite.name:<20} {took:6.1f} s  {output.strip().splitlines()[-1:]}", flush=True)
+            last = next(iter(output.strip().splitlines()[-1:]), "no output")
+            print(f"  {'ok ' if code == 0 else 'BAD'} {suite.name:<20} {took:6.1f} s  {last}", flush=True)
             if code:
                 bad.append(suite.name)
                 print(output, flush=True)

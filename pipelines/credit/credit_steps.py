@@ -1,7 +1,5 @@
 """One typed function per step of credit itself. Rendered from the contracts by `lockgate render`; do not edit."""
 
-from dataclasses import dataclass
-
 from lockgate_step import (
     Kind,
     ModelFile,

@@ -1,6 +1,7 @@
 """Which credits go bad? Statlog German Credit, 1970s."""
 
 import credit_steps as own
+
 from lockgate import Candidate, Data, ModelSpec, Split, brought, category, frozen_data, label, number, tuned
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from lockgate.errors import NotRendered
 from lockgate.project import Project
 from lockgate.rendering import render_project

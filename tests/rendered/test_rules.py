@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from lockgate.render import dump
 from lockgate.rules import BINDING_RULES, COMMON_RULES, CRON_RULES, WORKFLOW_RULES, broken
 

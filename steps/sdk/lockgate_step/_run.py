@@ -91,7 +91,8 @@ def _main(programs: Sequence[tuple[Callable[..., object], Mapping[str, Any]]], a
     except Exception as error:
         if type(error).__name__ in _UNREADABLE and not isinstance(error, StepError):
             log("unreadable", kind=type(error).__name__, where=_position(error))
-            msg = f"{contract['program']}: an input file is damaged or not of the kind it should be ({type(error).__name__})"
+            kind = type(error).__name__
+            msg = f"{contract['program']}: an input file is damaged or not of the kind it should be ({kind})"
             raise BadCall(msg, fix="look at the step that wrote it; the log line before this one says where") from error
         raise
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession, web
+
 from lockgate.serving.relay import Routes, application, client
 
 
