@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.compute as pc  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from lockgate_evidence import Evidence
 from lockgate_policy import AtLeast, AtMost, Interval, NoWorseThanLive, QualityRule
 from lockgate_step import BadCall, Inconclusive, Passed, Reason, Refused
 from numpy.typing import NDArray
 
-from lockgate_validate.measures import MEASURES, Counts, Given, Measured, TooFew, confusion, gain, measure
+from lockgate_validate.measures import MEASURES, Counts, Floats, Given, Measured, TooFew, confusion, gain, measure
 
 Standing = Literal["within", "beyond", "undecided", "too few", "no live"]
 
@@ -167,7 +167,7 @@ def _given(path: Path, target: Mapping[str, str], rows: int) -> Given:
     table = pq.ParquetFile(path).read(["label", "score"])
     positive = _positive(table["label"], target, rows, path.stem)
     column = table["score"].cast(pa.float64()).combine_chunks()
-    score = np.from_dlpack(column) if not column.null_count else np.array([math.nan])
+    score: Floats = np.from_dlpack(column).astype(np.float64) if not column.null_count else np.array([math.nan])
     if not np.all((score >= 0) & (score <= 1)):
         msg = f"{path.stem} holds a score that is not between 0 and 1"
         raise BadCall(msg, fix="let the model answer with the probability of the positive label")
@@ -184,4 +184,5 @@ def _positive(labels: pa.ChunkedArray, target: Mapping[str, str], rows: int, wha
     if set(seen) - {target["positive"], target["negative"]}:
         msg = f"the table `{what}` holds a label that is neither {target['positive']} nor {target['negative']}"
         raise BadCall(msg, fix="name every spelling of the two labels in the model's target")
-    return np.array([value == target["positive"] for value in seen], dtype=np.bool_)[np.from_dlpack(encoded.indices)]
+    positive = np.array([value == target["positive"] for value in seen], dtype=np.bool_)
+    return positive[np.from_dlpack(encoded.indices).astype(np.int64)]

@@ -8,11 +8,14 @@ from hypothesis import strategies as st
 from lockgate_policy import (
     AtLeast,
     AtMost,
+    BiasRule,
     Interval,
     NoWorseThanLive,
     PolicyError,
+    QualityRule,
     ReportedOnly,
     Settings,
+    SmokeRule,
     check,
     read,
 )
@@ -64,7 +67,8 @@ resamples = 500
 
 def test_a_whole_policy() -> None:
     policy = read(WHOLE.encode())
-    found = [(rule.key, rule.limit, rule.source) for rule in (*policy.quality, *policy.bias, *policy.smoke)]
+    rules: list[QualityRule | BiasRule | SmokeRule] = [*policy.quality, *policy.bias, *policy.smoke]
+    found = [(rule.key, rule.limit, rule.source) for rule in rules]
     assert found == [
         ("quality:accuracy:at_least", AtLeast(0.84), "policy.toml:4"),
         ("quality:accuracy:no_worse_than_live", NoWorseThanLive(0.01), "policy.toml:9"),

@@ -73,7 +73,7 @@ def _read(text: str) -> range:
 def test_no_hidden_count_can_be_had_by_adding_and_subtracting(groups: list[tuple[int, int]]) -> None:
     """The attack: narrow every count by what groups and totals must add up to, again and again, until nothing moves."""
     shown = release(grouped([[negative, 0, 0, positive] for positive, negative in groups]), (), support=10)
-    columns = ("selection_rate", "true_positive_rate", "false_positive_rate")
+    columns: tuple[RateName, ...] = ("selection_rate", "true_positive_rate", "false_positive_rate")
     true = np.array([(p + n, p, n) for p, n in groups])
     low = np.array([[_read(shown.tries[name][at]).start for name in columns] for at in range(len(groups))])
     high = np.array([[_read(shown.tries[name][at]).stop - 1 for name in columns] for at in range(len(groups))])

@@ -84,7 +84,10 @@ def test_a_column_that_only_reports_does_not_gate_and_is_said_so(bench: AuditBen
 def test_an_intersection_can_refuse_where_each_column_passes(bench: AuditBench) -> None:
     bench.spec["sensitive"].append({"name": "race", "kind": "category", "values": ["A", "B"], "missing": False})
     bench.policy = POLICY + POLICY[POLICY.index("[[bias]]") :].replace('["sex"]', '["sex", "race"]')
-    truth, answers, sex, race = [], [], [], []
+    truth: list[str] = []
+    answers: list[str] = []
+    sex: list[str] = []
+    race: list[str] = []
     for s, r, selected in (("Male", "A", 600), ("Male", "B", 200), ("Female", "A", 200), ("Female", "B", 600)):
         t, a, _ = people(("", 1000, selected))
         truth, answers, sex, race = truth + t, answers + a, sex + [s] * 1000, race + [r] * 1000
