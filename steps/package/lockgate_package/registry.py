@@ -1,5 +1,6 @@
 """Registers a bundle in MLflow, once, found again by its digest."""
 
+import fcntl
 import os
 import re
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ _QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
+_FILE = "sqlite:///"
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")  # of an address like http://user:password@host
 
 
@@ -48,17 +50,20 @@ def register(
     os.environ.update(_QUIET)
     if ca is not None:
         os.environ["MLFLOW_TRACKING_SERVER_CERT_PATH"] = str(ca)
+    from alembic.util import CommandError
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
+        if uri.startswith(_FILE):
+            _ensure_tables(Path(uri.removeprefix(_FILE)))
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         found = _find(client, name, bundle)
         if found is None:
             found = _add(client, name, {"lockgate.bundle": bundle, **tags}, model, artifacts)
             log("registered", model=name, version=found.version, bundle=bundle)
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
         msg = f"the registry did not take the bundle {bundle}: {type(error).__name__}"
         log("registry", problem=_CREDENTIALS.sub("//", str(error).partition("\n")[0]))
         raise OutsideFailed(
@@ -71,12 +76,31 @@ def _artifacts(uri: str) -> str | None:
     """Where the model's files go: beside a SQLite file; a server decides for itself."""
     if uri.startswith(("http://", "https://")):
         return None
-    if uri.startswith("sqlite:////"):
-        return (Path(uri.removeprefix("sqlite:///")).parent / "artifacts").as_uri()
+    if uri.startswith(f"{_FILE}/"):
+        return (Path(uri.removeprefix(_FILE)).parent / "artifacts").as_uri()
     msg = f"the registry {uri.partition(':')[0]}:… is of a kind that package does not know"
     raise BadCall(
         msg, fix="write http(s)://host or sqlite:////absolute/path.db into environment/registry, or remove it"
     )
+
+
+def _ensure_tables(database: Path) -> None:
+    """Make a new database aside and give it its name when it is whole.
+
+    Two migrations at once, or one that is killed, would leave tables that no migration after them can mend.
+    """
+    if database.exists():
+        return
+    from mlflow.tracking import MlflowClient
+
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with database.with_name(f".{database.name}.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not database.exists():
+            part = database.with_name(f".{database.name}.part")
+            part.unlink(missing_ok=True)
+            MlflowClient(tracking_uri=f"{_FILE}{part}", registry_uri=f"{_FILE}{part}").search_registered_models()
+            os.replace(part, database)
 
 
 def _find(client: "MlflowClient", name: str, bundle: str) -> Registered | None:

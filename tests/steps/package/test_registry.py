@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from lockgate_proof import predicate
 from lockgate_step import BadCall, tree_digest
 
-from tests.steps.package.chain import Chain, last, run
+from tests.steps.package.chain import Chain, last, make_chain, run
 from tests.steps.package.mlflow_server import free_port, mlflow_server
 
 # In a process of its own, as a reader of the registry would: what is there, and what a download of it gives.
@@ -61,6 +62,13 @@ def read(uri: str, folder: Path) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
+def half_migrated(path: Path) -> None:
+    """What a migration leaves that was killed half-way: some of its tables."""
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("create table _alembic_tmp_tags (key text)")
+        database.commit()
+
+
 def registered(chain: Chain) -> Any:
     return predicate(json.loads((chain.root / "out" / "bundle" / "record.json").read_bytes()))["registered"]
 
@@ -89,14 +97,14 @@ def test_registers_once_and_what_it_registers_can_be_fetched(chain: Chain, regis
     assert tree_digest(version["folder"]) == chain.subjects()["model"]
 
 
-def test_another_bundle_is_another_version(chain: Chain, tmp_path: Path) -> None:
-    (chain.root / "environment" / "registry").write_text(f"sqlite:///{tmp_path}/registry.db")
-    assert run(chain).returncode == 0
-    first = registered(chain)
-    (chain.inputs / "policy").write_text((chain.inputs / "policy").read_text() + "\n# looked at again\n")
-    chain.sign_all()
-    assert run(chain).returncode == 0
-    assert (first["version"], registered(chain)["version"]) == ("1", "2")
+def test_two_first_registrations_at_once_after_one_that_was_killed(tmp_path: Path) -> None:
+    half_migrated(tmp_path / ".registry.db.part")
+    chains = [make_chain(tmp_path / name) for name in ("one", "other")]
+    for chain in chains:
+        (chain.root / "environment" / "registry").write_text(f"sqlite:///{tmp_path}/registry.db")
+    with ThreadPoolExecutor(len(chains)) as pool:
+        assert [done.returncode for done in pool.map(run, chains)] == [0, 0]
+    assert {registered(chain)["version"] for chain in chains} == {"1", "2"}  # two bundles: signed by other keys
     with closing(sqlite3.connect(tmp_path / "registry.db")) as database:
         assert database.execute("select count(*) from model_versions").fetchone() == (2,)
 
