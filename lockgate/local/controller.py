@@ -62,12 +62,7 @@ class Controller:
 
     def operate(self) -> None:
         """Make one pass: afterwards `starts`, `wake_at` and the nodes' news hold what it asks for."""
-        self._let_go()
         self._pass()
-        self._let_go()
-
-    def _let_go(self) -> None:
-        """Release the mutexes of nodes that have ended."""
         for name in [name for name in self._holding if self.nodes[name].fulfilled]:
             self._holding.discard(name)
             self._locks.release(name)

@@ -10,7 +10,7 @@ from lockgate.local import files
 from lockgate.local.checks import verify
 from lockgate.local.events import Event, Preparing
 from lockgate.local.execution import Execution, Machine
-from lockgate.local.manifest import Json, Workflow, load_manifests, resolve
+from lockgate.local.manifest import Json, Workflow, resolve
 from lockgate.local.process import Runtime
 from lockgate.local.record import Recorder, Run
 from lockgate.local.scope import reached
@@ -83,10 +83,6 @@ class Engine:
             known = [path.parent.name for path in self._machine.state.glob("runs/*/run.json")]
             raise UnknownName(what, run_id, known)
         return Run.load(folder)
-
-    def manifest_of(self, run_id: str) -> list[Json]:
-        """The documents a run was executed from."""
-        return load_manifests(self._earlier(run_id).folder / "manifest.yaml")
 
 
 def _images(workflow: Workflow) -> list[str]:

@@ -65,12 +65,6 @@ class Workflow:
             if "value" in each
         }
 
-    @property
-    def images(self) -> list[str]:
-        """The images of all templates, each once."""
-        found = (template.body["container"]["image"] for template in self.templates.values() if not template.is_dag)
-        return list(dict.fromkeys(found))
-
 
 def load_manifests(*files: Path) -> list[Json]:
     """Read the documents of these files.

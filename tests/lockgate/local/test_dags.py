@@ -2,9 +2,13 @@
 
 import itertools
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+
+from lockgate.local.dag import Dag
+from lockgate.local.record import Node
 
 from .workshop import Json, Workshop, container, dag, files, inputs, task, workflow
 
@@ -137,6 +141,11 @@ def test_an_error_outranks_nothing_but_is_told_from_a_failure(shop: Workshop) ->
     run = shop.run(workflow(container(name="main", outputs={"artifacts": files("never")})))
     assert run.phase == "Error"
     assert run.message == "wait: Error (exit code 64): /lockgate/out/never no such file or directory; "
+
+
+def test_a_program_that_fails_is_failed_whatever_it_did_not_write(shop: Workshop) -> None:
+    run = shop.run(workflow(container("exit", "3", name="main", outputs={"artifacts": files("never")})))
+    assert (run.phase, run.message) == ("Failed", "main: Error (exit code 3)")
 
 
 def test_outputs_of_a_failed_program_are_kept(shop: Workshop) -> None:
@@ -433,18 +442,31 @@ def test_a_branch_that_failed_does_not_end_one_that_runs(shop: Workshop) -> None
     assert shop.phases(run)["more"] == "Succeeded", "failFast lets running branches end, as the controller does"
 
 
-@pytest.mark.parametrize(("fail_fast", "phase"), [(True, None), (False, "Succeeded")])
-def test_fail_fast_leaves_out_what_has_not_begun(shop: Workshop, fail_fast: bool, phase: str | None) -> None:
-    run = shop.run(
-        workflow(
-            dag("main", task("a", "bad"), task("z", "fine"), failFast=fail_fast),
-            container("exit", "1", name="bad"),
-            container(name="fine"),
-            parallelism=1,
-        )
+def phase_of(fail_fast: bool | None, **phases: str | None) -> str:
+    """The phase of a dag whose tasks wait for nobody, from theirs; None is a task that has no room yet."""
+    body: Json = dag("main", *map(task, phases), **({} if fail_fast is None else {"failFast": fail_fast}))
+    return Dag.of(body).phase(
+        {
+            name: None if phase is None else Node(name, name, name, "Pod", name, phase)  # type: ignore[arg-type]
+            for name, phase in phases.items()
+        }
     )
-    assert run.phase == "Failed"
-    assert shop.phases(run).get("z") in (phase, "Succeeded")
+
+
+@pytest.mark.parametrize(
+    ("phases", "fast", "slow"),
+    [
+        ({"a": "Failed", "z": None}, "Failed", "Running"),
+        ({"a": None, "z": "Error"}, "Error", "Running"),
+        ({"a": "Failed", "z": "Running"}, "Running", "Running"),
+        ({"a": "Failed", "m": "Succeeded", "z": "Error"}, "Failed", "Error"),
+        ({"a": "Succeeded", "z": "Skipped"}, "Succeeded", "Succeeded"),
+        ({"a": "Succeeded", "z": None}, "Running", "Running"),
+    ],
+)
+def test_fail_fast_does_not_wait_for_what_has_not_begun(phases: dict[str, str | None], fast: str, slow: str) -> None:
+    assert phase_of(None, **phases) == phase_of(True, **phases) == fast
+    assert phase_of(False, **phases) == slow
 
 
 def test_when_reads_words_numbers_and_outputs(shop: Workshop) -> None:
@@ -490,3 +512,22 @@ def test_a_workflow_refers_to_its_template_and_its_values_win(shop: Workshop, ki
     run = shop.run(template, asked, entry="again")
     assert (run.folder / "nodes/main/out/args").read_text() == '["1", "two", "other"]'
     assert run.id.startswith("again-")
+
+
+def test_template_defaults_fill_in_what_a_template_leaves_out(shop: Workshop) -> None:
+    own = container("env", "A,B", name="own", env=[{"name": "B", "value": "own"}])
+    defaults = {"container": {"env": [{"name": name, "value": "default"} for name in "AB"], "resources": {}}}
+    run = shop.run(workflow(dag("main", task("own")), own, templateDefaults=defaults))
+    assert shop.log(run, "own") == [{"env": {"A": "default", "B": "own"}}]
+
+
+def test_tags_of_the_run(shop: Workshop) -> None:
+    names = ["name", "namespace", "mainEntrypoint", "labels.team", "status", "creationTimestamp.Y", "parameters"]
+    body = container(
+        "args", *["{{workflow." + name + "}}" for name in names], "{{ pod.name }}", "{{other}}", name="main"
+    )
+    run = shop.run(workflow(body, arguments={"parameters": [{"name": "n", "value": 3}]}), run_id="one")
+    year = str(datetime.now(UTC).year)
+    listed = '[{"name":"n","value":"3"}]'
+    seen = json.loads((run.folder / "nodes/main/out/args").read_text())
+    assert seen == ["one", "models", "main", "statistics", "Running", year, listed, "one", "{{other}}"]
