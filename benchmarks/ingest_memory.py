@@ -1,21 +1,19 @@
-"""How much memory and time `ingest` takes for a CSV of a given size.
+"""How much memory and time `ingest` takes to freeze a CSV of 5 GB; with `--small`, one of 1 GB."""
 
-PYTHONPATH=steps/sdk:steps/ingest python benchmarks/ingest_memory.py 1.0     (GB; in ingest's own environment)
-"""
-
-import argparse
 import json
 import os
-import platform
 import random
-import resource
 import subprocess
 import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
 from lockgate_proof import new_key
+
+from benchmarks.harness import AtMost, Benchmark, Figure, Measured, Stopwatch, main
+from lockgate.installed import command, environment
+from lockgate.shelf import Shelf
 
 NUMBERS, CATEGORIES = 6, 8
 WORDS = [f"value-{number:03d}" for number in range(200)]
@@ -39,39 +37,54 @@ def write(path: Path, size: int) -> int:
     return rows
 
 
-def main() -> None:
-    """Make the file, freeze it, print, delete it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("gigabytes", type=float)
-    parser.add_argument("--folder", default=None, help="where the file is made, and deleted afterwards")
-    chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
-        root = Path(folder)
-        for name in ("in", "out/base", "environment", "tmp"):
-            (root / name).mkdir(parents=True)
-        new_key(root / "key" / "private.pem")
-        (root / "environment" / "store").write_text((root / "store").as_uri())
-        inputs: list[dict[str, object]] = [{"name": f"n{i}", "kind": "number"} for i in range(NUMBERS)]
-        inputs += [{"name": f"c{i}", "kind": "category", "values": WORDS} for i in range(1, CATEGORIES)]
-        spec = {
-            "name": "big", "data": {"uri": "big.csv"}, "target": {"name": "paid", "positive": "yes", "negative": "no"},
-            "inputs": inputs, "sensitive": [{"name": "c0", "kind": "category", "values": WORDS}],
-            "split": {"test_share": 0.25, "key": [], "seed": "big"},
-        }  # fmt: skip
-        (root / "in" / "spec").write_text(json.dumps(spec))
-        data = root / "big.csv"
-        rows = write(data, int(chosen.gigabytes * 1e9))
-        began = time.perf_counter()
-        command = [sys.executable, "-m", "lockgate_ingest", "--data", data.as_uri()]
-        subprocess.run(command, check=True, env={**os.environ, "LOCKGATE_IO": folder}, stderr=subprocess.DEVNULL)
-        seconds = time.perf_counter() - began
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # kB on Linux, bytes on macOS
-        peak_mib = peak / (1024 if sys.platform != "darwin" else 1024 * 1024)
-        size = data.stat().st_size
-        speed = f"{seconds:.0f} s, {size / 1e6 / seconds:.1f} MB/s"
-        print(f"{size / 1e9:.2f} GB, {rows:,} rows: {speed}, peak {peak_mib:.0f} MiB")
-        print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+def freeze(root: Path, gigabytes: float) -> tuple[float, float, float]:
+    """Make the file and freeze it; seconds, peak in MiB, MB a second."""
+    for name in ("in", "out/base", "environment", "tmp"):
+        (root / name).mkdir(parents=True)
+    new_key(root / "key" / "private.pem")
+    (root / "environment" / "store").write_text((root / "store").as_uri())
+    inputs: list[dict[str, object]] = [{"name": f"n{i}", "kind": "number"} for i in range(NUMBERS)]
+    inputs += [{"name": f"c{i}", "kind": "category", "values": WORDS} for i in range(1, CATEGORIES)]
+    spec = {
+        "name": "big", "data": {"uri": "big.csv"}, "target": {"name": "paid", "positive": "yes", "negative": "no"},
+        "inputs": inputs, "sensitive": [{"name": "c0", "kind": "category", "values": WORDS}],
+        "split": {"test_share": 0.25, "key": [], "seed": "big"},
+    }  # fmt: skip
+    (root / "in" / "spec").write_text(json.dumps(spec))
+    data = root / "big.csv"
+    write(data, int(gigabytes * 1e9))
+    image = Shelf.find().image("ingest")
+    argv, env = command(environment(image.lock, image.code), ["-m", "lockgate_ingest", "--data", data.as_uri()])
+    watch = Stopwatch()
+    child = subprocess.Popen(argv, env={**env, "LOCKGATE_IO": str(root)}, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(child.pid, 0)  # of this child alone
+    seconds = watch.seconds
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        sys.exit(f"ingest ended with exit code {child.returncode}")
+    peak = used.ru_maxrss / (1024 if sys.platform != "darwin" else 1024 * 1024)  # kB on Linux, bytes on macOS
+    return seconds, peak, data.stat().st_size / 1e6 / seconds
 
+
+def measure(gigabytes: float, repeats: int) -> Measured:
+    """Each time in a folder of its own, below TMPDIR, which must have room for twice the file."""
+    found = []
+    for _ in range(repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            found.append(freeze(Path(folder), gigabytes))
+    seconds, peaks, speeds = zip(*found, strict=True)
+    size = f"ingest, {gigabytes:g} GB of CSV"
+    return Measured(
+        [
+            Figure(f"{size}: peak of memory", "MiB", peaks, AtMost(1024)),
+            Figure(f"{size}: whole", "s", seconds),
+            Figure(f"{size}: speed", "MB/s", speeds),
+        ]
+    )
+
+
+BENCHMARK = Benchmark("ingest_memory", "ingest_memory.py", 1, partial(measure, 5))
+SMALL = Benchmark("ingest_memory_small", "ingest_memory.py --small", 1, partial(measure, 1))
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(BENCHMARK, small=SMALL))

@@ -1,0 +1,38 @@
+"""What an interval costs in bias-audit, which resamples counts, beside Fairlearn's bootstrap, which resamples rows."""
+
+import json
+import subprocess
+import sys
+
+from benchmarks.harness import PEERS, ROOT, Benchmark, Figure, Measured, main
+from lockgate.installed import command, environment
+from lockgate.shelf import Shelf
+
+LOCK = ROOT / "tests" / "steps" / "bias-audit" / "lock.txt"
+
+
+def measure(repeats: int) -> Measured:
+    """Both in one process, in the lock where Fairlearn is."""
+    made = environment(LOCK, [Shelf.find().sdk, ROOT / "steps" / "bias-audit"])
+    argv, env = command(
+        made, [str(PEERS / "resampling.py"), str(repeats)], lambda: print("installing bias-audit's tests")
+    )
+    said = json.loads(subprocess.run(argv, env=env, stdout=subprocess.PIPE, check=True).stdout)
+    ours, theirs = ([round(end, 4) for end in said[name]] for name in ("our_interval", "their_interval"))
+    return Measured(
+        [
+            Figure("bias-audit, 2,000 resamples of counts", "s", said["ours"]),
+            Figure("Fairlearn's bootstrap, 2,000 resamples of rows (100 measured, scaled)", "s", said["theirs"]),
+        ],
+        said["versions"],
+        [
+            f"16,281 rows, two groups, selection-rate difference; 95 % intervals: bias-audit {ours[0]} to {ours[1]}, "
+            f"Fairlearn {theirs[0]} to {theirs[1]}."
+        ],
+    )
+
+
+BENCHMARK = Benchmark("bias_audit_resampling", "bias_audit_resampling.py", 3, measure)
+
+if __name__ == "__main__":
+    sys.exit(main(BENCHMARK))

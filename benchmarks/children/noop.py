@@ -1,0 +1,12 @@
+"""A step that does nothing, written as steps are."""
+
+from lockgate_step import main, program
+
+
+@program()
+def noop() -> None:
+    """Do nothing."""
+
+
+if __name__ == "__main__":
+    main(noop)

@@ -1,0 +1,35 @@
+"""How soon the command line answers: help, and rendering everything."""
+
+import sys
+from collections.abc import Sequence
+
+from benchmarks.harness import ROOT, AtMost, Benchmark, Figure, Measured, Stopwatch, main
+from benchmarks.release import lockgate
+
+
+def seconds(repeats: int, *arguments: str) -> Sequence[float]:
+    """Whole processes; the first one, which reads files that nobody has read yet, does not count."""
+    found = []
+    for _ in range(repeats + 1):
+        watch = Stopwatch()
+        done = lockgate(ROOT, *arguments)
+        found.append(watch.seconds)
+        if done.returncode:
+            sys.exit(f"lockgate {' '.join(arguments)} failed:\n{done.stderr}")
+    return found[1:]
+
+
+def measure(repeats: int) -> Measured:
+    """Both; rendering writes nothing here, because nothing has changed since it was last done."""
+    return Measured(
+        [
+            Figure("lockgate --help", "s", seconds(repeats, "--help"), AtMost(0.25)),
+            Figure("lockgate render, everything", "s", seconds(repeats, "render"), AtMost(2)),
+        ]
+    )
+
+
+BENCHMARK = Benchmark("cli", "cli.py", 10, measure)
+
+if __name__ == "__main__":
+    sys.exit(main(BENCHMARK))

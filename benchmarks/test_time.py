@@ -1,0 +1,32 @@
+"""How long `make test` takes: every suite, each inside its own lock, two at once.
+
+Warm: in this checkout, environments installed. With --cold: in a fresh clone, nothing cached. Neither is part of
+`make bench`, because the suite is the slowest thing here.
+"""
+
+import sys
+
+from benchmarks.clone import NOTE, fresh_clone, make
+from benchmarks.harness import ROOT, AtMost, Benchmark, Figure, Measured, main, surroundings
+
+
+def warm(repeats: int) -> Measured:
+    """Here."""
+    seconds = [make("test", ROOT, surroundings()) for _ in range(repeats)]
+    return Measured([Figure("make test, warm", "s", seconds, AtMost(12 * 60))])
+
+
+def cold(repeats: int) -> Measured:
+    """Where nothing is."""
+    seconds = []
+    for _ in range(repeats):
+        with fresh_clone() as (root, settings):
+            seconds.append(make("test", root, settings))
+    return Measured([Figure("make test, fresh clone", "s", seconds, AtMost(20 * 60))], notes=[NOTE])
+
+
+BENCHMARK = Benchmark("test_time", "test_time.py", 1, warm)
+COLD = Benchmark("test_time_cold", "test_time.py --cold", 1, cold)
+
+if __name__ == "__main__":
+    sys.exit(main(BENCHMARK, cold=COLD))
