@@ -74,6 +74,9 @@ def _own_files(project: Project) -> dict[Path, bytes]:
     programs = sorted(shelf.programs.values(), key=lambda p: p.name)
     text = functions_source(programs, "One typed function per program of the shelf.")
     files[project.root / "lockgate" / "steps.py"] = text.encode()
+    # What serves the model is listed in its bill of materials, so package carries the server's lock.
+    serving = shelf.image("model-server").lock.read_bytes()
+    files[project.root / "steps" / "package" / "lockgate_package" / "model-server.lock"] = serving
     readme = project.root / "README.md"
     files[readme] = with_tables(readme.read_text(encoding="utf-8"), programs).encode()
     return files

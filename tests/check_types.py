@@ -3,22 +3,26 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from run_all import ROOT, Suite, suites
 
 from lockgate.installed import command, environment
-from lockgate.shelf import Shelf
 
 COMPOSER = ["lockgate", "tests/lockgate", "tests/rendered", "tests/contracts", "tests/journeys", "tests/run_all.py"]
 MYPY = [sys.executable, "-m", "mypy", "--strict", "--config-file", str(ROOT / "pyproject.toml")]
 
 
-def check(name: str, paths: list[str], python: str | None = None) -> tuple[str, int, str]:
-    """Run mypy over some folders, with the packages of one interpreter."""
+def check(name: str, paths: list[str], code: Sequence[Path] = (), python: str | None = None) -> tuple[str, int, str]:
+    """Run mypy over some folders, with this code on the path and the packages of one interpreter."""
     options = ["--cache-dir", f".mypy_cache/{name}", *(["--python-executable", python] if python else [])]
     folders = [path for path in paths if (ROOT / path).exists()]
-    done = subprocess.run([*MYPY, *options, *folders], capture_output=True, text=True, check=False, cwd=ROOT)
+    # The stub bundle of the model server's tests is shared by whoever calls a server.
+    path = [*code, ROOT / "steps" / "sdk", ROOT / "tests" / "services" / "model-server"]
+    env = {**os.environ, "MYPYPATH": os.pathsep.join(map(str, dict.fromkeys(path)))}
+    done = subprocess.run([*MYPY, *options, *folders], capture_output=True, text=True, check=False, cwd=ROOT, env=env)
     return name, done.returncode, done.stdout + done.stderr
 
 
@@ -26,15 +30,15 @@ def of_step(suite: Suite) -> tuple[str, int, str]:
     """Check a step and its tests inside the lock its tests run in."""
     assert suite.lock is not None
     (python, *_), _ = command(environment(suite.lock, suite.code), [])
-    folders = [str(folder.relative_to(ROOT)) for folder in suite.code if folder != Shelf.find().sdk]
-    return check(suite.name, [*folders, str(suite.folder.relative_to(ROOT))], python)
+    folders = [f for f in suite.code if f.name == suite.folder.name]
+    return check(suite.name, [str(f.relative_to(ROOT)) for f in [*folders, suite.folder]], suite.code, python)
 
 
 def main() -> int:
     """Check everything; print what is wrong."""
-    os.environ["MYPYPATH"] = os.pathsep.join(["steps/sdk", *(str(f) for f in (ROOT / "pipelines").glob("*/"))])
+    words = sys.argv[1:]
     with ThreadPoolExecutor(2) as pool:
-        futures = [pool.submit(check, "composer", COMPOSER)]
+        futures = [pool.submit(check, "composer", COMPOSER, sorted((ROOT / "pipelines").glob("*/")))]
         futures += [pool.submit(of_step, suite) for suite in suites() if suite.lock is not None]
         bad = 0
         for future in futures:
