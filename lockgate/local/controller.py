@@ -60,6 +60,12 @@ class Controller:
         """Whether the workflow has passed its deadline."""
         return self.deadline is not None and self._clock() > self.deadline
 
+    def ending(self, *, at_exit: bool) -> str:
+        """Why nothing may start or go on, or nothing; onExit may whatever happens, unless all is terminated."""
+        if self.shutdown and not (at_exit and self.shutdown == "Stop"):
+            return f"workflow shutdown with strategy: {self.shutdown}"
+        return "Step exceeded its deadline" if self.late and not at_exit else ""
+
     def operate(self) -> None:
         """Make one pass: afterwards `starts`, `wake_at` and the nodes' news hold what it asks for."""
         self._pass()
@@ -100,7 +106,7 @@ class Controller:
     def _begun(self) -> bool:
         if self.started_at is not None:
             return True
-        names = self._mutexes(self.workflow.spec)
+        names = processed.mutexes(self.workflow.spec, self.workflow.namespace, self._globals)
         if self.shutdown:
             self.phase, self.message = "Failed", f"Stopped with strategy '{self.shutdown}'"
             self.started_at = self.finished_at = self._clock()
@@ -127,7 +133,7 @@ class Controller:
             return self._ended(call, "Error", f"{subject}: {error}")
         if not self._has_room(call, node, template):
             return node
-        names = self._mutexes(template)
+        names = processed.mutexes(template, self.workflow.namespace, self._globals)
         if names and not self._has_locks(call, names):
             return self.nodes[call.node]
         strategy = self._strategy(template)
@@ -147,16 +153,10 @@ class Controller:
     def _strategy(self, template: Json) -> Json | None:
         return template.get("retryStrategy") or self.workflow.spec.get("retryStrategy")
 
-    def _mutexes(self, holder: Json) -> list[str]:
-        wanted = holder.get("synchronization") or {}
-        every = [*([wanted["mutex"]] if wanted.get("mutex") else []), *(wanted.get("mutexes") or [])]
-        named = [(each.get("namespace") or self.workflow.namespace, each["name"]) for each in every]
-        return [f"{space}/Mutex/{replace(name, self._globals)}" for space, name in named]
-
     def _has_locks(self, call: Call, names: list[str]) -> bool:
         """Whether the node has its mutexes; without them it is pending."""
         node = self.nodes.get(call.node)
-        ending = self._ending(call) if node is None or call.node in self._locked_out else ""
+        ending = self.ending(at_exit=call.at_exit) if node is None or call.node in self._locked_out else ""
         if not ending and self._locks.acquire(call.node, names):
             self._locked_out.discard(call.node)
             self._holding.add(call.node)
@@ -183,12 +183,6 @@ class Controller:
         begins = node is None or node.phase not in ("Pending", "Running")
         return not (begins and around and self.nodes.count(call.boundary, "Pod", "DAG") >= around)
 
-    def _ending(self, call: Call) -> str:
-        """Why nothing new may start, or nothing; onExit starts whatever happens, unless all is terminated."""
-        if self.shutdown and not (call.at_exit and self.shutdown == "Stop"):
-            return f"workflow shutdown with strategy: {self.shutdown}"
-        return "Step exceeded its deadline" if self.late and not call.at_exit else ""
-
     def _add(self, call: Call, kind: Type, phase: Phase, name: str = "") -> Node:
         return self.nodes.add(name or call.node, kind, phase, call.template.name, call.boundary, at_exit=call.at_exit)
 
@@ -203,7 +197,7 @@ class Controller:
             return self._dag(name, call)
         node = self.nodes.get(name) or self._add(call, "Pod", "Pending", name)
         if name not in self._started:
-            ending = self._ending(call)
+            ending = self.ending(at_exit=call.at_exit)
             if ending:
                 self.nodes.end(node, "Failed", ending)
             else:

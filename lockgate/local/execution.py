@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import queue
 import re
 import signal
@@ -107,35 +108,37 @@ class Execution:
         ended = False
         while self._ready and len(self._pods) < self._machine.parallel:
             start = self._ready.popleft()
-            node, ending = start.node, self._why_not(start.node)
+            ending = self._controller.ending(at_exit=start.node.at_exit)
             if ending:
-                self._controller.nodes.end(node, "Failed", ending)
+                self._controller.nodes.end(start.node, "Failed", ending)
+            if ending or self._reused(start):
                 ended = True
-                continue
-            node.digest = self._digest(start)
-            node.inputs = _shown_inputs(start.template)
-            before = self._done_before.get(_task(node))
-            if before is not None and before.digest == node.digest and self._is_whole(before):
-                node.outputs, node.folder, node.execution = before.outputs, before.folder, before.execution
-                node.reused = True
-                self._controller.nodes.end(node, "Succeeded", "")
-                node.started_at, node.finished_at = before.started_at, before.finished_at
-                ended = True
-                continue
-            node.folder = folder_of(self._identity.name, node.name)
-            node.execution = uuid.uuid4().hex
-            volumes = files.volumes_of(start.template, self._workflow.spec, self._machine.environment)
-            place = Place(self._recorder.folder, self._machine.environment, volumes)
-            pod = Pod(node, start.template, place, self._machine.runtime, self._queue.put)
-            self._pods[node.name] = pod
-            pod.start()
+            else:
+                self._start_pod(start)
         return ended
 
-    def _why_not(self, node: Node) -> str:
-        shutdown = self._controller.shutdown
-        if shutdown and not (node.at_exit and shutdown == "Stop"):
-            return f"workflow shutdown with strategy: {shutdown}"
-        return "Step exceeded its deadline" if self._controller.late and not node.at_exit else ""
+    def _reused(self, start: PodStart) -> bool:
+        """Whether an earlier attempt at the run has done this already, with the same inputs; then its outputs count."""
+        node = start.node
+        node.digest = self._digest(start)
+        node.inputs = _shown_inputs(start.template)
+        before = self._done_before.get(_task(node))
+        if before is None or before.digest != node.digest or not self._is_whole(before):
+            return False
+        node.outputs, node.folder, node.execution = before.outputs, before.folder, before.execution
+        node.reused = True
+        self._controller.nodes.end(node, "Succeeded", "")
+        node.started_at, node.finished_at = before.started_at, before.finished_at
+        return True
+
+    def _start_pod(self, start: PodStart) -> None:
+        node = start.node
+        node.folder = folder_of(self._identity.name, node.name)
+        node.execution = uuid.uuid4().hex
+        volumes = files.volumes_of(start.template, self._workflow.spec, self._machine.environment)
+        place = Place(self._recorder.folder, self._machine.environment, volumes)
+        self._pods[node.name] = Pod(node, start.template, place, self._machine.runtime, self._queue.put)
+        self._pods[node.name].start()
 
     def _next(self) -> None:
         """Wait until something happens that asks for another pass."""
@@ -190,20 +193,15 @@ class Execution:
             if why and not pod.stopping:
                 pod.stop(why)
                 self._kill_at[name] = now + self._machine.grace
-            elif self._kill_at.get(name, now) < now:
+            elif self._kill_at.get(name, math.inf) <= now:
                 pod.kill()
                 del self._kill_at[name]
         return changed
 
     def _why_stop(self, pod: Pod, now: float) -> str:
-        shutdown = self._controller.shutdown
-        if shutdown and not (pod.node.at_exit and shutdown == "Stop"):
-            return f"workflow shutdown with strategy:  {shutdown}"
-        if self._controller.late and not pod.node.at_exit:
-            return "Step exceeded its deadline"
         if pod.began_at and pod.seconds and now >= pod.began_at + pod.seconds:
             return "Pod was active on the node longer than the specified deadline"
-        return ""
+        return self._controller.ending(at_exit=pod.node.at_exit)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

@@ -123,3 +123,10 @@ def _output(parameter: Json, values: Values) -> str:
         message = f'Unable to resolve: "{source}"'
         raise TagError(message)
     return value
+
+
+def mutexes(holder: Json, namespace: str, shared: Values) -> list[str]:
+    """The names of the mutexes that a workflow or template asks for, as the controller's messages have them."""
+    wanted = holder.get("synchronization") or {}
+    every = [*([wanted["mutex"]] if wanted.get("mutex") else []), *(wanted.get("mutexes") or [])]
+    return [f"{each.get('namespace') or namespace}/Mutex/{replace(each['name'], shared)}" for each in every]

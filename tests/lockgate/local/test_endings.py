@@ -199,7 +199,7 @@ def test_a_stop_still_runs_onexit(shop: Workshop, how: str) -> None:
     run = json.loads((folder / "run.json").read_text())
     assert (run["phase"], run["message"]) == ("Failed", "Stopped with strategy 'Stop'")
     messages = {node["displayName"]: node["message"] for node in run["nodes"].values()}
-    assert messages["slow(0)"] == "workflow shutdown with strategy:  Stop"
+    assert messages["slow(0)"] == "workflow shutdown with strategy: Stop"
     assert messages["slow"] == "Stopped with strategy 'Stop'"
     assert messages["next"] == "workflow shutdown with strategy: Stop"
     assert (folder / "nodes/onExit/out/args").read_text() == '["Failed"]'
