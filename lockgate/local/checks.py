@@ -45,12 +45,14 @@ def _problems(workflow: Workflow) -> Iterator[Problem]:
     if spec.get("retryStrategy"):
         yield from _retry("spec.retryStrategy", spec["retryStrategy"])
     yield from _volumes("spec", entries(spec, "volumes"))
+    yield from _mutexes("spec", spec)
     at_exit = reached(workflow, workflow.document, str(spec.get("onExit")))
     for key, template in workflow.templates.items():
         known = scope_of(workflow, template)
         if key in at_exit:
             known |= {"workflow.failures"}
         yield from _fields(template)
+        yield from _mutexes(template.place, template.body)
         if template.body.get("retryStrategy"):
             yield from _retry(f"{template.place}.retryStrategy", template.body["retryStrategy"])
         if template.is_dag:
@@ -86,6 +88,13 @@ def _retry(place: str, strategy: Mapping[str, Any]) -> Iterator[Problem]:
             check(parse(strategy["expression"]), expand(SAMPLE))
         except ExpressionError as error:
             yield Problem(f"{place}.expression", str(error))
+
+
+def _mutexes(place: str, holder: Json) -> Iterator[Problem]:
+    wanted = holder.get("synchronization") or {}
+    for mutex in [*([wanted["mutex"]] if "mutex" in wanted else []), *entries(wanted, "mutexes")]:
+        if not mutex.get("name"):
+            yield Problem(f"{place}.synchronization", "each mutex must have a name")
 
 
 def _volumes(place: str, volumes: list[Json]) -> Iterator[Problem]:

@@ -301,8 +301,8 @@ def _fits(value: object, kind: Executed) -> bool:
         case Executed.ANY:
             return isinstance(value, str | int | float | bool)
         case Executed.NUMBER:
-            text = isinstance(value, str) and (value.isdecimal() or "{{" in value)
-            return text or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)
+            number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+            return number or (isinstance(value, str) and value.isdecimal())
         case Executed.FLAG:
             return isinstance(value, bool)
         case Executed.TEXTS:

@@ -71,6 +71,7 @@ def test_nothing_is_wrong_with_what_the_tests_start_from() -> None:
         ("spec.templates[0].dag.tasks", {"a": {}}, "must be a list, not a mapping"),
         ("spec.templates[1].container", "work", "must be a mapping, not a text"),
         ("spec.parallelism", "many", "must be a whole number, not a text"),
+        ("spec.synchronization", {"mutexes": [{}]}, "each mutex must have a name"),
         ("spec.templates[0].dag.failFast", "yes", "must be true or false, not a text"),
     ],
 )
