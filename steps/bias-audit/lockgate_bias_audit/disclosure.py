@@ -24,7 +24,6 @@ Bools = NDArray[np.bool_]
 SMALLEST = 10
 _OVERALL: tuple[RateName, ...] = ("selection_rate", "accuracy")
 _COVER = 20  # how many rows beside the small counts must be hidden with them
-_WIDTH = 5  # how many values a hidden cell must at least be able to have
 
 
 @dataclass(frozen=True)
@@ -93,16 +92,7 @@ def _rates(cells: Counts, wanted: Sequence[RateName], support: int) -> dict[Rate
     kept: set[RateName] = {first}
     if first not in _OVERALL:
         kept = set(RATES).difference(_OVERALL) if cells.sum(1).min() >= SMALLEST else set()
-    elif _width(cells, first) < _WIDTH:
-        kept = set()
     return {name: each if name in kept or each.kind == "small" else _HIDDEN for name, each in shown.items()}
-
-
-def _width(cells: Counts, rate: RateName) -> int:
-    """How many values each cell could have for one who knows this rate over all rows, and both truths' rows."""
-    hits = int(parts(cells, rate)[0])
-    negatives, positives = (int(number) for number in cells.sum(1))
-    return min(hits, positives) - max(0, hits - negatives)
 
 
 def _rate(hits: int, tries: int) -> Shown:
