@@ -36,7 +36,6 @@ def of_step(suite: Suite) -> tuple[str, int, str]:
 
 def main() -> int:
     """Check everything; print what is wrong."""
-    words = sys.argv[1:]
     with ThreadPoolExecutor(2) as pool:
         futures = [pool.submit(check, "composer", COMPOSER, sorted((ROOT / "pipelines").glob("*/")))]
         futures += [pool.submit(of_step, suite) for suite in suites() if suite.lock is not None]
