@@ -2,19 +2,17 @@
 
 import asyncio
 import logging
-import select
 import socket
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-import uvicorn
 import uvloop
 from lockgate_step import OutsideFailed, log
 
 from lockgate_model_server import lean  # noqa: F401 - must come before mlserver: it decides what that brings along
 from lockgate_model_server.door import Door, on_bug, on_http, on_invalid
+from lockgate_model_server.graceful import Uvicorn
 from lockgate_model_server.runtime import LockgateRuntime, OnlyOurs
 
 # isort: split
@@ -38,27 +36,10 @@ _ROUTES = frozenset(
         "/v2/models/{model_name}/versions/{model_version}/infer",
     }
 )
-_GRACE_SECONDS = (
-    8  # for requests in flight after SIGTERM; who starts us kills after 10 (the supervisor) or 30 (Kubernetes)
-)
 
 
 class _Settings(OnlyOurs, Settings):  # type: ignore[misc]  # untyped base
     pass
-
-
-class _Uvicorn(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to MLServer, whose handlers are in place from before the model is loaded."""
-        yield
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the door behind the last caller: closing resets connections that wait to be taken up."""
-        patience = asyncio.get_running_loop().time() + _GRACE_SECONDS / 4
-        while select.select(sockets or [], [], [], 0)[0] and asyncio.get_running_loop().time() < patience:
-            await asyncio.sleep(0.01)
-        await super().shutdown(sockets)
 
 
 class _Rest(RESTServer):  # type: ignore[misc]  # untyped base
@@ -80,10 +61,7 @@ class _Rest(RESTServer):  # type: ignore[misc]  # untyped base
         app.add_exception_handler(RequestValidationError, on_invalid)
         app.add_exception_handler(HTTPException, on_http)
         app.add_exception_handler(Exception, on_bug)
-        config = uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=_GRACE_SECONDS
-        )
-        self._server = _Uvicorn(config)
+        self._server = Uvicorn(app)
 
     async def start(self) -> None:
         await self._server.serve(sockets=[self._sock])
