@@ -85,7 +85,7 @@ def dump(document: Mapping[str, Any]) -> str:
     return yaml.dump(document, Dumper=_Dumper, sort_keys=True, default_flow_style=False, width=110, allow_unicode=True)
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]  # the C emitter where there is one
     """Writes text of several lines as a literal block, so that a changed threshold is a one-line diff."""
 
     def ignore_aliases(self, data: Any) -> bool:
