@@ -56,7 +56,7 @@ def test_the_interval_of_two_groups_covers_the_true_gap(sizes: Sequence[int]) ->
         found = simulate(sizes, [0.25, 0.10], name)
         covered = sum(each.low <= true <= each.high for each in found) / len(found)
         print(f"{name} {sizes}: coverage {covered:.3f}")
-        assert 0.93 <= covered <= 0.99
+        assert 0.93 <= covered <= 0.995
 
 
 @pytest.mark.parametrize("sizes", MANY, ids=str)

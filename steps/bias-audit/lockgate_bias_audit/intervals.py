@@ -66,10 +66,22 @@ def joint_critical(rates: Rates, confidence: float) -> float:
     return max(normal_critical(confidence), float(np.quantile(widest, confidence)))
 
 
+def joint_limits(rates: Rates, critical: float) -> tuple[Floats, Floats]:
+    """The limits of each rate from which the intervals of all pairs follow.
+
+    With more than two groups the critical value lies where a small count's tail is longer than a normal one, and the
+    correction for continuity makes up for it: without it, seven groups at a rate of 5 % alarm at 13 % of null data.
+    """
+    shift = 0.0 if len(rates.tries) == 2 else 0.5
+    low, _ = wilson(np.maximum(rates.hits - shift, 0), rates.tries, critical)
+    _, high = wilson(np.minimum(rates.hits + shift, rates.tries), rates.tries, critical)
+    return low, high
+
+
 def widest_difference(rates: Rates, critical: float) -> tuple[Interval, int, int]:
     """The largest difference between two rates with its interval, and the groups of the highest and the lowest rate."""
     value = rates.values
-    low, high = wilson(rates.hits, rates.tries, critical)
+    low, high = joint_limits(rates, critical)
     apart = value[:, None] - value[None, :]
     lowest = apart - np.hypot((value - low)[:, None], (high - value)[None, :])
     highest = apart + np.hypot((high - value)[:, None], (value - low)[None, :])
@@ -87,7 +99,7 @@ def smallest_ratio(rates: Rates, critical: float) -> tuple[Interval, int, int]:
     Where no group was ever a hit the rates are equal, so the ratio is 1, and the interval says how little that means.
     """
     value = rates.values
-    low, high = wilson(rates.hits, rates.tries, critical)
+    low, high = joint_limits(rates, critical)
     top, bottom = value[:, None], value[None, :]
     product = top * bottom
     floor, floor_of = low * (2 * value - low), high * (2 * value - high)  # rate² less the squared reach, on either side

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from lockgate_bias_audit.intervals import Rates, joint_critical, normal_critical, wilson
+from lockgate_bias_audit.intervals import Rates, joint_critical, joint_limits, normal_critical, wilson
 from lockgate_bias_audit.measures import MEASURES, RATES, Counts, gap, parts, resample
 
 CELL = st.integers(0, 60)
@@ -124,6 +124,17 @@ def test_newcombes_published_intervals(
     found = gap(counts, resample(counts, 20, 0), MEASURES["selection_rate_difference"], support=1, confidence=0.95)
     assert found is not None
     assert [found.measured.low, found.measured.high] == pytest.approx([low, high], abs=6e-5)
+
+
+@pytest.mark.parametrize(
+    ("hits", "tries", "low", "high"),
+    # Newcombe 1998, Table I, method 4: with the correction for continuity
+    [(81, 263, 0.2535, 0.3682), (15, 148, 0.0598, 0.1644), (0, 20, 0.0, 0.2005), (1, 29, 0.0018, 0.1963)],
+)
+def test_the_published_correction_for_continuity(hits: int, tries: int, low: float, high: float) -> None:
+    many = Rates(np.array([float(hits)] * 3), np.array([float(tries)] * 3), np.zeros((1, 3)), np.ones((1, 3)))
+    found = joint_limits(many, normal_critical(0.95))
+    assert [float(found[0][0]), float(found[1][0])] == pytest.approx([low, high], abs=6e-5)
 
 
 def test_two_groups_need_the_normal_critical_value_and_many_need_tukeys() -> None:
