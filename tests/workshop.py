@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lockgate.installed import Installed, command
+from lockgate.shelf import Program, Shelf
+
 MODEL = "grants"
 NEXT = re.compile(r"(?m)^(Next\b|  next: )")
 PIPELINE = '''\
@@ -51,6 +54,8 @@ why     = "A clerk waits for the answer; this limit is loose because the machine
 """
 HEADER = ("years", "income", "sector", "sex", "granted")
 ASKED = {"years": 30, "income": 20000, "sector": "public"}
+# Every income ends in these digits, so that a row's value is known wherever it turns up.
+MARK = re.compile(r"\d\.1379(?!\d)")
 Row = tuple[object, ...]
 
 
@@ -59,7 +64,7 @@ def rows(count: int = 2000, seed: int = 7) -> list[Row]:
     chance = random.Random(seed)
     found: list[Row] = []
     for _ in range(count):
-        years, income = chance.randint(0, 45), chance.randint(0, 90000)
+        years, income = chance.randint(0, 45), chance.randint(0, 89999) + 0.1379
         sector, sex = chance.choice(("public", "private", "own")), chance.choice(("Female", "Male"))
         score = (years - 22) / 6 - (income - 45000) / 20000 + chance.gauss(0, 1)
         found.append((years, income, sector, sex, "yes" if score > 0 else "no"))
@@ -199,8 +204,72 @@ class Project:
     def node(self, run: str, step: str) -> Path:
         """The folder of a step's last attempt."""
         folders = (self.state / "runs" / run / "nodes").glob("*")
-        found = sorted(path for path in folders if re.fullmatch(rf"(.*\.)?{step}(\.\d+)?", path.name))
+        called = "onExit" if step == "conclude" else step
+        found = sorted(path for path in folders if re.fullmatch(rf"(.*\.)?{called}(\.\d+)?", path.name))
         return found[-1]
+
+    def bench(self, run: str, step: str, folder: Path) -> "Bench":
+        """What a step of a run was given, once more: its inputs as copies, its environment and its key."""
+        bench = Bench(SHELF.program(step), folder, run)
+        folder.mkdir(parents=True)
+        (folder / "tmp").mkdir()
+        given = self.node(run, step) / "in"
+        shutil.copytree(given, folder / "in") if given.is_dir() else (folder / "in").mkdir()
+        kept = self.state / "environment"
+        (folder / "environment").symlink_to(kept / "lockgate-environment")
+        if bench.program.contract["signs"]:
+            (folder / "key").symlink_to(kept / f"lockgate-key-{step}")
+        return bench
+
+
+SHELF = Shelf.find()
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A program and the folder it sees as /lockgate, without an engine round it."""
+
+    program: Program
+    folder: Path
+    run: str
+
+    def call(self, *arguments: str) -> Done:
+        """Run the program in its image's environment."""
+        module = [*self.program.command[1:], *self.program.args, *arguments]
+        argv, env = command(Installed(SHELF)(self.program.image), module)
+        return self.execute(argv, env)
+
+    def execute(self, argv: Sequence[str], env: Mapping[str, str]) -> Done:
+        """Run a command line with the variables of a pod."""
+        kept = {name: value for name, value in env.items() if not name.startswith("LOCKGATE_")}
+        pod = {"LOCKGATE_IO": str(self.folder), "LOCKGATE_RUN": self.run, "LOCKGATE_IMAGE": "", "LOCKGATE_PINS": "{}"}
+        done = subprocess.run(
+            argv,
+            env={**kept, **pod, "TMPDIR": str(self.folder / "tmp")},
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def input(self, name: str) -> Path:
+        """Where an input lies."""
+        return self.folder / "in" / name
+
+    @property
+    def written(self) -> set[str]:
+        """Every file below out/, relative to it."""
+        out = self.folder / "out"
+        return {path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir()}
+
+    @property
+    def termination(self) -> str:
+        """What a cluster shows of its end."""
+        path = self.folder / "termination"
+        return path.read_text("utf-8", "replace") if path.is_file() else ""
 
 
 def ended(process: "subprocess.Popen[str]") -> Done:

@@ -1,4 +1,4 @@
-"""What people do wrong, driven through the command line: each ends in its exit code and a next action; users notice nothing."""
+"""What people do wrong, through the command line: each mistake ends in its exit code and a next action."""
 
 import gzip
 import random

@@ -47,7 +47,11 @@ def train(
     from lockgate_train.rows import Problem, groups, table
     from lockgate_train.train import fit
 
-    problem = Problem.of(json.loads(spec.path.read_bytes()))
+    try:
+        problem = Problem.of(json.loads(spec.path.read_bytes()))
+    except (KeyError, TypeError, AttributeError) as error:
+        msg = f"the model spec cannot be read: {type(error).__name__}"
+        raise BadCall(msg, fix="give the spec.json that `lockgate render` wrote") from error
     chosen = declared(estimator, parameters, seed)
     training = table(rows.path, problem)
     plan = None

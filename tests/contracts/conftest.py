@@ -1,0 +1,57 @@
+"""One small real run, whose steps' own inputs are the good inputs of every program."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.workshop import MODEL, SHELF, Bench, Project, platform, release
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project with one released version, its platform still up."""
+    with platform(Project.make(tmp_path_factory.mktemp("chain"))) as project:
+        release(project)
+        yield project
+
+
+@pytest.fixture(scope="session")
+def run(chain: Project) -> str:
+    """The run that released it."""
+    return next(iter(chain.run_ids()))
+
+
+@pytest.fixture
+def good(chain: Project, run: str, tmp_path: Path) -> Iterator[Callable[[str], Bench]]:
+    """Makes a program with good inputs, as the chain gave them to it."""
+    records = chain.state / "store" / "models" / MODEL
+    live = records / "live.json"
+
+    def make(name: str) -> Bench:
+        if name == "deploy":
+            live.rename(tmp_path / "live.json")  # what it deploys was compared with nothing
+        if name != "fetch":
+            return chain.bench(run, name, tmp_path / name)
+        # A release fetches nothing; what fetch reads is the spec, and the registry where package put the model.
+        bench = Bench(SHELF.program(name), tmp_path / name, run)
+        bench.input("spec").parent.mkdir(parents=True)
+        bench.input("spec").write_bytes((chain.node(run, "train") / "in" / "spec").read_bytes())
+        (bench.folder / "environment").symlink_to(chain.state / "environment" / "lockgate-environment")
+        return bench
+
+    yield make
+    if not live.exists():
+        (records / "candidate.json").unlink(missing_ok=True)
+        (tmp_path / "live.json").rename(live)
+
+
+@pytest.fixture(scope="session")
+def settings(chain: Project) -> dict[str, tuple[str, ...]]:
+    """What must be set beside the inputs, by program."""
+    return {
+        "ingest": ("--data", (chain.pipeline / "data" / "rows.csv").as_uri()),
+        "fetch": ("--version", "1"),
+        "train": ("--estimator", "sklearn.linear_model.LogisticRegression"),
+        "conclude": ("--model", MODEL, "--status", "Failed"),
+    }

@@ -1,0 +1,51 @@
+"""What programs import: nothing to show their help, and the gates nothing of what made the model or the data."""
+
+import json
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from lockgate.installed import Installed, command
+from lockgate.shelf import Program
+from tests.workshop import SHELF, Bench
+
+PROGRAMS = sorted(SHELF.programs.values(), key=lambda program: program.name)
+# Runs a module as `python -m` does, and writes down at the end what was imported on the way.
+WATCH = """
+import atexit, json, runpy, sys
+place, module, *arguments = sys.argv[1:]
+atexit.register(lambda: open(place, "w").write(json.dumps(sorted(sys.modules))))
+sys.argv = [module, *arguments]
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
+
+
+def imported(bench: Bench, *arguments: str) -> set[str]:
+    """The packages beyond the standard library that a good call imports."""
+    program, place = bench.program, bench.folder / "modules.json"
+    argv, env = command(
+        Installed(SHELF)(program.image), ["-c", WATCH, str(place), program.command[-1], *program.args, *arguments]
+    )
+    done = bench.execute(argv, env)
+    assert done.code == 0, done.said
+    names = {name.split(".")[0] for name in json.loads(place.read_bytes())} - set(sys.stdlib_module_names)
+    # Names with an underscore are parts of others, and what `site` starts; so is what Cython leaves behind.
+    return {name for name in names if not name.startswith("_")} - {"cython_runtime"}
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
+def test_help_needs_no_package(program: Program, tmp_path_factory: pytest.TempPathFactory) -> None:
+    bench = Bench(program, tmp_path_factory.mktemp("io"), "run-1")
+    assert imported(bench, "--help") <= {"lockgate_step", program.command[-1]}
+
+
+# What a whole judgement may import beside our own: reading, computing and signing. So there is no scikit-learn, no
+# pandas and no Great Expectations, and no code that came with a model.
+JUDGING = {"cryptography", "numpy", "pyarrow", "securesystemslib"}
+
+
+@pytest.mark.parametrize("name", ["validate-model", "bias-audit"])
+def test_a_gate_imports_only_what_judging_takes(name: str, good: Callable[[str], Bench]) -> None:
+    found = imported(good(name))
+    assert {package for package in found if not package.startswith("lockgate_")} <= JUDGING
