@@ -118,7 +118,7 @@ class Project:
     def twin(self, root: Path) -> "Project":
         """A copy whose files may be spoilt; it shares keys, store, runs and platform with this one."""
         shutil.copytree(self.pipeline, root / "pipelines" / MODEL)
-        (root / ".lockgate").symlink_to(self.root / ".lockgate")
+        (root / ".lockgate").symlink_to(self.state.resolve())
         return Project(root, self.port)
 
     def own_state(self, *own: str) -> None:
@@ -129,7 +129,7 @@ class Project:
         for entry in shared.iterdir():
             if entry.name not in own:
                 (self.state / entry.name).symlink_to(entry)
-            elif entry.is_dir():
+            elif entry.is_dir() and entry.name != "runs":
                 shutil.copytree(entry, self.state / entry.name)
 
     @property
@@ -170,6 +170,12 @@ class Project:
         """The live pointer as it lies in the store, byte for byte; None before the first release."""
         path = self.state / "store" / "models" / MODEL / "live.json"
         return path.read_bytes() if path.is_file() else None
+
+    def records(self) -> dict[str, bytes]:
+        """Every pointer and record of the model in the store, without what the platform says of itself."""
+        folder = self.state / "store" / "models" / MODEL
+        found = [path for path in folder.rglob("*.json") if path.name != "status.json"]
+        return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
     @property
     def bundle(self) -> str:

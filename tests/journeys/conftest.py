@@ -1,10 +1,11 @@
 """One project with one released version, shared by what must not change it."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
-from tests.workshop import Project, platform, release
+from tests.workshop import MODEL, Project, platform, release
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +14,10 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     with platform(Project.make(tmp_path_factory.mktemp("released"))) as project:
         release(project)
         yield project
+
+
+@pytest.fixture(scope="session")
+def first(released: Project) -> str:
+    """The run that released the first version."""
+    history = released.state / "store" / "models" / MODEL / "history" / "1.json"
+    return str(json.loads(history.read_bytes())["run"])

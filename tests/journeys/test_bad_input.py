@@ -1,13 +1,21 @@
 """What people do wrong, through the command line: each mistake ends in its exit code and a next action."""
 
+import base64
 import gzip
+import json
 import random
 import re
+import shutil
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from lockgate_proof import Trust, bundle_digest, new_key, predicate, sign, verify
+from lockgate_step import canonical, file_digest
 
 from tests.workshop import HEADER, MODEL, NEXT, Project, Row, csv, rows
 
@@ -160,3 +168,190 @@ def test_a_mistake_ends_in_its_exit_code_and_a_next_action(case: Case, released:
     assert CANARY not in done.said
     assert released.live() == before
     assert released.answers() == released.bundle
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A run that bias-audit refused, and what a waiver of its reason must say."""
+
+    project: Project
+    run: str
+    envelope: dict[str, Any]
+
+    @property
+    def key(self) -> Path:
+        """The key that may waive here."""
+        return self.project.state / "environment" / "lockgate-key-waive" / "private.pem"
+
+    def waiver(self, key: Path, until: timedelta) -> dict[str, Any]:
+        """A waiver of its first reason."""
+        verdict = verify(self.envelope, self.trust, signer="bias-audit", kind="verdict")
+        said = {
+            "model": MODEL,
+            "gate": "bias-audit",
+            "reason": verdict.predicate["reasons"][0]["rule"],
+            "verdict": verdict.digest,
+            "why": "A pilot, each case reviewed by hand.",
+            "expires": (datetime.now(UTC) + until).isoformat(),
+        }
+        return sign("waiver", verdict.subjects, said, key)
+
+    @property
+    def trust(self) -> Trust:
+        """Who may sign what here."""
+        return Trust.read(self.project.state / "environment" / "lockgate-environment" / "trust.json")
+
+
+@pytest.fixture(scope="module")
+def judged(released: Project, tmp_path_factory: pytest.TempPathFactory) -> Judged:
+    """A model that a stricter rule refuses."""
+    project = released.twin(tmp_path_factory.mktemp("judged") / "project")
+    policy = project.pipeline / "policy.toml"
+    policy.write_text(policy.read_text().replace("at_most = 0.25", "at_most = 0.0001"))
+    before = released.live()
+    known = released.run_ids()
+    done = project.lockgate(*RUN)
+    assert (done.code, bool(NEXT.search(done.said)), released.live()) == (3, True, before), done.said
+    (run,) = released.run_ids() - known
+    return Judged(project, run, json.loads((project.node(run, "bias-audit") / "out" / "verdict").read_bytes()))
+
+
+def test_an_expired_waiver_changes_nothing(judged: Judged, released: Project, tmp_path: Path) -> None:
+    project = judged.project.twin(tmp_path / "project")
+    (project.pipeline / "waivers").mkdir()
+    (project.pipeline / "waivers" / "old.json").write_bytes(canonical(judged.waiver(judged.key, -timedelta(days=1))))
+    before = released.live()
+    done = project.lockgate(*RUN)
+    assert (done.code, bool(NEXT.search(done.said)), released.live()) == (3, True, before), done.said
+    assert "Refused by bias-audit" in done.out or "Not decided by bias-audit" in done.out
+
+
+def test_a_waiver_of_another_key_is_refused_before_the_first_step(
+    judged: Judged, released: Project, tmp_path: Path
+) -> None:
+    project = judged.project.twin(tmp_path / "project")
+    new_key(tmp_path / "foreign" / "private.pem")
+    foreign = judged.waiver(tmp_path / "foreign" / "private.pem", timedelta(days=9))
+    (project.pipeline / "waivers").mkdir()
+    (project.pipeline / "waivers" / "foreign.json").write_bytes(canonical(foreign))
+    before, known = released.live(), released.run_ids()
+    done = project.lockgate(*RUN)
+    assert (done.code, bool(NEXT.search(done.said)), released.live()) == (3, True, before), done.said
+    assert "waivers/foreign.json" in done.err
+    assert released.run_ids() == known
+
+
+@pytest.mark.parametrize(("waiver", "code"), [("valid", 0), ("expired", 3), ("foreign", 3)])
+def test_a_gate_honours_a_waiver_only_while_it_holds(waiver: str, code: int, judged: Judged, tmp_path: Path) -> None:
+    new_key(tmp_path / "foreign" / "private.pem")
+    key = tmp_path / "foreign" / "private.pem" if waiver == "foreign" else judged.key
+    bench = judged.project.bench(judged.run, "bias-audit", tmp_path / "io")
+    days = timedelta(days=-1 if waiver == "expired" else 9)
+    bench.input("waivers").write_bytes(canonical([judged.waiver(key, days)]))
+    assert bench.call().code == code
+    if waiver != "foreign":
+        said = predicate(json.loads((bench.folder / "out" / "verdict").read_bytes()))
+        assert [bool(reason["waived_by"]) for reason in said["reasons"]] == [waiver == "valid"]
+
+
+Forge = Callable[[Path, Path], object]
+
+
+def payload(path: Path, change: Callable[[dict[str, Any]], object], key: Path | None = None) -> None:
+    """Change what a signed record says, and sign it anew only if there is a key."""
+    envelope = json.loads(path.read_bytes())
+    statement = json.loads(base64.b64decode(envelope["payload"]))
+    change(statement["predicate"])
+    if key is not None:
+        subjects = {each["name"]: f"sha256:{each['digest']['sha256']}" for each in statement["subject"]}
+        envelope = sign("verdict", subjects, statement["predicate"], key)
+    else:
+        envelope["payload"] = base64.b64encode(canonical(statement)).decode()
+    path.write_bytes(canonical(envelope))
+
+
+def flipped(bundle: Path, key: Path) -> None:
+    payload(bundle / "verdicts" / "bias-audit.json", lambda said: said.update(result="passed", reasons=[], notes=["x"]))
+
+
+def another_key(bundle: Path, key: Path) -> None:
+    payload(bundle / "verdicts" / "bias-audit.json", lambda said: None, key)
+
+
+def swapped(bundle: Path, key: Path) -> None:
+    shutil.copyfile(bundle / "verdicts" / "validate-model.json", bundle / "verdicts" / "bias-audit.json")
+
+
+def left_out(bundle: Path, key: Path) -> None:
+    (bundle / "verdicts" / "bias-audit.json").unlink()
+
+
+def as_it_was(bundle: Path, package: Path) -> None:
+    """The files changed, and nothing else."""
+
+
+def listed(bundle: Path, package: Path) -> None:
+    """The manifest made to agree with the files, as a forger would."""
+    manifest = json.loads((bundle / "manifest.json").read_bytes())
+    beside = (bundle / "manifest.json", bundle / "record.json")
+    files = (path for path in bundle.rglob("*") if path.is_file() and path not in beside)
+    manifest["files"] = {path.relative_to(bundle).as_posix(): file_digest(path) for path in files}
+    (bundle / "manifest.json").write_bytes(canonical(manifest))
+
+
+def sealed(bundle: Path, package: Path) -> None:
+    """The whole bundle signed once more with package's own key, as a thief of that key would."""
+    listed(bundle, package)
+    record = json.loads((bundle / "record.json").read_bytes())
+    statement = json.loads(base64.b64decode(record["payload"]))
+    subjects = {each["name"]: f"sha256:{each['digest']['sha256']}" for each in statement["subject"]}
+    subjects["bundle"] = bundle_digest(json.loads((bundle / "manifest.json").read_bytes()))
+    (bundle / "record.json").write_bytes(canonical(sign("bundle", subjects, statement["predicate"], package)))
+
+
+SEALS = [(as_it_was, "not as it was sealed"), (listed, "record is about another bundle"), (sealed, "bias-audit")]
+
+
+@pytest.mark.parametrize(("seal", "says"), SEALS, ids=[seal.__name__ for seal, _ in SEALS])
+@pytest.mark.parametrize("forge", [flipped, swapped, another_key, left_out], ids=lambda forge: forge.__name__)
+def test_deploy_refuses_a_bundle_whose_verdicts_were_touched(
+    forge: Forge, seal: Forge, says: str, released: Project, first: str, tmp_path: Path
+) -> None:
+    bench = released.bench(first, "deploy", tmp_path / "io")
+    bundle, key = bench.input("bundle"), tmp_path / "foreign" / "private.pem"
+    new_key(key)
+    forge(bundle, key)
+    seal(bundle, released.state / "environment" / "lockgate-key-package" / "private.pem")
+    store = released.records()
+    done = bench.call()
+    assert done.code == 3, done.said
+    said = json.loads(bench.termination)
+    assert says in said["error"], done.said
+    assert said["fix"]
+    assert (bench.written, released.records()) == (set(), store)
+
+
+@pytest.mark.parametrize("signer", ["nobody", "another gate"])
+def test_promote_refuses_a_smoke_verdict_that_smoke_test_did_not_sign(
+    signer: str, released: Project, first: str, tmp_path: Path
+) -> None:
+    bench = released.bench(first, "promote", tmp_path / "io")
+    key = tmp_path / "foreign" / "private.pem"
+    new_key(key)
+    known = released.state / "environment" / "lockgate-key-bias-audit" / "private.pem"
+    payload(bench.input("smoke"), lambda said: None, key if signer == "nobody" else known)
+    store = released.records()
+    done = bench.call()
+    assert done.code == 3, done.said
+    assert "not signed by a key that may sign as smoke-test" in bench.termination
+    assert released.records() == store
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    project = Project.make(tmp_path)
+    with socket.create_server(("127.0.0.1", project.port)):
+        done = project.lockgate(*RUN)
+    assert (done.code, bool(NEXT.search(done.said))) == (4, True), done.said
+    assert f"port {project.port} " in done.err
+    assert "Traceback" not in done.said
+    assert project.run_ids() == set()

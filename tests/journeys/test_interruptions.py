@@ -1,0 +1,93 @@
+"""Runs that meet each other, are killed, or run out of disk: what is live moves once or not at all."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.workshop import MODEL, NEXT, Project, ended
+
+
+def phase(project: Project, run: str, step: str) -> str:
+    """How a step of a run stands, as its record says it now."""
+    nodes = json.loads((project.state / "runs" / run / "run.json").read_bytes())["nodes"].values()
+    return next((node["phase"] for node in nodes if node["displayName"].split("(")[0] == step), "Omitted")
+
+
+def killed_in(project: Project, step: str, *arguments: str) -> str:
+    """Start a run, kill it outright once this step runs, and return its id."""
+    known = project.run_ids()
+    process = project.start("run", MODEL, *arguments)
+    resumed = arguments[-1] if "--resume" in arguments else None
+    while process.poll() is None:
+        run = resumed or next(iter(project.run_ids() - known), None)
+        if run and phase(project, run, step) == "Running":
+            os.kill(process.pid, signal.SIGKILL)
+            ended(process)
+            return run
+        time.sleep(0.02)
+    raise AssertionError(ended(process).said)
+
+
+def test_a_run_killed_at_any_moment_goes_on_and_promotes_once(released: Project, tmp_path: Path) -> None:
+    project = released.twin(tmp_path / "project")
+    before, generation = released.live(), released.generation
+    run = killed_in(project, "train", "--set", "seed=1")
+    for step in ("package", "deploy", "smoke-test"):
+        assert project.lockgate("status").code == 0
+        assert released.live() == before
+        killed_in(project, step, "--set", "seed=1", "--resume", run)
+    killed_in(project, "promote", "--set", "seed=1", "--resume", run)
+    assert released.generation in (generation, generation + 1)
+    done = project.lockgate("run", MODEL, "--set", "seed=1", "--resume", run)
+    assert done.code == 0, done.said
+    assert (released.generation, released.answers()) == (generation + 1, released.bundle)
+    records = released.records()
+    assert json.loads(records["live.json"])["run"] == run
+    assert f"history/{generation + 1}.json" in records
+    assert "candidate.json" not in records
+
+
+def test_of_two_runs_at_once_one_is_promoted(released: Project, tmp_path: Path) -> None:
+    project = released.twin(tmp_path / "project")
+    generation = released.generation
+    both = [project.start("run", MODEL, "--set", f"seed={seed}") for seed in (2, 3)]
+    done = [ended(process) for process in both]
+    said = "\n".join(each.said for each in done)
+    assert sorted(each.code for each in done) == [0, 3], said
+    assert (released.generation, released.answers()) == (generation + 1, released.bundle)
+    (loser,) = [each for each in done if each.code == 3]
+    assert "live has moved" in loser.out
+    assert NEXT.search(loser.out)
+    assert "Traceback" not in said
+    assert "candidate.json" not in released.records()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of one megabyte."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_is_said_and_changes_nothing(released: Project, small_disk: Path, tmp_path: Path) -> None:
+    project = released.twin(tmp_path / "project")
+    project.own_state("runs")
+    (project.state / "runs").symlink_to(small_disk)
+    before = released.live()
+    done = project.lockgate("run", MODEL)
+    assert (done.code, "Traceback" in done.said, "bug in Lockgate" in done.said) == (4, False, False), done.said
+    assert NEXT.search(done.said)
+    assert (released.live(), released.answers()) == (before, released.bundle)
