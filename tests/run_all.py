@@ -21,6 +21,7 @@ TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
 SUMMARY = re.compile(r"(\d+) (passed|failed|skipped|error|errors)\b")
 AT_ONCE = 2
+SLOW = "statistics"  # only when it is asked for
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,9 @@ def suites() -> list[Suite]:
     sdk = [f for f in sorted((TESTS / "sdk").glob("*/")) if not (f / "lock.txt").is_file()]
     here += [Suite(f"sdk-{f.name}", f, None, ()) for f in sdk if any(f.glob("test_*.py"))]
     locked = [f for kind in ("steps", "services", "sdk") for f in sorted((TESTS / kind).glob("*/"))]
+    gates = tuple(f for f in shelf.step_folders() if f.name in ("bias-audit", "validate"))
+    slow = TESTS / "statistics"
+    here.append(Suite(SLOW, slow, slow / "lock.txt", (shelf.sdk, *gates)))
     return here + [
         Suite(f.name, f, f / "lock.txt", (shelf.sdk, *_code(shelf, f))) for f in locked if (f / "lock.txt").is_file()
     ]
@@ -72,7 +76,7 @@ def run(suite: Suite) -> tuple[Suite, int, str, float]:
 
 def main(words: list[str]) -> int:
     """Run the suites and print one closing line that counts every test."""
-    chosen = [s for s in suites() if not words or any(word in s.name for word in words)]
+    chosen = [s for s in suites() if (any(word in s.name for word in words) if words else s.name != SLOW)]
     counts = dict.fromkeys(("passed", "failed", "skipped"), 0)
     bad = []
     with ThreadPoolExecutor(AT_ONCE) as pool:

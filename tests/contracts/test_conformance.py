@@ -68,10 +68,7 @@ def test_help_shows_every_file_and_setting(program: Program, tmp_path: Path) -> 
 
 
 @each
-def test_help_shows_the_exit_codes(program: Program, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    if program.args:
-        late = "a step of several programs shows them in its own help only; see _parse of lockgate_step"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=late))
+def test_help_shows_the_exit_codes(program: Program, tmp_path: Path) -> None:
     said = " ".join(empty(program, tmp_path / "io").call("--help").out.split())
     assert [meaning for meaning in EXIT_CODES.values() if meaning not in said] == []
 

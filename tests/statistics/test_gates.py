@@ -4,6 +4,7 @@ Run by `make test-statistics` alone: it needs minutes. The step folders of bias-
 """
 
 import math
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ from lockgate_bias_audit.measures import MEASURES, Counts, gap, resample
 from lockgate_policy import AtMost, Interval, Settings
 from lockgate_validate.measures import Bools, Given, gain, measure
 
-DRAWS = 2000
+DRAWS = int(os.environ.get("LOCKGATE_DRAWS", "2000"))  # fewer where only a gross fault is to be found
 CONFIDENCE = 0.95
 SLACK = 3 * math.sqrt(CONFIDENCE * (1 - CONFIDENCE) / DRAWS)  # three standard errors of a proportion of so many draws
 

@@ -112,7 +112,9 @@ def _parse(
     else:
         commands = parser.add_subparsers(dest="program", required=True, metavar="PROGRAM")
         for _, contract in programs:
-            sub = commands.add_parser(contract["program"], help=contract["help"], allow_abbrev=False)
+            sub = commands.add_parser(
+                contract["program"], help=contract["help"], epilog=parser.epilog, allow_abbrev=False
+            )
             _describe(sub, contract)
         namespace = parser.parse_args(arguments)
         chosen = next(pair for pair in programs if pair[1]["program"] == namespace.program)
