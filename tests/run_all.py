@@ -21,6 +21,7 @@ TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
 SUMMARY = re.compile(r"(\d+) (passed|failed|skipped|error|errors)\b")
 AT_ONCE = 2
+LONG = ("contracts", "journeys", "lockgate", "train", "package", "model-server")
 SLOW = "statistics"  # only when it is asked for
 
 
@@ -77,6 +78,7 @@ def run(suite: Suite) -> tuple[Suite, int, str, float]:
 def main(words: list[str]) -> int:
     """Run the suites and print one closing line that counts every test."""
     chosen = [s for s in suites() if (any(word in s.name for word in words) if words else s.name != SLOW)]
+    chosen.sort(key=lambda s: s.name not in LONG)  # the long ones first, so that neither core waits at the end
     counts = dict.fromkeys(("passed", "failed", "skipped"), 0)
     bad = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
