@@ -8,7 +8,8 @@ from lockgate_step import canonical, sha256
 
 from lockgate.environment import Environment
 from lockgate.errors import BadCall, Refused, UnknownName
-from lockgate.project import Model, Project
+from lockgate.project import Model, Project, load_model
+from lockgate.rendering import model_files, write_or_check
 from lockgate.runs import RunRecord
 
 LONGEST = timedelta(days=366)
@@ -56,9 +57,10 @@ def write_waiver(
     folder.mkdir(exist_ok=True)
     path = folder / f"{said['gate']}-{sha256(content).removeprefix('sha256:')[:8]}.json"
     path.write_bytes(content)
+    write_or_check(model_files(project, load_model(model.folder)))  # the manifests carry the waivers
     return [
         f"Waived until {expires.date()}: {reason['message']}",
-        f"  signed by {approver}; {path.relative_to(project.root)}",
+        f"  signed by {approver}; {path.relative_to(project.root)}, and in workflows/{model.spec.name}/",
         "  It covers this model on these data by this policy, while the same version is live; the model card shows it.",
         "Next",
         f"  lockgate run {run.about.model}{_settings(run)}",
