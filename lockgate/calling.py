@@ -192,8 +192,11 @@ def status_of(
         else:
             lines.append(f"{model.spec.name}: no version is live yet; lockgate run {model.spec.name}")
         lines += [
-            f"  run {run.id}   {run.about.workflow:<8} {run.phase.lower():<10} {duration(run.seconds)}" for run in last
+            f"  run {run.id}   {run.about.workflow:<8} {run.phase.lower():<11} {duration(run.seconds)}".rstrip()
+            for run in last
         ]
+        if last and last[0].phase == "Interrupted":
+            lines.append(f"  it goes on with: lockgate run {model.spec.name} --resume {last[0].id}")
     return value, lines or ["There is no model here yet: lockgate new NAME --data FILE --target COLUMN"]
 
 

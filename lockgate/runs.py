@@ -171,6 +171,12 @@ class RunRecord:
         return [step for step in self.steps if step.verdict and step.verdict["result"] != "passed"]
 
     @property
+    def waived(self) -> list[dict[str, Any]]:
+        """The reasons of its verdicts that a waiver covers."""
+        verdicts = [step.verdict for step in self.steps if step.verdict]
+        return [reason for verdict in verdicts for reason in verdict["reasons"] if reason["waived_by"]]
+
+    @property
     def failed(self) -> list[Step]:
         """The steps that failed for another reason than a verdict."""
         refused = {step.name for step in self.refused}

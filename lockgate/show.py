@@ -76,6 +76,7 @@ def outcome_lines(
     if run.phase == "Succeeded" and live:
         return [
             f"Released: {run.about.model} {short(live['bundle'])} is live, generation {live['generation']}.",
+            *(f"  under a waiver: {reason['message']}" for reason in run.waived),
             f"  {url}",
         ]
     lines: list[str] = []

@@ -1,0 +1,121 @@
+"""What people read, held against recorded runs: five ends of UCI Adult's release, and one that was killed.
+
+recorded/<end>/: the engine's record of a real run (run.json, about.json, verdicts), the live pointer after it, and in
+shown.txt the words that followed. After a change of words: LOCKGATE_REWRITE=1 pytest, then look at the difference.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lockgate.cli import app
+from lockgate.running import Result
+from lockgate.runs import RunRecord
+from lockgate.show import step_lines
+
+RECORDED = Path(__file__).parent / "recorded"
+ENDS = {"released": 0, "waived": 0, "refused": 3, "undecided": 3, "failed": 2, "interrupted": 1}
+URL = "http://127.0.0.1:8080/v2/models/adult-income/infer"
+REPORT = "file:///home/ana/work/report/index.html"
+TUNABLE = {"mitigation": ["none", "grid-search", "exponentiated-gradient"], "seed": []}
+
+
+def result(end: str) -> Result:
+    """The result of a recorded run."""
+    (folder,) = (path.parent for path in (RECORDED / end).glob("*/run.json"))
+    live = json.loads((RECORDED / end / "live.json").read_bytes())
+    return Result(RunRecord.load(folder), live, URL, REPORT, TUNABLE)
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_result_is_said_in_these_words(end: str) -> None:
+    found = result(end)
+    shown = "\n".join([*step_lines(found.record), *found.lines()]) + "\n"
+    golden = RECORDED / end / "shown.txt"
+    if os.environ.get("LOCKGATE_REWRITE") == "1":
+        golden.write_text(shown)
+    assert shown == golden.read_text()
+
+
+@pytest.mark.parametrize(("end", "code"), ENDS.items())
+def test_a_result_ends_in_its_code_and_names_the_next_action(end: str, code: int) -> None:
+    found = result(end)
+    lines = found.lines()
+    assert found.exit_code == code
+    assert (f"exit {code}" in lines) == (code != 0)
+    assert [line for line in lines[lines.index("Next") + 1 :] if line.startswith("  lockgate ")]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_result_is_json_too(end: str) -> None:
+    said = json.loads(json.dumps(result(end).to_json()))
+    assert said["exit_code"] == ENDS[end]
+    verdicts = {step["name"]: step["verdict"]["result"] for step in said["steps"] if step["verdict"]}
+    assert (verdicts.get("bias-audit") == "passed") == (end in ("released", "waived"))
+
+
+def test_the_first_run_says_how_to_get_the_command() -> None:
+    assert "  source .venv/bin/activate" in "\n".join(result("released").lines(welcome=True))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project without a model, with the recorded runs."""
+    (tmp_path / "pipelines").mkdir()
+    for end in ENDS:
+        (folder,) = (path.parent for path in (RECORDED / end).glob("*/run.json"))
+        shutil.copytree(folder, tmp_path / ".lockgate" / "runs" / folder.name)
+    return tmp_path
+
+
+def lockgate(folder: Path, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command line where no terminal is."""
+    dropped = ("FORCE_COLOR", "LOCKGATE_PORT", "JUPYTERHUB_SERVICE_PREFIX", "_LOCKGATE_COMPLETE")
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
+    command = [str(Path(sys.executable).with_name("lockgate")), *arguments]
+    return subprocess.run(command, cwd=folder, env={**kept, **more}, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("verb", ["status", "images", "doctor"])
+def test_json_parses(verb: str, project: Path) -> None:
+    done = lockgate(project, verb, "--json")
+    assert done.returncode == 0, done.stderr
+    json.loads(done.stdout)
+
+
+def test_the_log_is_json_line_by_line(project: Path) -> None:
+    (folder,) = (path.parent for path in (RECORDED / "failed").glob("*/run.json"))
+    done = lockgate(project, "logs", folder.name, "ingest", "--json")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (done.returncode, {line["step"] for line in lines}) == (0, {"ingest"})
+    assert [line["code"] for line in lines if line["event"] == "error"] == [2]
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("status",), ("run", "nothing"), ("logs",)])
+def test_no_colour_reaches_a_pipe(arguments: tuple[str, ...], project: Path) -> None:
+    done = lockgate(project, *arguments)
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_help_shows_two_panels(tmp_path: Path) -> None:
+    said = lockgate(tmp_path, "--help").stdout
+    yours, platform = said.index("Your model"), said.index("The platform")
+    assert yours < said.index("│ run ") < platform < said.index("│ render ")
+
+
+def test_every_verb_shows_an_example(tmp_path: Path) -> None:
+    verbs = [command.name or str(command.callback and command.callback.__name__) for command in app.registered_commands]
+    lacking = [verb for verb in verbs if "Example: lockgate" not in lockgate(tmp_path, verb, "--help").stdout]
+    assert (len(verbs) > 12, lacking) == (True, [])
+
+
+def test_the_completion_script_prints(tmp_path: Path) -> None:
+    done = lockgate(tmp_path, _LOCKGATE_COMPLETE="source_bash")
+    assert (done.returncode, "complete -o default" in done.stdout) == (0, True)
+    asked = lockgate(tmp_path, _LOCKGATE_COMPLETE="complete_bash", COMP_WORDS="lockgate sta", COMP_CWORD="1")
+    assert asked.stdout.split() == ["status"]
