@@ -21,7 +21,7 @@ from lockgate.errors import BadCall, OutsideFailed
 from lockgate.model import Column, ModelSpec, Number
 from lockgate.project import Project
 from lockgate.runs import Runs
-from lockgate.show import duration, short
+from lockgate.show import duration, run_word, short
 
 BATCH = 1000
 SECONDS = 60
@@ -177,7 +177,16 @@ def status_of(
             "served": served,
             "candidate": read_json(store, f"{key}/candidate.json"),
             "url": address_of(environment, model.spec.name),
-            "runs": [{"run": r.id, "workflow": r.about.workflow, "phase": r.phase} for r in last],
+            "runs": [
+                {
+                    "run": r.id,
+                    "workflow": r.about.workflow,
+                    "outcome": run_word(r),
+                    "at": r.started,
+                    "seconds": r.seconds,
+                }
+                for r in last
+            ],
         }
         answers = bool((served.get("live") or {}).get("ready")) and platform_up(environment)
         if live:
@@ -192,11 +201,14 @@ def status_of(
         else:
             lines.append(f"{model.spec.name}: no version is live yet; lockgate run {model.spec.name}")
         lines += [
-            f"  run {run.id}   {run.about.workflow:<8} {run.phase.lower():<11} {duration(run.seconds)}".rstrip()
+            f"  run {run.id}   {run.about.workflow:<8} {run_word(run):<12} {duration(run.seconds)}".rstrip()
             for run in last
         ]
         if last and last[0].phase == "Interrupted":
             lines.append(f"  it goes on with: lockgate run {model.spec.name} --resume {last[0].id}")
+    if name is None and project.broken:
+        value["broken"] = {folder: error.message for folder, error in project.broken.items()}
+        lines += [f"{folder}: {error.message}" for folder, error in project.broken.items()]
     return value, lines or ["There is no model here yet: lockgate new NAME --data FILE --target COLUMN"]
 
 
@@ -236,7 +248,7 @@ def verify_what(project: Project, environment: Environment, what: str) -> tuple[
     for gate, statement in proven.verdicts.items():
         waived = sum(1 for reason in statement.predicate["reasons"] if reason["waived_by"])
         lines.append(
-            f"  {gate:<16} passed{f', {waived} reasons waived' if waived else ''}, signed by {statement.owner}"
+            f"  {gate:<16} passed{f' under {waived} waiver(s)' if waived else ''}, signed by {statement.owner}"
         )
     if environment.trust.untrusted_elsewhere:
         lines.append("  These keys were made on this machine and are trusted on no other.")

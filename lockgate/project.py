@@ -117,10 +117,17 @@ class Project:
 
     @cached_property
     def models(self) -> dict[str, Model]:
-        """Every model by name. Errors: SpecError, naming the pipeline that does not load."""
+        """Every model that loads, by name; what does not is in `broken`, so that one cannot take the others down.
+
+        Errors: SpecError when two have one name.
+        """
         found: dict[str, Model] = {}
         for folder in self.folders():
-            model = load_model(folder)
+            try:
+                model = load_model(folder)
+            except SpecError as error:
+                self.broken[folder.name] = error
+                continue
             if model.spec.name in found:
                 msg = (
                     f"{folder.name} and {found[model.spec.name].folder.name} both name their model {model.spec.name!r}"
@@ -129,9 +136,17 @@ class Project:
             found[model.spec.name] = model
         return found
 
+    @cached_property
+    def broken(self) -> dict[str, SpecError]:
+        """Why a model's pipeline does not load, by its folder's name; filled when the models are."""
+        return {}
+
     def model(self, name: str) -> Model:
-        """A model by its name, or by its folder's. Errors: UnknownName."""
+        """A model by its name, or by its folder's. Errors: UnknownName, SpecError where its pipeline does not load."""
         models = self.models
+        folder = name.replace("-", "_")
+        if name not in models and (folder in self.broken or (self.broken and not models)):
+            raise self.broken.get(folder) or next(iter(self.broken.values()))
         by_folder = {model.folder.name: model for model in models.values()}
         if not models:
             msg = f"there is no model in {self.root / 'pipelines'}"

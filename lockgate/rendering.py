@@ -29,6 +29,8 @@ def render_project(project: Project, names: list[str], *, check: bool) -> list[s
     for folder in project.folders():
         stale += write_or_check(_functions_of(folder), check=check)
     models = project.models
+    for error in project.broken.values():
+        raise error
     unknown = [name for name in names if name not in models]
     if unknown:
         raise UnknownName("model", unknown[0], models)

@@ -10,7 +10,7 @@ from lockgate.calling import public
 from lockgate.environment import Environment
 from lockgate.errors import BadCall
 from lockgate.runs import UNREACHED, RunRecord, Step
-from lockgate.show import duration, exit_code
+from lockgate.show import duration, exit_code, failure_message
 
 PAGES = {"report": "report", "card": "model card"}
 TONES: dict[str, Tone] = {
@@ -51,10 +51,17 @@ def _index(record: RunRecord, pages: dict[str, Step]) -> str:
     about = record.about
     reasons = [r["message"] for step in record.refused for r in (step.verdict or {})["reasons"] if not r["waived_by"]]
     headline = f"{about.model}: every gate passed" if code == 0 else f"{about.model} did not get through"
+    if code == 0 and record.waived:
+        # Whoever reads one page only must not read that everything passed.
+        tone, word = "unsure", "Released under a waiver"
+        headline = f"{about.model}: {'; '.join(reason['message'] for reason in record.waived)}"
+    elif code != 0 and not reasons and record.failed:
+        headline = f"{record.failed[0].name}: {failure_message(record.failed[0])}"
     rows = []
     for step in record.steps:
         links = [el("a", PAGES["card" if "-card" in n else "report"], href=n) for n, s in pages.items() if s is step]
         notes = [reason["message"] for reason in (step.verdict or {"reasons": []})["reasons"]]
+        notes += [failure_message(step)] if step in record.failed else []
         rows.append(
             [
                 step.name,

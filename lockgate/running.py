@@ -103,6 +103,8 @@ class Result:
             again = (
                 ("", "when that is corrected")
                 if self.exit_code == 2
+                else ("", "compared with what is live now")
+                if self.exit_code == 3
                 else (f" --resume {run}", "goes on where it ended")
             )
             found += [(f"lockgate run {model}{again[0]}", again[1])]
@@ -124,6 +126,8 @@ class Session:
         Errors: every LockgateError that shows before the first step; afterwards the result says it.
         """
         model = self.project.model(request.model)
+        if request.resume:
+            check_resumable(RunRecord.load(self.project.state / "runs" / request.resume), model)
         if request.workflow not in ("release", "review"):
             raise UnknownName("workflow", request.workflow, ["release", "review"])
         write_or_check(model_files(self.project, model))
@@ -169,6 +173,16 @@ class Session:
                 given.get("data") or model.spec.source.uri, Path.cwd() if "data" in given else model.folder
             )
         return given
+
+
+def check_resumable(record: RunRecord, model: Model) -> None:
+    """Refuse to go on with a run that has nothing left to do, or that is another model's. Errors: BadCall."""
+    if record.about.model not in ("", model.spec.name):
+        msg = f"run {record.id} is of {record.about.model}, not of {model.spec.name}"
+        raise BadCall(msg, fix=f"lockgate run {record.about.model} --resume {record.id}")
+    if record.phase == "Succeeded":
+        msg = f"run {record.id} has already succeeded: nothing is left to do"
+        raise BadCall(msg, fix=f"lockgate run {model.spec.name}   starts a new one")
 
 
 def absolute(uri: str, folder: Path) -> str:

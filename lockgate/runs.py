@@ -120,8 +120,10 @@ class RunRecord:
 
     @property
     def phase(self) -> str:
-        """Argo's word for how it stands; `Interrupted` where its process is gone."""
-        return "Interrupted" if self.run.phase in ("Running", "Pending") and not self.run.alive else self.run.phase
+        """Argo's word for how it stands; `Interrupted` where its process is gone, `Stopped` by somebody."""
+        if self.run.phase in ("Running", "Pending"):
+            return self.run.phase if self.run.alive else "Interrupted"
+        return "Stopped" if self.run.message.startswith("Stopped with strategy") else self.run.phase
 
     @property
     def started(self) -> str:
@@ -161,7 +163,8 @@ class RunRecord:
             phase=last.phase,
             message=last.message or task.message,
             exit_code=int(code) if code not in (None, "") else None,
-            seconds=task.seconds if task.finished_at else None,
+            # What an earlier attempt did keeps its time: a record that changes afterwards is none.
+            seconds=max(0.0, last.seconds if last.reused else task.seconds) if task.finished_at else None,
             folder=self.run.folder / last.folder if last.folder else self.run.folder / "nodes" / "none",
         )
 

@@ -6,6 +6,7 @@ from typing import Any
 from lockgate.runs import UNREACHED, RunRecord, Step
 
 SHORT = 6
+STOPPED = 130  # as a shell says that somebody pressed Ctrl-C
 
 
 def short(digest: str | None) -> str:
@@ -49,11 +50,16 @@ def refusal_lines(step: Step) -> list[str]:
     return lines
 
 
+def failure_message(step: Step) -> str:
+    """What a step that failed said of it."""
+    said = (step.error or {}).get("message") or step.message or f"ended with exit code {step.exit_code}"
+    return str(said)
+
+
 def failure_lines(step: Step) -> list[str]:
     """What failed, and the next action the step itself named."""
     error = step.error or {}
-    message = error.get("message") or step.message or f"ended with exit code {step.exit_code}"
-    lines = [f"{step.name} failed: {message}"]
+    lines = [f"{step.name} {'refused' if step.exit_code == 3 else 'failed'}: {failure_message(step)}"]
     if error.get("fix"):
         lines.append(f"  next: {error['fix']}")
     return lines
@@ -82,7 +88,10 @@ def outcome_lines(
     lines: list[str] = []
     for step in run.refused:
         lines += refusal_lines(step)
-    if not run.refused:
+    if run.phase == "Stopped":
+        during = ", ".join(step.name for step in run.failed) or "its start"
+        lines = [f"Stopped during {during}."]
+    elif not run.refused:
         for step in run.failed[:1]:
             lines += failure_lines(step)
     if not lines:
@@ -93,10 +102,21 @@ def outcome_lines(
     return lines
 
 
+def run_word(run: RunRecord) -> str:
+    """How a run ended, in one word."""
+    if run.phase == "Succeeded":
+        return "released"
+    if run.phase == "Failed" and exit_code(run) == 3:
+        return str((run.refused[0].verdict or {}).get("result", "refused")) if run.refused else "refused"
+    return run.phase.lower()
+
+
 def exit_code(run: RunRecord) -> int:
     """0 released, 3 refused, otherwise the code of the step that failed, or 1."""
     if run.phase == "Succeeded":
         return 0
+    if run.phase == "Stopped":
+        return STOPPED
     if run.refused:
         return 3
     codes = [step.exit_code for step in run.failed if step.exit_code]

@@ -30,6 +30,9 @@ def write_waiver(
     UnknownName for a reason that no verdict of this run has.
     """
     reasons = {r["id"]: (s, r) for s in run.steps if s.verdict for r in s.verdict["reasons"]}
+    if not reasons:
+        msg = f"run {run.id} was not refused: there is nothing to waive"
+        raise BadCall(msg, fix="lockgate status names the runs that were")
     if reason_id not in reasons:
         raise UnknownName("reason", reason_id, reasons)
     model = project.model(run.about.model)
