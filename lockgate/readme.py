@@ -28,4 +28,5 @@ def _steps(programs: Iterable[Program]) -> str:
 
 def _exit_codes() -> str:
     rows = [f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()]
+    rows.append("| 130 | stopped by somebody: Ctrl-C or `lockgate stop` (`lockgate run` alone) |")
     return "\n".join(["| exit code | of every program, and of `lockgate run` |", "|---|---|", *rows])
