@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import sys
 import urllib.error
@@ -9,6 +10,7 @@ import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,13 +20,15 @@ from lockgate_store import Missing, Store, get_tree, open_store
 
 from lockgate.environment import Environment
 from lockgate.errors import BadCall, OutsideFailed
-from lockgate.model import Column, ModelSpec, Number
+from lockgate.model import Category, Column, ModelSpec, Number
 from lockgate.project import Project
 from lockgate.runs import Runs
 from lockgate.show import duration, run_word, short
 
 BATCH = 1000
 SECONDS = 60
+SHOWN, ROWS, CATEGORIES = 3, 5, 12  # problems of one refusal, rows of a problem, categories of a column, in words
+SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 
 
 def store_of(environment: Environment) -> Store:
@@ -61,22 +65,117 @@ def public(environment: Environment) -> str:
 def predict_csv(environment: Environment, spec: ModelSpec, rows: Path, out: TextIO) -> None:
     """Send the rows of a CSV to the live model; write them back with `label` and `score` added.
 
-    Errors: BadCall when a column is missing, a number is none, or the model refuses the rows; OutsideFailed when
-    nothing answers.
+    Errors: BadCall when a column is missing, a row does not fit the spec, or the model refuses the rows; OutsideFailed
+    when no version is live or nothing answers.
     """
+    if live_of(environment, spec.name) is None:
+        msg = f"{spec.name} has no live version"
+        raise OutsideFailed(msg, fix=f"lockgate run {spec.name}")
     with _opened(rows) as stream:
         reader = csv.DictReader(stream)
         header = list(reader.fieldnames or [])
-        missing = [name for name in spec.inputs if name not in header]
-        if missing:
-            msg = f"{rows} has no column {missing[0]!r}"
-            raise BadCall(msg, fix=f"{spec.name} takes: {', '.join(spec.inputs)}")
+        check_header(spec, header, "standard input" if str(rows) == "-" else str(rows))
         writer = csv.writer(out)
-        writer.writerow([*header, "label", "score"])
+        head = [[*header, "label", "score"]]  # goes out with the first answers, so that a refusal leaves no output
         for first, batch in _batches(reader):
-            labels, scores = ask(environment, spec, [_row(spec, row, first + n) for n, row in enumerate(batch)], first)
-            for row, label, score in zip(batch, labels, scores, strict=True):
-                writer.writerow([*(row[name] for name in header), label, f"{score:.6g}"])
+            labels, scores = ask(environment, spec, checked_rows(spec, batch, first), first)
+            answers = [
+                [*(row[name] for name in header), label, f"{score:.6g}"]
+                for row, label, score in zip(batch, labels, scores, strict=True)
+            ]
+            writer.writerows([*head, *answers])
+            head = []
+        writer.writerows(head)
+
+
+def check_header(spec: ModelSpec, header: Sequence[str], file: str) -> None:
+    """Hold the header of a CSV against the inputs. Errors: BadCall, naming what the file has in a column's place."""
+    missing = [name for name in spec.inputs if name not in header]
+    if not missing:
+        return
+    whole = ",".join(header)
+    inputs = {_plain(name) for name in spec.inputs}
+    for separator, spelt in SEPARATORS.items():
+        if separator in whole and inputs & {_plain(name.strip('"')) for name in whole.split(separator)}:
+            msg = f"{file}: the file seems to be separated by {spelt}"
+            raise BadCall(msg, fix="save it separated by commas, with a point in decimal numbers")
+    others = {_plain(name): name for name in header if name not in spec.inputs}
+    near = {name: others[found] for name in missing for found in get_close_matches(_plain(name), others, 1, 0.8)}
+    renames = ", ".join(f"{found!r} to {name!r}" for name, found in near.items())
+    has = f"; it has {near[missing[0]]!r}" if missing[0] in near else ""
+    takes = f"{spec.name} takes: {', '.join(spec.inputs)}"
+    msg = f"{file} has no column {missing[0]!r}{has}"
+    raise BadCall(msg, fix=f"rename {renames}; {takes}" if renames else takes)
+
+
+def _plain(name: str) -> str:
+    return "".join(name.casefold().split())
+
+
+def checked_rows(spec: ModelSpec, batch: Sequence[Mapping[str, str | None]], first: int = 1) -> list[dict[str, Any]]:
+    """The rows of a batch as the model takes them; `first` is the number of its first row.
+
+    The server decides what it answers; it counts what it refuses but cannot name rows of a file it never saw.
+    Errors: BadCall, naming rows and columns and never a value.
+    """
+    rows = [{name: _value(spec, traits, row.get(name)) for name, traits in spec.inputs.items()} for row in batch]
+    faults: dict[tuple[str, str], list[int]] = {}
+    for number, row in enumerate(rows, first):
+        for name, traits in spec.inputs.items():
+            if problem := _problem(traits, row[name]):
+                faults.setdefault((name, problem), []).append(number)
+    if not faults:
+        return rows
+    shown = dict(list(faults.items())[:SHOWN])
+    more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+    msg = "; ".join(f"{_numbered(numbers)}: {name} {problem}" for (name, problem), numbers in shown.items()) + more
+    columns = dict.fromkeys(name for name, _ in shown)
+    raise BadCall(msg, fix="; ".join(takes(name, spec.inputs[name]) for name in columns))
+
+
+def _value(spec: ModelSpec, traits: Column, text: str | None) -> float | str | None:
+    """A number where the column is one and the text reads as one; the text otherwise."""
+    text = (text or "").strip()
+    if text == "" or text in spec.source.missing:
+        return None
+    try:
+        return float(text) if isinstance(traits, Number) else text
+    except ValueError:
+        return text
+
+
+def _problem(traits: Column, value: float | str | None) -> str | None:
+    if value is None:
+        return None if traits.missing else "is missing"
+    if isinstance(traits, Category):
+        return None if value in traits.values else f"is none of its {len(traits.values)} categories"
+    if isinstance(value, str) or not math.isfinite(value):
+        return "is not a number"
+    if not traits.low <= value <= traits.high:
+        return f"is not between {_figure(traits.low)} and {_figure(traits.high)}"
+    return "is not a whole number" if traits.whole and not value.is_integer() else None
+
+
+def takes(name: str, traits: Column) -> str:
+    """What a column takes, as the spec says it: `age takes whole numbers 17 to 90`."""
+    if isinstance(traits, Category):
+        more = len(traits.values) - CATEGORIES
+        what = f"one of {', '.join(traits.values[:CATEGORIES])}{f' and {more} more' if more > 0 else ''}"
+    else:
+        what = f"{'whole ' if traits.whole else ''}numbers {_figure(traits.low)} to {_figure(traits.high)}"
+    return f"{name} takes {what}{', or nothing' if traits.missing else ''}"
+
+
+def _figure(number: float) -> str:
+    return f"{number:.15g}"  # no exponent where a person writes none
+
+
+def _numbered(numbers: Sequence[int]) -> str:
+    shown, more = [str(number) for number in numbers[:ROWS]], len(numbers) - ROWS
+    if len(numbers) == 1:
+        return f"row {shown[0]}"
+    *init, last = [*shown, f"{more} more"] if more > 0 else shown
+    return f"rows {', '.join(init)} and {last}"
 
 
 @contextmanager
@@ -100,23 +199,6 @@ def _batches(rows: Iterable[dict[str, str]]) -> Iterator[tuple[int, list[dict[st
     while batch := list(islice(source, BATCH)):
         yield first, batch
         first += len(batch)
-
-
-def _row(spec: ModelSpec, row: Mapping[str, str | None], number: int) -> dict[str, Any]:
-    return {name: _value(spec, name, traits, row.get(name), number) for name, traits in spec.inputs.items()}
-
-
-def _value(spec: ModelSpec, name: str, traits: Column, text: str | None, number: int) -> float | str | None:
-    text = (text or "").strip()
-    if text == "" or text in spec.source.missing:
-        return None
-    if not isinstance(traits, Number):
-        return text
-    try:
-        return float(text)
-    except ValueError as error:
-        msg = f"row {number}: {name} is not a number"
-        raise BadCall(msg, fix="correct the row and send the file again") from error
 
 
 def ask(
