@@ -129,9 +129,7 @@ def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What to call the model, e.g. claims-triage.")],
     data: Annotated[Path, typer.Option("--data", metavar="FILE", help="A CSV file with a header, plain or .gz.")],
     target: Annotated[str, typer.Option("--target", metavar="COLUMN", help="The column to predict.")],
-    positive: Annotated[
-        str | None, typer.Option(help="The label that counts as selected; by default the rarer.")
-    ] = None,
+    positive: Annotated[str | None, typer.Option(help="The label that counts as selected; by default guessed.")] = None,
     sensitive: Annotated[
         str | None, typer.Option(help="Columns to audit by, comma-separated; by default guessed.")
     ] = None,

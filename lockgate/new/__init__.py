@@ -37,6 +37,7 @@ def command(
         "",
         f"Written: {written}/ (pipeline.py, policy.toml, expectations.json, README.md, data/)",
         "Next",
+        f"  {written}/pipeline.py: check that {found.positive.name!r} is the label that counts as selected",
         f"  lockgate run {name:<24} from data to an audited, served model",
         f"  {written}/pipeline.py: put the owner's address where {OWNER} stands",
         f"  {written}/policy.toml: make each starting limit a decision",

@@ -25,6 +25,60 @@ from lockgate.new.columns import (
 from lockgate.new.reading import Source, open_csv
 
 JUDGED = 30  # rows in the denominator of a rate, below which the audit says nothing: the policy's default
+_SELECTED = frozenset(
+    [
+        "yes",
+        "y",
+        "true",
+        "t",
+        "1",
+        "1.0",
+        "oui",
+        "vrai",
+        "granted",
+        "approved",
+        "accepted",
+        "selected",
+        "positive",
+        "eligible",
+        "pass",
+        "passed",
+        "accordé",
+        "accordée",
+        "approuvé",
+        "approuvée",
+        "accepté",
+        "acceptée",
+        "positif",
+        "admissible",
+    ]
+)
+_REFUSED = frozenset(
+    [
+        "no",
+        "n",
+        "false",
+        "f",
+        "0",
+        "0.0",
+        "non",
+        "faux",
+        "refused",
+        "denied",
+        "rejected",
+        "declined",
+        "negative",
+        "ineligible",
+        "fail",
+        "failed",
+        "refusé",
+        "refusée",
+        "rejeté",
+        "rejetée",
+        "négatif",
+        "inadmissible",
+    ]
+)
 _SAMPLE = 20_000  # rows to tell proxies by
 _PROXY = 0.3  # Cramér's V from which on an input is named as a proxy
 _PAIRS = 100_000  # different pairs of value and label that are counted of one sensitive column
@@ -137,7 +191,7 @@ class Profile:
 def profile(path: Path, target: str, *, positive: str | None = None, sensitive: Sequence[str] | None = None) -> Profile:
     """Read the file once and guess.
 
-    positive: the label that counts as selected; the rarer one where it is None.
+    positive: the label that counts as selected; where it is None, the one that reads so (yes, granted), else the rarer.
     sensitive: the columns to audit by; guessed by their names where it is None.
     Errors: BadCall, when a model of two labels cannot be made of it.
     """
@@ -250,7 +304,7 @@ def _labels(seen: _Seen, target: str, positive: str | None, missing: Sequence[st
         for spelled in variants.values()
     ]
     labels = [Label(x.name, x.rows, tuple(s for s in x.spellings if s != x.name)) for x in labels]
-    labels.sort(key=lambda label: (label.rows, label.name))
+    labels.sort(key=lambda label: (-_reads_as_selected(label.name), label.rows, label.name))
     if positive is not None:
         chosen = [label for label in labels if positive in (label.name, *label.spellings)]
         if not chosen:
@@ -261,6 +315,12 @@ def _labels(seen: _Seen, target: str, positive: str | None, missing: Sequence[st
         msg = f"the rarer label of {target} is in fewer than {2 * SUPPORT} rows: too few to learn from and to test on"
         raise BadCall(msg, fix="give more data")
     return labels[0], labels[1]
+
+
+def _reads_as_selected(name: str) -> int:
+    """1 for a label such as yes, -1 for one such as no, 0 for one that does not say."""
+    word = name.strip().rstrip(".").casefold()
+    return (word in _SELECTED) - (word in _REFUSED)
 
 
 def _key(seen: _Seen, guesses: Mapping[str, Column | LeftOut]) -> str | None:
@@ -361,9 +421,13 @@ def describe(found: Profile) -> Iterator[str]:
     """The profile in lines for a terminal."""
     total = found.positive.rows + found.negative.rows
     share = found.positive.rows / total
-    chosen = "as you said" if found.positive_was_given else "the rarer; --positive chooses"
+    told = _reads_as_selected(found.positive.name) != _reads_as_selected(found.negative.name)
+    chosen = (
+        "as you said" if found.positive_was_given else f"{'by its name' if told else 'the rarer'}; --positive chooses"
+    )
     yield f"{found.source.path.name}: {found.rows:,} rows"
     yield f"target     {found.target}: {found.positive.name!r} counts as selected ({share:.1%} of rows; {chosen})"
+    yield f"score      = probability of {found.positive.name!r}"
     yield f"missing    spelled {', '.join(repr(each) for each in found.missing)}"
     yield f"inputs     {len(found.inputs)}"
     yield from (f"  {name:<24} {_said(column)}" for name, column in found.inputs.items())

@@ -24,6 +24,8 @@ Rule = QualityRule | BiasRule | SmokeRule
 
 _COLUMNS = ("group", "rows", "selection_rate", "true_positive_rate", "false_positive_rate", "accuracy")
 
+_MITIGATION = ("mitigate", "constraint", "difference_bound", "fits")
+
 
 def card(evidence: Evidence, request: Mapping[str, Any]) -> Document:
     """The card of a proved model. request: the sample request of its bundle."""
@@ -49,14 +51,25 @@ def _details(evidence: Evidence) -> Iterator[Block]:
         yield Text(str(spec["description"]))
     made = ", ".join(f"{name} {version}" for name, version in sorted(model.get("versions", {}).items()))
     pairs = {"Owner": str(spec["owner"]), "Served as": str(model["format"]).upper(), "Made with": made or "not stated"}
-    if spec.get("train"):
+    trained = _settings(model.get("trained_with", {}))
+    pairs["Trained with"] = _text(trained) if trained else "not recorded"
+    if trained:
+        said = {name: value for name, value in spec.get("train", {}).items() if trained.get(name, value) != value}
+        if said:
+            pairs["Settings of train in the spec that differ"] = _text(dict(sorted(said.items())))
+    elif spec.get("train"):
         pairs["Settings of train in the spec"] = _text(dict(sorted(spec["train"].items())))
         varied = ", ".join(spec.get("tunable", ()))
-        # The spec is what the records vouch for; which settings one run chose, none of them says.
         pairs["May differ"] = (
             f"a run may vary {varied}" if varied else "a version from the registry was trained elsewhere"
         )
     yield Facts(pairs)
+
+
+def _settings(trained: Mapping[str, Any]) -> dict[str, Any]:
+    """What model.json says it was trained with, without the settings of a mitigation that did not run."""
+    idle = _MITIGATION if trained.get("mitigation") == "none" else ()
+    return {name: value for name, value in sorted(trained.items()) if name not in idle and value != ""}
 
 
 def _use(evidence: Evidence) -> Iterator[Block]:

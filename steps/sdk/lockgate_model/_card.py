@@ -81,6 +81,7 @@ class ModelCard:
     trusted: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     differences: Differences = Differences()
+    trained_with: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.inputs]
@@ -102,6 +103,7 @@ class ModelCard:
             "trusted": list(self.trusted),
             "versions": dict(self.versions),
             "differences": vars(self.differences),
+            **({"trained_with": dict(self.trained_with)} if self.trained_with else {}),
         }
 
 
@@ -145,6 +147,7 @@ def _card(value: Mapping[str, Any]) -> ModelCard:
             labels=int(differences.get("labels", 0)),
             largest_score=float(differences.get("largest_score", 0.0)),
         ),
+        trained_with=dict(value.get("trained_with", {})),
     )
 
 

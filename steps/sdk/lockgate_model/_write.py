@@ -39,12 +39,14 @@ def write(
     threshold: float = 0.5,
     form: Form = "auto",
     seed: int = 0,
+    trained_with: Mapping[str, object] = {},
 ) -> ModelCard:
     """Write a fitted pipeline of classes 0 and 1 in the form that will serve, and state how that form differs.
 
     rows: the inputs as the pipeline was fitted on them, numbers rounded to float32; golden requests are drawn from
         their columns, never from a row.
     form: `auto` is ONNX where the conversion answers like the native model, else skops.
+    trained_with: the settings it was fitted with, for the model card.
     Errors: BadCall when no form can carry the model.
     """
     target = Path(folder)
@@ -60,6 +62,7 @@ def write(
             threshold=threshold,
             trusted=_trusted(pipeline, candidate),
             versions={name: version(name) for name in _VERSIONS[candidate]},
+            trained_with=trained_with,
         )
         try:
             return _write_as(target, pipeline, card, rows, synthetic, exact=form == "auto")

@@ -67,6 +67,18 @@ def train(
         threshold=threshold,
         form=form,
         seed=seed,
+        trained_with={
+            "estimator": estimator,
+            "parameters": parameters,  # as text: one may be Infinity, which canonical JSON cannot hold
+            "mitigation": mitigation,
+            "mitigate": mitigate,
+            "constraint": constraint,
+            "difference_bound": difference_bound,
+            "fits": fits,
+            "threshold": threshold,
+            "seed": seed,
+            "form": form,
+        },
     )
 
 

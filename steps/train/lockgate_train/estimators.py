@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import inspect
+import itertools
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -78,9 +79,14 @@ def _classifier(name: str) -> type[BaseEstimator]:
 
 def _public_names() -> list[str]:
     found = all_estimators(type_filter="classifier")
-    return [
-        f"{'.'.join(p for p in kind.__module__.split('.') if not p.startswith('_'))}.{name}" for name, kind in found
-    ]
+    return [path for name, kind in found if (path := _shortest(name, kind))]
+
+
+def _shortest(name: str, kind: type) -> str | None:
+    """The shortest public path that it imports from; the module that defines it is often private."""
+    parts = list(itertools.takewhile(lambda part: not part.startswith("_"), kind.__module__.split(".")))
+    modules = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+    return next((f"{m}.{name}" for m in modules if getattr(importlib.import_module(m), name, None) is kind), None)
 
 
 def _near(name: str) -> str:

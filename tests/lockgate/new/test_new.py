@@ -323,3 +323,33 @@ def test_the_command_as_json(data: Path, tmp_path: Path) -> None:
     assert said["target"]["positive"] == "no"
     assert said["folder"] == "pipelines/cases"
     assert [column["name"] for column in said["inputs"]] == ["amount", "branch"]
+
+
+@pytest.mark.parametrize(
+    ("common", "rare", "selected", "why"),
+    [
+        ("yes", "no", "yes", "by its name"),
+        ("1", "0", "1", "by its name"),
+        ("Accordé", "Refusé", "Accordé", "by its name"),
+        ("pending", "denied", "pending", "by its name"),
+        ("granted", "on hold", "granted", "by its name"),
+        ("<=50K", ">50K", ">50K", "the rarer"),
+    ],
+)
+def test_the_label_that_reads_as_selected_is_positive_though_not_the_rarer(
+    tmp_path: Path, common: str, rare: str, selected: str, why: str
+) -> None:
+    path = tmp_path / "cases.csv"
+    path.write_text(
+        "\n".join(["amount,outcome", *(f"{n * 7 % 50},{rare if n % 4 == 0 else common}" for n in range(200))])
+    )
+    found = profile(path, "outcome")
+    lines = list(describe(found))
+    assert found.positive.name == selected
+    assert any(f"{selected!r} counts as selected" in line and f"{why}; --positive chooses" in line for line in lines)
+    assert f"score      = probability of {selected!r}" in lines
+
+
+def test_the_first_next_step_is_to_check_the_label(data: Path, tmp_path: Path) -> None:
+    lines, _ = command(cast(Project, SimpleNamespace(root=tmp_path)), "small", data, "approved", None, None)
+    assert "check that 'yes' is the label that counts as selected" in lines[lines.index("Next") + 1]

@@ -14,7 +14,7 @@ from lockgate_package.evidence import prove
 from lockgate_package.interface import sample_request, schema
 from lockgate_package.package import make
 from lockgate_package.sbom import Package, read_lock, sbom
-from lockgate_step import sha256
+from lockgate_step import canonical, sha256
 
 from tests.steps.package.chain import GOLDEN, MODEL, Chain
 
@@ -183,6 +183,20 @@ def test_what_a_run_may_vary_is_not_said_as_a_fact(chain: Chain) -> None:
     card = made(chain)["card.md"]
     assert "- **Settings of train in the spec**: estimator: x.Y, mitigation: none\n" in card
     assert "- **May differ**: a run may vary mitigation\n" in card
+    assert "- **Trained with**: not recorded\n" in card
+
+
+def test_the_card_says_what_the_model_was_really_trained_with(chain: Chain) -> None:
+    spec = json.loads((chain.inputs / "spec").read_text())
+    spec |= {"train": {"estimator": "x.Y", "mitigation": "grid-search"}, "tunable": ["mitigation"]}
+    (chain.inputs / "spec").write_text(json.dumps(spec))
+    trained = {"estimator": "x.Y", "mitigation": "none", "mitigate": "", "fits": 20, "seed": 3}
+    (chain.inputs / "model" / "model.json").write_bytes(canonical(MODEL | {"trained_with": trained}))
+    chain.sign_all()
+    card = made(chain)["card.md"]
+    assert "- **Trained with**: estimator: x.Y, mitigation: none, seed: 3\n" in card  # no mitigation ran, so no fits
+    assert "- **Settings of train in the spec that differ**: mitigation: grid-search\n" in card
+    assert "May differ" not in card
 
 
 def test_a_hidden_figure_is_said_to_be_hidden(chain: Chain) -> None:

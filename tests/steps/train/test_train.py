@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lockgate_model import Category, Form, ModelCard, Number, load, write
+from lockgate_model import read as model_card
 from lockgate_model._write import _synthetic
 from lockgate_step import BadCall, tree_digest
-from lockgate_train.estimators import declared
+from lockgate_train.estimators import _classifier, _public_names, declared
 from lockgate_train.mitigation import Constraint, Method, Mitigation
 from lockgate_train.rows import Problem, Training, groups
 from lockgate_train.train import fit
@@ -414,3 +415,38 @@ def test_without_sensitive_columns_nothing_is_mitigated_and_the_log_shows_no_val
         "negative": SPEC["target"]["negative"],
         "positive": SPEC["target"]["positive"],
     }
+
+
+def test_every_suggested_estimator_is_accepted() -> None:
+    names = _public_names()
+    assert "sklearn.ensemble.HistGradientBoostingClassifier" in names
+    assert len(names) > 30
+    for name in names:
+        assert _classifier(name).__name__ == name.rpartition(".")[2]
+
+
+def test_the_model_says_the_settings_it_was_really_trained_with(call: Call) -> None:
+    code, said = call("--parameters", '{"max_iter": 5, "max_depth": 2}', "--threshold", "0.4")
+    assert code == 0, said
+    trained = json.loads((call.io / "out" / "model" / "model.json").read_text())["trained_with"]
+    assert trained == {
+        "estimator": "sklearn.ensemble.HistGradientBoostingClassifier",
+        "parameters": '{"max_iter": 5, "max_depth": 2}',
+        "mitigation": "none",
+        "mitigate": "",
+        "constraint": "demographic-parity",
+        "difference_bound": 0.1,
+        "fits": 20,
+        "threshold": 0.4,
+        "seed": 0,
+        "form": "auto",
+    }
+    assert model_card(call.io / "out" / "model").trained_with == trained
+
+
+def test_a_model_that_does_not_say_its_settings_is_read(
+    tmp_path: Path, read: Read, problem: Problem, data: pd.DataFrame
+) -> None:
+    written(tmp_path / "model", read(data), problem, *ONNX[4])
+    assert "trained_with" not in json.loads((tmp_path / "model" / "model.json").read_text())
+    assert model_card(tmp_path / "model").trained_with == {}
