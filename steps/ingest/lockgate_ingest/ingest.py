@@ -15,7 +15,7 @@ from lockgate_store import Exists, Store, open_store
 from lockgate_ingest.base import freeze_base
 from lockgate_ingest.canonical import Converter, LogicalDigest, snapshot_hex
 from lockgate_ingest.read import batches
-from lockgate_ingest.source import Source, beside, opened
+from lockgate_ingest.source import Source, beside, named, opened
 from lockgate_ingest.spec import Category, Spec, read_spec
 from lockgate_ingest.split import in_test
 from lockgate_ingest.views import View
@@ -110,10 +110,10 @@ def freeze(
         },
         predicate={
             "model": spec.model,
-            "uri": data,
+            "uri": named(data),
             "sources": {source.name: source.digest for source in sources},
             "rows": {"total": train.rows + test.rows, "train": train.rows, "test": test.rows},
-            "split": {"kind": "official", "uri": official} if official else keyed,
+            "split": {"kind": "official", "uri": named(official)} if official else keyed,
             "base": {"bundle": base["bundle"], "generation": base["generation"]},
         },
     )

@@ -91,6 +91,14 @@ def beside(data: str, uri: str, other: str) -> str:
     return url._replace(path=posixpath.normpath(posixpath.join(posixpath.dirname(url.path), way))).geturl()
 
 
+def named(uri: str) -> str:
+    """An address as the signed record says it: where a file lies on somebody's machine is nobody's business.
+
+    Two people who run the same data from two folders get the same record, and so the same bundle.
+    """
+    return f"file:{posixpath.basename(urlsplit(uri).path)}" if uri.startswith("file:") else uri
+
+
 def _copy(uri: str, path: Path, environment: Path, credentials: Path) -> None:
     url = urlsplit(uri)
     store = open_at(f"s3://{url.netloc}", environment, credentials)

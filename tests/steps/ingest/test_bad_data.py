@@ -180,9 +180,16 @@ def test_the_official_test_file_is_looked_for_beside_the_data(workspace: Workspa
         workspace.freeze(spec(data__test="data/other/tiny.test"), data=data)
     elsewhere = workspace.write("elsewhere.test", HEADER + GOOD)
     record = workspace.freeze(spec(data__test="data/other/tiny.test"), data=data, test_data=elsewhere)
-    assert record.predicate["split"] == {"kind": "official", "uri": elsewhere}
+    assert record.predicate["split"] == {"kind": "official", "uri": "file:elsewhere.test"}
     record = workspace.freeze(spec(data__test=elsewhere), data=data)
-    assert record.predicate["split"] == {"kind": "official", "uri": elsewhere}
+    assert record.predicate["split"] == {"kind": "official", "uri": "file:elsewhere.test"}
+
+
+def test_the_record_says_the_file_and_not_whose_folder(workspace: Workspace) -> None:
+    data = workspace.write("tiny.csv", HEADER + MANY)
+    record = workspace.freeze(spec(), data=data)
+    assert record.predicate["uri"] == "file:tiny.csv"
+    assert str(workspace.root) not in str(record.predicate)
 
 
 def test_data_that_are_not_the_ones_asked_for(workspace: Workspace) -> None:
