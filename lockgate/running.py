@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from lockgate.local import Engine, ProcessRuntime, ask_to_stop
 from lockgate.project import Model, Project
 from lockgate.rendering import model_files, write_or_check
 from lockgate.reports import write_index
-from lockgate.runs import About, RunRecord
+from lockgate.runs import About, RunRecord, Runs
 from lockgate.shelf import Shelf
 from lockgate.show import exit_code, next_lines, outcome_lines
 from lockgate.submitting import check_settings
@@ -127,7 +127,7 @@ class Session:
         """
         model = self.project.model(request.model)
         if request.resume:
-            check_resumable(RunRecord.load(self.project.state / "runs" / request.resume), model)
+            request = resumed(request, Runs(self.project.state / "runs").find(request.resume), model)
         if request.workflow not in ("release", "review"):
             raise UnknownName("workflow", request.workflow, ["release", "review"])
         write_or_check(model_files(self.project, model))
@@ -175,14 +175,20 @@ class Session:
         return given
 
 
-def check_resumable(record: RunRecord, model: Model) -> None:
-    """Refuse to go on with a run that has nothing left to do, or that is another model's. Errors: BadCall."""
+def resumed(request: Request, record: RunRecord, model: Model) -> Request:
+    """The request that goes on with a run: what was asked then, but for what is asked otherwise now.
+
+    Errors: BadCall when the run has nothing left to do, or is another model's.
+    """
     if record.about.model not in ("", model.spec.name):
         msg = f"run {record.id} is of {record.about.model}, not of {model.spec.name}"
         raise BadCall(msg, fix=f"lockgate run {record.about.model} --resume {record.id}")
     if record.phase == "Succeeded":
         msg = f"run {record.id} has already succeeded: nothing is left to do"
         raise BadCall(msg, fix=f"lockgate run {model.spec.name}   starts a new one")
+    about = record.about
+    given = {**about.given, **request.given}
+    return replace(request, resume=record.id, workflow=about.workflow or request.workflow, given=given)
 
 
 def absolute(uri: str, folder: Path) -> str:

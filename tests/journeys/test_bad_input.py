@@ -105,6 +105,7 @@ CASES = [
     Case("unknown model", call("run", "grant"), 2, "no model 'grant'(.|\n)*grants"),
     Case("unknown workflow", call(*RUN, "--workflow", "relase"), 2, "no workflow 'relase'(.|\n)*release"),
     Case("unknown run", call("report", "zzz"), 2, "no run 'zzz'"),
+    Case("unknown run to resume", call(*RUN, "--resume", "zzz"), 2, "no run 'zzz'"),
     Case("unknown step", call("logs", "last", "trian"), 2, "no step 'trian'(.|\n)*train"),
     Case("unknown reason", call("waive", "last", "bias-audit/9"), 2, "no reason 'bias-audit/9'"),
     Case("unknown setting", call(*RUN, "--set", "colour=blue"), 2, "no setting 'colour'(.|\n)*threshold"),
