@@ -160,7 +160,7 @@ def widened(low: float, high: float, *, whole: bool) -> tuple[float, float]:
     if low >= 0 and high <= 1:
         return 0.0, 1.0
     margin = (high - low or abs(high)) / 10
-    if not math.isfinite(margin) or margin < 1e-300:
+    if not 1e-300 <= margin <= 1e300:  # rounding below would leave the numbers that a float can hold
         return low, high
     step = 10.0 ** round(math.log10(margin))
     step = max(step, 1.0) if whole else step
