@@ -270,16 +270,11 @@ def status_of(
                 for r in last
             ],
         }
-        answers = bool((served.get("live") or {}).get("ready")) and platform_up(environment)
         if live:
             lines.append(
                 f"{model.spec.name}: {short(live['bundle'])}, generation {live['generation']}, since {ago(live['at'])}"
             )
-            lines.append(
-                f"  answers at {address_of(environment, model.spec.name)}"
-                if answers
-                else "  does not answer: lockgate serve"
-            )
+            lines.append(f"  {_stands(environment, model.spec.name, served.get('live') or {})}")
         else:
             lines.append(f"{model.spec.name}: no version is live yet; lockgate run {model.spec.name}")
         lines += [
@@ -292,6 +287,14 @@ def status_of(
         value["broken"] = {folder: error.message for folder, error in project.broken.items()}
         lines += [f"{folder}: {error.message}" for folder, error in project.broken.items()]
     return value, lines or ["There is no model here yet: lockgate new NAME --data FILE --target COLUMN"]
+
+
+def _stands(environment: Environment, model: str, server: Mapping[str, Any]) -> str:
+    if not platform_up(environment):
+        return "does not answer: lockgate serve"
+    if server.get("ready"):
+        return f"answers at {address_of(environment, model)}"
+    return f"does not answer: {server['problem']}" if server.get("problem") else "is being started"
 
 
 def platform_up(environment: Environment) -> bool:
