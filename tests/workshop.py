@@ -52,7 +52,8 @@ measure = "p99_ms"
 at_most = 5000
 why     = "A clerk waits for the answer; this limit is loose because the machine of a test is shared."
 """
-HEADER = ("years", "income", "sector", "sex", "granted")
+# Nobody asked for the last column.
+HEADER = ("years", "income", "sector", "sex", "granted", "note")
 ASKED = {"years": 30, "income": 20000, "sector": "public"}
 # Every income ends in these digits, so that a row's value is known wherever it turns up.
 MARK = re.compile(r"\d\.1379(?!\d)")
@@ -67,7 +68,7 @@ def rows(count: int = 2000, seed: int = 7) -> list[Row]:
         years, income = chance.randint(0, 45), chance.randint(0, 89999) + 0.1379
         sector, sex = chance.choice(("public", "private", "own")), chance.choice(("Female", "Male"))
         score = (years - 22) / 6 - (income - 45000) / 20000 + chance.gauss(0, 1)
-        found.append((years, income, sector, sex, "yes" if score > 0 else "no"))
+        found.append((years, income, sector, sex, "yes" if score > 0 else "no", "by letter"))
     return found
 
 

@@ -151,6 +151,7 @@ def test_the_same_seed_gives_the_same_bytes(program: Program, good: Good, settin
 
 
 def test_no_row_of_the_data_is_in_what_people_read(chain: Project, run: str) -> None:
+    assert MARK.search((chain.pipeline / "data" / "rows.csv").read_text())
     folder = chain.state / "runs" / run
     texts = [
         path

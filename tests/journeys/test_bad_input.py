@@ -171,6 +171,11 @@ def test_a_mistake_ends_in_its_exit_code_and_a_next_action(case: Case, released:
     assert released.answers() == released.bundle
 
 
+def test_a_column_nobody_asked_for_is_dropped_and_said(released: Project, first: str) -> None:
+    said = [json.loads(line) for line in released.lockgate("logs", first, "ingest", "--json").out.splitlines()]
+    assert [line["columns"] for line in said if line["event"] == "columns-dropped"] == [["note"]]
+
+
 @dataclass(frozen=True)
 class Judged:
     """A run that bias-audit refused, and what a waiver of its reason must say."""
