@@ -21,7 +21,7 @@ from lockgate.show import step_lines
 RECORDED = Path(__file__).parent / "recorded"
 ENDS = {"released": 0, "waived": 0, "refused": 3, "undecided": 3, "failed": 2, "interrupted": 1}
 URL = "http://127.0.0.1:8080/v2/models/adult-income/infer"
-REPORT = "file:///home/ana/work/report/index.html"
+REPORT = "file:///home/ana/models/report/index.html"
 TUNABLE = {"mitigation": ["none", "grid-search", "exponentiated-gradient"], "seed": []}
 
 
