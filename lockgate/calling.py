@@ -250,10 +250,11 @@ def status_of(
     models = [project.model(name)] if name else list(project.models.values())
     value: dict[str, Any] = {}
     lines: list[str] = []
+    recorded = runs.all()
     for model in models:
         key = f"models/{model.spec.name}"
         live, served = read_json(store, f"{key}/live.json"), read_json(store, f"{key}/status.json") or {}
-        last = [run for run in runs.all() if run.about.model == model.spec.name][:3]
+        last = [run for run in recorded if run.about.model == model.spec.name][:3]
         value[model.spec.name] = {
             "live": live,
             "served": served,

@@ -107,7 +107,7 @@ def _environment(project: "Project") -> "Environment":
     from lockgate.environment import ensure_environment
     from lockgate.shelf import Shelf
 
-    return ensure_environment(project, [p.name for p in Shelf.find().programs.values() if p.contract["signs"]])
+    return ensure_environment(project, Shelf.find().signers)
 
 
 def _given(settings: list[str] | None) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Any
 from lockgate_step import PROTOCOL, ContractError, canonical, read_contract
 
 from lockgate.errors import SpecError
-from lockgate.shelf import Program
+from lockgate.shelf import Program, module_of
 
 # These reach a program as raw artifacts of its template, pinned by digest; nobody passes them from task to task.
 RAW = {"Spec": "spec.json", "Policy": "policy.toml", "Expectations": "expectations.json", "Waivers": "waivers.json"}
@@ -16,7 +16,7 @@ _SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bo
 
 def step_contract(folder: Path) -> dict[str, Any]:
     """The contract.json of a step folder, from the source of its `__main__.py`. Errors: SpecError."""
-    module = f"lockgate_{folder.name.replace('-', '_')}"
+    module = module_of(folder)
     found = _read(folder / module / "__main__.py")
     several = len(found) > 1
     programs = [

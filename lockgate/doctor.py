@@ -40,8 +40,7 @@ class Finding:
 
 def examine(project: Project) -> tuple[int, list[str], dict[str, Any]]:
     """Check this machine and restore what is missing from the local environment: exit code, lines, JSON values."""
-    shelf = Shelf.find()
-    signers = [p.name for p in shelf.programs.values() if p.contract["signs"]]
+    signers = Shelf.find().signers
     environment = ensure_environment(project, signers)
     checks: list[Callable[[], Finding]] = [
         _python,

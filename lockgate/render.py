@@ -19,7 +19,7 @@ from hera.workflows import (
 from hera.workflows import Task as HeraTask
 from hera.workflows import models as m
 from hera.workflows.protocol import Templatable
-from lockgate_step import canonical, sha256
+from lockgate_step import canonical, is_folder, sha256
 
 from lockgate import workflows
 from lockgate.contract import RAW
@@ -287,9 +287,8 @@ def _container(model: Model, task: Task, programs: Mapping[str, Program], images
 
 
 def _output(task: Task, entry: Mapping[str, Any]) -> Artifact:
-    folder = entry["type"] in ("Answers", "ModelFile", "Base", "Bundle")
     # The UI shows a report only when its key has an extension; a folder that is not archived ends in a slash.
-    ending = "/" if folder else ".html" if entry["type"] == "Report" else ""
+    ending = "/" if is_folder(entry["type"]) else ".html" if entry["type"] == "Report" else ""
     key = f"lockgate/{{{{workflow.namespace}}}}/{{{{workflow.uid}}}}/{task.name}/{entry['name']}{ending}"
     artifact = Artifact(name=entry["name"], path=f"{IO}/out/{entry['name']}", archive=NoneArchiveStrategy())
     return _Keyed(name=artifact.name, path=artifact.path, archive=artifact.archive, key=key)

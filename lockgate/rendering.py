@@ -11,7 +11,7 @@ from lockgate_step import canonical, sha256
 from lockgate.contract import contract_bytes, functions_source, step_contract
 from lockgate.errors import NotRendered, OutsideFailed, SpecError, UnknownName
 from lockgate.images import built
-from lockgate.project import Model, Project
+from lockgate.project import Model, Project, own_sources
 from lockgate.readme import with_tables
 from lockgate.shelf import Shelf
 
@@ -50,7 +50,7 @@ def model_files(project: Project, model: Model, *, check: bool = False) -> dict[
     """The manifests of one model, and the locks of its own steps, by path."""
     from lockgate.render import render_model
 
-    files = {path: text for source in _own_steps(model.folder) for path, text in _lock_of(source, check=check).items()}
+    files = {path: text for source in own_sources(model.folder) for path, text in _lock_of(source, check=check).items()}
     folder = project.workflows / model.spec.name
     rendered = render_model(model, Shelf.find(), built(project))
     return files | {folder / name: content for name, content in rendered.items()}
@@ -84,15 +84,11 @@ def _own_files(project: Project) -> dict[Path, bytes]:
     return files
 
 
-def _own_steps(folder: Path) -> list[Path]:
-    return [p for p in sorted(folder.glob("*.py")) if p.name != "pipeline.py" and "@program(" in p.read_text("utf-8")]
-
-
 def _functions_of(folder: Path) -> dict[Path, bytes]:
     """The typed functions of a model's own one-file steps, beside its pipeline."""
     from lockgate.contract import own_step
 
-    programs = [own_step(source, folder.name.replace("_", "-")) for source in _own_steps(folder)]
+    programs = [own_step(source, folder.name.replace("_", "-")) for source in own_sources(folder)]
     if not programs:
         return {}
     text = functions_source(programs, f"One typed function per step of {folder.name} itself.")

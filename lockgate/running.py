@@ -137,8 +137,7 @@ class Session:
         parameters = {p["name"]: p for p in manifest["spec"].get("arguments", {}).get("parameters", [])}
         given = self._given(model, request, parameters)
         check_settings(given, parameters, {**self.shelf.programs, **model.own_programs}.values())
-        signers = [p.name for p in self.shelf.programs.values() if p.contract["signs"]]
-        environment = ensure_environment(self.project, signers, model.spec.owner)
+        environment = ensure_environment(self.project, self.shelf.signers, model.spec.owner)
         check_waivers(model, environment.trust)
         if request.serve:
             from lockgate import platform

@@ -65,7 +65,7 @@ class Shelf:
 
     def step_folders(self) -> Iterator[Path]:
         """Every step's folder, sorted."""
-        yield from sorted(p for p in (self.root / "steps").iterdir() if (p / f"lockgate_{_import(p.name)}").is_dir())
+        yield from sorted(p for p in (self.root / "steps").iterdir() if (p / module_of(p)).is_dir())
 
     def service_folders(self) -> Iterator[Path]:
         """Every service's folder, sorted."""
@@ -82,6 +82,11 @@ class Shelf:
                     entry["program"], step["step"], entry["image"], tuple(entry["command"]), tuple(entry["args"]), entry
                 )
         return found
+
+    @property
+    def signers(self) -> list[str]:
+        """The programs that sign, each with a key of its own."""
+        return [program.name for program in self.programs.values() if program.contract["signs"]]
 
     def program(self, name: str) -> Program:
         """A program by name. Errors: UnknownName."""
@@ -101,5 +106,6 @@ class Shelf:
         return Image(name, folder / "requirements.lock", (self.sdk, *code))
 
 
-def _import(stem: str) -> str:
-    return stem.replace("-", "_")
+def module_of(folder: Path) -> str:
+    """The import name of a step: `steps/bias-audit` holds `lockgate_bias_audit`."""
+    return f"lockgate_{folder.name.replace('-', '_')}"

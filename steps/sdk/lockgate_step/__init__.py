@@ -5,7 +5,7 @@ surroundings agree on (folders, exit codes, contract.json), not of this package:
 would no longer run beside a new one.
 """
 
-from lockgate_step._contract import EXIT_CODES, PROTOCOL, ContractError, read_contract
+from lockgate_step._contract import EXIT_CODES, PROTOCOL, ContractError, is_folder, read_contract
 from lockgate_step._digest import canonical, file_digest, sha256, tree_digest
 from lockgate_step._errors import BadCall, OutsideFailed, Refusal, StepError
 from lockgate_step._files import (
@@ -69,6 +69,7 @@ __all__ = [
     "canonical",
     "file_digest",
     "io_root",
+    "is_folder",
     "log",
     "main",
     "program",
