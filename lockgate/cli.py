@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from lockgate.errors import BadCall, LockgateError
 
@@ -18,10 +19,27 @@ if TYPE_CHECKING:
 YOURS = "Your model"
 PLATFORM = "The platform"
 
+
+class Verbs(TyperGroup):
+    """The verbs in help, by whom they are for, each with its whole first sentence."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write one section for each group of verbs."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for name, command in self.commands.items():
+            said = command.get_short_help_str(formatter.width * 3)
+            sections.setdefault(str(command.rich_help_panel), []).append((name, said))
+        for section, verbs in sections.items():
+            with formatter.section(section):
+                formatter.write_dl(verbs)
+
+
 app = typer.Typer(
     name="lockgate",
+    cls=Verbs,
     help="From data to an audited, served model, through gates that cannot be skipped.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # Rich draws boxes round the help, and its import takes longer than all else that help needs
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

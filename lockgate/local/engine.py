@@ -68,7 +68,7 @@ class Engine:
         folder = self._machine.state / "runs" / name
         if run_id and not resume and (folder / "run.json").exists():
             message = f"there is a run {name} already"
-            raise BadCall(message, fix=f"choose another name, or resume it: lockgate run --resume {name}")
+            raise BadCall(message, fix=f"choose another name, or go on with it: lockgate run MODEL --resume {name}")
         recorder = Recorder(folder)
         try:
             recorder.manifest(workflow.documents)

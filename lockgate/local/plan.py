@@ -181,7 +181,7 @@ _TEMPLATE: Fields = {
     **_refused("steps", "write a dag"),
     **_refused("script resource suspend data http plugin containerSet", "write a container"),
     **_refused("initContainers sidecars", "write a container of its own"),
-    **_refused("memoize", "use lockgate run --resume"),
+    **_refused("memoize", "use lockgate run MODEL --resume RUN"),
     **_refused("failFast", "dag.failFast is executed"),
     **_refused("timeout", "use activeDeadlineSeconds"),
 }

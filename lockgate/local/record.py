@@ -125,7 +125,7 @@ class Run:
             values = json.loads((folder / "run.json").read_text("utf-8"))
         except (OSError, ValueError) as error:
             message = f"there is no run in {folder}"
-            raise BadCall(message, fix="lockgate runs lists those there are") from error
+            raise BadCall(message, fix="lockgate status shows the last ones") from error
         return cls(folder, values)
 
     @property
@@ -219,7 +219,9 @@ def _write(path: Path, content: str) -> None:
         partial.replace(path)
     except OSError as error:
         message = f"the record {path} cannot be written: {error.strerror}"
-        raise OutsideFailed(message, fix=f"make room there, then lockgate run --resume {path.parent.name}") from error
+        raise OutsideFailed(
+            message, fix=f"make room there, then lockgate run MODEL --resume {path.parent.name}"
+        ) from error
 
 
 def _pid(folder: Path) -> int:

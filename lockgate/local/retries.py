@@ -1,7 +1,9 @@
 """Whether a node that failed is tried again, and when: the controller's questions, in its order.
 
-Mirrors processNodeRetries of the workflow controller: the backoff is waited out first, and only then are the policy,
-the limit and the expression looked at.
+Mirrors processNodeRetries of the workflow controller, with one difference that no record shows. The controller waits
+the backoff out before it looks at the policy, the limit and the expression, although these depend on nothing but the
+attempts, which no longer change. Here they are looked at first, and a backoff is waited out, and told, only where
+another attempt follows: phase, message and attempts are the same, and nobody waits for a retry that never comes.
 """
 
 import re
@@ -82,13 +84,16 @@ def after(attempts: Sequence[Node], strategy: Mapping[str, Any], now: float) -> 
 
     Errors: ExpressionError, ValueError: the node is in error.
     """
-    last = attempts[-1]
     limit = None if strategy.get("limit") is None else int(strategy["limit"])
     backoff = strategy.get("backoff")
-    if backoff:
-        waiting = _backoff(attempts, backoff, limit, now)
-        if waiting:
-            return waiting
+    pause = _backoff(attempts, backoff, limit, now) if backoff else None
+    if isinstance(pause, Ended):
+        return pause
+    return _refused(attempts, strategy, limit) or pause or Again()
+
+
+def _refused(attempts: Sequence[Node], strategy: Mapping[str, Any], limit: int | None) -> Ended | None:
+    last = attempts[-1]
     policy = strategy.get("retryPolicy") or ("Always" if strategy.get("expression") else "OnFailure")
     if (last.phase, policy) in (("Failed", "OnError"), ("Error", "OnFailure")):
         return Ended(last.phase, last.message)
@@ -97,7 +102,7 @@ def after(attempts: Sequence[Node], strategy: Mapping[str, Any], now: float) -> 
     expression = strategy.get("expression")
     if expression and not decide(expression, expand(_variables(attempts, "-1"))):
         return Ended(last.phase, "retryStrategy.expression evaluated to false")
-    return Again()
+    return None
 
 
 def _backoff(

@@ -102,10 +102,20 @@ def test_no_colour_reaches_a_pipe(arguments: tuple[str, ...], project: Path) -> 
     assert "\x1b" not in done.stdout + done.stderr
 
 
-def test_help_shows_two_panels(tmp_path: Path) -> None:
+def test_help_shows_two_groups_of_verbs_with_whole_sentences(tmp_path: Path) -> None:
     said = lockgate(tmp_path, "--help").stdout
-    yours, platform = said.index("Your model"), said.index("The platform")
-    assert yours < said.index("│ run ") < platform < said.index("│ render ")
+    yours, platform = said.index("Your model:"), said.index("The platform:")
+    assert yours < said.index("  run ") < platform < said.index("  render ")
+    assert "..." not in said.partition("Your model:")[2]
+
+
+def test_help_imports_nothing_that_only_a_run_needs(tmp_path: Path) -> None:
+    told = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "lockgate", "--help"], cwd=tmp_path, capture_output=True, text=True
+    ).stderr
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in told.splitlines()}
+    assert "typer" in loaded
+    assert loaded & {"rich", "yaml", "hera", "aiohttp", "lockgate_proof", "securesystemslib"} == set()
 
 
 def test_every_verb_shows_an_example(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lockgate.local import ask_to_stop
-from lockgate.local.events import Event, NodeStarted, RunStarted, Stopping
+from lockgate.local.events import Event, NodeStarted, RunStarted, Stopping, Waiting
 
 from .workshop import Json, Workshop, container, dag, files, inputs, task, workflow
 
@@ -75,17 +75,27 @@ def test_policies(shop: Workshop, policy: Json, error: bool, attempts: int) -> N
     assert len(made.read_text()) == attempts
 
 
-def test_the_backoff_is_waited_out_before_the_expression_is_looked_at(shop: Workshop) -> None:
+def test_a_backoff_is_waited_out_before_another_attempt(shop: Workshop) -> None:
     run = shop.run(
-        workflow(
-            container("exit", "3", name="main",
-                      retryStrategy={"limit": 2, "expression": "false", "backoff": {"duration": "300ms", "factor": 2}})
-        )
-    )  # fmt: skip
-    retry, attempt = run.nodes
-    assert (retry.finished_at or 0) - (attempt.finished_at or 0) >= 0.3
-    assert any("Backoff for 0.3 seconds" in getattr(event, "message", "") for event in shop.events)
-    assert retry.message == "retryStrategy.expression evaluated to false"
+        workflow(container("exit", "3", name="main", retryStrategy={"limit": 1, "backoff": {"duration": "300ms"}}))
+    )
+    first, second = [node for node in run.nodes if node.type == "Pod"]
+    assert (second.started_at or 0) - (first.finished_at or 0) >= 0.3
+    assert [event.message for event in shop.events if isinstance(event, Waiting)] == ["Backoff for 0.3 seconds"]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "message"),
+    [
+        ({"expression": "lastRetry.exitCode == '4'"}, "retryStrategy.expression evaluated to false"),
+        ({"retryPolicy": "OnError"}, "main: Error (exit code 3)"),
+    ],
+)
+def test_nobody_waits_for_a_retry_that_never_comes(shop: Workshop, strategy: Json, message: str) -> None:
+    body = container("exit", "3", name="main", retryStrategy={"limit": 2, "backoff": {"duration": "1h"}, **strategy})
+    run = shop.run(workflow(body))
+    assert (run.nodes[0].message, len(run.nodes)) == (message, 2)
+    assert not [event for event in shop.events if isinstance(event, Waiting)]
 
 
 def test_a_backoff_that_would_take_too_long_ends_it(shop: Workshop) -> None:
