@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lockgate_policy import AtLeast, AtMost, Policy, ReportedOnly
+from lockgate_policy import AtLeast, AtMost, Policy, ReportedOnly, asked
 from lockgate_step import Inconclusive, Passed, Reason, Refused
 
 from lockgate_bias_audit.audit import Audit, Judged
@@ -112,6 +112,7 @@ def judgement(
     measurements = {
         "rows": audit.rows,
         "rules": {each.rule.key: _measurement(each) for each in audit.judged},
+        "unaudited": [entry.column for entry in words.policy.unaudited],
         "groups": {"+".join(between): _figures(*table) for between, table in audit.tables.items()},
     }
     reasons = tuple(words.reason(each) for each in audit.judged if each.standing not in ("within", "reported"))
@@ -180,9 +181,7 @@ def _notes(audit: Audit, words: Wording) -> list[str]:
 
 
 def _measurement(judged: Judged) -> dict[str, object]:
-    rule = judged.rule
-    value = None if isinstance(rule.limit, ReportedOnly) else rule.limit.value
-    return {"standing": judged.standing, "limit": value, **(shown_gap(judged) or {})}
+    return {"standing": judged.standing, **asked(judged.rule), **(shown_gap(judged) or {})}
 
 
 def _often(judged: Judged) -> tuple[str, str]:

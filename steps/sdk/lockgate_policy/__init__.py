@@ -20,6 +20,7 @@ from lockgate_policy._rules import (
     Settings,
     SmokeRule,
     Unaudited,
+    asked,
 )
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Settings",
     "SmokeRule",
     "Unaudited",
+    "asked",
     "check",
     "read",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 Finding = Literal["within", "beyond", "undecided"]
 
@@ -29,6 +29,7 @@ class Interval:
 class AtLeast:
     """A floor."""
 
+    asks: ClassVar[str] = "at_least"
     value: float
 
     def judge(self, measured: Interval) -> Finding:
@@ -42,6 +43,7 @@ class AtLeast:
 class AtMost:
     """A ceiling."""
 
+    asks: ClassVar[str] = "at_most"
     value: float
 
     def judge(self, measured: Interval) -> Finding:
@@ -55,7 +57,13 @@ class AtMost:
 class NoWorseThanLive:
     """How much worse than the live version a candidate may be, on the same rows."""
 
+    asks: ClassVar[str] = "no_worse_than_live"
     by: float
+
+    @property
+    def value(self) -> float:
+        """The number it sets, as every other limit names it."""
+        return self.by
 
     def judge(self, gain: Interval) -> Finding:
         """`gain` is the candidate's advantage over live: positive is better, whatever the measure."""
@@ -65,6 +73,9 @@ class NoWorseThanLive:
 @dataclass(frozen=True)
 class ReportedOnly:
     """No limit: measured and shown on the report's first page, and never a reason to refuse."""
+
+    asks: ClassVar[str] = "reported_only"
+    value: ClassVar[None] = None
 
 
 @dataclass(frozen=True)
@@ -79,8 +90,7 @@ class QualityRule:
     @property
     def key(self) -> str:
         """The rule's stable name, by which a waiver cites it."""
-        kind = {AtLeast: "at_least", AtMost: "at_most", NoWorseThanLive: "no_worse_than_live"}[type(self.limit)]
-        return f"quality:{self.measure}:{kind}"
+        return f"quality:{self.measure}:{self.limit.asks}"
 
 
 @dataclass(frozen=True)
@@ -112,6 +122,11 @@ class SmokeRule:
     def key(self) -> str:
         """The rule's stable name, by which a waiver cites it."""
         return f"smoke:{self.measure}"
+
+
+def asked(rule: QualityRule | BiasRule | SmokeRule) -> dict[str, str | float | None]:
+    """What a rule asks for and where it stands, as a verdict carries it beside what was measured."""
+    return {"asks": rule.limit.asks, "limit": rule.limit.value, "source": rule.source}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 
-from lockgate_policy import Interval, SmokeRule
+from lockgate_policy import Interval, SmokeRule, asked
 from lockgate_step import Reason
 
 from lockgate_smoke_test.checks import Check, Failed, Finding, Measured, Version
@@ -20,9 +20,12 @@ def latency(rules: Sequence[SmokeRule], requests: int) -> Check:
         times = sorted(_times(version, requests))
         measured = {f"p{share}_ms": round(_percentile(times, share), 3) for share in (50, 99)}
         yield Measured("latency", {"requests": requests, **measured, "max_ms": round(times[-1], 3)})
+        standing = {rule: rule.limit.judge(Interval(*[measured[rule.measure]] * 3)) for rule in rules}
+        judged = {r.key: {"standing": standing[r], **asked(r), "value": measured[r.measure]} for r in rules}
+        yield Measured("rules", judged)
         for rule in rules:
             value = measured[rule.measure]
-            if rule.limit.judge(Interval(value, value, value)) != "within":
+            if standing[rule] != "within":
                 message = (
                     f"{rule.measure} is {value:g} over {requests} requests; {rule.source} allows {rule.limit.value:g}"
                 )

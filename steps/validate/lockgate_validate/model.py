@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from lockgate_evidence import Evidence
-from lockgate_policy import AtLeast, AtMost, Interval, NoWorseThanLive, QualityRule
+from lockgate_policy import AtLeast, AtMost, Interval, NoWorseThanLive, QualityRule, asked
 from lockgate_step import BadCall, Inconclusive, Passed, Reason, Refused
 from numpy.typing import NDArray
 
@@ -69,7 +69,7 @@ def judgement(quality: Quality, evidence: Evidence) -> Passed | Refused | Inconc
     measurements = {
         "rows": quality.rows,
         "rules": {
-            each.rule.key: {"standing": each.standing, "limit": limit_value(each.rule), **figures(each.measured)}
+            each.rule.key: {"standing": each.standing, **asked(each.rule), **figures(each.measured)}
             for each in quality.judged
         },
         "measures": {name: figures(each) for name, each in quality.candidate.items()},
@@ -84,11 +84,6 @@ def judgement(quality: Quality, evidence: Evidence) -> Passed | Refused | Inconc
             model=evidence.model, subjects=subjects, reasons=reasons, notes=notes, measurements=measurements
         )
     return Passed(model=evidence.model, subjects=subjects, notes=notes, measurements=measurements)
-
-
-def limit_value(rule: QualityRule) -> float:
-    """The number a rule sets."""
-    return rule.limit.by if isinstance(rule.limit, NoWorseThanLive) else rule.limit.value
 
 
 def figures(measured: Measured | None) -> dict[str, float | None]:

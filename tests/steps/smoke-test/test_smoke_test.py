@@ -102,6 +102,9 @@ def test_a_sound_version_passes_and_the_verdict_is_about_everything_it_must_be(g
     measured = believed.predicate["measurements"]
     assert measured["golden_one_by_one"] == measured["golden_all_in_one_request"] == {"rows": 3, "wrong": 0}
     assert measured["latency"]["requests"] == 10
+    rule = measured["rules"]["smoke:p99_ms"]
+    assert (rule["standing"], rule["asks"], rule["value"]) == ("within", "at_most", measured["latency"]["p99_ms"])
+    assert rule["source"].startswith("policy.toml:")
     assert 0 < measured["latency"]["p50_ms"] <= measured["latency"]["p99_ms"] <= measured["latency"]["max_ms"]
 
 
