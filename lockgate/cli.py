@@ -270,13 +270,17 @@ def logs(
     Example: lockgate logs last train
     """
     from lockgate.errors import UnknownName
+    from lockgate.show import why_no_log
 
     record = _runs(_project()).find(run_)
     steps = [s for s in record.steps if step in (None, s.name)]
     if not steps:
         raise UnknownName("step", step or "", [s.name for s in record.steps])
     for one in steps:
-        for line in one.log_lines():
+        lines = list(one.log_lines())
+        if step and not lines:
+            _say(why_no_log(record, one), err=True)
+        for line in lines:
             if as_json:
                 _say(json.dumps({"step": one.name, **line}, ensure_ascii=False))
             else:

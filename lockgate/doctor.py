@@ -13,7 +13,8 @@ from lockgate_proof import sign, verify
 from lockgate_step import StepError
 from lockgate_store import Exists, Moved, StoreError
 
-from lockgate.calling import platform_up, store_of
+from lockgate import platform, supervisor
+from lockgate.calling import store_of
 from lockgate.environment import Environment, ensure_environment
 from lockgate.errors import LockgateError
 from lockgate.project import Project
@@ -42,16 +43,16 @@ def examine(project: Project) -> tuple[int, list[str], dict[str, Any]]:
     """Check this machine and restore what is missing from the local environment: exit code, lines, JSON values."""
     signers = Shelf.find().signers
     environment = ensure_environment(project, signers)
-    checks: list[Callable[[], Finding]] = [
-        _python,
-        _installer,
-        lambda: _space(project),
-        lambda: _keys(environment, signers),
-        lambda: _store(environment),
-        lambda: _port(environment),
-        lambda: _rendered(project),
-    ]
-    findings = [_tried(check) for check in checks]
+    checks: dict[str, Callable[[], Finding]] = {
+        "python": _python,
+        "installer": _installer,
+        "disk": lambda: _space(project),
+        "keys": lambda: _keys(environment, signers),
+        "store": lambda: _store(environment),
+        "platform": lambda: _port(project, environment),
+        "workflows": lambda: _rendered(project),
+    }
+    findings = [_tried(what, check) for what, check in checks.items()]
     lines = [
         f"  {'ok ' if f.well else 'NOT'} {f.what:<12} {f.found}" + (f"\n      next: {f.fix}" if f.fix else "")
         for f in findings
@@ -60,13 +61,11 @@ def examine(project: Project) -> tuple[int, list[str], dict[str, Any]]:
     return (0 if all(f.well for f in findings) else 2), lines, value
 
 
-def _tried(check: Callable[[], Finding]) -> Finding:
+def _tried(what: str, check: Callable[[], Finding]) -> Finding:
     try:
         return check()
     except (LockgateError, StepError) as error:
-        return Finding(
-            getattr(check, "__name__", "check").strip("_<>") or "check", error.message, error.fix or "see above"
-        )
+        return Finding(what, error.message, error.fix or "see above")
 
 
 def _python() -> Finding:
@@ -131,9 +130,10 @@ def _race(write: Callable[[int], str]) -> int:
     return len(winners)
 
 
-def _port(environment: Environment) -> Finding:
-    if platform_up(environment):
+def _port(project: Project, environment: Environment) -> Finding:
+    if platform.runs(project):
         return Finding("platform", f"answers at {environment.setting('gateway')}")
+    supervisor.check_port(platform.described(project, environment))
     return Finding("platform", f"not started; it will answer at {environment.setting('gateway')}")
 
 

@@ -31,14 +31,14 @@ STYLES = {"done": "green", "passed": "green", "refused": "red", "failed": "red",
 
 
 class LiveTree:
-    """Shows a run while it lasts. `begin` is called with the run's folder once there is one.
+    """Shows a run while it lasts, and before it what is being made ready.
 
     On a terminal the tree is redrawn; elsewhere each step is one line when it ends, without colour.
     """
 
-    def __init__(self, steps: tuple[str, ...], *, quiet: bool = False, verbose: bool = False) -> None:
-        self.begin: Callable[[Path], None] = lambda folder: None
-        self._steps = steps
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self._begin: Callable[[Path], None] = lambda folder: None
+        self._steps: tuple[str, ...] = ()
         self._console = Console(file=sys.stderr, highlight=False)
         self._verbose = verbose
         self._quiet = quiet
@@ -63,16 +63,29 @@ class LiveTree:
             for line in lines if self._drawn else [line for line in lines if line.endswith("not reached")]:
                 self._console.print(_styled(line), soft_wrap=True)
 
+    def expect(self, steps: tuple[str, ...], begin: Callable[[Path], None]) -> None:
+        """Show these steps from now on; `begin` is called with the run's folder once there is one."""
+        self._steps, self._begin = steps, begin
+
+    def doing(self, what: str) -> None:
+        """Say what is being made ready."""
+        self._headline = what
+        self._say(f"  {what}")
+
+    def note(self, line: str) -> None:
+        """Say something that stays."""
+        if not self._quiet:
+            self._console.print(Text(line), soft_wrap=True)
+
     def __call__(self, event: Event) -> None:
         """Take in one event of the engine."""
         match event:
             case Preparing(what=what):
-                self._headline = f"installing the packages of {image_name(what)}, once"
-                self._say(f"  {self._headline}")
+                self.doing(f"installing the packages of {image_name(what)}, once")
             case RunStarted(run=run):
                 self._folder = run.folder
                 self._headline = f"run {run.id}"
-                self.begin(run.folder)
+                self._begin(run.folder)
                 self._say(f"run {run.id}")
             case NodeStarted(node=node) if (name := self._name(node)) is not None:
                 self._started.setdefault(name, time.monotonic())

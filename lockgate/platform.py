@@ -22,6 +22,11 @@ def described(project: Project, environment: Environment) -> supervisor.Platform
     return supervisor.Platform(state=project.state / "serve", store=environment.setting("store"), port=environment.port)
 
 
+def runs(project: Project) -> bool:
+    """Whether this project's supervisor serves."""
+    return isinstance(supervisor.status(project.state / "serve"), supervisor.Running)
+
+
 def start(project: Project, environment: Environment) -> tuple[list[str], dict[str, Any]]:
     """Start the supervisor, or find the one that runs. Errors: PortTaken, OtherStore, OtherPort, ServeFailed."""
     command = [sys.executable, "-m", "lockgate", "serve", "--foreground"]

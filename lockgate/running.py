@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from lockgate.calling import address_of, live_of
+from lockgate.checking import check_columns, check_estimator
 from lockgate.environment import Environment, ensure_environment
 from lockgate.errors import BadCall, UnknownName
 from lockgate.installed import Installed, cache
@@ -75,12 +76,13 @@ class Result:
     def _next(self, *, welcome: bool) -> list[tuple[str, str]]:
         run, model = self.record.id, self.record.about.model
         if self.exit_code == 0:
-            start = [("source .venv/bin/activate", "makes `lockgate` a command in this terminal")] if welcome else []
-            rows = "docs/rows.csv" if welcome else "rows.csv"
+            report = (f"lockgate report {run}", self.report)
+            if not welcome:
+                return [report, (f"lockgate verify {model}", "proves again what is live")]
             return [
-                *start,
-                (f"lockgate predict {model} {rows}", "CSV in, the same rows with label and score out"),
-                (f"lockgate report {run}", self.report),
+                ("source .venv/bin/activate", "makes `lockgate` a command in this terminal"),
+                (f"lockgate predict {model} docs/rows.csv", "CSV in, the same rows with label and score out"),
+                report,
                 ("lockgate new NAME --data FILE --target COLUMN", "a model of your own"),
             ]
         found = []
@@ -125,11 +127,17 @@ class Session:
 
         Errors: every LockgateError that shows before the first step; afterwards the result says it.
         """
+        with LiveTree(quiet=self.quiet, verbose=self.verbose) as tree:
+            return self._run(request, tree)
+
+    def _run(self, request: Request, tree: LiveTree) -> Result:
+        runs = Runs(self.project.state / "runs")
         model = self.project.model(request.model)
         if request.resume:
-            request = resumed(request, Runs(self.project.state / "runs").find(request.resume), model)
+            request = resumed(request, runs.find(request.resume), model)
         if request.workflow not in ("release", "review"):
             raise UnknownName("workflow", request.workflow, ["release", "review"])
+        tree.doing(f"rendering workflows/{model.spec.name}")
         write_or_check(model_files(self.project, model))
         path = self.project.workflows / model.spec.name / f"{request.workflow}.yaml"
         # The safe loader, in C where PyYAML was built with it: the manifests are long.
@@ -137,32 +145,48 @@ class Session:
         parameters = {p["name"]: p for p in manifest["spec"].get("arguments", {}).get("parameters", [])}
         given = self._given(model, request, parameters)
         check_settings(given, parameters, {**self.shelf.programs, **model.own_programs}.values())
+        if "data" in given:
+            check_columns(model.spec, given["data"])
+        estimator = given.get("estimator", model.spec.train.get("estimator"))
+        if estimator is not None and self._trains(manifest):
+            check_estimator(estimator, self.shelf)
         environment = ensure_environment(self.project, self.shelf.signers, model.spec.owner)
         check_waivers(model, environment.trust)
         if request.serve:
             from lockgate import platform
 
+            if not platform.runs(self.project):
+                tree.doing("starting the local platform")
             platform.start(self.project, environment)
         about = About(
             model.spec.name, request.workflow, dict(request.given), tuple(_steps(manifest)),
             live_of(environment, model.spec.name),
         )  # fmt: skip
-        with LiveTree(about.steps, quiet=self.quiet, verbose=self.verbose) as tree:
-            engine = Engine(
-                state=self.project.state,
-                environment=environment.root,
-                runtime=ProcessRuntime(Installed(self.shelf, model), cache()),
-                on_event=tree,
+        for other in runs.under_way(model.spec.name):
+            tree.note(
+                f"run {other.id} of {model.spec.name} is under way: whichever is second waits at deploy, and ends with "
+                "exit 3 if the first went live"
             )
-            tree.begin = lambda folder: about.write(folder)
-            name = None if request.resume else secrets.token_hex(3)
-            run = engine.run([manifest], manifest["metadata"]["name"], given, run_id=name, resume=request.resume)
+        engine = Engine(
+            state=self.project.state,
+            environment=environment.root,
+            runtime=ProcessRuntime(Installed(self.shelf, model), cache()),
+            on_event=tree,
+        )
+        tree.expect(about.steps, begin=about.write)
+        name = None if request.resume else secrets.token_hex(3)
+        run = engine.run([manifest], manifest["metadata"]["name"], given, run_id=name, resume=request.resume)
         record = RunRecord.load(run.folder)
         tunable = {name: list(parameters[name].get("enum") or []) for name in model.spec.tunable if name in parameters}
         return Result(
             record, live_of(environment, model.spec.name), address_of(environment, model.spec.name),
             _report(record, environment), tunable,
         )  # fmt: skip
+
+    def _trains(self, manifest: Mapping[str, Any]) -> bool:
+        """Whether the chain holds the shelf's own train; a model's own step may mean something else by its settings."""
+        train = list(self.shelf.program("train").command)
+        return any(each.get("container", {}).get("command") == train for each in manifest["spec"]["templates"])
 
     def _given(self, model: Model, request: Request, parameters: Mapping[str, Any]) -> dict[str, str]:
         """What was asked, with the data's address made absolute: only here is the model's folder known."""

@@ -200,6 +200,10 @@ class Runs:
                 found.append(RunRecord.load(path.parent))
         return sorted(found, key=lambda run: run.started, reverse=True)
 
+    def under_way(self, model: str) -> list[RunRecord]:
+        """The runs of a model that a process is executing now."""
+        return [run for run in self.all() if run.about.model == model and run.phase in ("Running", "Pending")]
+
     def find(self, name: str) -> RunRecord:
         """A run by its id, the beginning of it, or `last`. Errors: BadCall, UnknownName."""
         runs = self.all()

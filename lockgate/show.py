@@ -75,6 +75,22 @@ def next_lines(commands: Iterable[tuple[str, str]]) -> list[str]:
 def outcome_lines(
     run: RunRecord, live: Mapping[str, Any] | None, before: Mapping[str, Any] | None, url: str
 ) -> list[str]:
+def why_no_log(run: RunRecord, step: Step) -> str:
+    """Why a step of a run has no log."""
+    if step.phase not in UNREACHED:
+        return f"{step.name} wrote nothing."
+    ended = ", ".join(f"{other.name} ended as {other.outcome}" for other in (*run.refused, *run.failed))
+    match run.phase:
+        case "Running" | "Pending":
+            return f"{step.name} was not reached yet: run {run.id} is under way."
+        case "Interrupted":
+            return f"{step.name} was not reached: run {run.id} was interrupted."
+        case "Stopped":
+            return f"{step.name} was not reached: run {run.id} was stopped."
+        case _:
+            return f"{step.name} was not reached: {ended or step.message or run.run.message}."
+
+
     """How a run ended, what it means for users, and what to do next.
 
     live: the live pointer after the run. before: the live pointer before it. url: where the model is called.

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import json
 import os
+import shlex
 import signal
 import socket
 import time
@@ -25,6 +26,7 @@ from lockgate_step import StepError, canonical, log
 from lockgate_store import Store, StoreError
 
 from lockgate.errors import OutsideFailed
+from lockgate.serving import ports
 from lockgate.serving.child import Child, ChildCommand, Patience, last_line
 from lockgate.serving.follow import Servers, utc_now
 from lockgate.serving.page import ModelView
@@ -33,12 +35,15 @@ from lockgate.serving.relay import Routes, Unserved, Upstream, application, clie
 
 
 class PortTaken(OutsideFailed):
-    """The public port belongs to another program."""
+    """The public port belongs to another program, or to the platform of another project."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, project: Path | None = None) -> None:
+        by = f"the local platform of another project, {project}" if project else "another program"
+        end = f"stop it there (cd {shlex.quote(str(project))} && lockgate serve --stop)" if project else "end it"
+        free = next((each for each in range(port + 1, port + 100) if _free(host, each)), port + 1)
         super().__init__(
-            f"port {port} on {host} is taken by another program",
-            fix=f"end it, or choose another port for good: LOCKGATE_PORT={port + 1} lockgate serve",
+            f"port {port} on {host} is taken by {by}",
+            fix=f"choose another port for this project, for good: LOCKGATE_PORT={free} lockgate serve; or {end}",
         )
 
 
@@ -118,6 +123,11 @@ def status(state: Path) -> Running | Stopped:
     return Stopped()  # it has only begun
 
 
+def check_port(platform: Platform) -> None:
+    """Refuse a public port that somebody else has. Errors: PortTaken."""
+    _listen(platform).close()
+
+
 def start(platform: Platform, command: Sequence[str], *, env: Mapping[str, str], within: float = 30.0) -> Running:
     """Start a detached supervisor, or find the one that runs; returns when it answers.
 
@@ -154,7 +164,7 @@ def _give_up(pid: int) -> None:
 def _spawn(platform: Platform, command: Sequence[str], env: Mapping[str, str]) -> int:
     platform.state.mkdir(parents=True, exist_ok=True)
     try:
-        _listen(platform).close()
+        check_port(platform)
     except PortTaken:
         if _holder(platform.state) is None:  # else it is our own supervisor that has just taken it
             raise
@@ -245,9 +255,28 @@ def _listen(platform: Platform) -> socket.socket:
         return socket.create_server((platform.host, platform.port), backlog=128)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise PortTaken(platform.host, platform.port) from error
+            raise PortTaken(platform.host, platform.port, _neighbour(platform)) from error
         said = f"{platform.host}:{platform.port}: {error.strerror}"
         raise ServeFailed(said, platform.log) from error
+
+
+def _free(host: str, port: int) -> bool:
+    try:
+        socket.create_server((host, port)).close()
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def _neighbour(platform: Platform) -> Path | None:
+    """The project whose platform has the port, where it is another one of this user."""
+    state = ports.claimed(platform.port)
+    if state is None or state == platform.state.resolve():
+        return None
+    match status(state):
+        case Running(address=address) if address.endswith(f":{platform.port}"):
+            return state.parent.parent
+    return None
 
 
 async def _serve(platform: Platform, store: Store, command: ChildCommand, patience: Patience) -> None:
@@ -267,12 +296,15 @@ async def _serve(platform: Platform, store: Store, command: ChildCommand, patien
             )
             await runner.setup()
             await web.SockSite(runner, listener).start()
-            _announce(platform, "http://{}:{}".format(*listener.getsockname()[:2]))
+            host, port = listener.getsockname()[:2]
+            ports.claim(port, platform.state)
+            _announce(platform, f"http://{host}:{port}")
             following = asyncio.create_task(supervisor.follow())
             following.add_done_callback(lambda _: stopped.set())
             await stopped.wait()
             log("stopping")
             await runner.cleanup()
+            ports.release(port, platform.state)
             following.cancel()
             await supervisor.end()
             with suppress(asyncio.CancelledError):

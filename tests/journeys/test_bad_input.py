@@ -194,6 +194,22 @@ class Judged:
         verdict = verify(self.envelope, self.trust, signer="bias-audit", kind="verdict")
         said = {
             "model": MODEL,
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [('"years"', '"year"'), ("LogisticRegression", "LogisticRegresion")],
+    ids=["column", "estimator"],
+)
+def test_a_slip_in_the_pipeline_is_found_before_the_first_step(
+    right: str, wrong: str, released: Project, tmp_path: Path
+) -> None:
+    project = released.twin(tmp_path / "project")
+    before = project.run_ids()
+    done = project.lockgate(*file("pipeline.py", lambda text: text.replace(right, wrong))(project))
+    assert (done.code, project.run_ids()) == (2, before), done.said
+    assert re.search(rf"{wrong.strip(chr(34))}(.|\n)*did you mean .*{right.strip(chr(34))}", done.err), done.said
+    assert done.err.startswith(f"  rendering workflows/{MODEL}\n")
+
+
             "gate": "bias-audit",
             "reason": verdict.predicate["reasons"][0]["rule"],
             "verdict": verdict.digest,

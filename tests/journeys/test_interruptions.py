@@ -34,6 +34,11 @@ def killed_in(project: Project, step: str, *arguments: str) -> str:
     raise AssertionError(ended(process).said)
 
 
+def begun_since(project: Project, known: set[str]) -> set[str]:
+    """The runs that are on record with whose they are, but for those known."""
+    return {run for run in project.run_ids() - known if (project.state / "runs" / run / "about.json").exists()}
+
+
 def test_a_run_killed_at_any_moment_goes_on_and_promotes_once(released: Project, tmp_path: Path) -> None:
     project = released.twin(tmp_path / "project")
     before, generation = released.live(), released.generation
@@ -58,8 +63,12 @@ def test_a_run_killed_at_any_moment_goes_on_and_promotes_once(released: Project,
 def test_of_two_runs_at_once_one_is_promoted(released: Project, tmp_path: Path) -> None:
     project = released.twin(tmp_path / "project")
     generation = released.generation
-    both = [project.start("run", MODEL, "--set", f"seed={seed}") for seed in (2, 3)]
-    done = [ended(process) for process in both]
+    known = project.run_ids()
+    first = project.start("run", MODEL, "--set", "seed=2")
+    while first.poll() is None and not (begun := begun_since(project, known)):
+        time.sleep(0.02)
+    done = [ended(process) for process in (project.start("run", MODEL, "--set", "seed=3"), first)]
+    assert [f"run {run} of {MODEL} is under way" in done[0].err for run in begun] == [True], done[0].said
     said = "\n".join(each.said for each in done)
     assert sorted(each.code for each in done) == [0, 3], said
     assert (released.generation, released.answers()) == (generation + 1, released.bundle)

@@ -59,8 +59,10 @@ def test_a_result_is_json_too(end: str) -> None:
     assert (verdicts.get("bias-audit") == "passed") == (end in ("released", "waived"))
 
 
-def test_the_first_run_says_how_to_get_the_command() -> None:
-    assert "  source .venv/bin/activate" in "\n".join(result("released").lines(welcome=True))
+def test_only_the_first_run_says_how_to_begin() -> None:
+    first, ordinary = ("\n".join(result("released").lines(welcome=welcome)) for welcome in (True, False))
+    for hint in ("  source .venv/bin/activate", "docs/rows.csv", "lockgate new"):
+        assert (hint in first, hint in ordinary) == (True, False)
 
 
 @pytest.fixture
@@ -94,6 +96,20 @@ def test_the_log_is_json_line_by_line(project: Path) -> None:
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert (done.returncode, {line["step"] for line in lines}) == (0, {"ingest"})
     assert [line["code"] for line in lines if line["event"] == "error"] == [2]
+
+
+@pytest.mark.parametrize(
+    ("end", "step", "why"),
+    [
+        ("failed", "train", "train was not reached: ingest ended as failed."),
+        ("refused", "package", "package was not reached: bias-audit ended as refused."),
+        ("interrupted", "promote", "promote was not reached: run {id} was interrupted."),
+    ],
+)
+def test_the_log_of_a_step_that_never_ran_says_why(project: Path, end: str, step: str, why: str) -> None:
+    (folder,) = (path.parent for path in (RECORDED / end).glob("*/run.json"))
+    done = lockgate(project, "logs", folder.name, step)
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (0, "", why.format(id=folder.name))
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("status",), ("run", "nothing"), ("logs",)])

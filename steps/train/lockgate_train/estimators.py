@@ -3,9 +3,9 @@
 import difflib
 import importlib
 import inspect
-import itertools
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from lockgate_model import Category, Column, Number
@@ -22,7 +22,6 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
-from sklearn.utils import all_estimators
 
 _TREES = (
     HistGradientBoostingClassifier,
@@ -77,20 +76,13 @@ def _classifier(name: str) -> type[BaseEstimator]:
     return kind
 
 
-def _public_names() -> list[str]:
-    found = all_estimators(type_filter="classifier")
-    return [path for name, kind in found if (path := _shortest(name, kind))]
-
-
-def _shortest(name: str, kind: type) -> str | None:
-    """The shortest public path that it imports from; the module that defines it is often private."""
-    parts = list(itertools.takewhile(lambda part: not part.startswith("_"), kind.__module__.split(".")))
-    modules = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
-    return next((f"{m}.{name}" for m in modules if getattr(importlib.import_module(m), name, None) is kind), None)
+def public_names() -> list[str]:
+    """Each classifier by the shortest name it imports from; `lockgate run` reads the same list before the first step."""
+    return Path(__file__).with_name("classifiers.txt").read_text(encoding="utf-8").split()
 
 
 def _near(name: str) -> str:
-    names = {known.rpartition(".")[2]: known for known in _public_names()}
+    names = {known.rpartition(".")[2]: known for known in public_names()}
     close = difflib.get_close_matches(name.rpartition(".")[2], names, n=3, cutoff=0.5)
     return (
         f"did you mean {' or '.join(names[each] for each in close)}?"

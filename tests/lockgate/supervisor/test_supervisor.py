@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -113,9 +114,34 @@ def test_a_taken_port_is_said_with_the_next_action(world: World) -> None:
         world.platform = Platform(state=world.platform.state, store=world.uri, port=port)
         with pytest.raises(PortTaken) as caught:
             world.start()
-    assert str(port) in caught.value.message
-    assert f"LOCKGATE_PORT={port + 1} lockgate serve" in caught.value.fix
+        chosen = re.search(r"LOCKGATE_PORT=(\d+) lockgate serve", caught.value.fix)
+        assert chosen
+        assert int(chosen[1]) > port
+    assert caught.value.message == f"port {port} on 127.0.0.1 is taken by another program"
     assert caught.value.exit_code == 4
+
+
+def test_a_port_of_another_project_is_said_with_its_folder(world: World, tmp_path: Path) -> None:
+    port = int(world.start().address.rpartition(":")[2])
+    other = Platform(state=tmp_path / "other" / ".lockgate" / "serve", store=world.uri, port=port)
+    with pytest.raises(PortTaken) as caught:
+        supervisor.check_port(other)
+    assert caught.value.message.endswith(f"another project, {world.platform.state.parent.parent}")
+    assert f"cd {world.platform.state.parent.parent} && lockgate serve --stop" in caught.value.fix
+    world.stop()
+    supervisor.check_port(other)
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(PortTaken, match="another program"):
+        supervisor.check_port(other)
+
+
+def test_a_killed_platform_has_no_port_any_more(world: World, tmp_path: Path) -> None:
+    running = world.start()
+    port = int(running.address.rpartition(":")[2])
+    os.kill(running.pid, signal.SIGKILL)
+    world.until(lambda: not alive(running.pid))
+    other = Platform(state=tmp_path / "other" / ".lockgate" / "serve", store=world.uri, port=port)
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(PortTaken, match="another program"):
+        supervisor.check_port(other)
 
 
 def test_another_store_is_refused_while_one_is_served(world: World) -> None:
