@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -110,7 +111,7 @@ def read(source: str | os.PathLike[str] | bytes) -> Policy:
     except UnicodeDecodeError as error:
         raise PolicyError(NAME, "it is not UTF-8", "save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
-        raise PolicyError(NAME, f"it is not TOML: {error}", "mend that line") from error
+        raise _not_toml(text, str(error)) from error
     tables = _tables(document, _lines(text))
     policy = Policy(
         quality=_rules(tables["quality"], _quality),
@@ -126,6 +127,14 @@ def read(source: str | os.PathLike[str] | bytes) -> Policy:
             'add one, e.g. measure = "accuracy", at_least = 0.8',
         )
     return policy
+
+
+def _not_toml(text: str, said: str) -> PolicyError:
+    """The error at its line, which tomllib only says in words: `(at line 4, column 7)` or `(at end of document)`."""
+    problem, _, place = said.partition(" (at ")
+    found = re.match(r"line (\d+)", place)
+    line = int(found[1]) if found else text.rstrip("\n").count("\n") + 1
+    return PolicyError(f"{NAME}:{line}", f"it is not TOML: {problem}", "correct that line, or the one before it")
 
 
 def check(policy: Policy, sensitive: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from lockgate_step._digest import canonical, file_digest, sha256
 from lockgate_step._errors import BadCall, OutsideFailed, StepError
 from lockgate_step._files import In, Out
 from lockgate_step._log import log
-from lockgate_step._outcome import Inconclusive, Judgement, Passed, Record, Refused
+from lockgate_step._outcome import Inconclusive, Passed, Record, Refused
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -97,10 +97,17 @@ def _main(programs: Sequence[tuple[Callable[..., object], Mapping[str, Any]]], a
         raise
 
 
+class _Parser(argparse.ArgumentParser):
+    """Ends a wrong call as every other one ends: in the log, and with exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadCall(message, fix=f"{self.prog} --help shows what it takes")
+
+
 def _parse(
     programs: Sequence[tuple[Callable[..., object], Mapping[str, Any]]], arguments: list[str]
 ) -> tuple[Callable[..., object], Mapping[str, Any], dict[str, Any]]:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"python -m {_module()}",
         epilog="exit codes: " + " · ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()),
         allow_abbrev=False,
@@ -209,14 +216,14 @@ def _finish(outcome: object, contract: Mapping[str, Any], root: Path) -> int:
     place.write_bytes(content)
     if isinstance(outcome, Record):
         return 0
-    return _verdict(outcome, proof.predicate(envelope), sha256(content))
+    return _verdict(proof.predicate(envelope), sha256(content))
 
 
-def _verdict(outcome: Judgement, predicate: Mapping[str, Any], digest: str) -> int:
+def _verdict(predicate: Mapping[str, Any], digest: str) -> int:
     """Say the signed result, which may differ from the gate's own where waivers cover every reason."""
     result = predicate["result"]
     reasons = [f"{reason['id']}: {reason['message']}" for reason in predicate["reasons"]]
-    log("verdict", result=result, digest=digest, reasons=reasons, notes=list(outcome.notes))
+    log("verdict", result=result, digest=digest, reasons=reasons, notes=predicate["notes"])
     _terminate({"result": result, "verdict": digest, "reasons": reasons})
     match result:
         case "passed":

@@ -279,7 +279,8 @@ class _Conflict(Exception):
 
 
 _CREDENTIALS: Final = (
-    "check access_key_id and secret_access_key of the Secret lockgate-store (locally .lockgate/credentials)"
+    "check access_key_id and secret_access_key of the Secret lockgate-store "
+    "(locally the folder .lockgate/environment/lockgate-store)"
 )
 
 

@@ -91,7 +91,10 @@ def test_a_path_reads_like_its_bytes(tmp_path: Path) -> None:
     ("text", "where", "problem", "fix"),
     [
         ("", "policy.toml", "no [[quality]] rule sets a floor", "add one"),
-        ("x = \n", "policy.toml", "not TOML", "mend that line"),
+        ("x = \n", "policy.toml:1", "it is not TOML: Invalid value", "correct that line"),
+        (FLOOR.replace("0.8", "0,8"), "policy.toml:3", "it is not TOML: Expected newline", "correct that line"),
+        (FLOOR.replace("use.", 'use."""')[:-2] + "\n\n", "policy.toml:4", "it is not TOML", "or the one before it"),
+        (FLOOR + 'x = """\n\n\n', "policy.toml:5", "it is not TOML: Unterminated string", "or the one before it"),
         ("[[rules]]\n", "policy.toml:1", "a policy has no `rules`", "use one of: quality"),
         ("[[qualty]]\n", "policy.toml:1", "a policy has no `qualty`", "did you mean `quality`?"),
         ("[quality]\n", "policy.toml:1", "wrong shape", "[[quality]]"),

@@ -141,6 +141,33 @@ def test_every_end_has_its_exit_code(program: Path, tmp_path: Path, arguments: t
     assert "secret row value" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--times", "x"), "argument --times: invalid int value: 'x'"),
+        (("--times", "1", "--word", "c"), "argument --word: invalid choice: 'c'"),
+        (("--times", "1", "--loud", "very"), "argument --loud: 'very' is neither true nor false"),
+        (("--times", "1", "--unknown", "1"), "unrecognized arguments: --unknown 1"),
+        ((), "the following arguments are required: --times"),
+    ],
+)
+def test_a_wrong_flag_is_one_line_of_the_log(
+    program: Path, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    done = call(program, tmp_path, *arguments)
+    (line,) = done.stderr.splitlines()
+    error = json.loads(line)
+    assert (done.returncode, error["event"], error["code"]) == (2, "error", 2)
+    assert said in error["message"]
+    assert error["fix"] == "python -m copier --help shows what it takes"
+    assert said in json.loads((tmp_path / "termination").read_bytes())["error"]
+
+
+def test_help_shows_the_usage_and_no_log(program: Path, tmp_path: Path) -> None:
+    done = call(program, tmp_path, "--help")
+    assert (done.stdout.startswith("usage: python -m copier"), done.stderr) == (True, "")
+
+
 def test_a_missing_input_is_a_bad_call_that_names_it(program: Path, tmp_path: Path) -> None:
     done = call(program, tmp_path / "io", "--times", "1")
     assert done.returncode == 2

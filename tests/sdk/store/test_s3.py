@@ -103,7 +103,12 @@ def test_the_service_is_down(plain_service: SeaweedFS, tmp_path: Path) -> None:
 def test_the_credentials_are_refused(plain_service: SeaweedFS, tmp_path: Path) -> None:
     environment = plain_service.environment(tmp_path)
     (tmp_path / "credentials" / "secret_access_key").write_text(f"{SECRET_KEY}-not")
-    expect_failure(open_store(environment, tmp_path / "credentials"), tmp_path, "answered 403", "lockgate-store")
+    expect_failure(
+        open_store(environment, tmp_path / "credentials"),
+        tmp_path,
+        "answered 403",
+        ".lockgate/environment/lockgate-store",
+    )
 
 
 def test_there_are_no_credentials(plain_service: SeaweedFS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +117,7 @@ def test_there_are_no_credentials(plain_service: SeaweedFS, tmp_path: Path, monk
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
     store = open_store(plain_service.environment(tmp_path))
-    expect_failure(store, tmp_path, "there are no credentials", "lockgate-store")
+    expect_failure(store, tmp_path, "there are no credentials", ".lockgate/environment/lockgate-store")
 
 
 def test_the_bucket_does_not_exist(plain_service: SeaweedFS, tmp_path: Path) -> None:
