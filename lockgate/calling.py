@@ -15,15 +15,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
-from lockgate_proof import verify_bundle
-from lockgate_store import Missing, Store, get_tree, open_store
+from lockgate_proof import GATES_OF_A_BUNDLE, predicate
+from lockgate_store import Missing, Store, open_store
 
 from lockgate.environment import Environment
 from lockgate.errors import BadCall, OutsideFailed
 from lockgate.model import Category, Column, ModelSpec, Number
 from lockgate.project import Project
 from lockgate.runs import Runs
-from lockgate.show import duration, run_word, short
+from lockgate.show import duration, run_word, short, waived_lines
 
 BATCH = 1000
 SECONDS = 60
@@ -260,6 +260,7 @@ def status_of(
             "served": served,
             "candidate": read_json(store, f"{key}/candidate.json"),
             "url": address_of(environment, model.spec.name),
+            "waived": (waived := _waived(store, key, live["bundle"]) if live else []),
             "runs": [
                 {
                     "run": r.id,
@@ -276,6 +277,7 @@ def status_of(
                 f"{model.spec.name}: {short(live['bundle'])}, generation {live['generation']}, since {ago(live['at'])}"
             )
             lines.append(f"  {_stands(environment, model.spec.name, served.get('live') or {})}")
+            lines += [line for reason in waived for line in waived_lines(reason)]
         else:
             lines.append(f"{model.spec.name}: no version is live yet; lockgate run {model.spec.name}")
         lines += [
@@ -288,6 +290,13 @@ def status_of(
         value["broken"] = {folder: error.message for folder, error in project.broken.items()}
         lines += [f"{folder}: {error.message}" for folder, error in project.broken.items()]
     return value, lines or ["There is no model here yet: lockgate new NAME --data FILE --target COLUMN"]
+
+
+def _waived(store: Store, key: str, bundle: str) -> list[dict[str, Any]]:
+    """The reasons against a bundle that waivers cover, as its verdicts say them; `lockgate verify` proves them."""
+    kept = f"{key}/bundles/{bundle.removeprefix('sha256:')}/verdicts"
+    envelopes = (read_json(store, f"{kept}/{gate}.json") for gate in GATES_OF_A_BUNDLE)
+    return [reason for envelope in envelopes if envelope for reason in predicate(envelope)["reasons"]]
 
 
 def _stands(environment: Environment, model: str, server: Mapping[str, Any]) -> str:
@@ -314,28 +323,3 @@ def ago(moment: str) -> str:
         if seconds < limit:
             return f"{int(seconds / size)} {unit} ago"
     return f"{int(seconds / 86_400)} days ago"
-
-
-def verify_what(project: Project, environment: Environment, what: str) -> tuple[dict[str, Any], list[str]]:
-    """Prove a bundle's folder, or the live bundle of a model: JSON values, and lines for people."""
-    folder, digest, model = Path(what), None, None
-    if not (folder / "manifest.json").is_file():
-        model = project.model(what).spec.name
-        live = live_of(environment, model)
-        if live is None:
-            msg = f"{model} has no live version"
-            raise BadCall(msg, fix=f"lockgate run {model}")
-        digest = str(live["bundle"])
-        folder = project.state / "verify" / digest.removeprefix("sha256:")
-        get_tree(store_of(environment), f"models/{model}/bundles/{digest.removeprefix('sha256:')}", folder)
-    proven = verify_bundle(folder, environment.trust, now=datetime.now(UTC), model=model, digest=digest)
-    lines = [f"{proven.model} {short(proven.digest)} holds: every file, signature, subject and waiver."]
-    lines += [f"  {name:<8} {value}" for name, value in proven.subjects.items()]
-    for gate, statement in proven.verdicts.items():
-        waived = sum(1 for reason in statement.predicate["reasons"] if reason["waived_by"])
-        lines.append(
-            f"  {gate:<16} passed{f' under {waived} waiver(s)' if waived else ''}, signed by {statement.owner}"
-        )
-    if environment.trust.untrusted_elsewhere:
-        lines.append("  These keys were made on this machine and are trusted on no other.")
-    return {"model": proven.model, "subjects": dict(proven.subjects), "verdicts": sorted(proven.verdicts)}, lines

@@ -329,21 +329,26 @@ def stop(run_: RunName = "last") -> None:
 def waive(
     run_: RunName,
     reason: Annotated[str, typer.Argument(metavar="GATE/N", help="The reason to except, as the verdict numbers it.")],
-    why: Annotated[
-        str | None, typer.Option(help="Why this exception can be defended; it stands on the model card.")
+    by: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who approved it; asked for where there is a terminal.")
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="DATE", help="When it ends, e.g. 2027-01-31.")] = None,
+    why: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Why it can be defended; it stands on the model card.")
+    ] = None,
     key: Annotated[Path | None, typer.Option(help="The approver's private key; by default this machine's own.")] = None,
 ) -> None:
     """Sign an exception to one reason of one verdict; the next run of the same model and data honours it.
 
-    Example: lockgate waive 7f3b bias-audit/1 --why "Pilot with 40 cases, reviewed by hand" --until 2027-01-31
+    Example: lockgate waive 7f3b bias-audit/1 --by "Ana Diaz, director" --until 2027-01-31 --why "Pilot with 40 cases"
     """
     from lockgate.waiving import write_waiver
 
     project = _project()
     record = _runs(project).find(run_)
-    for line in write_waiver(project, _environment(project), record, reason, why, until, key):
+    if by is None and sys.stdin.isatty():
+        by = typer.prompt("Who approved this exception", err=True)
+    for line in write_waiver(project, _environment(project), record, reason, by, why, until, key):
         _say(line)
 
 
@@ -358,7 +363,7 @@ def verify(
 
     Example: lockgate verify adult-income
     """
-    from lockgate.calling import verify_what
+    from lockgate.verifying import verify_what
 
     project = _project()
     value, lines = verify_what(project, _environment(project), what)

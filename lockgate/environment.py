@@ -1,7 +1,7 @@
 """The local environment: what a cluster keeps in the ConfigMap and Secrets `lockgate-environment`, here as folders.
 
 `.lockgate/environment/<ConfigMap or Secret>/<key>`: the engine mounts them by name, as a cluster would. Keys made here
-are marked untrusted elsewhere.
+say that they are this machine's, never a person's, and are marked untrusted elsewhere.
 """
 
 import os
@@ -52,7 +52,7 @@ class Environment:
         return int(self.setting("gateway").rsplit(":", 1)[1])
 
 
-def ensure_environment(project: Project, signers: Iterable[str], owner: str = "") -> Environment:
+def ensure_environment(project: Project, signers: Iterable[str]) -> Environment:
     """The local environment, with whatever was missing made; of what is there only `$LOCKGATE_PORT` changes anything.
 
     signers: the programs that sign; each gets a key of its own, and so does `waive`.
@@ -78,12 +78,8 @@ def ensure_environment(project: Project, signers: Iterable[str], owner: str = ""
     trust = environment.config / "trust.json"
     keys = environment.trust.keys if trust.exists() else ()
     if missing:
-        made = [TrustedKey(new_key(environment.key(signer)), (signer,), owner or _me()) for signer in missing]
+        made = [TrustedKey(new_key(environment.key(name)), (name,), f"this machine ({name} key)") for name in missing]
         replacement = trust.with_suffix(".new")
         replacement.write_bytes(Trust((*keys, *made), untrusted_elsewhere=True).to_bytes())
         replacement.replace(trust)
     return environment
-
-
-def _me() -> str:
-    return os.environ.get("JUPYTERHUB_USER") or os.environ.get("USER") or "local"

@@ -159,6 +159,9 @@ class Schedule:
     timezone: str = "UTC"
 
 
+NOBODY = "owner@example.org"  # stands where an owner's address belongs until somebody writes one
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """One model to serve: its data, what a caller sends, whom it could harm, and how it is trained.

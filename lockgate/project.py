@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ from lockgate_step import canonical
 
 from lockgate.contract import RAW, own_step
 from lockgate.errors import BadCall, LockgateError, SpecError, UnknownName
-from lockgate.model import ModelSpec
+from lockgate.model import NOBODY, ModelSpec
 from lockgate.shelf import Program
 
 PIPELINE = "pipeline.py"
@@ -39,7 +40,7 @@ class Model:
             "spec": canonical(self.spec.to_json()).decode(),
             "policy": self._text("policy.toml", "every model needs its rules; lockgate new writes a first set"),
             "expectations": self._text("expectations.json", "write [] where there are none"),
-            "waivers": canonical(list(self.waivers.values())).decode(),
+            "waivers": canonical([{"file": file, "envelope": each} for file, each in self.waivers.items()]).decode(),
         }
         for name, text in found.items():
             if "{{" in text:
@@ -48,7 +49,7 @@ class Model:
         return found
 
     @cached_property
-    def waivers(self) -> dict[Path, dict[str, Any]]:
+    def waivers(self) -> dict[str, dict[str, Any]]:
         """The signed exceptions in the model's folder, by file; whether they hold is for whoever has a trust file.
 
         Errors: SpecError, naming the file that is damaged.
@@ -56,11 +57,19 @@ class Model:
         found = {}
         for path in sorted((self.folder / "waivers").glob("*.json")):
             try:
-                found[path] = dict(json.loads(path.read_bytes()))
+                found[f"waivers/{path.name}"] = dict(json.loads(path.read_bytes()))
             except (ValueError, TypeError) as error:
                 msg = f"waivers/{path.name} of {self.spec.name} is not a waiver"
                 raise SpecError(msg, fix=f"restore it as it was signed, or remove it: {path}") from error
         return found
+
+    @property
+    def notes(self) -> list[str]:
+        """What must be put right before anybody relies on the model, though it runs."""
+        if self.spec.owner != NOBODY:
+            return []
+        place = f"pipelines/{self.folder.name}/{PIPELINE}"
+        return [f"nobody answers for {self.spec.name} yet: put the owner's address where {NOBODY} stands in {place}"]
 
     @cached_property
     def own_programs(self) -> dict[str, Program]:
@@ -171,16 +180,25 @@ def load_model(folder: Path) -> Model:
         sys.modules[name] = module
         spec.loader.exec_module(module)
     except LockgateError as error:
-        msg_0 = f"{folder.name}/{PIPELINE}: {error.message}"
+        msg_0 = f"{_place(folder, error)}: {error.message}"
         raise SpecError(msg_0, fix=error.fix) from error
     except Exception as error:
-        at = f":{error.lineno}" if isinstance(error, SyntaxError) else ""
-        msg = f"{folder.name}/{PIPELINE}{at} does not load: {type(error).__name__}: {error}"
+        said = error.msg if isinstance(error, SyntaxError) else str(error)
+        msg = f"{_place(folder, error)}: {type(error).__name__}: {said}"
         raise SpecError(msg, fix=f"{sys.executable} {source} shows the whole traceback") from error
     finally:
         sys.path.remove(str(folder))
     model = getattr(module, "MODEL", None)
     if not isinstance(model, ModelSpec):
-        msg = f"{folder.name}/{PIPELINE} defines no MODEL"
+        msg = f"pipelines/{folder.name}/{PIPELINE} defines no MODEL"
         raise SpecError(msg, fix="write MODEL = ModelSpec(...)")
     return Model(model, folder)
+
+
+def _place(folder: Path, error: BaseException) -> str:
+    """Where the model's own code failed: `pipelines/<model>/pipeline.py:12`."""
+    lines = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        lines.append((Path(error.filename), error.lineno))  # what does not parse was never entered
+    file, line = next(((f, n) for f, n in reversed(lines) if f.parent == folder), (folder / PIPELINE, None))
+    return f"pipelines/{folder.name}/{file.name}{f':{line}' if line else ''}"

@@ -43,7 +43,8 @@ def render_project(project: Project, names: list[str], *, check: bool) -> list[s
     if check and shown:
         msg = f"{len(shown)} rendered file(s) do not agree with their source: {', '.join(shown)}"
         raise NotRendered(msg, fix="lockgate render, then look at the difference with git diff")
-    return [f"  wrote {path}" for path in shown] or [f"  {len(models)} models, everything agrees with its source"]
+    written = [f"  wrote {path}" for path in shown] or [f"  {len(models)} models, everything agrees with its source"]
+    return written + [f"  note: {note}" for model in models.values() for note in model.notes]
 
 
 def model_files(project: Project, model: Model, *, check: bool = False) -> dict[Path, bytes]:

@@ -1,7 +1,7 @@
 """`lockgate run`: render, prepare, execute the rendered manifest, and say how it ended."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,6 +46,7 @@ class Result:
     url: str
     report: str
     tunable: Mapping[str, list[str]]
+    notes: Sequence[str] = ()
 
     @property
     def exit_code(self) -> int:
@@ -70,6 +71,7 @@ class Result:
     def lines(self, *, welcome: bool = False) -> list[str]:
         """The result as people read it."""
         lines = ["", *outcome_lines(self.record, self.live, self.record.about.before, self.url)]
+        lines += [f"Note: {note}" for note in self.notes]
         lines += next_lines(self._next(welcome=welcome))
         return lines if self.exit_code == 0 else [*lines, f"exit {self.exit_code}"]
 
@@ -150,7 +152,7 @@ class Session:
         estimator = given.get("estimator", model.spec.train.get("estimator"))
         if estimator is not None and self._trains(manifest):
             check_estimator(estimator, self.shelf)
-        environment = ensure_environment(self.project, self.shelf.signers, model.spec.owner)
+        environment = ensure_environment(self.project, self.shelf.signers)
         check_waivers(model, environment.trust)
         if request.serve:
             from lockgate import platform
@@ -180,7 +182,7 @@ class Session:
         tunable = {name: list(parameters[name].get("enum") or []) for name in model.spec.tunable if name in parameters}
         return Result(
             record, live_of(environment, model.spec.name), address_of(environment, model.spec.name),
-            _report(record, environment), tunable,
+            _report(record, environment), tunable, model.notes,
         )  # fmt: skip
 
     def _trains(self, manifest: Mapping[str, Any]) -> bool:

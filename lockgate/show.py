@@ -47,7 +47,17 @@ def refusal_lines(step: Step) -> list[str]:
         lines += [f"{word} by {step.name}: {reason['message']}", *[f"  {line}" for line in reason["lines"]]]
         if reason["why"] and not any(reason["why"] in line for line in reason["lines"]):
             lines.append(f"  why: {reason['why']}")
-    return lines
+    # Why a waiver that is there did not help; a verdict's other notes stand in the report.
+    return lines + [f"  {note}" for note in verdict["notes"] if note.startswith("waiver ")]
+
+
+def waived_lines(reason: Mapping[str, Any]) -> list[str]:
+    """A reason that a waiver covers: what was excepted, until when, and who answers for it."""
+    waiver = reason["waiver"]
+    return [
+        f"  under a waiver until {waiver['expires'][:10]}: {reason['message']}",
+        f"    approved by {waiver['approver']}; signed by {waiver['signer']}",
+    ]
 
 
 def failure_message(step: Step) -> str:
@@ -65,16 +75,6 @@ def failure_lines(step: Step) -> list[str]:
     return lines
 
 
-def next_lines(commands: Iterable[tuple[str, str]]) -> list[str]:
-    """The next actions, each with what it is for."""
-    commands = list(commands)
-    width = max((len(command) for command, note in commands if note and len(command) <= 60), default=0)
-    return ["Next", *[f"  {command:<{width}}  {note}".rstrip() for command, note in commands]]
-
-
-def outcome_lines(
-    run: RunRecord, live: Mapping[str, Any] | None, before: Mapping[str, Any] | None, url: str
-) -> list[str]:
 def why_no_log(run: RunRecord, step: Step) -> str:
     """Why a step of a run has no log."""
     if step.phase not in UNREACHED:
@@ -91,6 +91,16 @@ def why_no_log(run: RunRecord, step: Step) -> str:
             return f"{step.name} was not reached: {ended or step.message or run.run.message}."
 
 
+def next_lines(commands: Iterable[tuple[str, str]]) -> list[str]:
+    """The next actions, each with what it is for."""
+    commands = list(commands)
+    width = max((len(command) for command, note in commands if note and len(command) <= 60), default=0)
+    return ["Next", *[f"  {command:<{width}}  {note}".rstrip() for command, note in commands]]
+
+
+def outcome_lines(
+    run: RunRecord, live: Mapping[str, Any] | None, before: Mapping[str, Any] | None, url: str
+) -> list[str]:
     """How a run ended, what it means for users, and what to do next.
 
     live: the live pointer after the run. before: the live pointer before it. url: where the model is called.
@@ -98,7 +108,7 @@ def why_no_log(run: RunRecord, step: Step) -> str:
     if run.phase == "Succeeded" and live:
         return [
             f"Released: {run.about.model} {short(live['bundle'])} is live, generation {live['generation']}.",
-            *(f"  under a waiver: {reason['message']}" for reason in run.waived),
+            *(line for reason in run.waived for line in waived_lines(reason)),
             f"  {url}",
         ]
     lines: list[str] = []

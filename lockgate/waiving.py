@@ -3,8 +3,8 @@
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from lockgate_proof import ProofError, Trust, sign, verify
-from lockgate_step import canonical, sha256
+from lockgate_proof import ProofError, Trust, read_waiver, sign, verify
+from lockgate_step import StepError, canonical, sha256
 
 from lockgate.environment import Environment
 from lockgate.errors import BadCall, Refused, UnknownName
@@ -20,14 +20,16 @@ def write_waiver(
     environment: Environment,
     run: RunRecord,
     reason_id: str,
+    by: str | None,
     why: str | None,
     until: str | None,
     key: Path | None,
 ) -> list[str]:
     """Sign the waiver, put it beside the model's policy, and say what to do next.
 
-    Errors: BadCall when there is nothing to except, no reason given, or the end is not a day within a year;
-    UnknownName for a reason that no verdict of this run has.
+    by: who approved it; the key that signs only vouches for that.
+    Errors: BadCall when there is nothing to except, nobody or no reason is named, or the end is not a day within a
+    year; UnknownName for a reason that no verdict of this run has.
     """
     reasons = {r["id"]: (s, r) for s in run.steps if s.verdict for r in s.verdict["reasons"]}
     if not reasons:
@@ -36,11 +38,8 @@ def write_waiver(
     if reason_id not in reasons:
         raise UnknownName("reason", reason_id, reasons)
     model = project.model(run.about.model)
-    if not why or not why.strip():
-        msg = f"a waiver says why, and {model.spec.owner} answers for it"
-        raise BadCall(
-            msg, fix=f'lockgate waive {run.id} {reason_id} --why "..." --until {_today() + timedelta(days=30)}'
-        )
+    approver = _said(by, "a waiver names who approved it", run.id, reason_id)
+    why = _said(why, "a waiver says why", run.id, reason_id)
     expires = _end(until, run.id, reason_id)
     step, reason = reasons[reason_id]
     trust = Trust.read(environment.config / "trust.json")
@@ -50,20 +49,25 @@ def write_waiver(
         "gate": verdict.predicate["gate"],
         "reason": reason["rule"],
         "verdict": verdict.digest,
-        "why": why.strip(),
+        "approver": approver,
+        "why": why,
         "expires": expires.isoformat(),
     }
     envelope = sign("waiver", verdict.subjects, said, key or environment.key("waive"))
-    approver = verify(envelope, trust, signer="waive").owner
+    try:
+        signer = verify(envelope, trust, signer="waive").owner
+    except ProofError as error:
+        msg = f"nobody may waive here with the key {key}"
+        raise Refused(msg, fix="ask the platform's owner to add it to the trust file, or leave out --key") from error
     content = canonical(envelope)
-    folder = model.folder / "waivers"
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{said['gate']}-{sha256(content).removeprefix('sha256:')[:8]}.json"
+    path = model.folder / "waivers" / f"{said['gate']}-{sha256(content).removeprefix('sha256:')[:8]}.json"
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     write_or_check(model_files(project, load_model(model.folder)))  # the manifests carry the waivers
     return [
         f"Waived until {expires.date()}: {reason['message']}",
-        f"  signed by {approver}; {path.relative_to(project.root)}, and in workflows/{model.spec.name}/",
+        f"  approved by {approver}; signed by {signer}",
+        f"  {path.relative_to(project.root)}, and in workflows/{model.spec.name}/",
         "  It covers this model on these data by this policy, while the same version is live; the model card shows it.",
         "Next",
         f"  lockgate run {run.about.model}{_settings(run)}",
@@ -71,18 +75,35 @@ def write_waiver(
 
 
 def check_waivers(model: Model, trust: Trust) -> None:
-    """Refuse a waiver that nobody signed who may sign one here. Errors: Refused, naming the file."""
-    for path, envelope in model.waivers.items():
+    """Refuse a file that is no waiver, or that nobody signed who may. Errors: Refused and BadCall, naming the file."""
+    for file, envelope in model.waivers.items():
         try:
-            verify(envelope, trust, signer="waive")
-        except ProofError as error:
-            msg = f"waivers/{path.name} of {model.spec.name} {error.message}"
-            raise Refused(msg, fix=f"have it signed again with lockgate waive, or remove it: {path}") from error
+            read_waiver(file, envelope, trust)
+        except StepError as error:
+            kind = Refused if isinstance(error, ProofError) else BadCall
+            msg = f"{model.spec.name}: {error.message}"
+            raise kind(msg, fix=f"{error.fix}: {model.folder / file}") from error
 
 
 def _settings(run: RunRecord) -> str:
     given = {k: v for k, v in run.about.given.items() if k != "data"}
     return "".join(f" --set {name}={value}" for name, value in given.items())
+
+
+def _said(text: str | None, need: str, run: str, reason: str) -> str:
+    """The text on one line. Errors: BadCall where there is none, or it would not print."""
+    line = " ".join((text or "").split())
+    if not line:
+        raise BadCall(need, fix=_call(run, reason))
+    if not line.isprintable():
+        msg = f"{line!r} holds characters that do not print"
+        raise BadCall(msg, fix="write it in plain text")
+    return line
+
+
+def _call(run: str, reason: str) -> str:
+    day = _today() + timedelta(days=30)
+    return f'lockgate waive {run} {reason} --by "NAME, ROLE" --until {day} --why "..."'
 
 
 def _today() -> date:
@@ -94,7 +115,7 @@ def _end(until: str | None, run: str, reason: str) -> datetime:
         day = datetime.fromisoformat(until or "").replace(tzinfo=UTC)
     except ValueError as error:
         msg = f"--until {until!r} is not a date" if until else "a waiver ends on a day"
-        raise BadCall(msg, fix=f"lockgate waive {run} {reason} --until {_today() + timedelta(days=30)}") from error
+        raise BadCall(msg, fix=_call(run, reason)) from error
     if not datetime.now(UTC) < day <= datetime.now(UTC) + LONGEST:
         msg = f"--until {until} is not a day within the next year"
         raise BadCall(msg, fix="choose a nearer day; a waiver can be signed again")

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockgate.errors import BadCall
+from lockgate.model import NOBODY
 from lockgate.new.profiling import Profile, describe, profile
-from lockgate.new.writing import OWNER, check_name, outlook, write
+from lockgate.new.writing import check_name, outlook, write
 
 if TYPE_CHECKING:
     from lockgate.project import Project
@@ -39,7 +40,7 @@ def command(
         "Next",
         f"  {written}/pipeline.py: check that {found.positive.name!r} is the label that counts as selected",
         f"  lockgate run {name:<24} from data to an audited, served model",
-        f"  {written}/pipeline.py: put the owner's address where {OWNER} stands",
+        f"  {written}/pipeline.py: put the owner's address where {NOBODY} stands",
         f"  {written}/policy.toml: make each starting limit a decision",
     ]
     return lines, {"model": name, "folder": written, "outlook": expected, **found.to_json()}

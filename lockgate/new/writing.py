@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lockgate.errors import BadCall
-from lockgate.model import Category, Column, Number
+from lockgate.model import NOBODY, Category, Column, Number
 from lockgate.new.profiling import Group, Profile
 
-OWNER = "owner@example.org"
 _LIMIT = 0.2  # of the difference between selection rates, to start with
 _WIDTH = 110  # of a column's line
 _WIDEST = 0.1  # half an interval that still lets such a limit decide
@@ -77,7 +76,7 @@ def pipeline(profile: Profile, name: str) -> str:
         "",
         "MODEL = ModelSpec(",
         f"    name={_quoted(name)},",
-        f"    owner={_quoted(OWNER)},  # who answers for it",
+        f"    owner={_quoted(NOBODY)},  # who answers for it",
         f"    data=Data(uri={_quoted(f'data/{data_name(profile)}')}, delimiter={_quoted(profile.source.delimiter)}, "
         f"missing={_tuple([_quoted(each) for each in profile.missing])}),",
         f"    target=label({_quoted(profile.target)}, positive={_quoted(profile.positive.name)}, "

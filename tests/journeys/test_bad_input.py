@@ -3,10 +3,14 @@
 import base64
 import gzip
 import json
+import os
+import pty
 import random
 import re
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,7 +21,7 @@ import pytest
 from lockgate_proof import Trust, bundle_digest, new_key, predicate, sign, verify
 from lockgate_step import canonical, file_digest
 
-from tests.workshop import HEADER, MODEL, NEXT, Project, Row, csv, rows
+from tests.workshop import HEADER, MODEL, NEXT, Done, Project, Row, csv, rows
 
 Arguments = Sequence[str]
 RUN = ("run", MODEL)
@@ -119,7 +123,24 @@ CASES = [
         2,
         "tarin(.|\n)*pipeline.py|pipeline.py(.|\n)*tarin",
     ),
-    Case("pipeline that does not parse", file("pipeline.py", lambda text: text + "\n)"), 2, r"pipeline.py:\d+"),
+    Case(
+        "pipeline that does not parse",
+        file("pipeline.py", lambda text: text + "\n)"),
+        2,
+        r"pipelines/grants/pipeline.py:\d+: Syn",
+    ),
+    Case(
+        "pipeline that names what is not there",
+        file("pipeline.py", lambda text: text.replace("ModelSpec(", "ModelSpecs(")),
+        2,
+        r"pipelines/grants/pipeline.py:4: NameError: name 'ModelSpecs'",
+    ),
+    Case(
+        "pipeline of a wrong model",
+        file("pipeline.py", lambda text: text.replace('name="grants"', 'name="The Grants"')),
+        2,
+        r"pipelines/grants/pipeline.py:4: model name 'The Grants'",
+    ),
     Case("data missing", missing_data, 2, "no data at .*rows.csv"),
     Case("data elsewhere missing", call(*RUN, "--data", "nowhere.csv"), 2, "no data at .*nowhere.csv"),
     Case("data empty", data(b""), 2, "rows.csv is empty"),
@@ -131,7 +152,9 @@ CASES = [
     Case("data of one class", data(csv(edited("granted", lambda row: "no"))), 2, "granted = 'yes'"),
     Case("sensitive column all null", data(csv(edited("sex", lambda row: ""))), 3, "sex"),
     Case("category never seen", data(csv(edited("sector", one_in(10, "abroad")))), 3, "sector"),
-    Case("policy that does not parse", file("policy.toml", lambda text: "[[bias]\n"), 2, r"policy.toml.*line 1"),
+    Case(
+        "policy that does not parse", file("policy.toml", lambda text: "[[bias]\n"), 2, r"policy.toml:1: it is not TOML"
+    ),
     Case("policy missing", file("policy.toml", lambda text: ""), 2, "policy.toml"),
     Case(
         "policy without a sensitive column",
@@ -171,6 +194,22 @@ def test_a_mistake_ends_in_its_exit_code_and_a_next_action(case: Case, released:
     assert released.answers() == released.bundle
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [('"years"', '"year"'), ("LogisticRegression", "LogisticRegresion")],
+    ids=["column", "estimator"],
+)
+def test_a_slip_in_the_pipeline_is_found_before_the_first_step(
+    right: str, wrong: str, released: Project, tmp_path: Path
+) -> None:
+    project = released.twin(tmp_path / "project")
+    before = project.run_ids()
+    done = project.lockgate(*file("pipeline.py", lambda text: text.replace(right, wrong))(project))
+    assert (done.code, project.run_ids()) == (2, before), done.said
+    assert re.search(rf"{wrong.strip(chr(34))}(.|\n)*did you mean .*{right.strip(chr(34))}", done.err), done.said
+    assert done.err.startswith(f"  rendering workflows/{MODEL}\n")
+
+
 def test_a_column_nobody_asked_for_is_dropped_and_said(released: Project, first: str) -> None:
     said = [json.loads(line) for line in released.lockgate("logs", first, "ingest", "--json").out.splitlines()]
     assert [line["columns"] for line in said if line["event"] == "columns-dropped"] == [["note"]]
@@ -194,25 +233,10 @@ class Judged:
         verdict = verify(self.envelope, self.trust, signer="bias-audit", kind="verdict")
         said = {
             "model": MODEL,
-@pytest.mark.parametrize(
-    ("right", "wrong"),
-    [('"years"', '"year"'), ("LogisticRegression", "LogisticRegresion")],
-    ids=["column", "estimator"],
-)
-def test_a_slip_in_the_pipeline_is_found_before_the_first_step(
-    right: str, wrong: str, released: Project, tmp_path: Path
-) -> None:
-    project = released.twin(tmp_path / "project")
-    before = project.run_ids()
-    done = project.lockgate(*file("pipeline.py", lambda text: text.replace(right, wrong))(project))
-    assert (done.code, project.run_ids()) == (2, before), done.said
-    assert re.search(rf"{wrong.strip(chr(34))}(.|\n)*did you mean .*{right.strip(chr(34))}", done.err), done.said
-    assert done.err.startswith(f"  rendering workflows/{MODEL}\n")
-
-
             "gate": "bias-audit",
             "reason": verdict.predicate["reasons"][0]["rule"],
             "verdict": verdict.digest,
+            "approver": "Ana Diaz, director",
             "why": "A pilot, each case reviewed by hand.",
             "expires": (datetime.now(UTC) + until).isoformat(),
         }
@@ -246,6 +270,7 @@ def test_an_expired_waiver_changes_nothing(judged: Judged, released: Project, tm
     done = project.lockgate(*RUN)
     assert (done.code, bool(NEXT.search(done.said)), released.live()) == (3, True, before), done.said
     assert "Refused by bias-audit" in done.out or "Not decided by bias-audit" in done.out
+    assert re.search(r"  waiver waivers/old.json expired on \d{4}-\d\d-\d\d\n", done.out), done.said
 
 
 def test_a_waiver_of_another_key_is_refused_before_the_first_step(
@@ -269,11 +294,57 @@ def test_a_gate_honours_a_waiver_only_while_it_holds(waiver: str, code: int, jud
     key = tmp_path / "foreign" / "private.pem" if waiver == "foreign" else judged.key
     bench = judged.project.bench(judged.run, "bias-audit", tmp_path / "io")
     days = timedelta(days=-1 if waiver == "expired" else 9)
-    bench.input("waivers").write_bytes(canonical([judged.waiver(key, days)]))
-    assert bench.call().code == code
-    if waiver != "foreign":
-        said = predicate(json.loads((bench.folder / "out" / "verdict").read_bytes()))
-        assert [bool(reason["waived_by"]) for reason in said["reasons"]] == [waiver == "valid"]
+    listed = [{"file": "waivers/pilot.json", "envelope": judged.waiver(key, days)}]
+    bench.input("waivers").write_bytes(canonical(listed))
+    done = bench.call()
+    assert done.code == code
+    if waiver == "foreign":
+        assert "waivers/pilot.json is not signed by a key that may sign as waive" in done.err
+        return
+    said = predicate(json.loads((bench.folder / "out" / "verdict").read_bytes()))
+    assert [bool(reason["waived_by"]) for reason in said["reasons"]] == [waiver == "valid"]
+    assert [reason["waiver"] and reason["waiver"]["approver"] for reason in said["reasons"]] == [
+        "Ana Diaz, director" if waiver == "valid" else None
+    ]
+    noted = [note for note in said["notes"] if note.startswith("waiver waivers/pilot.json expired on ")]
+    assert len(noted) == (waiver == "expired")
+
+
+def sign_here(project: Project, run: str, *more: str) -> Done:
+    """Waive the first reason of a run until next week, for a reason that is the same everywhere."""
+    until = f"{datetime.now(UTC) + timedelta(days=7):%Y-%m-%d}"
+    return project.lockgate("waive", run, "bias-audit/1", "--until", until, "--why", "A pilot.", *more)
+
+
+def test_a_waiver_names_who_approved_it_and_which_key_signed(judged: Judged, tmp_path: Path) -> None:
+    project = judged.project.twin(tmp_path / "project")
+    nobody = sign_here(project, judged.run)
+    assert (nobody.code, "--by" in nobody.err) == (2, True), nobody.said
+    assert "a waiver names who approved it" in nobody.err
+    odd = sign_here(project, judged.run, "--by", "Ana\x1b[2J")
+    assert (odd.code, "do not print" in odd.err) == (2, True), odd.said
+    new_key(tmp_path / "foreign.pem")
+    foreign = sign_here(project, judged.run, "--by", "Ana Diaz", "--key", str(tmp_path / "foreign.pem"))
+    assert (foreign.code, "nobody may waive here with the key" in foreign.err) == (3, True), foreign.said
+    assert not (project.pipeline / "waivers").exists()
+    done = sign_here(project, judged.run, "--by", "Ana Diaz, director")
+    assert done.code == 0, done.said
+    assert "  approved by Ana Diaz, director; signed by this machine (waive key)\n" in done.out
+    (path,) = (project.pipeline / "waivers").iterdir()
+    assert predicate(json.loads(path.read_bytes()))["approver"] == "Ana Diaz, director"
+
+
+def test_a_terminal_is_asked_who_approved(judged: Judged, tmp_path: Path) -> None:
+    project = judged.project.twin(tmp_path / "project")
+    mine, theirs = pty.openpty()
+    command = [sys.executable, "-m", "lockgate", "waive", judged.run, "bias-audit/1", "--why", "A pilot.", "--until"]
+    until = f"{datetime.now(UTC) + timedelta(days=7):%Y-%m-%d}"
+    os.write(mine, b"Ana Diaz\n")
+    done = subprocess.run(
+        [*command, until], cwd=project.root, env=project.variables, stdin=theirs, capture_output=True, text=True
+    )
+    assert (done.returncode, "Who approved this exception" in done.stderr) == (0, True), done.stderr
+    assert "approved by Ana Diaz; signed by" in done.stdout
 
 
 Forge = Callable[[Path, Path], object]

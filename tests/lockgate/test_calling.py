@@ -13,7 +13,7 @@ from lockgate.project import Project
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
     monkeypatch.setenv("LOCKGATE_PORT", "8123")
     monkeypatch.delenv("JUPYTERHUB_SERVICE_PREFIX", raising=False)
-    return ensure_environment(Project(tmp_path), ["bias-audit"], "owner@example.gc.ca")
+    return ensure_environment(Project(tmp_path), ["bias-audit"])
 
 
 def test_here_the_link_is_the_gateway(environment: Environment) -> None:
@@ -30,8 +30,13 @@ def test_under_jupyterhub_it_goes_through_the_proxy(environment: Environment, mo
 def test_keys_are_made_once_and_only_their_owner_can_read_them(environment: Environment, tmp_path: Path) -> None:
     key = environment.key("bias-audit")
     before = key.read_bytes()
-    again = ensure_environment(Project(tmp_path), ["bias-audit", "predict"], "owner@example.gc.ca")
+    again = ensure_environment(Project(tmp_path), ["bias-audit", "predict"])
     assert key.read_bytes() == before
     assert key.stat().st_mode & 0o077 == 0
     assert {may for trusted in again.trust.keys for may in trusted.may} == {"bias-audit", "predict", "waive"}
     assert again.trust.untrusted_elsewhere
+
+
+def test_a_key_made_here_is_this_machines_and_nobodys(environment: Environment) -> None:
+    owners = {key.may: key.owner for key in environment.trust.keys}
+    assert owners == {("bias-audit",): "this machine (bias-audit key)", ("waive",): "this machine (waive key)"}

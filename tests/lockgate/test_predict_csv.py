@@ -124,7 +124,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Env
         monkeypatch.setenv("LOCKGATE_PORT", str(server.server_port))
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        yield ensure_environment(Project(tmp_path), ["bias-audit"], "owner@example.gc.ca")
+        yield ensure_environment(Project(tmp_path), ["bias-audit"])
         server.shutdown()
         thread.join()
 

@@ -10,7 +10,7 @@ from lockgate_proof._errors import ProofError
 from lockgate_proof._seal import seal
 from lockgate_proof._trust import Trust, TrustedKey
 from lockgate_proof._verdict import verify_verdict
-from lockgate_proof._waiver import Waiver, read_waivers, waiver_for
+from lockgate_proof._waiver import Waiver, ignored, read_waiver, read_waivers, waiver_for
 
 __all__ = [
     "GATES_OF_A_BUNDLE",
@@ -21,9 +21,11 @@ __all__ = [
     "VerifiedBundle",
     "Waiver",
     "bundle_digest",
+    "ignored",
     "new_key",
     "predicate",
     "read_manifest",
+    "read_waiver",
     "read_waivers",
     "seal",
     "sign",

@@ -1,7 +1,7 @@
 """The whole proof of a bundle: every file, signature, subject and waiver."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -13,7 +13,7 @@ from lockgate_proof._envelope import Statement, verify
 from lockgate_proof._errors import ProofError
 from lockgate_proof._trust import Trust
 from lockgate_proof._verdict import verify_verdict
-from lockgate_proof._waiver import read_waivers
+from lockgate_proof._waiver import Waiver, read_waivers
 
 # The gates whose verdicts a bundle must hold, and the subjects each must have judged.
 GATES_OF_A_BUNDLE: Mapping[str, tuple[str, ...]] = {
@@ -32,6 +32,7 @@ class VerifiedBundle:
 
     subjects: `bundle`, `model`, `data`, `base`, `policy` -> `sha256:<hex>`.
     base: the live pointer the run began with: {"bundle": digest or null, "generation": int}.
+    records: by the program that signed them: ingest's, predict's and package's.
     """
 
     folder: Path
@@ -39,7 +40,9 @@ class VerifiedBundle:
     model: str
     subjects: Mapping[str, str]
     base: Mapping[str, Any]
+    records: Mapping[str, Statement]
     verdicts: Mapping[str, Statement]
+    waivers: Sequence[Waiver]
 
 
 def bundle_digest(manifest: Mapping[str, Any]) -> str:
@@ -118,7 +121,8 @@ def verify_bundle(
         )
         for gate, judged in GATES_OF_A_BUNDLE.items()
     }
-    return VerifiedBundle(folder, found, name, subjects, dict(data.predicate["base"]), verdicts)
+    records = {"ingest": data, "predict": answers, "package": seal}
+    return VerifiedBundle(folder, found, name, subjects, dict(data.predicate["base"]), records, verdicts, waivers)
 
 
 def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:

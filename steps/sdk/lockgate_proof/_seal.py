@@ -11,14 +11,14 @@ from lockgate_step import Inconclusive, Passed, Reason, Record, Refused, canonic
 
 from lockgate_proof._envelope import sign
 from lockgate_proof._trust import Trust
-from lockgate_proof._waiver import Waiver, read_waivers, waiver_for
+from lockgate_proof._waiver import Waiver, ignored, read_waivers, waiver_for
 
 
 def seal(outcome: Record | Passed | Refused | Inconclusive, contract: Mapping[str, Any], root: Path) -> dict[str, Any]:
     """The signed record of an outcome, with the key in `key/private.pem` below the root.
 
     Waivers among the program's inputs are applied here: a verdict whose every reason is covered is `passed`, and
-    still lists its reasons, each with the digest of the waiver that covers it.
+    still lists its reasons, each with the waiver that covers it. A waiver that covers none is named in the notes.
     """
     key = root / "key" / "private.pem"
     who = {"program": _program(contract["program"]), "run": os.environ.get("LOCKGATE_RUN", "")}
@@ -33,12 +33,14 @@ def seal(outcome: Record | Passed | Refused | Inconclusive, contract: Mapping[st
             waivers, model=outcome.model, gate=gate, rule=reason.rule, subjects=outcome.subjects, now=now
         )
         reasons.append(_reason(f"{gate}/{number}", reason, waiver))
+    rules = [reason.rule for reason in outcome.reasons]
+    unused = ignored(waivers, model=outcome.model, gate=gate, rules=rules, subjects=outcome.subjects, now=now)
     said = {
         "model": outcome.model,
         "gate": gate,
         "result": "passed" if all(r["waived_by"] for r in reasons) else _result(outcome),
         "reasons": reasons,
-        "notes": list(outcome.notes),
+        "notes": [*outcome.notes, *unused],
         "measurements": dict(outcome.measurements),
         **who,
     }
@@ -66,6 +68,7 @@ def _reason(identity: str, reason: Reason, waiver: Waiver | None) -> dict[str, A
         "why": reason.why,
         "source": reason.source,
         "waived_by": waiver.statement.digest if waiver else None,
+        "waiver": waiver.to_json() if waiver else None,
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from lockgate_proof._envelope import Statement, verify
 from lockgate_proof._errors import ProofError
 from lockgate_proof._trust import Trust
-from lockgate_proof._waiver import Waiver, waiver_for
+from lockgate_proof._waiver import Waiver, ignored, waiver_for
 
 
 def verify_verdict(
@@ -40,8 +40,9 @@ def verify_verdict(
         msg = f"{gate} did not pass: {said.get('result')}"
         raise ProofError(msg, fix=f"lockgate report {said.get('run', '')}".strip())
     for reason in said.get("reasons", []):
-        waiver = waiver_for(waivers, model=model, gate=gate, rule=reason["rule"], subjects=statement.subjects, now=now)
-        if waiver is None:
-            msg = f"{reason['id']} of {gate} is not covered by a valid waiver"
+        judged, rule = statement.subjects, reason["rule"]
+        if waiver_for(waivers, model=model, gate=gate, rule=rule, subjects=judged, now=now) is None:
+            others = ignored(waivers, model=model, gate=gate, rules=[rule], subjects=judged, now=now)
+            msg = "; ".join([f"{reason['id']} of {gate} is not covered by a valid waiver", *others])
             raise ProofError(msg, fix=f"lockgate waive {said.get('run', 'RUN')} {reason['id']}")
     return statement

@@ -50,7 +50,7 @@ class Expectations(Kind):
 
 
 class Waivers(Kind):
-    """Signed waivers as a JSON list."""
+    """Signed waivers as a JSON list, each with the name of its file."""
 
 
 class Bundle(Kind):

@@ -5,18 +5,23 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from lockgate_proof import verify
-from lockgate_step import file_digest, sha256
+from lockgate_step import canonical, file_digest, sha256
 
 from tests.steps.audit_bench import POLICY, AuditBench, people
 
 FAIR = (("Male", 2000, 500), ("Female", 1500, 375))
 UNFAIR = (("Male", 2000, 500), ("Female", 1500, 90))
+WAIVER: dict[str, Any] = {
+    "model": "tiny", "gate": "bias-audit", "reason": "bias:sex:selection_rate_difference", "approver": "Ana Diaz",
+    "why": "Under review.", "expires": "2999-01-01T00:00:00+00:00",
+}  # fmt: skip
 
 
 def test_fair_answers_pass(bench: AuditBench) -> None:
@@ -165,15 +170,65 @@ def test_a_group_name_cannot_become_markup(bench: AuditBench) -> None:
 def test_a_waived_reason_passes_and_the_page_says_until_when(bench: AuditBench) -> None:
     bench.people(*UNFAIR)
     bench.run()
-    said = {
-        "model": "tiny", "gate": "bias-audit", "reason": "bias:sex:selection_rate_difference", "approver": "x",
-        "why": "Under review.", "expires": "2999-01-01T00:00:00+00:00",
-    }  # fmt: skip
-    signed = bench.sign("waiver", "waive", bench.statement.subjects, said)
-    bench.path("waivers").write_bytes(b"[" + signed + b"]")
+    signed = bench.sign("waiver", "waive", bench.statement.subjects, WAIVER)
+    bench.path("waivers").write_bytes(canonical([{"file": "waivers/pilot.json", "envelope": json.loads(signed)}]))
     assert bench.run().returncode == 0
+    (reason,) = bench.verdict["reasons"]
+    assert reason["waived_by"] == sha256(canonical(json.loads(signed)))
+    assert reason["waiver"] == {
+        "file": "waivers/pilot.json", "approver": "Ana Diaz", "signer": "waive@example.org", "why": "Under review.",
+        "expires": "2999-01-01T00:00:00+00:00",
+    }  # fmt: skip
     assert "Passed by waiver" in bench.report
-    assert "Excepted until 2999-01-01 00:00 UTC by waive@example.org: Under review." in bench.report
+    assert "until 2999-01-01" in bench.report
+    assert "Ana Diaz" in bench.report
+    assert "Under review." in bench.report
+
+
+NOT = {
+    "expired": ({"expires": "2026-01-31T12:00:00+00:00"}, "expired on 2026-01-31"),
+    "another model": ({"model": "large"}, "is for the model large"),
+    "another reason": ({"reason": "bias:age:x"}, "excepts bias:age:x, which is no reason here"),
+    "another gate": ({"gate": "validate-model"}, None),
+    "other data and policy": ({"subjects": ("data", "policy")}, "is about another data and policy"),
+}
+
+
+@pytest.mark.parametrize(("change", "problem"), NOT.values(), ids=NOT)
+def test_a_waiver_that_does_not_hold_is_named_in_the_verdict(
+    bench: AuditBench, change: dict[str, Any], problem: str | None
+) -> None:
+    bench.people(*UNFAIR)
+    bench.run()
+    said = WAIVER | change
+    subjects = {**bench.statement.subjects, **{name: sha256(b"another") for name in said.pop("subjects", ())}}
+    signed = json.loads(bench.sign("waiver", "waive", subjects, said))
+    bench.path("waivers").write_bytes(canonical([{"file": "waivers/pilot.json", "envelope": signed}]))
+    assert bench.run().returncode == 3
+    assert [reason["waived_by"] for reason in bench.verdict["reasons"]] == [None]
+    named = [note for note in bench.verdict["notes"] if note.startswith("waiver ")]
+    assert named == ([f"waiver waivers/pilot.json {problem}"] if problem else [])
+
+
+MALFORMED: dict[str, dict[str, object]] = {
+    "nobody approved it": {"approver": ""},
+    "an approver who would not print": {"approver": "Ana\x1b[2J"},
+    "no reason given": {"why": None},
+    "a day without a zone": {"expires": "2999-01-01T00:00:00"},
+    "no day": {"expires": "soon"},
+}
+
+
+@pytest.mark.parametrize("change", MALFORMED.values(), ids=MALFORMED)
+def test_a_waiver_that_does_not_say_all_is_refused_by_file(bench: AuditBench, change: dict[str, object]) -> None:
+    bench.people(*UNFAIR)
+    bench.run()
+    signed = json.loads(bench.sign("waiver", "waive", bench.statement.subjects, WAIVER | change))
+    bench.path("waivers").write_bytes(canonical([{"file": "waivers/pilot.json", "envelope": signed}]))
+    bench.out("verdict").unlink()
+    done = bench.run()
+    assert (done.returncode, bench.out("verdict").exists()) == (2, False)
+    assert "waivers/pilot.json is signed, but does not say" in done.stderr
 
 
 def _flip(bench: AuditBench) -> None:

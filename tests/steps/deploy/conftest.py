@@ -69,7 +69,8 @@ class Bench:
     def waiver(self, subjects: Mapping[str, str], *, key: str = "waive", days: float = 1, reason: str = "a") -> Any:
         said = {"model": self.model, "gate": "bias-audit", "reason": reason, "approver": "x", "why": "y"}
         expires = (datetime.now(UTC) + timedelta(days=days)).isoformat()
-        return sign("waiver", subjects, {**said, "expires": expires}, self.keys[key])
+        envelope = sign("waiver", subjects, {**said, "expires": expires}, self.keys[key])
+        return {"file": "waivers/pilot.json", "envelope": envelope}
 
     def bundle(self, base: Mapping[str, Any] = NO_BASE, *, mark: str = "", alter: "Alter | None" = None) -> Path:
         """A bundle, in a folder and in the store; `alter` changes files before they are sealed, as a forger might."""

@@ -128,28 +128,29 @@ def test_refuses_to_finish_when_nobody_would_believe_its_own_signature(chain: Ch
 
 def test_a_valid_waiver_lets_it_pass_and_stands_on_the_card(chain: Chain) -> None:
     chain.waive("bias-audit", RULE, expires=later(days=30))
-    envelope = json.loads((chain.inputs / "waivers").read_bytes())[0]
+    envelope = json.loads((chain.inputs / "waivers").read_bytes())[0]["envelope"]
     chain.sign_verdict("bias-audit", {}, reasons=[REASON | {"waived_by": sha256(canonical(envelope))}])
     done = run(chain)
     assert done.returncode == 0, done.stderr
     card = (chain.root / "out" / "bundle" / "card.md").read_text()
     assert "Pilot only." in card
-    assert "waive@example.gc.ca" in card  # whose key it is, not who it says it is
+    assert "Ana Diaz" in card
+    assert "waive@example.gc.ca" in card  # whose key vouches for that name
 
 
 @pytest.mark.parametrize(
-    ("gate", "rule", "expires"),
+    ("gate", "rule", "expires", "named"),
     [
-        ("bias-audit", RULE, later(seconds=-1)),
-        ("bias-audit", "bias:race:selection_rate_difference", later(days=30)),
-        ("validate-model", RULE, later(days=30)),
+        ("bias-audit", RULE, later(days=-1), "; waiver waivers/pilot.json expired on 20"),
+        ("bias-audit", "bias:race:x", later(days=30), "; waiver waivers/pilot.json excepts bias:race:x, which is no "),
+        ("validate-model", RULE, later(days=30), "$"),
     ],
     ids=["expired", "another rule", "another gate"],
 )
-def test_refuses_a_waiver_that_does_not_cover(chain: Chain, gate: str, rule: str, expires: str) -> None:
+def test_refuses_a_waiver_that_does_not_cover(chain: Chain, gate: str, rule: str, expires: str, named: str) -> None:
     chain.waive(gate, rule, expires=expires)
     chain.sign_verdict("bias-audit", {}, reasons=[REASON])
-    with pytest.raises(ProofError, match="not covered by a valid waiver"):
+    with pytest.raises(ProofError, match=f"not covered by a valid waiver{named}"):
         proved(chain)
 
 
