@@ -68,6 +68,31 @@ def predict_csv(environment: Environment, spec: ModelSpec, rows: Path, out: Text
     Errors: BadCall when a column is missing, a row does not fit the spec, or the model refuses the rows; OutsideFailed
     when no version is live or nothing answers.
     """
+    with _answered(environment, spec, rows) as (header, batches):
+        writer = csv.writer(out)
+        head = [[*header, "label", "score"]]  # goes out with the first answers, so that a refusal leaves no output
+        for batch in batches:
+            writer.writerows([*head, *([*(row[name] for name in header), lab, f"{p:.6g}"] for row, lab, p in batch)])
+            head = []
+        writer.writerows(head)
+
+
+def predict_json(environment: Environment, spec: ModelSpec, rows: Path) -> dict[str, Any]:
+    """The same as JSON values: each row as the file has it, with its label and score. Errors: as `predict_csv`."""
+    with _answered(environment, spec, rows) as (header, batches):
+        answers = [
+            {"row": {name: row[name] for name in header}, "label": label, "score": score}
+            for batch in batches
+            for row, label, score in batch
+        ]
+    return {"model": spec.name, "answers": answers}
+
+
+@contextmanager
+def _answered(
+    environment: Environment, spec: ModelSpec, rows: Path
+) -> Iterator[tuple[list[str], Iterator[list[tuple[dict[str, str], str, float]]]]]:
+    """The header of a CSV, and its rows with label and score, batch by batch as the model answers."""
     if live_of(environment, spec.name) is None:
         msg = f"{spec.name} has no live version"
         raise OutsideFailed(msg, fix=f"lockgate run {spec.name}")
@@ -75,17 +100,13 @@ def predict_csv(environment: Environment, spec: ModelSpec, rows: Path, out: Text
         reader = csv.DictReader(stream)
         header = list(reader.fieldnames or [])
         check_header(spec, header, "standard input" if str(rows) == "-" else str(rows))
-        writer = csv.writer(out)
-        head = [[*header, "label", "score"]]  # goes out with the first answers, so that a refusal leaves no output
-        for first, batch in _batches(reader):
-            labels, scores = ask(environment, spec, checked_rows(spec, batch, first), first)
-            answers = [
-                [*(row[name] for name in header), label, f"{score:.6g}"]
-                for row, label, score in zip(batch, labels, scores, strict=True)
-            ]
-            writer.writerows([*head, *answers])
-            head = []
-        writer.writerows(head)
+        yield (
+            header,
+            (
+                list(zip(batch, *ask(environment, spec, checked_rows(spec, batch, first), first), strict=True))
+                for first, batch in _batches(reader)
+            ),
+        )
 
 
 def check_header(spec: ModelSpec, header: Sequence[str], file: str) -> None:

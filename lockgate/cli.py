@@ -25,8 +25,9 @@ class Verbs(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write one section for each group of verbs."""
+        commands: dict[str, Any] = dict(self.commands)
         sections: dict[str, list[tuple[str, str]]] = {}
-        for name, command in self.commands.items():
+        for name, command in commands.items():
             said = command.get_short_help_str(formatter.width * 3)
             sections.setdefault(str(command.rich_help_panel), []).append((name, said))
         for section, verbs in sections.items():
@@ -55,37 +56,42 @@ UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 def run_app(arguments: list[str]) -> int:
-    """Run one command line and return its exit code; every error ends in its next action."""
+    """Run one command line and return its exit code; every error ends in its next action.
+
+    With --json stdout is one JSON value whatever happens: what was asked for, or the error.
+    """
+    as_json = "--json" in arguments
     try:
         result = app(args=arguments, standalone_mode=False)
     except LockgateError as error:
-        return _fail(error.message, error.fix, error.exit_code)
+        return _fail(error.message, error.fix, error.exit_code, as_json)
     except (typer.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
         sys.stderr.close()
         return 0
     except UsageError as error:
-        return _misused(error)
+        return _misused(error, as_json)
     except Exception as error:
         if _step_error(error):
-            return _fail(str(error), getattr(error, "fix", ""), getattr(error, "exit_code", 1))
+            return _fail(str(error), getattr(error, "fix", ""), getattr(error, "exit_code", 1), as_json)
         if os.environ.get("LOCKGATE_DEBUG") == "1":
             raise
         return _fail(
             f"this is a bug in Lockgate: {type(error).__name__}: {error}",
             "run again with LOCKGATE_DEBUG=1 and send the traceback to the maintainers",
             1,
+            as_json,
         )
     return result if isinstance(result, int) else 0
 
 
-def _misused(error: Any) -> int:
+def _misused(error: Any, as_json: bool) -> int:
     message = str(error.format_message()).rstrip(".")
     if not message:  # nothing was asked, and the help is shown
         return 2
     command = error.ctx.command_path if error.ctx else "lockgate"
-    return _fail(message[0].lower() + message[1:], f"{command} --help shows what it takes", 2)
+    return _fail(message[0].lower() + message[1:], f"{command} --help shows what it takes", 2, as_json)
 
 
 def _step_error(error: Exception) -> bool:
@@ -94,7 +100,11 @@ def _step_error(error: Exception) -> bool:
     return isinstance(error, StepError)
 
 
-def _fail(message: str, fix: str, code: int) -> int:
+def _fail(message: str, fix: str, code: int, as_json: bool) -> int:
+    if as_json:
+        # On one line, since the log is one JSON object a line.
+        _say(json.dumps({"error": {"message": message, "fix": fix}, "exit_code": code}, ensure_ascii=False))
+        return code
     _say(f"Error: {message}", err=True)
     if fix:
         _say(f"Next: {fix}", err=True)
@@ -235,15 +245,20 @@ def predict(
     rows: Annotated[
         Path, typer.Argument(metavar="ROWS.CSV", help="A CSV file with the inputs as columns; - reads standard input.")
     ],
+    as_json: Json = False,
 ) -> None:
     """Ask the live model: CSV in, the same rows with label and score out.
 
     Example: lockgate predict adult-income rows.csv > answers.csv
     """
-    from lockgate.calling import predict_csv
+    from lockgate.calling import predict_csv, predict_json
 
     project = _project()
-    predict_csv(_environment(project), project.model(model).spec, rows, sys.stdout)
+    environment, spec = _environment(project), project.model(model).spec
+    if as_json:
+        _print_json(predict_json(environment, spec, rows))
+    else:
+        predict_csv(environment, spec, rows, sys.stdout)
 
 
 @app.command(rich_help_panel=YOURS)
@@ -379,6 +394,7 @@ def render(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; fail where a file does not agree with its source.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Write the Argo manifests (and, in Lockgate's own repository, contracts and step functions) from their sources.
 
@@ -386,8 +402,7 @@ def render(
     """
     from lockgate.rendering import render_project
 
-    for line in render_project(_project(), models or [], check=check):
-        _say(line)
+    _say_lines(render_project(_project(), models or [], check=check), as_json)
 
 
 @app.command(rich_help_panel=PLATFORM)
@@ -400,6 +415,7 @@ def submit(
     ] = None,
     version: Annotated[str | None, typer.Option(help="For review: the registered version.")] = None,
     namespace: Annotated[str | None, typer.Option("-n", "--namespace", help="The namespace of the platform.")] = None,
+    as_json: Json = False,
 ) -> int:
     """Submit a workflow to Argo: check what can be checked, print the exact command, run it where argo is installed.
 
@@ -412,10 +428,9 @@ def submit(
         given["data"] = data
     if version is not None:
         given["version"] = version
-    code, lines = submit_model(_project(), model, workflow, given, namespace)
-    for line in lines:
-        _say(line)
-    return code
+    done = submit_model(_project(), model, workflow, given, namespace, quiet=as_json)
+    _say_lines((done.lines(), done.to_json()), as_json)
+    return done.exit_code
 
 
 @app.command(rich_help_panel=PLATFORM)

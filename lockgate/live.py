@@ -89,13 +89,17 @@ class LiveTree:
                 self._say(f"run {run.id}")
             case NodeStarted(node=node) if (name := self._name(node)) is not None:
                 self._started.setdefault(name, time.monotonic())
+                self._notes.pop(name, None)
             case NodeFinished(node=node) if (name := self._name(node)) is not None:
                 self._end(name, node)
             case LogLine(node=node, values=values):
                 self._log(node, values)
             case Waiting(node=where, message=message):
-                self._notes[where.split(".")[-1]] = message
-                self._say(f"  {where.split('.')[-1]}: {message}")
+                name = where.split(".")[-1]
+                # What waits for a mutex is a group of steps; people see the step that comes next wait.
+                ahead = [step for step in self._steps if step not in self._started]
+                self._notes[name if name in self._steps else next(iter(ahead), name)] = message
+                self._say(f"  {name}: {message}")
             case Stopping(why=why):
                 self._headline = f"stopping: {why}"
                 self._say(f"  stopping: {why}")

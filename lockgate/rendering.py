@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from lockgate_step import canonical, sha256
 
@@ -18,10 +19,10 @@ from lockgate.shelf import Shelf
 _HEADER = re.compile(r"(?m)^# /// script\s*$\n(?P<body>(?:^#(?:| .*)$\n)+?)^# ///\s*$")
 
 
-def render_project(project: Project, names: list[str], *, check: bool) -> list[str]:
+def render_project(project: Project, names: list[str], *, check: bool) -> tuple[list[str], dict[str, Any]]:
     """Render everything, or only these models; with `check` write nothing and refuse what differs.
 
-    Returns a line for each file that was written.
+    Returns what was written, as lines and as JSON values.
     Errors: NotRendered (with `check`), SpecError, UnknownName.
     """
     files = _own_files(project)
@@ -44,7 +45,8 @@ def render_project(project: Project, names: list[str], *, check: bool) -> list[s
         msg = f"{len(shown)} rendered file(s) do not agree with their source: {', '.join(shown)}"
         raise NotRendered(msg, fix="lockgate render, then look at the difference with git diff")
     written = [f"  wrote {path}" for path in shown] or [f"  {len(models)} models, everything agrees with its source"]
-    return written + [f"  note: {note}" for model in models.values() for note in model.notes]
+    notes = [note for model in models.values() for note in model.notes]
+    return written + [f"  note: {note}" for note in notes], {"models": sorted(models), "written": shown, "notes": notes}
 
 
 def model_files(project: Project, model: Model, *, check: bool = False) -> dict[Path, bytes]:

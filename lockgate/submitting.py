@@ -4,7 +4,10 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
@@ -23,10 +26,45 @@ _FORMS = {
 }
 
 
+@dataclass(frozen=True)
+class Submission:
+    """The command that submits a workflow, and whether it may run and did.
+
+    unbuilt: the images that have to be built first. exit_code: argo's own, where it ran.
+    """
+
+    model: str
+    command: tuple[str, ...]
+    unbuilt: tuple[str, ...]
+    submitted: bool
+    exit_code: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The submission as JSON values."""
+        return {
+            "model": self.model, "command": list(self.command), "unbuilt": list(self.unbuilt),
+            "submitted": self.submitted, "exit_code": self.exit_code,
+        }  # fmt: skip
+
+    def lines(self) -> list[str]:
+        """The submission as people read it."""
+        lines = [f"  {shlex.join(self.command)}"]
+        if self.unbuilt:
+            lines += [
+                f"Not submitted: {len(self.unbuilt)} images are not built yet ({', '.join(self.unbuilt)}).",
+                "Next",
+                "  build and push them, write their digests into images/images.lock.json, then lockgate render",
+                f"  lockgate run {self.model}   runs the same manifest here, without images",
+            ]
+        elif not self.submitted:
+            lines.append("argo is not installed here: run this line where it is.")
+        return lines
+
+
 def submit_model(
-    project: Project, name: str, workflow: str, given: Mapping[str, str], namespace: str | None
-) -> tuple[int, list[str]]:
-    """Submit a workflow of a model: exit code, and the lines to show.
+    project: Project, name: str, workflow: str, given: Mapping[str, str], namespace: str | None, *, quiet: bool = False
+) -> Submission:
+    """Submit a workflow of a model, or say what is missing; with `quiet` what argo prints goes to stderr.
 
     Errors: UnknownName, NotRendered, BadCall for settings the workflow does not take or a missing one.
     """
@@ -45,22 +83,16 @@ def submit_model(
     command = ["argo", "submit", "--from", f"workflowtemplate/{template}"]
     command += ["-n", namespace] if namespace else []
     command += [part for key, value in given.items() for part in ("-p", f"{key}={value}")]
-    lines = [f"  {shlex.join(command)}"]
-    unbuilt = sorted(_unbuilt(manifest))
+    unbuilt = tuple(sorted(_unbuilt(manifest)))
     if unbuilt:
-        lines += [
-            f"Not submitted: {len(unbuilt)} images are not built yet ({', '.join(unbuilt)}).",
-            "Next",
-            "  build and push them, write their digests into images/images.lock.json, then lockgate render",
-            f"  lockgate run {model.spec.name}   runs the same manifest here, without images",
-        ]
-        return 2, lines
+        return Submission(model.spec.name, tuple(command), unbuilt, submitted=False, exit_code=2)
     if not re.match(r"s3://", data):
         msg = f"data {data!r} cannot be reached from a cluster"
         raise BadCall(msg, fix="lockgate submit ... --data s3://BUCKET/KEY")
     if shutil.which("argo") is None:
-        return 0, [*lines, "argo is not installed here: run this line where it is."]
-    return subprocess.run(command, check=False).returncode, lines  # noqa: S603 - the command that was just shown
+        return Submission(model.spec.name, tuple(command), (), submitted=False, exit_code=0)
+    done = subprocess.run(command, check=False, stdout=sys.stderr if quiet else None)  # noqa: S603 - it will be shown
+    return Submission(model.spec.name, tuple(command), (), submitted=done.returncode == 0, exit_code=done.returncode)
 
 
 def check_settings(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workshop import MODEL, Project, csv
+from tests.workshop import HEADER, MODEL, Project, csv, rows
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,45 @@ def test_a_verb_prints_one_json_value(verb: str, released: Project, first: str) 
     done = released.lockgate(*verb.replace("first", first).split(), "--json")
     assert (done.code, done.err) == (0, ""), done.said
     assert json.loads(done.out)
+
+
+def test_answers_are_json_too(released: Project, tmp_path: Path) -> None:
+    asked = dict(zip(HEADER, map(str, rows(1)[0]), strict=True))
+    (released.root / "one.csv").write_bytes(csv(rows(1)))
+    table = released.lockgate("predict", MODEL, "one.csv").out.splitlines()
+    said = json.loads(released.lockgate("predict", MODEL, "one.csv", "--json").out)
+    (answer,) = said["answers"]
+    assert (said["model"], answer["row"]) == (MODEL, asked)
+    assert table[1] == f"{','.join(asked.values())},{answer['label']},{answer['score']:.6g}"
+
+
+def test_rendering_and_submitting_are_json_too(released: Project, tmp_path: Path) -> None:
+    project = released.twin(tmp_path / "project")
+    first, again = (json.loads(project.lockgate("render", "--json").out)["written"] for _ in range(2))
+    assert (f"workflows/{MODEL}/release.yaml" in first, again) == (True, [])
+    done = project.lockgate("submit", MODEL, "--data", "s3://bucket/rows.csv", "--json")
+    said = json.loads(done.out)
+    assert (said["command"][:2], said["submitted"], said["exit_code"]) == (["argo", "submit"], False, done.code)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("run", "grant"), 2, "no model 'grant'"),
+        (("predict", MODEL, "nowhere.csv"), 2, "no file nowhere.csv"),
+        (("render", "--chek"), 2, "--chek"),
+        (("logs", "zzz"), 2, "no run 'zzz'"),
+        (("submit", MODEL), 2, ""),
+    ],
+)
+def test_an_error_is_one_json_object_on_stdout(
+    arguments: tuple[str, ...], code: int, says: str, released: Project
+) -> None:
+    done = released.lockgate(*arguments, "--json")
+    said = json.loads(done.out)
+    assert (done.code, said["exit_code"], done.err) == (code, code, "")
+    assert says in json.dumps(said.get("error", ""))
+    assert "error" not in said or said["error"]["fix"]
 
 
 def test_a_run_prints_its_result_as_json(released: Project, tmp_path: Path) -> None:
