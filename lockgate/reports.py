@@ -1,25 +1,16 @@
-"""One folder of pages per run: an index, each gate's report, the model card."""
+"""One folder of pages per run: an index, each gate's report, the model card; each says which run it is of."""
 
 import os
-import shutil
 from pathlib import Path
 
-from lockgate_report import Tone, banner, el, join, page, pill, section, table
+from lockgate_report import cite, say
 
-from lockgate.calling import public
+from lockgate.account import Account, moment
+from lockgate.calling import live_of, public
 from lockgate.environment import Environment
 from lockgate.errors import BadCall
-from lockgate.runs import UNREACHED, RunRecord, Step
-from lockgate.show import duration, exit_code, failure_message
-
-PAGES = {"report": "report", "card": "model card"}
-TONES: dict[str, Tone] = {
-    "done": "good",
-    "passed": "good",
-    "passed by waiver": "unsure",
-    "inconclusive": "unsure",
-    "not reached": "plain",
-}
+from lockgate.index import PAGES, index
+from lockgate.runs import RunRecord, Step
 
 
 def write_index(record: RunRecord, environment: Environment) -> dict[str, str]:
@@ -37,47 +28,30 @@ def write_index(record: RunRecord, environment: Environment) -> dict[str, str]:
     if not found:
         msg = f"run {record.id} has written no report: {record.phase.lower()}"
         raise BadCall(msg, fix=f"lockgate logs {record.id}")
-    folder.mkdir(exist_ok=True)
-    for name, (_, source) in found.items():
-        shutil.copyfile(source, folder / name)
-    (folder / "index.html").write_text(_index(record, {n: s for n, (s, _) in found.items()}), encoding="utf-8")
-    return {name.removesuffix(".html"): _link(folder / name, record, environment) for name in ("index.html", *found)}
-
-
-def _index(record: RunRecord, pages: dict[str, Step]) -> str:
-    code = exit_code(record)
-    ends: dict[int, tuple[Tone, str]] = {0: ("good", "Released"), 3: ("bad", "Refused")}
-    tone, word = ends.get(code, ("unsure", record.phase))
-    about = record.about
-    reasons = [r["message"] for step in record.refused for r in (step.verdict or {})["reasons"] if not r["waived_by"]]
-    headline = f"{about.model}: every gate passed" if code == 0 else f"{about.model} did not get through"
-    if code == 0 and record.waived:
-        # Whoever reads one page only must not read that everything passed.
-        tone, word = "unsure", "Released under a waiver"
-        headline = f"{about.model}: {'; '.join(reason['message'] for reason in record.waived)}"
-    elif code != 0 and not reasons and record.failed:
-        headline = f"{record.failed[0].name}: {failure_message(record.failed[0])}"
-    rows = []
-    for step in record.steps:
-        links = [el("a", PAGES["card" if "-card" in n else "report"], href=n) for n, s in pages.items() if s is step]
-        notes = [reason["message"] for reason in (step.verdict or {"reasons": []})["reasons"]]
-        notes += [failure_message(step)] if step in record.failed else []
-        rows.append(
-            [
-                step.name,
-                duration(step.seconds) if step.phase not in UNREACHED else "",
-                pill(TONES.get(step.outcome, "bad"), step.outcome),
-                " ".join(notes),
-                join(links),
-            ]
-        )
-    body = join(
-        [
-            banner(tone, word, reasons[0][:1].upper() + reasons[0][1:] if reasons else headline),
-            section("Steps", table("What ran, in this order", ["Step", "Time", "Outcome", "Finding", "Page"], rows)),
-        ]
+    account = Account(
+        record, environment.trust, live_of(environment, record.about.model) if record.about.model else None
     )
-    return page(f"{about.model}: run {record.id}", body, about=f"{about.workflow} · {about.model} · run {record.id}")
+    written = {"index.html": _cited(index(account, {n: step for n, (step, _) in found.items()}), account)}
+    for name, (step, source) in found.items():
+        written[name] = _cited(source.read_text(encoding="utf-8"), account, step, top=source.name == "card")
+    folder.mkdir(exist_ok=True)
+    for name, text in written.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return {name.removesuffix(".html"): _link(folder / name, record, environment) for name in written}
+
+
+def _cited(text: str, account: Account, step: Step | None = None, *, top: bool = False) -> str:
+    """The page with the line by which it is cited; a card, which people pass on, begins with it."""
+    signers = [owner for owner, steps in account.signers.items() if step is None or step.name in steps]
+    parts = {
+        "run": account.record.id,
+        "at": moment(account.record.started),
+        "model": account.record.about.model,
+        "data": account.subjects.get("data", say("none")),
+        "bundle": account.subjects.get("bundle", say("none")),
+        "signers": ", ".join(signers) or say("run.unproven.nobody"),
+    }
+    return cite(text, say("run.cite", **parts), top=say("run.cite.top", **parts) if top else "")
 
 
 def _link(path: Path, record: RunRecord, environment: Environment) -> str:

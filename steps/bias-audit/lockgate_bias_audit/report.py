@@ -45,7 +45,7 @@ def render(
     support = words.policy.settings.minimum_support
     body = join(
         [
-            verdict(outcome, passed=say("bias.passed" if gating else "bias.passed.none"), waivers=waivers),
+            _answer(outcome, len(gating), len(audit.judged) - len(gating), waivers),
             el("p", say("bias.lead", model=outcome.model, rows=f"{audit.rows:,}", positive=words.positive)),
             section(say("rules"), *_rules(gating, words, say("bias.rules.caption"))) if gating else None,
             _open(audit, words),
@@ -63,6 +63,15 @@ def render(
     name = say(f"verdict.{type(outcome).__name__.lower()}")
     title = say("bias.title", model=outcome.model, verdict=name)
     return page(title, body, about=f"bias-audit · {outcome.model}")
+
+
+def _answer(
+    outcome: Passed | Refused | Inconclusive, judged: int, reported: int, waivers: Mapping[str, Waiver]
+) -> Html:
+    """The verdict with how much of the audit it speaks of: what has no limit is not said to be within one."""
+    scope = say("bias.scope", judged=judged or say("none"), reported=reported or say("none"))
+    passed = say("bias.passed" if judged else "bias.passed.none", scope=scope)
+    return verdict(outcome, passed=passed, waivers=waivers, lead=say("bias.scope.lead", scope=scope))
 
 
 def _rules(judged: Sequence[Judged], words: Wording, caption: str) -> list[Html]:
@@ -84,9 +93,9 @@ def _rule_table(judged: Sequence[Judged], words: Wording, caption: str) -> Html:
         mark = Mark(gap.get("value"), gap.get("low"), gap.get("high"), tone)
         plot = strip(mark, along, words.measured(each), limit=bound)
         rows.append(
-            [_rule(each), _measured(each, words), _limit(each), pill(tone, say(f"standing.{each.standing}")), plot]
+            [_rule(each), pill(tone, say(f"standing.{each.standing}")), _measured(each, words), _limit(each), plot]
         )
-    head = [say("head.rule"), say("head.measured"), say("head.limit"), say("head.result"), _axis(along)]
+    head = [say("head.rule"), say("head.result"), say("head.measured"), say("head.limit"), _axis(along)]
     return table(caption, head, rows)
 
 
@@ -102,13 +111,8 @@ def _measured(judged: Judged, words: Wording) -> Html:
 
 
 def _limit(judged: Judged) -> Html:
-    match judged.rule.limit:
-        case AtMost(value):
-            text = say("limit.at_most", value=f"{value:g}")
-        case AtLeast(value):
-            text = say("limit.at_least", value=f"{value:g}")
-        case _:
-            text = say("limit.none")
+    bound = judged.rule.limit.value
+    text = say(f"limit.{judged.rule.limit.asks}", value="" if bound is None else f"{bound:g}")
     return join([text, el("div", judged.rule.source, class_="soft small mono")])
 
 

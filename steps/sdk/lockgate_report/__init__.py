@@ -3,10 +3,10 @@
 Markup is built from `el`, which escapes every text it is given, so that a value can never become markup.
 """
 
-from lockgate_report._html import Html, el, join, page
+from lockgate_report._html import Html, cite, el, join, page
 from lockgate_report._parts import Tone, banner, facts, pill, section, table
 from lockgate_report._plot import Mark, Scale, axis, scale, strip
-from lockgate_report._verdict import verdict
+from lockgate_report._verdict import excepted, finding, sentence, verdict
 from lockgate_report._words import say
 
 __all__ = [
@@ -16,14 +16,18 @@ __all__ = [
     "Tone",
     "axis",
     "banner",
+    "cite",
     "el",
+    "excepted",
     "facts",
+    "finding",
     "join",
     "page",
     "pill",
     "say",
     "scale",
     "section",
+    "sentence",
     "strip",
     "table",
     "verdict",

@@ -90,9 +90,9 @@ def _rules(judged: Sequence[Judged]) -> Html:
         value, span = _texts(measured)
         plot = strip(mark, along, f"{value}, {span}", limit=bound)
         standing = pill(tone, say(f"standing.{each.standing}"))
-        rows.append([_name(each), join([value, _small(span)]), _limit(each), standing, plot])
+        rows.append([_name(each), standing, join([value, _small(span)]), _limit(each), plot])
     label = say("plot.axis", low=along.label(along.low), high=along.label(along.high))
-    head = [say("head.rule"), say("head.measured"), say("head.limit"), say("head.result"), axis(along, label)]
+    head = [say("head.rule"), say("head.result"), say("head.measured"), say("head.limit"), axis(along, label)]
     return table(say("quality.rules.caption"), head, rows)
 
 
@@ -112,13 +112,7 @@ def _name(judged: Judged) -> Html:
 
 
 def _limit(judged: Judged) -> Html:
-    match judged.rule.limit:
-        case AtLeast(value):
-            text = say("limit.at_least", value=f"{value:g}")
-        case AtMost(value):
-            text = say("limit.at_most", value=f"{value:g}")
-        case NoWorseThanLive(by):
-            text = say("limit.no_worse", value=f"{by:g}")
+    text = say(f"limit.{judged.rule.limit.asks}", value=f"{judged.rule.limit.value:g}")
     return join([text, el("div", judged.rule.source, class_="soft small mono")])
 
 

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lockgate_report import Html, Mark, axis, el, facts, page, say, scale, section, strip, table
+from lockgate_report import Html, Mark, axis, cite, el, facts, page, say, scale, section, strip, table
 
 VOID = {"meta", "br", "line", "rect", "circle", "path"}
 
@@ -91,6 +91,21 @@ def test_marks_lie_where_their_values_say() -> None:
     assert 'x1="0.00%" x2="100.00%"' in drawn
     assert 'x1="25.00%" x2="25.00%"' in drawn
     assert "circle" not in strip(Mark(None, 0, 1), along, "alt")
+
+
+@given(st.text())
+def test_a_page_is_cited_at_its_foot_and_where_wanted_at_its_top(text: str) -> None:
+    whole = page("t", el("h1", "<footer> & <main>"), about="a")
+    cited = cite(whole, f"Run 1 {text}", top=f"Run 2 {text}")
+    assert "script" not in {tag for tag, _ in Tags(cited).found}
+    top, _, foot = cited.partition("</h1>")
+    assert (top.count('class="cite"'), foot.count('class="cite"')) == (1, 1)
+    assert (
+        cited.replace(el("p", f"Run 1 {text}", class_="cite"), "").replace(el("p", f"Run 2 {text}", class_="cite"), "")
+        == whole
+    )
+    assert cite(whole, "Run 1").count('class="cite"') == 1
+    assert cite("<p>a page of somebody else</p>", "Run 1", top="Run 2") == "<p>a page of somebody else</p>"
 
 
 def test_escaped_once() -> None:

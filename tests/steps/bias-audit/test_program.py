@@ -30,7 +30,28 @@ def test_fair_answers_pass(bench: AuditBench) -> None:
     assert result.returncode == 0, result.stderr
     assert (bench.verdict["result"], bench.verdict["reasons"]) == ("passed", [])
     assert bench.verdict["measurements"]["rules"]["bias:sex:selection_rate_difference"]["standing"] == "within"
-    assert "No gap between groups goes beyond what the policy allows" in bench.report
+    headline = "Every gap between groups that has a limit is within it: 1 judged, none without a limit"
+    assert f"<h1>{headline}</h1>" in bench.report
+
+
+def test_the_page_begins_with_how_many_gaps_have_no_limit(bench: AuditBench) -> None:
+    open_ = POLICY.replace("selection_rate_difference", "accuracy_difference")
+    bench.policy = POLICY + open_[open_.index("[[bias]]") :].replace("at_most = 0.15", "reported_only = true")
+    bench.people(*FAIR)
+    bench.run()
+    assert "is within it: 1 judged, 1 without a limit</h1>" in bench.report
+    bench.people(*UNFAIR)
+    bench.run()
+    banner = bench.report.split("<h1>")[1].split("<section>")[0]
+    assert "<p>Gaps between groups: 1 judged, 1 without a limit.</p>" in banner
+
+
+def test_the_verdict_says_what_each_rule_asks_for_and_where_it_stands(bench: AuditBench) -> None:
+    bench.people(*FAIR)
+    bench.run()
+    (rule,) = bench.verdict["measurements"]["rules"].values()
+    assert (rule["asks"], rule["limit"], rule["source"]) == ("at_most", 0.15, "policy.toml:9")
+    assert bench.verdict["measurements"]["unaudited"] == []
 
 
 def test_a_planted_gap_is_refused_in_plain_words(bench: AuditBench) -> None:

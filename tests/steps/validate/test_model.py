@@ -87,6 +87,9 @@ def test_pairing_decides_what_unpaired_intervals_could_not(model_bench: Bench) -
     assert model_bench.run().returncode == 0
     rule = model_bench.verdict["measurements"]["rules"]["quality:accuracy:no_worse_than_live"]
     assert rule["value"] == pytest.approx(-0.02)
+    assert (rule["asks"], rule["limit"], rule["source"].partition(":")[0]) == (
+        "no_worse_than_live", 0.05, "policy.toml",
+    )  # fmt: skip
     assert rule["high"] - rule["low"] < 0.02
     assert "is no worse than the live version" in model_bench.report
 
