@@ -16,6 +16,8 @@ from lockgate_policy import (
     ReportedOnly,
     SmokeRule,
 )
+from lockgate_proof import Waiver
+from lockgate_report import sentence
 
 from lockgate_package.document import Block, Code, Document, Facts, Grid, Points, Section, Text
 from lockgate_package.evidence import Evidence
@@ -23,6 +25,11 @@ from lockgate_package.evidence import Evidence
 Rule = QualityRule | BiasRule | SmokeRule
 
 _COLUMNS = ("group", "rows", "selection_rate", "true_positive_rate", "false_positive_rate", "accuracy")
+
+_UNDATED = (
+    "This card is part of the bundle it describes and is the same whenever the same files are sealed, so it holds "
+    "neither the bundle's digest nor a date. Both stand on the pages of its run, where this card begins with them."
+)
 
 _MITIGATION = ("mitigate", "constraint", "difference_bound", "fits")
 
@@ -40,19 +47,27 @@ def card(evidence: Evidence, request: Mapping[str, Any]) -> Document:
         Section("Waivers in force", list(_waivers(evidence))),
         Section("Caveats and limits", list(_caveats(evidence))),
         Section("How to call it", list(_call(evidence, request))),
-        Section("Digests", [Facts(_digests(evidence))]),
+        Section("Digests", [Text(_UNDATED), Facts(_digests(evidence))]),
     )
-    return Document("Model card", evidence.name, sections)
+    return Document("Model card", evidence.name, sections, list(_exceptions(evidence)))
 
 
 def _details(evidence: Evidence) -> Iterator[Block]:
     spec, model = evidence.spec, evidence.model
     if spec.get("description"):
         yield Text(str(spec["description"]))
+    runs = {str(verdict.predicate.get("run", "")) for verdict in evidence.verdicts.values()} - {""}
     made = ", ".join(f"{name} {version}" for name, version in sorted(model.get("versions", {}).items()))
-    pairs = {"Owner": str(spec["owner"]), "Served as": str(model["format"]).upper(), "Made with": made or "not stated"}
+    pairs = {
+        "Run": ", ".join(sorted(runs)) or "not stated",
+        "Model": evidence.subjects["model"],
+        "Data": evidence.subjects["data"],
+        "Owner": str(spec["owner"]),
+        "Served as": str(model["format"]).upper(),
+        "Made with": made or "not stated",
+    }
     trained = _settings(model.get("trained_with", {}))
-    pairs["Trained with"] = _text(trained) if trained else "not recorded"
+    pairs["Trained with"] = _text(trained) if trained else "not stated by the step that trained it"
     if trained:
         said = {name: value for name, value in spec.get("train", {}).items() if trained.get(name, value) != value}
         if said:
@@ -138,8 +153,10 @@ def _data(evidence: Evidence) -> Iterator[Block]:
     )
     checked = evidence.verdicts["validate-data"].predicate.get("measurements", {})
     if checked:
-        yield Text("Checked by validate-data:")
-        yield Facts({_words(name): _text(value) for name, value in sorted(checked.items())})
+        yield Text(
+            f"validate-data held the data against {checked['expectations']:,} expectations, {checked['critical']:,} of "
+            f"them critical: {checked['met']:,} were met. A critical one that is not met refuses the data."
+        )
 
 
 def _groups(evidence: Evidence) -> Iterator[Block]:
@@ -162,23 +179,45 @@ def _ungated(evidence: Evidence) -> Iterator[Block]:
     yield Points(points) if points else Text(none)
 
 
-def _waivers(evidence: Evidence) -> Iterator[Block]:
+def _cited(evidence: Evidence) -> list[tuple[Mapping[str, Any], Waiver]]:
+    """The reasons that a waiver covers, each with it."""
     granted = {waiver.statement.digest: waiver for waiver in evidence.waivers}
-    cited = [
+    return [
         (reason, granted[reason["waived_by"]])
         for verdict in evidence.verdicts.values()
         for reason in verdict.predicate["reasons"]
         if reason.get("waived_by") in granted
     ]
+
+
+def _exceptions(evidence: Evidence) -> Iterator[str]:
+    """What a reader must not miss: which rule was not met, and who answers for it until when."""
+    rules = {**_rules(evidence, "validate-model"), **_rules(evidence, "bias-audit")}
+    for reason, waiver in _cited(evidence):
+        standing = rules.get(str(reason["rule"]), {}).get("standing")
+        how = {None: "not met", "beyond": "beyond its limit"}.get(standing, "not shown to be within its limit")
+        until = f"{waiver.expires:%Y-%m-%d}"
+        yield f"{sentence(str(reason['message']))}: {how}, excepted until {until} by {waiver.approver}: {waiver.why}"
+
+
+def _waivers(evidence: Evidence) -> Iterator[Block]:
+    cited = _cited(evidence)
     if not cited:
         yield Text("None: every rule that gates was met.")
         return
     yield Text("These rules were not met. Somebody answers for each exception, until it expires.")
     rows = [
-        (str(reason["id"]), str(reason["message"]), waiver.approver, waiver.why, f"{waiver.expires:%Y-%m-%d %H:%M} UTC")
+        (
+            str(reason["id"]),
+            str(reason["message"]),
+            waiver.approver,
+            waiver.signer,
+            waiver.why,
+            f"{waiver.expires:%Y-%m-%d %H:%M} UTC",
+        )
         for reason, waiver in cited
     ]
-    yield Grid("Exceptions", ("Reason", "Finding", "Approved by", "Why", "Expires"), rows)
+    yield Grid("Exceptions", ("Reason", "Finding", "Approved by", "Signed by", "Why", "Expires"), rows)
 
 
 def _caveats(evidence: Evidence) -> Iterator[Block]:

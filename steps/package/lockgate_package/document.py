@@ -61,11 +61,12 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """What it is, what it is about, and its sections."""
+    """What it is, what it is about, its sections, and the warnings that stand before them all."""
 
     kind: str
     title: str
     sections: Sequence[Section]
+    warnings: Sequence[str] = ()
 
     def markdown(self) -> str:
         """The document as CommonMark with tables."""
@@ -74,11 +75,12 @@ class Document:
     def html(self) -> str:
         """The document as one static page."""
         parts = [section(each.title, *(_html(block) for block in each.blocks)) for each in self.sections]
-        return page(
-            f"{self.kind}: {self.title}", join([banner("plain", self.kind, self.title), *parts]), about=self.title
-        )
+        lines = [el("p", el("strong", warning)) for warning in self.warnings]
+        top = banner("unsure" if lines else "plain", self.kind, self.title, *lines)
+        return page(f"{self.kind}: {self.title}", join([top, *parts]), about=self.title)
 
     def _markdown(self) -> Iterator[str]:
+        yield from (f"> **{_plain(warning)}**" for warning in self.warnings)
         for each in self.sections:
             yield f"## {each.title}"
             yield from (_markdown(block) for block in each.blocks)

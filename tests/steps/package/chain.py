@@ -149,7 +149,7 @@ class Chain:
 
 
 MEASUREMENTS: dict[str, dict[str, Any]] = {
-    "validate-data": {"rows": 40, "expectations": 12},
+    "validate-data": {"expectations": 12, "critical": 9, "met": 11, "train_rows": 30, "test_rows": 10},
     "validate-model": {
         "rows": 10,
         "rules": {

@@ -14,9 +14,10 @@ from lockgate_package.evidence import prove
 from lockgate_package.interface import sample_request, schema
 from lockgate_package.package import make
 from lockgate_package.sbom import Package, read_lock, sbom
+from lockgate_proof import read_waivers
 from lockgate_step import canonical, sha256
 
-from tests.steps.package.chain import GOLDEN, MODEL, Chain
+from tests.steps.package.chain import GOLDEN, MEASUREMENTS, MODEL, Chain
 
 ROOT = Path(__file__).parents[3]
 LOCK = ROOT / "steps/package/lockgate_package/model-server.lock"
@@ -150,6 +151,7 @@ def test_the_card_says_what_the_signed_records_say(chain: Chain) -> None:
         "at least 0.84", "0.871", "0.85 to 0.9", "0.08 to 0.14",
         "5,421", "8.4 %", "19.2 %",
         "40: 30 to train, 10 to judge",
+        "validate-data held the data against 12 expectations, 9 of them critical: 11 were met.",
         "clerk, o'brien & sons",
         "17 to 90 years",
         *chain.subjects().values(),
@@ -158,6 +160,38 @@ def test_the_card_says_what_the_signed_records_say(chain: Chain) -> None:
     for section in SECTIONS:
         assert f"\n## {section}\n" in files["card.md"]
     assert "8.4 %" in files["card.md"]
+
+
+def test_the_card_names_its_run_and_says_why_it_has_no_date(chain: Chain) -> None:
+    card = made(chain)["card.md"]
+    details = card.split("## Model details")[1].split("\n## ")[0]
+    assert "- **Run**: r1\n" in details
+    assert f"- **Data**: {chain.subjects()['data']}\n" in details
+    assert "neither the bundle's digest nor a date" in card.split("## Digests")[1]
+
+
+@pytest.mark.parametrize(
+    ("standing", "how"), [("beyond", "beyond its limit"), ("undecided", "not shown to be within its limit")]
+)
+def test_a_waiver_is_the_first_thing_on_the_card(chain: Chain, standing: str, how: str) -> None:
+    rule = "bias:sex:selection_rate_difference"
+    chain.waive("bias-audit", rule, expires="2126-06-30T00:00:00+00:00")
+    (waiver,) = read_waivers(chain.inputs / "waivers", chain.trust())
+    reason = {
+        "id": "bias-audit/1",
+        "rule": rule,
+        "message": "by sex, they differ",
+        "lines": [],
+        "why": "",
+        "source": "",
+    }
+    measured = MEASUREMENTS["bias-audit"] | {"rules": {rule: {"standing": standing, "limit": 0.15}}}
+    cited = reason | {"waived_by": waiver.statement.digest, "waiver": waiver.to_json()}
+    chain.sign_verdict("bias-audit", {}, reasons=[cited], measurements=measured)
+    files = made(chain)
+    wanted = f"By sex, they differ: {how}, excepted until 2126-06-30 by {waiver.approver}: {waiver.why}"
+    assert wanted in files["card.html"].partition("<section>")[0]
+    assert files["card.md"].partition("## ")[0].endswith(f"> **{wanted}**\n\n")
 
 
 def test_the_card_runs_nothing_and_injects_nothing(chain: Chain) -> None:
@@ -183,7 +217,7 @@ def test_what_a_run_may_vary_is_not_said_as_a_fact(chain: Chain) -> None:
     card = made(chain)["card.md"]
     assert "- **Settings of train in the spec**: estimator: x.Y, mitigation: none\n" in card
     assert "- **May differ**: a run may vary mitigation\n" in card
-    assert "- **Trained with**: not recorded\n" in card
+    assert "- **Trained with**: not stated by the step that trained it\n" in card
 
 
 def test_the_card_says_what_the_model_was_really_trained_with(chain: Chain) -> None:
@@ -232,6 +266,15 @@ def test_one_block_two_forms(block: Text | Points | Facts | Code, markdown: str,
     document = Document("Card", "m", [Section("S", [block])])
     assert document.markdown() == f"# Card: m\n\n## S\n\n{markdown}\n"
     assert html in document.html()
+
+
+def test_a_warning_stands_before_everything() -> None:
+    document = Document("Card", "m", [Section("S", [Text("t")])], ["Not met, <until> May"])
+    assert document.markdown().startswith("# Card: m\n\n> **Not met, \\<until\\> May**\n\n## S\n")
+    banner, _, rest = document.html().partition("<section>")
+    assert '<div class="banner unsure">' in banner
+    assert "<strong>Not met, &lt;until&gt; May</strong>" in banner
+    assert "Not met" not in rest
 
 
 def test_a_table_sets_figures_right() -> None:
