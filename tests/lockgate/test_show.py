@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,10 @@ def test_the_completion_script_prints(tmp_path: Path) -> None:
     assert (done.returncode, "complete -o default" in done.stdout) == (0, True)
     asked = lockgate(tmp_path, _LOCKGATE_COMPLETE="complete_bash", COMP_WORDS="lockgate sta", COMP_CWORD="1")
     assert asked.stdout.split() == ["status"]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_what_must_be_put_right_stands_before_the_next_action(end: str) -> None:
+    lines = replace(result(end), notes=["nobody answers for adult-income yet"]).lines()
+    assert lines[lines.index("Next") - 1] == "Note: nobody answers for adult-income yet"
+    assert lines.count("Note: nobody answers for adult-income yet") == 1

@@ -25,6 +25,7 @@ from lockgate.new import command, describe, profile, write
 from lockgate.new.profiling import association
 from lockgate.new.writing import check_name, policy
 from lockgate.project import Project
+from lockgate.rendering import render_project
 
 ROOT = Path(__file__).parents[3]
 
@@ -71,6 +72,19 @@ def test_guesses_and_writes_what_loads(data: Path, tmp_path: Path) -> None:
     assert json.loads((folder / "expectations.json").read_text()) == []
     check(read(folder / "policy.toml"), list(spec.sensitive))
     assert sorted(path.name for path in folder.parent.iterdir()) == ["small_cases"]
+
+
+def test_an_owner_nobody_wrote_is_named_until_somebody_does(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pipelines" / "small_cases"
+    write(profile(data, "approved"), "small-cases", folder)
+    (note,) = Project(tmp_path).model("small-cases").notes
+    assert note.endswith("where owner@example.org stands in pipelines/small_cases/pipeline.py")
+    lines, value = render_project(Project(tmp_path), [], check=False)
+    assert (lines[-1], value["notes"]) == (f"  note: {note}", [note])
+    source = folder / "pipeline.py"
+    source.write_text(source.read_text().replace("owner@example.org", "claims@example.gc.ca"))
+    assert Project(tmp_path).model("small-cases").notes == []
+    assert render_project(Project(tmp_path), [], check=False)[1]["notes"] == []
 
 
 def test_mitigates_by_the_widest_difference_that_gates(tmp_path: Path) -> None:
