@@ -209,9 +209,8 @@ def _steps(account: Account, pages: Mapping[str, Step]) -> Html:
                 join(links),
             ]
         )
-    return table(
-        say("run.steps.caption"), [say(f"head.{k}") for k in ("step", "time", "result", "finding", "page")], rows
-    )
+    head = [say(f"head.{key}") for key in ("step", "time", "result", "finding", "page")]
+    return table(say("run.steps.caption"), head, rows, numbers=(1,))
 
 
 def _digests(account: Account) -> dict[str, str]:
