@@ -78,7 +78,8 @@ def test_the_first_line_of_a_file_without_header_is_not_repeated(tmp_path: Path)
     (tmp_path / "rows.csv").write_bytes(b"year,sexs,Anna\n")
     with pytest.raises(BadCall) as caught:
         check_columns(spec(), (tmp_path / "rows.csv").as_uri())
-    assert not {"year,", "sexs", "Anna"} & set(f"{caught.value.message} {caught.value.fix}".split())
+    said = f"{caught.value.message} {caught.value.fix}".replace("years", "")
+    assert [name for name in ("year", "sexs", "Anna") if name in said] == []
 
 
 @pytest.mark.parametrize(
