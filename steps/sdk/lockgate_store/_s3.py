@@ -21,7 +21,9 @@ from botocore.exceptions import (
     ClientError,
     ConnectionError,
     HTTPClientError,
+    IncompleteReadError,
     NoCredentialsError,
+    ResponseStreamingError,
     SSLError,
 )
 from lockgate_step import BadCall, OutsideFailed
@@ -245,7 +247,8 @@ class S3Store:
                 raise Moved(key) from None
             if code == "ConditionalRequestConflict":
                 raise _Conflict from None
-            msg = f"{at}: the service answered {status} {code}"
+            named = code if code != str(status) else ""  # without a body there is no name but the number
+            msg = f"{at}: the service answered {status} {named}".rstrip()
             raise OutsideFailed(msg, fix=self._fix(status, code)) from error
         except NoCredentialsError as error:
             msg = f"{at}: there are no credentials"
@@ -254,6 +257,11 @@ class S3Store:
             msg = f"{at}: its TLS certificate is not trusted"
             raise OutsideFailed(
                 msg, fix="put the authority that signed it into ca.pem of lockgate-environment"
+            ) from error
+        except (IncompleteReadError, ResponseStreamingError) as error:
+            msg = f"{at}: the answer broke off"
+            raise OutsideFailed(
+                msg, fix=f"run it again; if it breaks off again, check the way to {self.place}"
             ) from error
         except (ConnectionError, HTTPClientError) as error:
             msg = f"{at}: cannot be reached ({type(error).__name__})"
@@ -266,7 +274,7 @@ class S3Store:
 
     def _fix(self, status: int, code: str) -> str:
         if code == "NoSuchBucket":
-            return f"create the bucket {self.bucket}, or correct `store` in lockgate-environment"
+            return f"create the bucket {self.bucket}, or correct its name: `store` in lockgate-environment, or data"
         if status in (401, 403):
             return f"{_CREDENTIALS}, and that they may read and write {self}"
         if status >= 500:
