@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lockgate_step import canonical, file_digest, sha256, tree_digest
+from lockgate_step import BadCall, canonical, file_digest, sha256, tree_digest
 
 from lockgate_proof._envelope import Statement, verify
 from lockgate_proof._errors import ProofError
@@ -108,7 +108,7 @@ def verify_bundle(
     seal = verify(folder / "record.json", trust, signer="package")
     _judged("the bundle's record", seal, subjects)
 
-    waivers = read_waivers(folder / "waivers.json", trust) if (folder / "waivers.json").is_file() else []
+    waivers = _waivers(folder / "waivers.json", trust)
     verdicts = {
         gate: verify_verdict(
             folder / "verdicts" / f"{gate}.json",
@@ -138,6 +138,13 @@ def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
         if path.is_symlink() or file_digest(path) != digest:
             msg = f"the bundle is not as it was sealed: {name} was changed"
             raise ProofError(msg, fix="fetch the bundle again from the store")
+
+
+def _waivers(path: Path, trust: Trust) -> list[Waiver]:
+    try:
+        return read_waivers(path, trust) if path.is_file() else []
+    except BadCall as error:  # whoever calls with a bundle did not write them
+        raise ProofError(error.message, fix="run the workflow again: it packages the bundle anew") from error
 
 
 def _judged(what: str, statement: Statement, subjects: Mapping[str, str]) -> None:
