@@ -6,9 +6,11 @@ import ipaddress
 import json
 import shutil
 import socket
+import socketserver
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,9 @@ from cryptography.x509.oid import NameOID
 ACCESS_KEY = "lockgate-test"
 SECRET_KEY = "canary-secret-key-never-in-a-log"
 BUCKET = "evidence"
+TENANT = ("lockgate-tenant", "canary-secret-key-of-a-tenant")  # may do all in this bucket, and nothing elsewhere
+# What the wire does with one exchange: from the request's bytes and a way to ask the service to the answer's bytes.
+Wire = Callable[[bytes, Callable[[bytes], bytes]], bytes]
 
 
 @dataclass(frozen=True)
@@ -32,25 +37,41 @@ class SeaweedFS:
 
     def environment(self, folder: Path, *, bucket: str = BUCKET, prefix: str = "", endpoint: str = "") -> Path:
         """The environment and credentials folders that lead a program here; returns the environment."""
-        environment, credentials = folder / "environment", folder / "credentials"
+        environment = folder / "environment"
+        self.lead(environment, folder / "credentials", f"s3://{bucket}/{prefix}", endpoint=endpoint)
+        return environment
+
+    def lead(
+        self,
+        environment: Path,
+        credentials: Path,
+        store: str,
+        *,
+        endpoint: str = "",
+        key: tuple[str, str] = (ACCESS_KEY, SECRET_KEY),
+    ) -> None:
+        """Write into both folders what leads a program to this store, at another endpoint or with another key."""
         environment.mkdir(parents=True, exist_ok=True)
         credentials.mkdir(exist_ok=True)
-        (environment / "store").write_text(f"s3://{bucket}/{prefix}\n")
+        (environment / "store").write_text(f"{store}\n")
         settings = {"endpoint": endpoint or self.endpoint, "region": "us-east-1", "addressing_style": "path"}
         (environment / "s3.json").write_text(json.dumps(settings))
         if self.ca:
             shutil.copy(self.ca, environment / "ca.pem")
-        (credentials / "access_key_id").write_text(ACCESS_KEY)
-        (credentials / "secret_access_key").write_text(SECRET_KEY)
-        return environment
+        for name, text in zip(("access_key_id", "secret_access_key"), key, strict=True):
+            (credentials / name).write_text(text)
 
 
 @contextmanager
 def seaweed(folder: Path, *, tls: bool = False) -> Iterator[SeaweedFS]:
     """Start the service in the folder and stop it afterwards."""
     folder.mkdir(parents=True, exist_ok=True)
-    identity = {"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}
-    identities = [{"name": "test", "credentials": [identity], "actions": ["Admin", "Read", "Write", "List"]}]
+    verbs = ["Read", "Write", "List"]
+    rights = {(ACCESS_KEY, SECRET_KEY): ["Admin", *verbs], TENANT: [f"{verb}:{BUCKET}" for verb in verbs]}
+    identities = [
+        {"name": key, "credentials": [{"accessKey": key, "secretKey": secret}], "actions": actions}
+        for (key, secret), actions in rights.items()
+    ]
     (folder / "identities.json").write_text(json.dumps({"identities": identities}))
     ports = free_ports(8)
     names = ("master", "volume", "filer", "s3")
@@ -74,6 +95,47 @@ def seaweed(folder: Path, *, tls: bool = False) -> Iterator[SeaweedFS]:
         finally:
             process.kill()  # its own way out takes half a minute, and nothing here outlives the test
             process.wait()
+
+
+@contextmanager
+def wire(service: SeaweedFS, behave: Wire) -> Iterator[str]:
+    """A loopback address in front of the service, one exchange a connection; no answer means: hang up."""
+    host, port = service.endpoint.removeprefix("http://").split(":")
+
+    def ask(request: bytes) -> bytes:
+        with socket.create_connection((host, int(port)), timeout=30) as upstream:
+            upstream.sendall(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
+            return b"".join(iter(lambda: upstream.recv(1 << 16), b""))
+
+    class Exchange(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            answer = behave(_request(self.request), ask)
+            if answer:
+                self.request.sendall(answer)
+
+    class Server(socketserver.ThreadingTCPServer):
+        allow_reuse_address = True
+        daemon_threads = True
+
+    with Server(("127.0.0.1", 0), Exchange) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def _request(connection: socket.socket) -> bytes:
+    """One request, head and body; botocore waits for 100 Continue before it sends a body."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += connection.recv(1 << 16)
+    head, _, body = data.partition(b"\r\n\r\n")
+    fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+    if fields.get(b"expect") == b"100-continue":
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        head = b"\r\n".join(line for line in head.split(b"\r\n") if not line.lower().startswith(b"expect"))
+    while len(body) < int(fields.get(b"content-length", b"0")):
+        body += connection.recv(1 << 16)
+    return head + b"\r\n\r\n" + body
 
 
 def free_ports(count: int) -> list[int]:

@@ -15,11 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lockgate_store import Missing, Store
+
+from lockgate.calling import store_of
+from lockgate.environment import Environment
 from lockgate.installed import Installed, command
 from lockgate.shelf import Program, Shelf
 
 MODEL = "grants"
-NEXT = re.compile(r"(?m)^(Next\b|  next: )")
+# The last thing said is what to do next: of an error one line, of a run the commands, each with what it is for.
+NEXT = re.compile(r"(?m)(^Next: .+|^Next\n(  .+\n)+(exit \d)?)\s*\Z")
 PIPELINE = '''\
 """Who is granted a small pension? Invented data."""
 from lockgate import Data, ModelSpec, category, label, number
@@ -97,6 +102,13 @@ class Done:
         """All a person would have seen."""
         return f"{self.out}\n{self.err}"
 
+    def check(self, code: int, says: str) -> None:
+        """It ended with this code, in one message that says this and ends in the next action."""
+        assert (self.code, "Traceback" in self.said, "bug in Lockgate" in self.said) == (code, False, False), self.said
+        assert re.search(says, self.said), self.said
+        assert NEXT.search(self.out) or NEXT.search(self.err), self.said
+        assert len(re.findall(r"(?m)^(?:Error: |[\w-]+ (?:failed|refused): )", self.said)) <= 1, self.said
+
 
 @dataclass(frozen=True)
 class Project:
@@ -144,6 +156,11 @@ class Project:
         return self.root / ".lockgate"
 
     @property
+    def store(self) -> Store:
+        """The store its environment names."""
+        return store_of(Environment(self.state / "environment"))
+
+    @property
     def variables(self) -> dict[str, str]:
         """The environment of its commands: as a user's, without a terminal."""
         dropped = ("LOCKGATE_", "JUPYTERHUB_", "FORCE_COLOR", "COLUMNS")
@@ -169,14 +186,16 @@ class Project:
 
     def live(self) -> bytes | None:
         """The live pointer as it lies in the store, byte for byte; None before the first release."""
-        path = self.state / "store" / "models" / MODEL / "live.json"
-        return path.read_bytes() if path.is_file() else None
+        try:
+            return self.store.read(f"models/{MODEL}/live.json").data
+        except Missing:
+            return None
 
     def records(self) -> dict[str, bytes]:
         """Every pointer and record of the model in the store, without what the platform says of itself."""
-        folder = self.state / "store" / "models" / MODEL
-        found = [path for path in folder.rglob("*.json") if path.name != "status.json"]
-        return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+        prefix = f"models/{MODEL}/"
+        keys = [key for key in self.store.list(prefix) if key.endswith(".json") and not key.endswith("/status.json")]
+        return {key.removeprefix(prefix): self.store.read(key).data for key in keys}
 
     @property
     def bundle(self) -> str:
@@ -283,6 +302,14 @@ def ended(process: "subprocess.Popen[str]") -> Done:
     """Wait for a command."""
     out, err = process.communicate(timeout=900)
     return Done(process.returncode, out, err)
+
+
+@contextmanager
+def unharmed(project: Project) -> Iterator[None]:
+    """Whatever happens inside, live does not move and goes on answering."""
+    before = project.live()
+    yield
+    assert (project.live(), project.answers()) == (before, project.bundle)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ import pytest
 from lockgate_proof import Trust, bundle_digest, new_key, predicate, sign, verify
 from lockgate_step import canonical, file_digest
 
-from tests.workshop import HEADER, MODEL, NEXT, Done, Project, Row, csv, rows
+from tests.workshop import HEADER, MODEL, Bench, Done, Project, Row, csv, rows, unharmed
 
 Arguments = Sequence[str]
 RUN = ("run", MODEL)
@@ -50,6 +50,16 @@ def data(content: bytes, name: str = "rows.csv") -> Callable[[Project], Argument
         path = project.root / name
         path.write_bytes(content)
         return (*RUN, "--data", name)
+
+    return spoil
+
+
+def asked(content: bytes) -> Callable[[Project], Arguments]:
+    """Rows that the live model is asked about."""
+
+    def spoil(project: Project) -> Arguments:
+        (project.root / "asked.csv").write_bytes(content)
+        return ("predict", MODEL, "asked.csv")
 
     return spoil
 
@@ -176,6 +186,10 @@ CASES = [
     ),
     Case("waiver that does not parse", file("waivers/bias.json", lambda text: "{"), 2, "waivers/bias.json"),
     Case("waiver that nobody signed", file("waivers/bias.json", lambda text: "{}"), 3, "waivers/bias.json .*signed"),
+    Case("rows missing", call("predict", MODEL, "nowhere.csv"), 2, "nowhere.csv"),
+    Case("rows without a column", asked(without("income")), 2, "income"),
+    Case("rows with a value out of range", asked(csv(edited("years", lambda row: 46))), 2, "years"),
+    Case("rows with an unknown category", asked(csv(edited("sector", one_in(10, CANARY)))), 2, "sector"),
     Case("store down", store_down, 4, "127.0.0.1:1"),
 ]
 
@@ -184,14 +198,10 @@ CASES = [
 def test_a_mistake_ends_in_its_exit_code_and_a_next_action(case: Case, released: Project, tmp_path: Path) -> None:
     project = released.twin(tmp_path / "project")
     arguments = case.spoil(project)
-    before = released.live()
-    done = project.lockgate(*arguments)
-    assert (done.code, "Traceback" in done.said, "bug in Lockgate" in done.said) == (case.code, False, False), done.said
-    assert re.search(case.says, done.said), done.said
-    assert NEXT.search(done.said), done.said
+    with unharmed(released):
+        done = project.lockgate(*arguments)
+    done.check(case.code, case.says)
     assert CANARY not in done.said
-    assert released.live() == before
-    assert released.answers() == released.bundle
 
 
 @pytest.mark.parametrize(
@@ -254,10 +264,10 @@ def judged(released: Project, tmp_path_factory: pytest.TempPathFactory) -> Judge
     project = released.twin(tmp_path_factory.mktemp("judged") / "project")
     policy = project.pipeline / "policy.toml"
     policy.write_text(policy.read_text().replace("at_most = 0.25", "at_most = 0.0001"))
-    before = released.live()
     known = released.run_ids()
-    done = project.lockgate(*RUN)
-    assert (done.code, bool(NEXT.search(done.said)), released.live()) == (3, True, before), done.said
+    with unharmed(released):
+        done = project.lockgate(*RUN)
+    done.check(3, "by bias-audit: ")
     (run,) = released.run_ids() - known
     return Judged(project, run, json.loads((project.node(run, "bias-audit") / "out" / "verdict").read_bytes()))
 
@@ -266,10 +276,9 @@ def test_an_expired_waiver_changes_nothing(judged: Judged, released: Project, tm
     project = judged.project.twin(tmp_path / "project")
     (project.pipeline / "waivers").mkdir()
     (project.pipeline / "waivers" / "old.json").write_bytes(canonical(judged.waiver(judged.key, -timedelta(days=1))))
-    before = released.live()
-    done = project.lockgate(*RUN)
-    assert (done.code, bool(NEXT.search(done.said)), released.live()) == (3, True, before), done.said
-    assert "Refused by bias-audit" in done.out or "Not decided by bias-audit" in done.out
+    with unharmed(released):
+        done = project.lockgate(*RUN)
+    done.check(3, "(Refused|Not decided) by bias-audit")
     assert re.search(r"  waiver waivers/old.json expired on \d{4}-\d\d-\d\d\n", done.out), done.said
 
 
@@ -281,10 +290,10 @@ def test_a_waiver_of_another_key_is_refused_before_the_first_step(
     foreign = judged.waiver(tmp_path / "foreign" / "private.pem", timedelta(days=9))
     (project.pipeline / "waivers").mkdir()
     (project.pipeline / "waivers" / "foreign.json").write_bytes(canonical(foreign))
-    before, known = released.live(), released.run_ids()
-    done = project.lockgate(*RUN)
-    assert (done.code, bool(NEXT.search(done.said)), released.live()) == (3, True, before), done.said
-    assert "waivers/foreign.json" in done.err
+    known = released.run_ids()
+    with unharmed(released):
+        done = project.lockgate(*RUN)
+    done.check(3, "waivers/foreign.json")
     assert released.run_ids() == known
 
 
@@ -414,14 +423,101 @@ def test_deploy_refuses_a_bundle_whose_verdicts_were_touched(
     bundle, key = bench.input("bundle"), tmp_path / "foreign" / "private.pem"
     new_key(key)
     forge(bundle, key)
-    seal(bundle, released.state / "environment" / "lockgate-key-package" / "private.pem")
+    seal(bundle, package_key(released))
+    refused(bench, released, says)
+    if seal is sealed:
+        with unharmed(released):
+            released.lockgate("verify", str(bundle)).check(3, says)
+
+
+def package_key(project: Project) -> Path:
+    return project.state / "environment" / "lockgate-key-package" / "private.pem"
+
+
+def refused(bench: Bench, released: Project, says: str) -> None:
+    """Called directly, the program refuses, names what is next, writes nothing, and no user notices."""
     store = released.records()
-    done = bench.call()
-    assert done.code == 3, done.said
+    with unharmed(released):
+        done = bench.call()
+    assert (done.code, "Traceback" in done.said) == (3, False), done.said
     said = json.loads(bench.termination)
-    assert says in said["error"], done.said
+    assert re.search(says, said["error"]), done.said
     assert said["fix"]
     assert (bench.written, released.records()) == (set(), store)
+
+
+def cut_short(bundle: Path, package: Path) -> None:
+    path = bundle / "manifest.json"
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def damaged(bundle: Path, package: Path) -> None:
+    (bundle / "model" / "model.json").write_bytes(b"{")
+
+
+def another_policy(bundle: Path, package: Path) -> None:
+    path = bundle / "policy.toml"
+    path.write_text(path.read_text().replace("0.25", "0.99"))
+    sealed(bundle, package)
+
+
+def unsigned_waiver(bundle: Path, package: Path) -> None:
+    nobody = {"payload": "", "payloadType": "", "signatures": []}
+    (bundle / "waivers.json").write_bytes(canonical([{"file": "waivers/pilot.json", "envelope": nobody}]))
+    sealed(bundle, package)
+
+
+def damaged_waivers(bundle: Path, package: Path) -> None:
+    (bundle / "waivers.json").write_bytes(b"{")
+    sealed(bundle, package)
+
+
+@pytest.mark.parametrize(
+    ("forge", "says"),
+    [
+        (cut_short, "manifest"),
+        (damaged, "not as it was sealed"),
+        (another_policy, "policy"),
+        (unsigned_waiver, "waivers/pilot.json is not signed by a key that may sign as waive"),
+        (damaged_waivers, "the waivers are not"),
+    ],
+    ids=lambda value: getattr(value, "__name__", "says"),
+)
+def test_a_bundle_that_is_not_what_was_judged_is_refused(
+    forge: Forge, says: str, released: Project, first: str, tmp_path: Path
+) -> None:
+    bench = released.bench(first, "deploy", tmp_path / "io")
+    forge(bench.input("bundle"), package_key(released))
+    refused(bench, released, says)
+    with unharmed(released):
+        released.lockgate("verify", str(bench.input("bundle"))).check(3, says)
+
+
+def test_a_bundle_of_another_machine_is_refused(released: Project, first: str, tmp_path: Path) -> None:
+    stranger = Project.make(tmp_path / "stranger")
+    assert stranger.lockgate("status").code == 0  # which makes its keys
+    bench = released.bench(first, "deploy", tmp_path / "io")
+    (bench.folder / "environment").unlink()
+    shutil.copytree(released.state / "environment" / "lockgate-environment", bench.folder / "environment")
+    trust = stranger.state / "environment" / "lockgate-environment" / "trust.json"
+    shutil.copyfile(trust, bench.folder / "environment" / "trust.json")
+    refused(bench, released, "not signed by a key")
+    stranger.lockgate("verify", str(bench.input("bundle"))).check(3, "not signed by a key")
+
+
+def test_a_live_bundle_that_was_changed_in_the_store_is_refused_and_answered_on(
+    released: Project, tmp_path: Path
+) -> None:
+    project = released.twin(tmp_path / "project")
+    card = released.state / "store" / "models" / MODEL / "bundles" / released.bundle.removeprefix("sha256:") / "card.md"
+    kept = card.read_bytes()
+    card.write_bytes(kept + b"changed")
+    try:
+        with unharmed(released):
+            project.lockgate("verify", MODEL).check(3, "card.md")
+            project.lockgate(*RUN).check(3, "ingest refused: .*card.md")
+    finally:
+        card.write_bytes(kept)
 
 
 @pytest.mark.parametrize("signer", ["nobody", "another gate"])
@@ -433,18 +529,12 @@ def test_promote_refuses_a_smoke_verdict_that_smoke_test_did_not_sign(
     new_key(key)
     known = released.state / "environment" / "lockgate-key-bias-audit" / "private.pem"
     payload(bench.input("smoke"), lambda said: None, key if signer == "nobody" else known)
-    store = released.records()
-    done = bench.call()
-    assert done.code == 3, done.said
-    assert "not signed by a key that may sign as smoke-test" in bench.termination
-    assert released.records() == store
+    refused(bench, released, "not signed by a key that may sign as smoke-test")
 
 
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
     project = Project.make(tmp_path)
     with socket.create_server(("127.0.0.1", project.port)):
         done = project.lockgate(*RUN)
-    assert (done.code, bool(NEXT.search(done.said))) == (4, True), done.said
-    assert f"port {project.port} " in done.err
-    assert "Traceback" not in done.said
+    done.check(4, f"port {project.port} ")
     assert project.run_ids() == set()

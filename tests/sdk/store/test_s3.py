@@ -1,11 +1,7 @@
 """What S3 may do to a program, done to it by a real service and by the wire between."""
 
-import socket
-import socketserver
-import threading
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,51 +10,7 @@ from lockgate_step import OutsideFailed
 from lockgate_store import Exists, Missing, Store, open_store
 from lockgate_store._s3 import S3Store
 
-from tests.seaweed import BUCKET, SECRET_KEY, SeaweedFS, free_ports
-
-# What the wire does with one exchange: from the request's bytes and a way to ask the service to the answer's bytes.
-Wire = Callable[[bytes, Callable[[bytes], bytes]], bytes]
-
-
-@contextmanager
-def wire(service: SeaweedFS, behave: Wire) -> Iterator[str]:
-    """A loopback address in front of the service, one exchange a connection; no answer means: hang up."""
-    host, port = service.endpoint.removeprefix("http://").split(":")
-
-    def ask(request: bytes) -> bytes:
-        with socket.create_connection((host, int(port)), timeout=30) as upstream:
-            upstream.sendall(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
-            return b"".join(iter(lambda: upstream.recv(1 << 16), b""))
-
-    class Exchange(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            answer = behave(_request(self.request), ask)
-            if answer:
-                self.request.sendall(answer)
-
-    class Server(socketserver.ThreadingTCPServer):
-        allow_reuse_address = True
-        daemon_threads = True
-
-    with Server(("127.0.0.1", 0), Exchange) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-
-
-def _request(connection: socket.socket) -> bytes:
-    """One request, head and body; botocore waits for 100 Continue before it sends a body."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += connection.recv(1 << 16)
-    head, _, body = data.partition(b"\r\n\r\n")
-    fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
-    if fields.get(b"expect") == b"100-continue":
-        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-        head = b"\r\n".join(line for line in head.split(b"\r\n") if not line.lower().startswith(b"expect"))
-    while len(body) < int(fields.get(b"content-length", b"0")):
-        body += connection.recv(1 << 16)
-    return head + b"\r\n\r\n" + body
+from tests.seaweed import BUCKET, SECRET_KEY, SeaweedFS, free_ports, wire
 
 
 def opened(service: SeaweedFS, folder: Path, *, endpoint: str = "", bucket: str = BUCKET, prefix: str = "") -> Store:
@@ -156,9 +108,9 @@ def test_an_answer_cut_short_is_no_answer(plain_service: SeaweedFS, tmp_path: Pa
     with wire(plain_service, behave) as endpoint:
         store = opened(plain_service, tmp_path, endpoint=endpoint)
         store.create("k", bytes(10_000))
-        with pytest.raises(OutsideFailed, match="s3://evidence"):
+        with pytest.raises(OutsideFailed, match=r"s3://evidence.*the answer broke off"):
             store.read("k")
-        with pytest.raises(OutsideFailed, match="s3://evidence"):
+        with pytest.raises(OutsideFailed, match=r"s3://evidence.*the answer broke off"):
             store.download("k", tmp_path / "copy")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["credentials", "environment"]
 
