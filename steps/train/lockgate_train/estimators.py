@@ -77,7 +77,7 @@ def _classifier(name: str) -> type[BaseEstimator]:
 
 
 def public_names() -> list[str]:
-    """Each classifier by the shortest name it imports from; `lockgate run` reads the same list before the first step."""
+    """Each classifier by the shortest name it imports from; `lockgate run` reads the list before the first step."""
     return Path(__file__).with_name("classifiers.txt").read_text(encoding="utf-8").split()
 
 
