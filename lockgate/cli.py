@@ -434,14 +434,39 @@ def submit(
 
 
 @app.command(rich_help_panel=PLATFORM)
-def images(as_json: Json = False) -> None:
-    """Each image: which lock it holds, and whether it was built.
+def images(
+    action: Annotated[str, typer.Argument(metavar="[build|push]", help="Build them, or push what was built.")] = "",
+    only: Annotated[list[str] | None, typer.Option(metavar="IMAGE", help="Only this one; may be repeated.")] = None,
+    base: Annotated[str, typer.Option(metavar="REFERENCE", help="An image with Python alone, best by digest.")] = "",
+    registry: Annotated[str, typer.Option(metavar="HOST/FOLDER", help="Where they are named and pushed.")] = "",
+    python: Annotated[str, typer.Option(metavar="VERSION", help="Minor version of the base's Python.")] = "3.11",
+    tool: Annotated[str, typer.Option(metavar="NAME", help="buildah, podman or docker; by default what is here.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Each image: which lock it holds, and whether it was built; build them, and push them by digest.
 
-    Example: lockgate images
+    Example: lockgate images build --base registry.example.org/python@sha256:… --registry registry.example.org/lockgate
     """
-    from lockgate.images import describe
+    from lockgate.building import Target, build, find_tool, push
+    from lockgate.images import chosen, describe
 
-    _say_lines(describe(_project()), as_json)
+    if action not in ("", "build", "push"):
+        msg = f"images cannot {action}"
+        raise BadCall(msg, fix="lockgate images, lockgate images build, or lockgate images push")
+    if action:
+        target, wanted = Target.of(base, registry, python, action), chosen(_project(), only or [])
+        for image in wanted:
+            if not as_json:
+                _say(f"  {action} {target.tag(image.name)}", err=True)
+            if action == "build":
+                build(image, target, find_tool(tool))
+            else:
+                push(_project(), image, target, find_tool(tool))
+    if action == "build":
+        tags = {image.name: target.tag(image.name) for image in wanted}
+        _say_lines(([f"Next: lockgate images push --registry {registry}"], tags), as_json)
+    else:
+        _say_lines(describe(_project()), as_json)
 
 
 @app.command(rich_help_panel=PLATFORM)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lockgate.images import image_name
+from lockgate.images import image_name, own_images
 from lockgate.local.environments import Environments
 from lockgate.local.process import Environment
 from lockgate.project import Model
@@ -33,12 +33,9 @@ class Installed:
     def __call__(self, reference: str) -> Environment:
         """What the engine needs to run an image. Errors: UnknownName."""
         name = image_name(reference)
-        own = {p.image: p for p in self.model.own_programs.values()} if self.model else {}
-        if self.model and name in own:
-            lock = self.model.folder / f"{own[name].command[-1]}.lock"
-            return environment(lock, [self.shelf.sdk, self.model.folder])
-        image = self.shelf.image(name)
-        return environment(image.lock, image.code)
+        own = own_images(self.model, self.shelf) if self.model else {}
+        image = own.get(name) or self.shelf.image(name)
+        return environment(image.lock, image.path)
 
 
 def environment(lock: Path, code: Sequence[Path]) -> Environment:

@@ -38,11 +38,20 @@ class Program:
 
 @dataclass(frozen=True)
 class Image:
-    """What a program runs in: the lock of its packages, and the folders of code that lie on PYTHONPATH."""
+    """What a program runs in.
+
+    lock: of its packages.
+    code: what lies on PYTHONPATH: folders, or the one file of a user's own step.
+    """
 
     name: str
     lock: Path
     code: tuple[Path, ...]
+
+    @property
+    def path(self) -> list[Path]:
+        """The folders on PYTHONPATH."""
+        return [entry.parent if entry.suffix == ".py" else entry for entry in self.code]
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,11 @@ class Shelf:
     def sdk(self) -> Path:
         """The folder every program has on its path."""
         return self.root / "steps" / "sdk"
+
+    @property
+    def dockerfile(self) -> Path:
+        """What every image is built by."""
+        return self.root / "images" / "Dockerfile"
 
     def step_folders(self) -> Iterator[Path]:
         """Every step's folder, sorted."""

@@ -69,6 +69,21 @@ class Environments:
                 whole.touch()
         return python
 
+    @classmethod
+    def lay_out(cls, lock: Path, folder: Path, python: str, platform: str) -> None:
+        """Put the packages of a lock into a folder, for a machine with this minor version of Python.
+
+        platform: uv's name for the machine, e.g. `x86_64-manylinux_2_28`.
+
+        Errors: OutsideFailed, with the end of what the installer said.
+        """
+        cls(folder.parent)._uv(
+            lock,
+            *("pip", "install", "--no-config", "--require-hashes", "--no-deps", "--only-binary=:all:"),
+            *("--link-mode=copy", f"--target={folder}", f"--python-version={python}", f"--python-platform={platform}"),
+            *("-r", str(lock)),
+        )
+
     def _uv(self, lock: Path, *arguments: str) -> None:
         command = [sys.executable, "-m", "uv", *arguments]
         made = subprocess.run(  # noqa: S603  # our own dependency
