@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check bench test-statistics render clean help
+.PHONY: run test check bench test-statistics cluster-up cluster-down render clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -25,6 +25,12 @@ bench: $(VENV)/.test       ## the figures, with the peers beside them
 
 test-statistics: $(VENV)/.test  ## coverage and error rates of the gates by simulation; slow
 	@$(BIN)/python tests/run_all.py statistics
+
+cluster-up: $(VENV)/.test  ## a real single-node Kubernetes for tests, in .cluster/; needs root, Linux and Go
+	@$(BIN)/python -m tests.cluster.cluster up
+
+cluster-down: $(VENV)/.test  ## stop it and leave nothing behind
+	@$(BIN)/python -m tests.cluster.cluster down
 
 render: $(VENV)/.run       ## write contracts, step functions and workflows from their sources
 	@$(BIN)/lockgate render

@@ -11,7 +11,15 @@ from run_all import ROOT, Suite, suites
 
 from lockgate.installed import command, environment
 
-COMPOSER = ["lockgate", "tests/lockgate", "tests/rendered", "tests/contracts", "tests/journeys", "tests/run_all.py"]
+COMPOSER = [
+    "lockgate",
+    "tests/lockgate",
+    "tests/rendered",
+    "tests/contracts",
+    "tests/journeys",
+    "tests/cluster",
+    "tests/run_all.py",
+]
 MYPY = [sys.executable, "-m", "mypy", "--strict", "--config-file", str(ROOT / "pyproject.toml")]
 
 

@@ -1,0 +1,462 @@
+"""A real single-node Kubernetes with Argo for tests, on one Linux machine: `up`, `down`, `status`.
+
+Everything runs in a network namespace of its own, so no rule, route or address of the machine changes, and what runs in
+it reaches nothing outside. State lies in `.cluster/` alone.
+
+    make cluster-up                 seconds, once its programs are built
+    export KUBECONFIG=$PWD/.cluster/admin.kubeconfig
+    make cluster-down
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.cluster import tools
+from tests.cluster.certificates import Authority
+from tests.cluster.processes import Processes, wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMESPACE = "lockgate-test"  # the network namespace, and its devices' names
+HOST, NODE = "10.213.0.1", "10.213.0.2"
+NODES, PODS, SERVICES = "10.213.0.0/16", "10.213.64.0/20", "10.213.128.0/20"
+API_SERVICE = "10.213.128.1"
+API = f"https://{NODE}:6443"
+REGISTRY = f"{NODE}:5000"
+PAUSE = f"{REGISTRY}/pause:1"
+PACKAGES = (
+    "buildah", "busybox-static", "conntrack", "containerd", "containernetworking-plugins", "ipset", "iptables",
+    "mmdebstrap", "runc", "socat",
+)  # fmt: skip
+
+
+class Trouble(SystemExit):
+    """What keeps a cluster from running here, ending in the next action."""
+
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(f"{what}\n  Next: {fix}")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The cluster whose state lies in one folder."""
+
+    state: Path
+
+    @cached_property
+    def processes(self) -> Processes:
+        """Its processes."""
+        return Processes(self.state)
+
+    @cached_property
+    def authority(self) -> Authority:
+        """Who signs its certificates."""
+        return Authority.make(self.state / "pki")
+
+    @cached_property
+    def programs(self) -> Path:
+        """The folder of its programs."""
+        return tools.build()
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's way in."""
+        return self.state / "admin.kubeconfig"
+
+    def kubectl(self, *arguments: str, given: str | None = None) -> str:
+        """Call kubectl as the administrator. Errors: CalledProcessError with its words."""
+        argv = [str(self.programs / "kubectl"), f"--kubeconfig={self.kubeconfig}", *arguments]
+        return _call(argv, given=given)
+
+    def up(self) -> None:
+        """Bring up what is not up yet."""
+        _check_machine(self.state)
+        self.state.mkdir(exist_ok=True)
+        programs = self.programs
+        began = time.monotonic()
+        self._network()
+        self._certificates()
+        self._registry()
+        self._containerd()
+        self._control_plane(programs)
+        self._node(programs)
+        print(f"node ready after {time.monotonic() - began:.0f} s", flush=True)
+
+    def down(self) -> None:
+        """Stop everything and take the state away."""
+        if _containers(self.state):
+            _ctr(self.state, "tasks", "kill")
+        for name in reversed(self.processes.names()):
+            if name != "containerd":
+                self.processes.stop(name)
+        _remove_containers(self.state)
+        self.processes.stop("containerd")
+        _unmount_below(self.state)
+        if _namespace_exists():
+            _call(["ip", "netns", "delete", NAMESPACE])
+        for hierarchy in Path("/sys/fs/cgroup").glob("*/kubepods"):
+            for folder in sorted((p for p in hierarchy.rglob("*") if p.is_dir()), key=lambda p: -len(p.parts)):
+                folder.rmdir()
+            hierarchy.rmdir()
+        shutil.rmtree(self.state, ignore_errors=True)
+
+    def _inside(self, *argv: str | Path) -> list[str]:
+        # nsenter, not `ip netns exec`: that one would hide containerd's mounts from the kubelet.
+        return ["nsenter", f"--net=/run/netns/{NAMESPACE}", "--", *map(str, argv)]
+
+    def _network(self) -> None:
+        if _namespace_exists():
+            return
+        _call(["ip", "netns", "add", NAMESPACE])
+        _call(["ip", "link", "add", NAMESPACE, "type", "veth", "peer", "name", "node", "netns", NAMESPACE])
+        _call(["ip", "address", "add", f"{HOST}/18", "dev", NAMESPACE])
+        _call(["ip", "link", "set", NAMESPACE, "up"])
+        _call(["ip", "route", "add", NODES, "via", NODE])
+        for command in (
+            "ip link set lo up",
+            f"ip address add {NODE}/18 dev node",
+            "ip link set node up",
+            f"ip route add default via {HOST}",
+            "sysctl -qw net.ipv4.ip_forward=1",
+        ):
+            _call(self._inside(*command.split()))
+
+    def _certificates(self) -> None:
+        authority = self.authority
+        names = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost")
+        authority.issue("apiserver", "kube-apiserver", addresses=(NODE, API_SERVICE, "127.0.0.1", *names))
+        authority.issue("node", "lockgate-node", addresses=(NODE, "lockgate-node"))
+        authority.issue("accounts", "service-accounts")
+        authority.issue("admin", "admin", "system:masters")
+        authority.issue("kubelet", "system:node:lockgate-node", "system:nodes")
+        authority.issue("apiserver-kubelet", "kube-apiserver-kubelet", "system:masters")
+        authority.issue("controllers", "system:kube-controller-manager")
+        authority.issue("scheduler", "system:kube-scheduler")
+        authority.issue("proxy", "system:kube-proxy")
+        for name in ("admin", "kubelet", "controllers", "scheduler", "proxy"):
+            authority.kubeconfig(name, API)
+        shutil.copyfile(authority.folder / "admin.kubeconfig", self.kubeconfig)
+        self.kubeconfig.chmod(0o600)
+
+    def _registry(self) -> None:
+        settings = {
+            "version": 0.1,
+            "log": {"level": "warn"},
+            "storage": {"filesystem": {"rootdirectory": str(self.state / "registry")}, "delete": {"enabled": True}},
+            "http": {
+                "addr": REGISTRY,
+                "tls": {"certificate": str(self.authority.path("node")), "key": str(self.authority.key("node"))},
+            },
+        }
+        path = self._write("registry.yaml", settings)
+        environment = {"OTEL_TRACES_EXPORTER": "none"}
+        self.processes.start("registry", self._inside(self.programs / "registry", "serve", path), environment)
+
+    def _containerd(self) -> None:
+        hosts = self.state / "containerd" / "certs.d" / REGISTRY
+        hosts.mkdir(parents=True, exist_ok=True)
+        (hosts / "hosts.toml").write_text(
+            f'server = "https://{REGISTRY}"\n[host."https://{REGISTRY}"]\n  ca = "{self.authority.path("ca")}"\n'
+        )
+        network = {
+            "cniVersion": "1.0.0",
+            "name": "pods",
+            "plugins": [
+                {
+                    "type": "bridge",
+                    "bridge": "pods",
+                    "isGateway": True,
+                    "ipMasq": True,
+                    "hairpinMode": True,
+                    "ipam": {
+                        "type": "host-local",
+                        "dataDir": str(self.state / "cni-addresses"),
+                        "ranges": [[{"subnet": PODS}]],
+                        "routes": [{"dst": "0.0.0.0/0"}],
+                    },
+                },
+                {"type": "portmap", "capabilities": {"portMappings": True}},
+            ],
+        }
+        folder = self.state / "cni"
+        folder.mkdir(exist_ok=True)
+        (folder / "pods.conflist").write_text(json.dumps(network))
+        config = self.state / "containerd.toml"
+        config.write_text(
+            f"""version = 2
+root = "{self.state}/containerd/root"
+state = "{self.state}/containerd/state"
+[grpc]
+  address = "{_socket(self.state)}"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{PAUSE}"
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "{folder}"
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "{self.state}/containerd/certs.d"
+"""
+        )
+        self.processes.start("containerd", self._inside("containerd", "--config", config))
+        if not wait_for(lambda: _socket(self.state).exists(), 20):
+            raise self._failed("containerd")
+        self.image("pause", {"/bin/busybox": "/bin/busybox"}, ["/bin/busybox", "sleep", "infinity"])
+
+    def image(self, name: str, files: Mapping[str, str], command: Sequence[str]) -> str:
+        """An image of a few static files, pushed to the cluster's registry; returns its reference."""
+        reference = f"{REGISTRY}/{name}:1"
+        kept = self.state / "images"
+        buildah = ("buildah", f"--root={kept / 'root'}", f"--runroot={kept / 'run'}", "--storage-driver=vfs")
+        container = _call([*buildah, "from", "scratch"]).strip()
+        for source, target in files.items():
+            _call([*buildah, "copy", "--quiet", container, source, target])
+        _call([*buildah, "config", "--entrypoint", json.dumps(list(command)), container])
+        _call([*buildah, "commit", "--quiet", "--rm", container, reference])
+        _call([*buildah, "push", "--quiet", f"--cert-dir={self._registry_certificates()}", reference])
+        return reference
+
+    def _registry_certificates(self) -> Path:
+        folder = self.state / "registry-ca"
+        folder.mkdir(exist_ok=True)
+        shutil.copyfile(self.authority.path("ca"), folder / "ca.crt")
+        return folder
+
+    def _control_plane(self, programs: Path) -> None:
+        pki, key = self.authority.path, self.authority.key
+        self.processes.start(
+            "etcd",
+            self._inside(
+                programs / "etcd", f"--data-dir={self.state / 'etcd'}", "--listen-client-urls=http://127.0.0.1:2379",
+                "--advertise-client-urls=http://127.0.0.1:2379", "--listen-peer-urls=http://127.0.0.1:2380",
+                "--log-level=warn", "--unsafe-no-fsync",
+            ),
+        )  # fmt: skip
+        self.processes.start(
+            "apiserver",
+            self._inside(
+                programs / "kube-apiserver", "--etcd-servers=http://127.0.0.1:2379", f"--bind-address={NODE}",
+                f"--advertise-address={NODE}", f"--service-cluster-ip-range={SERVICES}",
+                f"--client-ca-file={pki('ca')}", f"--tls-cert-file={pki('apiserver')}",
+                f"--tls-private-key-file={key('apiserver')}", "--authorization-mode=Node,RBAC",
+                "--enable-admission-plugins=NodeRestriction",
+                "--service-account-issuer=https://kubernetes.default.svc",
+                f"--service-account-key-file={pki('accounts')}",
+                f"--service-account-signing-key-file={key('accounts')}",
+                f"--kubelet-client-certificate={pki('apiserver-kubelet')}",
+                f"--kubelet-client-key={key('apiserver-kubelet')}", f"--kubelet-certificate-authority={pki('ca')}",
+                "--kubelet-preferred-address-types=InternalIP", "--profiling=false",
+            ),
+        )  # fmt: skip
+        if not wait_for(self._api_ready, 60):
+            raise self._failed("apiserver")
+        config = self.authority.folder
+        self.processes.start(
+            "controller-manager",
+            self._inside(
+                programs / "kube-controller-manager", f"--kubeconfig={config / 'controllers.kubeconfig'}",
+                f"--service-account-private-key-file={key('accounts')}", f"--root-ca-file={pki('ca')}",
+                "--use-service-account-credentials", "--leader-elect=false", "--bind-address=127.0.0.1",
+            ),
+        )  # fmt: skip
+        self.processes.start(
+            "scheduler",
+            self._inside(
+                programs / "kube-scheduler", f"--kubeconfig={config / 'scheduler.kubeconfig'}", "--leader-elect=false",
+                "--bind-address=127.0.0.1",
+            ),
+        )  # fmt: skip
+
+    def _api_ready(self) -> bool:
+        try:
+            return self.kubectl("get", "--raw=/readyz", "--request-timeout=2s") == "ok"
+        except subprocess.CalledProcessError:
+            return False
+
+    def _node(self, programs: Path) -> None:
+        pki, key = self.authority.path, self.authority.key
+        kubelet = self._write(
+            "kubelet.yaml",
+            {
+                "apiVersion": "kubelet.config.k8s.io/v1beta1",
+                "kind": "KubeletConfiguration",
+                "address": NODE,
+                "authentication": {"anonymous": {"enabled": False}, "x509": {"clientCAFile": str(pki("ca"))}},
+                "cgroupDriver": "cgroupfs",
+                "clusterDNS": [NODE],
+                "clusterDomain": "cluster.local",
+                "containerRuntimeEndpoint": f"unix://{_socket(self.state)}",
+                "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+                "failCgroupV1": False,
+                "failSwapOn": False,
+                "healthzPort": 0,
+                "imageGCHighThresholdPercent": 100,
+                "maxOpenFiles": 20000,
+                "oomScoreAdj": 0,
+                "serializeImagePulls": False,
+                "tlsCertFile": str(pki("node")),
+                "tlsPrivateKeyFile": str(key("node")),
+            },
+        )
+        self.processes.start(
+            "kubelet",
+            self._inside(
+                programs / "kubelet", f"--config={kubelet}", "--hostname-override=lockgate-node", f"--node-ip={NODE}",
+                f"--kubeconfig={self.authority.folder / 'kubelet.kubeconfig'}", f"--root-dir={self.state / 'kubelet'}",
+                f"--cert-dir={self.state / 'kubelet' / 'pki'}",
+            ),
+        )  # fmt: skip
+        proxy = self._write(
+            "proxy.yaml",
+            {
+                "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+                "kind": "KubeProxyConfiguration",
+                "bindAddress": NODE,
+                "clientConnection": {"kubeconfig": str(self.authority.folder / "proxy.kubeconfig")},
+                "clusterCIDR": PODS,
+                "conntrack": {"maxPerCore": 0},
+                "hostnameOverride": "lockgate-node",
+                "mode": "iptables",
+            },
+        )
+        self.processes.start("proxy", self._inside(programs / "kube-proxy", f"--config={proxy}"))
+        corefile = self.state / "Corefile"
+        corefile.write_text(
+            f"""cluster.local:53 {{
+  bind {NODE}
+  errors
+  kubernetes cluster.local {{
+    kubeconfig {self.kubeconfig} lockgate-test
+  }}
+  cache 5
+}}
+.:53 {{
+  bind {NODE}
+  template ANY ANY {{
+    rcode NXDOMAIN
+  }}
+}}
+"""
+        )
+        self.processes.start("dns", self._inside(programs / "coredns", "-conf", corefile))
+        if not wait_for(self._node_ready, 90):
+            raise self._failed("kubelet")
+
+    def _node_ready(self) -> bool:
+        try:
+            found = json.loads(self.kubectl("get", "nodes", "-o", "json", "--request-timeout=2s"))
+            self.kubectl("get", "serviceaccount", "default", "--request-timeout=2s")  # without it no pod is admitted
+        except subprocess.CalledProcessError:
+            return False
+        conditions = [c for node in found["items"] for c in node["status"]["conditions"]]
+        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+    def _write(self, name: str, settings: Mapping[str, Any]) -> Path:
+        path = self.state / name
+        path.write_text(yaml.safe_dump(dict(settings)))
+        return path
+
+    def _failed(self, name: str) -> Trouble:
+        log = self.processes.log(name)
+        return Trouble(f"{name} did not come up; the end of {log}:\n{_end(log)}", "correct it, or make cluster-down")
+
+
+def _check_machine(state: Path) -> None:
+    if platform.system() != "Linux" or os.geteuid() != 0:
+        raise Trouble("The tests' cluster needs Linux and root.", "name a cluster of yours by KUBECONFIG")
+    if len(str(_socket(state))) > 100:
+        raise Trouble(f"{state} is too long for a socket's path.", "work in a folder with a shorter path")
+    missing = [p for p in PACKAGES if not _installed(p)]
+    if missing:
+        if not shutil.which("apt-get"):
+            raise Trouble(f"These packages are missing: {', '.join(missing)}", "install them")
+        print(f"installing {', '.join(missing)}", flush=True)
+        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+        _call(["apt-get", "update", "-qq"], quiet)
+        _call(["apt-get", "install", "-yqq", "--no-install-recommends", *missing], quiet)
+
+
+def _installed(package: str) -> bool:
+    asked = subprocess.run(["dpkg-query", "-Wf", "${Status}", package], capture_output=True, text=True)
+    return asked.stdout.endswith("ok installed")
+
+
+def _namespace_exists() -> bool:
+    return Path("/run/netns", NAMESPACE).exists()
+
+
+def _socket(state: Path) -> Path:
+    return state / "containerd.sock"
+
+
+def _end(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-15:]) if log.exists() else "(nothing)"
+
+
+def _containers(state: Path) -> list[str]:
+    if not _socket(state).exists():
+        return []
+    return _call(["ctr", f"--address={_socket(state)}", "-n", "k8s.io", "tasks", "ls", "-q"]).split()
+
+
+def _ctr(state: Path, *action: str) -> None:
+    for container in _containers(state):
+        argv = ["ctr", f"--address={_socket(state)}", "-n", "k8s.io", *action, "--signal", "SIGKILL", container]
+        subprocess.run(argv, capture_output=True)
+
+
+def _remove_containers(state: Path) -> None:
+    _ctr(state, "tasks", "kill")
+    for container in _containers(state):
+        argv = ["ctr", f"--address={_socket(state)}", "-n", "k8s.io", "tasks", "delete", "--force", container]
+        subprocess.run(argv, capture_output=True)
+
+
+def _unmount_below(folder: Path) -> None:
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for mount in sorted((m for m in mounts if m.startswith(f"{folder}/")), key=len, reverse=True):
+        subprocess.run(["umount", "--lazy", mount], capture_output=True)
+
+
+def _call(argv: Sequence[str], environment: Mapping[str, str] | None = None, given: str | None = None) -> str:
+    done = subprocess.run(
+        list(argv), capture_output=True, text=True, input=given, env={**os.environ, **(environment or {})}
+    )
+    if done.returncode != 0:
+        raise subprocess.CalledProcessError(done.returncode, list(argv), done.stdout, done.stderr)
+    return done.stdout
+
+
+def main() -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=["up", "down", "status"])
+    action = parser.parse_args().action
+    cluster = Cluster(ROOT / ".cluster")
+    if action == "up":
+        try:
+            cluster.up()
+        except subprocess.CalledProcessError as error:
+            raise Trouble(
+                f"{error.cmd[0]} failed: {error.stderr.strip()}", "correct it, or make cluster-down"
+            ) from error
+    elif action == "down":
+        cluster.down()
+    else:
+        for name in cluster.processes.names():
+            print(f"{name:<20}{'running' if cluster.processes.running(name) else 'ended'}")
+
+
+if __name__ == "__main__":
+    main()

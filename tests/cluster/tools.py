@@ -1,0 +1,145 @@
+"""The programs of a Kubernetes and of Argo, built from pinned Go modules and cached by the digest of their pins.
+
+No registry that serves them ready-made is needed: `tools/<name>/go.mod` and `go.sum` pin each to the byte.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent / "tools"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lockgate" / "tools"
+STATIC = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false"}  # argoexec starts in an empty image
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A Go module and the programs built from it."""
+
+    name: str
+    module: str
+    packages: tuple[str, ...]
+    version_flags: tuple[str, ...] = ()
+
+
+ARGO = "github.com/argoproj/argo-workflows/v3"
+DISTRIBUTION = "github.com/distribution/distribution/v3"
+KUBERNETES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
+TOOLS = (
+    Tool(
+        "kubernetes",
+        "k8s.io/kubernetes",
+        tuple(f"k8s.io/kubernetes/cmd/{name}" for name in KUBERNETES),
+        # Without them every component calls itself v0.0.0 and refuses the others as too old.
+        tuple(
+            f"-X k8s.io/{package}/version.git{field}={{{field}}}"
+            for package in ("component-base", "client-go/pkg")
+            for field in ("Version", "Major", "Minor")
+        ),
+    ),
+    Tool("etcd", "go.etcd.io/etcd/server/v3", ("go.etcd.io/etcd/server/v3",)),
+    Tool("coredns", "github.com/coredns/coredns", ("github.com/coredns/coredns",)),
+    Tool(
+        "registry", "github.com/distribution/distribution/v3", ("github.com/distribution/distribution/v3/cmd/registry",)
+    ),
+    Tool(
+        "argo",
+        "github.com/argoproj/argo-workflows/v3",
+        tuple(
+            f"github.com/argoproj/argo-workflows/v3/cmd/{name}" for name in ("workflow-controller", "argoexec", "argo")
+        ),
+        ("-X github.com/argoproj/argo-workflows/v3.version={Version}",),
+    ),
+)
+PROGRAM = {"go.etcd.io/etcd/server/v3": "etcd"}  # whose package's last part is not the program's name
+
+
+def build(say: Callable[[str], None] = print) -> Path:
+    """Build what is not cached yet; returns the folder of programs.
+
+    Errors: SystemExit with the compiler's words, or where Go is not installed.
+    """
+    if not shutil.which("go"):
+        sys.exit(
+            "Building the cluster's programs needs Go 1.26 or newer. Next: install it, or name a cluster by KUBECONFIG"
+        )
+    folder = CACHE / digest()
+    if (folder / "made").exists():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    for tool in TOOLS:
+        missing = [p for p in tool.packages if not (folder / program(p)).exists()]
+        if missing:
+            say(f"building {', '.join(program(p) for p in missing)} {version(tool)} (once; minutes)")
+            _build(tool, missing, folder)
+    (folder / "made").touch()
+    return folder
+
+
+def program(package: str) -> str:
+    """The name of the program that a Go package makes."""
+    return PROGRAM.get(package, package.rsplit("/", 1)[-1])
+
+
+def version(tool: Tool) -> str:
+    """The pinned version of a tool's module, from its go.mod."""
+    lines = (HERE / tool.name / "go.mod").read_text(encoding="utf-8").splitlines()
+    return next(line.split()[1] for line in lines if line.split()[:1] == [tool.module])
+
+
+def module(name: str) -> Path:
+    """The folder of a tool's module source, read-only: CRDs and manifests lie in it."""
+    tool = next(t for t in TOOLS if t.name == name)
+    argv = ["go", "mod", "download", "-json", f"{tool.module}@{version(tool)}"]
+    return Path(json.loads(subprocess.run(argv, check=True, capture_output=True).stdout)["Dir"])
+
+
+def digest() -> str:
+    """One digest over every pin, every option and every file of ours that is built in."""
+    total = hashlib.sha256(repr((TOOLS, STATIC)).encode())
+    for path in sorted(p for p in HERE.rglob("*") if p.is_file()):
+        total.update(path.relative_to(HERE).as_posix().encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def _build(tool: Tool, packages: list[str], into: Path) -> None:
+    number = version(tool)
+    major, minor, _ = number.removeprefix("v").split(".", 2)
+    flags = " ".join(tool.version_flags).format(Version=number, Major=major, Minor=minor)
+    with tempfile.TemporaryDirectory() as scratch:
+        work = Path(scratch)
+        for pins in ("go.mod", "go.sum"):
+            shutil.copyfile(HERE / tool.name / pins, work / pins)
+        if tool.name == "argo":
+            _complete(tool, work)
+        for package in packages:
+            argv = ["go", "build", f"-ldflags=-s -w {flags}", "-o", str(into / program(package)), package]
+            done = subprocess.run(argv, cwd=work, env={**os.environ, **STATIC}, capture_output=True, text=True)
+            if done.returncode != 0:
+                sys.exit(f"building {program(package)} failed:\n{done.stderr[-4000:]}")
+
+
+def _complete(tool: Tool, work: Path) -> None:
+    """Copy the module beside the pins with the two things it is served without: a Linux file and the UI's page."""
+    source = work / "source"
+    shutil.copytree(module(tool.name), source, copy_function=shutil.copyfile)
+    for folder in (source, *(p for p in source.rglob("*") if p.is_dir())):
+        folder.chmod(0o755)
+    shutil.copytree(
+        HERE / tool.name / "osspecific", source / "workflow" / "executor" / "osspecific", dirs_exist_ok=True
+    )
+    page = source / "ui" / "dist" / "app" / "index.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("<!doctype html><title>Argo</title>The UI is not part of the tests' cluster.\n", encoding="utf-8")
+    subprocess.run(["go", "mod", "edit", f"-replace={tool.module}=./source"], cwd=work, check=True)
+
+
+if __name__ == "__main__":
+    print(build())
