@@ -95,8 +95,10 @@ class Cluster:
 
     def down(self) -> None:
         """Stop everything and take the state away."""
-        if _containers(self.state):
-            _ctr(self.state, "tasks", "kill")
+        if self.processes.running("kubelet") and self._api_ready():
+            # The kubelet takes each pod's network away again; whoever only kills the pods leaves it behind.
+            self.kubectl("delete", "pods", "--all", "--all-namespaces", "--force", "--grace-period=0")
+            wait_for(lambda: not _containers(self.state), 20)
         for name in reversed(self.processes.names()):
             if name != "containerd":
                 self.processes.stop(name)
