@@ -85,8 +85,7 @@ class Account:
     @property
     def unused(self) -> list[str]:
         """Why a waiver that the run was given did not help, as the refusing verdicts note it."""
-        notes = [note for step in self.record.refused for note in (step.verdict or {})["notes"]]
-        return [note for note in notes if note.startswith("waiver ")]
+        return [note for step in self.record.refused for note in step.unused_waivers]
 
     @property
     def judged(self) -> list[Figure]:

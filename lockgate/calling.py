@@ -10,7 +10,6 @@ import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,6 +17,7 @@ from typing import Any, TextIO
 from lockgate_proof import GATES_OF_A_BUNDLE, predicate
 from lockgate_store import Missing, Store, open_store
 
+from lockgate.checking import near_names, plain
 from lockgate.environment import Environment
 from lockgate.errors import BadCall, OutsideFailed
 from lockgate.model import Category, Column, ModelSpec, Number
@@ -115,22 +115,18 @@ def check_header(spec: ModelSpec, header: Sequence[str], file: str) -> None:
     if not missing:
         return
     whole = ",".join(header)
-    inputs = {_plain(name) for name in spec.inputs}
+    inputs = {plain(name) for name in spec.inputs}
     for separator, spelt in SEPARATORS.items():
-        if separator in whole and inputs & {_plain(name.strip('"')) for name in whole.split(separator)}:
+        if separator in whole and inputs & {plain(name.strip('"')) for name in whole.split(separator)}:
             msg = f"{file}: the file seems to be separated by {spelt}"
             raise BadCall(msg, fix="save it separated by commas, with a point in decimal numbers")
-    others = {_plain(name): name for name in header if name not in spec.inputs}
-    near = {name: others[found] for name in missing for found in get_close_matches(_plain(name), others, 1, 0.8)}
+    others = [name for name in header if name not in spec.inputs]
+    near = {name: found for name, (found,) in near_names(missing, others, 1, 0.8).items()}
     renames = ", ".join(f"{found!r} to {name!r}" for name, found in near.items())
     has = f"; it has {near[missing[0]]!r}" if missing[0] in near else ""
     takes = f"{spec.name} takes: {', '.join(spec.inputs)}"
     msg = f"{file} has no column {missing[0]!r}{has}"
     raise BadCall(msg, fix=f"rename {renames}; {takes}" if renames else takes)
-
-
-def _plain(name: str) -> str:
-    return "".join(name.casefold().split())
 
 
 def checked_rows(spec: ModelSpec, batch: Sequence[Mapping[str, str | None]], first: int = 1) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ The programs judge both again; here a slip of the pen is found in a moment, with
 import csv
 import gzip
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
@@ -35,7 +35,7 @@ def check_columns(spec: ModelSpec, uri: str) -> None:
         return
     msg = f"{Path(_path(uri) or uri).name} has no column {', '.join(absent)} among its {len(names)}"
     # Where nothing fits there may be no header at all, and then the first line is a person's and is not repeated.
-    near = _near(absent, names) if len(absent) < len(wanted) else {}
+    near = near_names(absent, names, 3, 0.6) if len(absent) < len(wanted) else {}
     if len(names) == 1:
         raise BadCall(msg, fix=f"set the delimiter in pipeline.py; it is {spec.source.delimiter!r} there")
     meant = [f"for {name} did you mean {', '.join(found)}?" for name, found in near.items()]
@@ -58,10 +58,16 @@ def check_estimator(name: object, shelf: Shelf) -> None:
     raise BadCall(msg, fix=f"did you mean {', '.join(near)}?" if near else "write e.g. " + known[0])
 
 
-def _near(absent: Iterable[str], names: Sequence[str]) -> dict[str, list[str]]:
-    plain = {"".join(name.casefold().split()): name for name in names}
-    found = {name: get_close_matches("".join(name.casefold().split()), plain, 3, 0.6) for name in absent}
-    return {name: [plain[each] for each in near] for name, near in found.items() if near}
+def near_names(absent: Iterable[str], names: Iterable[str], most: int, cutoff: float) -> dict[str, list[str]]:
+    """For each absent column that has any, the columns whose names are nearest, case and spaces aside."""
+    spelt = {plain(name): name for name in names}
+    found = {name: get_close_matches(plain(name), spelt, most, cutoff) for name in absent}
+    return {name: [spelt[each] for each in near] for name, near in found.items() if near}
+
+
+def plain(name: str) -> str:
+    """A column's name without what people vary: case and spaces."""
+    return "".join(name.casefold().split())
 
 
 def _path(uri: str) -> Path | None:

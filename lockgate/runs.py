@@ -46,6 +46,11 @@ class Step:
             return None
 
     @property
+    def unused_waivers(self) -> list[str]:
+        """Why each waiver that was there did not help, as the verdict notes it."""
+        return [note for note in (self.verdict or {"notes": ()})["notes"] if note.startswith("waiver ")]
+
+    @property
     def outcome(self) -> str:
         """One word for people."""
         if self.verdict and self.phase in ("Succeeded", "Failed"):

@@ -48,7 +48,7 @@ def refusal_lines(step: Step) -> list[str]:
         if reason["why"] and not any(reason["why"] in line for line in reason["lines"]):
             lines.append(f"  why: {reason['why']}")
     # Why a waiver that is there did not help; a verdict's other notes stand in the report.
-    return lines + [f"  {note}" for note in verdict["notes"] if note.startswith("waiver ")]
+    return lines + [f"  {note}" for note in step.unused_waivers]
 
 
 def waived_lines(reason: Mapping[str, Any]) -> list[str]:

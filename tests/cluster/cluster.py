@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,8 +24,8 @@ from typing import Any
 
 import yaml
 
+from tests.certificates import Authority
 from tests.cluster import tools
-from tests.cluster.certificates import Authority
 from tests.cluster.processes import Processes, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -406,23 +407,18 @@ def _end(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-15:]) if log.exists() else "(nothing)"
 
 
+def _ctr(state: Path, *action: str) -> str:
+    return _call(["ctr", f"--address={_socket(state)}", "-n", "k8s.io", "tasks", *action])
+
+
 def _containers(state: Path) -> list[str]:
-    if not _socket(state).exists():
-        return []
-    return _call(["ctr", f"--address={_socket(state)}", "-n", "k8s.io", "tasks", "ls", "-q"]).split()
-
-
-def _ctr(state: Path, *action: str) -> None:
-    for container in _containers(state):
-        argv = ["ctr", f"--address={_socket(state)}", "-n", "k8s.io", *action, "--signal", "SIGKILL", container]
-        subprocess.run(argv, capture_output=True)
+    return _ctr(state, "ls", "-q").split() if _socket(state).exists() else []
 
 
 def _remove_containers(state: Path) -> None:
-    _ctr(state, "tasks", "kill")
     for container in _containers(state):
-        argv = ["ctr", f"--address={_socket(state)}", "-n", "k8s.io", "tasks", "delete", "--force", container]
-        subprocess.run(argv, capture_output=True)
+        with suppress(subprocess.CalledProcessError):  # it may have ended since
+            _ctr(state, "delete", "--force", container)
 
 
 def _unmount_below(folder: Path) -> None:

@@ -1,11 +1,11 @@
-"""The certificates of a cluster for tests: one authority, and a short-lived certificate for each part of it."""
+"""Certificates for tests: one authority, and a short-lived certificate for each server and client it vouches for."""
 
 import datetime as dt
 import ipaddress
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -28,7 +28,12 @@ class Authority:
         if not authority.path("ca").exists():
             key = ec.generate_private_key(ec.SECP256R1())
             builder = _builder(_name("lockgate-test-ca"), key).issuer_name(_name("lockgate-test-ca"))
-            usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
+            builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            usage = x509.KeyUsage(
+                digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False,
+                key_encipherment=False, data_encipherment=False, key_agreement=False, encipher_only=False,
+                decipher_only=False,
+            )  # fmt: skip
             builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             authority._write("ca", builder.add_extension(usage, critical=True).sign(key, hashes.SHA256()), key)
         return authority
@@ -50,6 +55,9 @@ class Authority:
         builder = _builder(_name(common, group), key).issuer_name(authority.subject)
         uses = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
         builder = builder.add_extension(x509.ExtendedKeyUsage(uses), critical=False)
+        identifier = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
+        builder = builder.add_extension(issuer, critical=False)
         if addresses:
             names = x509.SubjectAlternativeName([_address(address) for address in addresses])
             builder = builder.add_extension(names, critical=False)
@@ -60,28 +68,18 @@ class Authority:
     def kubeconfig(self, name: str, server: str) -> Path:
         """A kubeconfig that signs in with a certificate issued before."""
         path = self.folder / f"{name}.kubeconfig"
-        path.write_text(
-            yaml.safe_dump(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Config",
-                    "current-context": "lockgate-test",
-                    "clusters": [
-                        {
-                            "name": "lockgate-test",
-                            "cluster": {"server": server, "certificate-authority": str(self.path("ca"))},
-                        }
-                    ],
-                    "users": [
-                        {
-                            "name": name,
-                            "user": {"client-certificate": str(self.path(name)), "client-key": str(self.key(name))},
-                        }
-                    ],
-                    "contexts": [{"name": "lockgate-test", "context": {"cluster": "lockgate-test", "user": name}}],
-                }
-            )
-        )
+        context = "lockgate-test"
+        cluster = {"server": server, "certificate-authority": str(self.path("ca"))}
+        user = {"client-certificate": str(self.path(name)), "client-key": str(self.key(name))}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": context,
+            "clusters": [{"name": context, "cluster": cluster}],
+            "users": [{"name": name, "user": user}],
+            "contexts": [{"name": context, "context": {"cluster": context, "user": name}}],
+        }
+        path.write_text(json.dumps(config, indent=1))  # which is YAML too
         return path
 
     def _write(self, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
