@@ -18,6 +18,7 @@ from typing import Protocol
 
 from lockgate.errors import BadCall, OutsideFailed
 from lockgate.images import LOCK
+from lockgate.installed import cache
 from lockgate.local.environments import Environments
 from lockgate.project import Project
 from lockgate.shelf import Image, Shelf
@@ -138,7 +139,7 @@ def lay_out(image: Image, target: Target, folder: Path) -> None:
     """
     shutil.copyfile(Shelf.find().dockerfile, folder / "Dockerfile")
     packages, code = folder / "packages", folder / "code"
-    Environments.lay_out(image.lock, packages, target.python, f"{target.machine}-manylinux_2_28")
+    Environments(cache()).lay_out(image.lock, packages, target.python, f"{target.machine}-manylinux_2_28")
     shutil.rmtree(packages / "bin", ignore_errors=True)  # scripts that name this machine's Python
     code.mkdir()
     for source in image.code:
@@ -163,5 +164,5 @@ def _call(*argv: str) -> str:
     if done.returncode != 0:
         said = "\n".join(f"  {line}" for line in (done.stderr or done.stdout).strip().splitlines()[-_LAST_LINES:])
         msg = f"{argv[0]} failed:\n{said}"
-        raise OutsideFailed(msg, fix=f"{' '.join(argv)} shows it again")
+        raise OutsideFailed(msg, fix="correct what it says, then run it again")
     return done.stdout

@@ -454,14 +454,15 @@ def images(
         msg = f"images cannot {action}"
         raise BadCall(msg, fix="lockgate images, lockgate images build, or lockgate images push")
     if action:
-        target, wanted = Target.of(base, registry, python, action), chosen(_project(), only or [])
+        project, target, by = _project(), Target.of(base, registry, python, action), find_tool(tool)
+        wanted = chosen(project, only or [])
         for image in wanted:
             if not as_json:
                 _say(f"  {action} {target.tag(image.name)}", err=True)
             if action == "build":
-                build(image, target, find_tool(tool))
+                build(image, target, by)
             else:
-                push(_project(), image, target, find_tool(tool))
+                push(project, image, target, by)
     if action == "build":
         tags = {image.name: target.tag(image.name) for image in wanted}
         _say_lines(([f"Next: lockgate images push --registry {registry}"], tags), as_json)

@@ -53,7 +53,7 @@ class Submission:
             lines += [
                 f"Not submitted: {len(self.unbuilt)} images are not built yet ({', '.join(self.unbuilt)}).",
                 "Next",
-                "  build and push them, write their digests into images/images.lock.json, then lockgate render",
+                "  lockgate images build, lockgate images push, lockgate render   (docs/operating.md)",
                 f"  lockgate run {self.model}   runs the same manifest here, without images",
             ]
         elif not self.submitted:

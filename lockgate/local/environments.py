@@ -69,15 +69,14 @@ class Environments:
                 whole.touch()
         return python
 
-    @classmethod
-    def lay_out(cls, lock: Path, folder: Path, python: str, platform: str) -> None:
+    def lay_out(self, lock: Path, folder: Path, python: str, platform: str) -> None:
         """Put the packages of a lock into a folder, for a machine with this minor version of Python.
 
         platform: uv's name for the machine, e.g. `x86_64-manylinux_2_28`.
 
         Errors: OutsideFailed, with the end of what the installer said.
         """
-        cls(folder.parent)._uv(
+        self._uv(
             lock,
             *("pip", "install", "--no-config", "--require-hashes", "--no-deps", "--only-binary=:all:"),
             *("--link-mode=copy", f"--target={folder}", f"--python-version={python}", f"--python-platform={platform}"),
