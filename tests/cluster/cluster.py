@@ -13,8 +13,11 @@ import json
 import os
 import platform
 import shutil
+import ssl
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,7 +28,7 @@ from typing import Any
 import yaml
 
 from tests.certificates import Authority
-from tests.cluster import tools
+from tests.cluster import services, tools
 from tests.cluster.processes import Processes, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,7 +95,8 @@ class Cluster:
         self._containerd()
         self._control_plane(programs)
         self._node(programs)
-        print(f"node ready after {time.monotonic() - began:.0f} s", flush=True)
+        services.start(self)
+        print(f"cluster ready after {time.monotonic() - began:.0f} s", flush=True)
 
     def down(self) -> None:
         """Stop everything and take the state away."""
@@ -114,7 +118,8 @@ class Cluster:
             hierarchy.rmdir()
         shutil.rmtree(self.state, ignore_errors=True)
 
-    def _inside(self, *argv: str | Path) -> list[str]:
+    def inside(self, *argv: str | Path) -> list[str]:
+        """A command as it runs in the cluster's network."""
         # nsenter, not `ip netns exec`: that one would hide containerd's mounts from the kubelet.
         return ["nsenter", f"--net=/run/netns/{NAMESPACE}", "--", *map(str, argv)]
 
@@ -133,7 +138,7 @@ class Cluster:
             f"ip route add default via {HOST}",
             "sysctl -qw net.ipv4.ip_forward=1",
         ):
-            _call(self._inside(*command.split()))
+            _call(self.inside(*command.split()))
 
     def _certificates(self) -> None:
         authority = self.authority
@@ -164,7 +169,9 @@ class Cluster:
         }
         path = self._write("registry.yaml", settings)
         environment = {"OTEL_TRACES_EXPORTER": "none"}
-        self.processes.start("registry", self._inside(self.programs / "registry", "serve", path), environment)
+        self.processes.start("registry", self.inside(self.programs / "registry", "serve", path), environment)
+        if not wait_for(lambda: services.listens(REGISTRY), 20):
+            raise self.failed("registry")
 
     def _containerd(self) -> None:
         hosts = self.state / "containerd" / "certs.d" / REGISTRY
@@ -212,14 +219,16 @@ state = "{self.state}/containerd/state"
     config_path = "{self.state}/containerd/certs.d"
 """
         )
-        self.processes.start("containerd", self._inside("containerd", "--config", config))
+        self.processes.start("containerd", self.inside("containerd", "--config", config))
         if not wait_for(lambda: _socket(self.state).exists(), 20):
-            raise self._failed("containerd")
+            raise self.failed("containerd")
         self.image("pause", {"/bin/busybox": "/bin/busybox"}, ["/bin/busybox", "sleep", "infinity"])
 
     def image(self, name: str, files: Mapping[str, str], command: Sequence[str]) -> str:
-        """An image of a few static files, pushed to the cluster's registry; returns its reference."""
+        """An image of a few static files, pushed to the cluster's registry unless that name is there."""
         reference = f"{REGISTRY}/{name}:1"
+        if self._has_image(name):
+            return reference
         kept = self.state / "images"
         buildah = ("buildah", f"--root={kept / 'root'}", f"--runroot={kept / 'run'}", "--storage-driver=vfs")
         container = _call([*buildah, "from", "scratch"]).strip()
@@ -229,6 +238,22 @@ state = "{self.state}/containerd/state"
         _call([*buildah, "commit", "--quiet", "--rm", container, reference])
         _call([*buildah, "push", "--quiet", f"--cert-dir={self._registry_certificates()}", reference])
         return reference
+
+    @cached_property
+    def executor_image(self) -> str:
+        """The image of Argo's own containers, made of its one static program."""
+        name = f"argoexec-{tools.digest()}"
+        return self.image(name, {str(self.programs / "argoexec"): "/bin/argoexec"}, ["/bin/argoexec"])
+
+    def _has_image(self, name: str) -> bool:
+        request = urllib.request.Request(f"https://{REGISTRY}/v2/{name}/manifests/1", method="HEAD")
+        request.add_header("Accept", "application/vnd.oci.image.manifest.v1+json")
+        context = ssl.create_default_context(cafile=str(self.authority.path("ca")))
+        try:
+            with urllib.request.urlopen(request, timeout=10, context=context):
+                return True
+        except urllib.error.HTTPError:
+            return False
 
     def _registry_certificates(self) -> Path:
         folder = self.state / "registry-ca"
@@ -240,7 +265,7 @@ state = "{self.state}/containerd/state"
         pki, key = self.authority.path, self.authority.key
         self.processes.start(
             "etcd",
-            self._inside(
+            self.inside(
                 programs / "etcd", f"--data-dir={self.state / 'etcd'}", "--listen-client-urls=http://127.0.0.1:2379",
                 "--advertise-client-urls=http://127.0.0.1:2379", "--listen-peer-urls=http://127.0.0.1:2380",
                 "--log-level=warn", "--unsafe-no-fsync",
@@ -248,7 +273,7 @@ state = "{self.state}/containerd/state"
         )  # fmt: skip
         self.processes.start(
             "apiserver",
-            self._inside(
+            self.inside(
                 programs / "kube-apiserver", "--etcd-servers=http://127.0.0.1:2379", f"--bind-address={NODE}",
                 f"--advertise-address={NODE}", f"--service-cluster-ip-range={SERVICES}",
                 f"--client-ca-file={pki('ca')}", f"--tls-cert-file={pki('apiserver')}",
@@ -263,11 +288,11 @@ state = "{self.state}/containerd/state"
             ),
         )  # fmt: skip
         if not wait_for(self._api_ready, 60):
-            raise self._failed("apiserver")
+            raise self.failed("apiserver")
         config = self.authority.folder
         self.processes.start(
             "controller-manager",
-            self._inside(
+            self.inside(
                 programs / "kube-controller-manager", f"--kubeconfig={config / 'controllers.kubeconfig'}",
                 f"--service-account-private-key-file={key('accounts')}", f"--root-ca-file={pki('ca')}",
                 "--use-service-account-credentials", "--leader-elect=false", "--bind-address=127.0.0.1",
@@ -275,7 +300,7 @@ state = "{self.state}/containerd/state"
         )  # fmt: skip
         self.processes.start(
             "scheduler",
-            self._inside(
+            self.inside(
                 programs / "kube-scheduler", f"--kubeconfig={config / 'scheduler.kubeconfig'}", "--leader-elect=false",
                 "--bind-address=127.0.0.1",
             ),
@@ -314,7 +339,7 @@ state = "{self.state}/containerd/state"
         )
         self.processes.start(
             "kubelet",
-            self._inside(
+            self.inside(
                 programs / "kubelet", f"--config={kubelet}", "--hostname-override=lockgate-node", f"--node-ip={NODE}",
                 f"--kubeconfig={self.authority.folder / 'kubelet.kubeconfig'}", f"--root-dir={self.state / 'kubelet'}",
                 f"--cert-dir={self.state / 'kubelet' / 'pki'}",
@@ -333,7 +358,7 @@ state = "{self.state}/containerd/state"
                 "mode": "iptables",
             },
         )
-        self.processes.start("proxy", self._inside(programs / "kube-proxy", f"--config={proxy}"))
+        self.processes.start("proxy", self.inside(programs / "kube-proxy", f"--config={proxy}"))
         corefile = self.state / "Corefile"
         corefile.write_text(
             f"""cluster.local:53 {{
@@ -352,9 +377,9 @@ state = "{self.state}/containerd/state"
 }}
 """
         )
-        self.processes.start("dns", self._inside(programs / "coredns", "-conf", corefile))
+        self.processes.start("dns", self.inside(programs / "coredns", "-conf", corefile))
         if not wait_for(self._node_ready, 90):
-            raise self._failed("kubelet")
+            raise self.failed("kubelet")
 
     def _node_ready(self) -> bool:
         try:
@@ -370,7 +395,8 @@ state = "{self.state}/containerd/state"
         path.write_text(yaml.safe_dump(dict(settings)))
         return path
 
-    def _failed(self, name: str) -> Trouble:
+    def failed(self, name: str) -> Trouble:
+        """That a process did not come up, with the end of its log."""
         log = self.processes.log(name)
         return Trouble(f"{name} did not come up; the end of {log}:\n{_end(log)}", "correct it, or make cluster-down")
 

@@ -1,0 +1,159 @@
+"""What stands beside Kubernetes in the tests' cluster: Argo, an S3 service with TLS and credentials, a model registry.
+
+They run as processes in the cluster's network and not as pods, so that a test can end and start each on its own. Argo's
+two have the rights of their service accounts and no more.
+"""
+
+import re
+import socket
+import subprocess
+import sys
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from tests import seaweed
+from tests.cluster import tools
+from tests.cluster.processes import wait_for
+
+if TYPE_CHECKING:
+    from tests.cluster.cluster import Cluster
+
+NODE = "10.213.0.2"
+S3 = f"https://{NODE}:8333"
+MLFLOW = f"http://{NODE}:5001"
+ARGO_SERVER = f"https://{NODE}:2746"
+ARGO = "argo"  # the namespace
+# What we recommend to whoever owns the controller: docs/kubernetes.md says why, benchmarks/README.md what it brings.
+CONTROLLER_SETTINGS = {"DEFAULT_REQUEUE_TIME": "200ms"}
+_PORTS = (9333, 9340, 8888, 8333, 19333, 19340, 18888, 18333)
+_CONTROLLER = {
+    "workflowRestrictions": "templateReferencing: Secure",
+    "executor": """
+imagePullPolicy: IfNotPresent
+securityContext:
+  allowPrivilegeEscalation: false
+  capabilities: {drop: [ALL]}
+  readOnlyRootFilesystem: true
+  runAsNonRoot: true
+  runAsUser: 65532
+  seccompProfile: {type: RuntimeDefault}
+resources:
+  requests: {cpu: 10m, memory: 32Mi}
+  limits: {cpu: "1", memory: 512Mi}
+""",
+}
+
+
+def start(cluster: "Cluster") -> None:
+    """Start what does not run yet."""
+    _registry(cluster)
+    _store(cluster)
+    _argo(cluster)
+    if not wait_for(lambda: _answers(f"{MLFLOW}/health"), 120):
+        raise cluster.failed("mlflow")
+
+
+def store(cluster: "Cluster") -> seaweed.SeaweedFS:
+    """The S3 service, as tests and programs reach it."""
+    return seaweed.SeaweedFS(S3, cluster.authority.path("ca"))
+
+
+def start_store(cluster: "Cluster") -> None:
+    """Start the S3 service on what it kept."""
+    cluster.authority.issue("s3", "s3", addresses=(NODE,))
+    pair = (cluster.authority.path("s3"), cluster.authority.key("s3"))
+    command = seaweed.serve_command(cluster.state / "s3", NODE, _PORTS, pair)
+    cluster.processes.start("s3", cluster.inside(*command))
+
+
+def start_controller(cluster: "Cluster", settings: dict[str, str] = CONTROLLER_SETTINGS) -> None:
+    """Start Argo's controller with these settings of its environment."""
+    command: list[str | Path] = [
+        cluster.programs / "workflow-controller", f"--kubeconfig={cluster.authority.folder / 'argo.kubeconfig'}",
+        f"--namespace={ARGO}", f"--executor-image={cluster.executor_image}",
+        "--executor-image-pull-policy=IfNotPresent",
+    ]  # fmt: skip
+    environment = {"LEADER_ELECTION_DISABLE": "true", **settings}
+    cluster.processes.start("argo-controller", cluster.inside(*command), environment)
+
+
+def _store(cluster: "Cluster") -> None:
+    start_store(cluster)
+    seaweed.make_bucket(store(cluster), lambda: cluster.processes.running("s3"))
+
+
+def _registry(cluster: "Cluster") -> None:
+    folder = cluster.state / "mlflow"
+    folder.mkdir(exist_ok=True)
+    lock = (Path(__file__).resolve().parents[2] / "images" / "fetch" / "requirements.lock").read_text()
+    found = re.search(r"^mlflow-skinny==(\S+)", lock, re.MULTILINE)
+    assert found, "the step fetch has a client of the registry"
+    # Found outside, since the cluster's network leads nowhere.
+    ask = [sys.executable, "-m", "uv", "tool", "run", "--from", f"mlflow=={found[1]}", "python", "-c"]
+    python = subprocess.run([*ask, "import sys; print(sys.executable)"], check=True, capture_output=True, text=True)
+    command: list[str | Path] = [
+        python.stdout.strip(), "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/server.db",
+        "--artifacts-destination", folder / "files", "--host", NODE, "--port", "5001", "--workers", "1",
+        "--allowed-hosts", f"{NODE}:5001",
+    ]  # fmt: skip
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    cluster.processes.start("mlflow", cluster.inside(*command), quiet)
+
+
+def _argo(cluster: "Cluster") -> None:
+    manifests = tools.module("argo") / "manifests"
+    cluster.kubectl("apply", "--server-side", "-k", str(manifests / "base" / "crds" / "minimal"))
+    with suppress(subprocess.CalledProcessError):  # it is there already
+        cluster.kubectl("create", "namespace", ARGO)
+    # Argo's own accounts and rights; its two programs run as processes here.
+    made = yaml.safe_load_all(cluster.kubectl("kustomize", str(manifests / "cluster-install-no-crds")))
+    rights = [document for document in made if document["kind"] not in ("Deployment", "Service", "ConfigMap")]
+    cluster.kubectl("apply", "--server-side", "-f", "-", given=yaml.safe_dump_all(rights))
+    settings = [f"--from-literal={key}={value}" for key, value in _CONTROLLER.items()]
+    config = cluster.kubectl(
+        "create", "configmap", "workflow-controller-configmap", "-n", ARGO, "--dry-run=client", "-o", "yaml", *settings
+    )
+    cluster.kubectl("apply", "--server-side", "-f", "-", given=config)
+    for name, account in (("argo", "argo"), ("argo-server", "argo-server")):
+        cluster.authority.issue(name, f"system:serviceaccount:{ARGO}:{account}")
+        cluster.authority.kubeconfig(name, f"https://{NODE}:6443")
+    _server_certificate(cluster)
+    start_controller(cluster)
+    command: list[str | Path] = [
+        cluster.programs / "argo", "server", "--auth-mode=client", "--tls-certificate-secret-name=argo-server-tls",
+        f"--kubeconfig={cluster.authority.folder / 'argo-server.kubeconfig'}", f"--namespace={ARGO}",
+    ]  # fmt: skip
+    cluster.processes.start("argo-server", cluster.inside(*command))
+    if not wait_for(lambda: listens(f"{NODE}:2746"), 60):
+        raise cluster.failed("argo-server")
+
+
+def _server_certificate(cluster: "Cluster") -> None:
+    cluster.authority.issue("argo-tls", "argo-server", addresses=(NODE, "argo-server.argo.svc"))
+    made = cluster.kubectl(
+        "create", "secret", "tls", "argo-server-tls", "-n", ARGO, "--dry-run=client", "-o", "yaml",
+        f"--cert={cluster.authority.path('argo-tls')}", f"--key={cluster.authority.key('argo-tls')}",
+    )  # fmt: skip
+    cluster.kubectl("apply", "--server-side", "-f", "-", given=made)
+
+
+def listens(address: str) -> bool:
+    """Whether something takes connections at `host:port`."""
+    host, port = address.rsplit(":", 1)
+    try:
+        with socket.create_connection((host, int(port)), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=2):
+            return True
+    except OSError:
+        return False
