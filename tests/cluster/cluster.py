@@ -161,7 +161,7 @@ class Cluster:
         settings = {
             "version": 0.1,
             "log": {"level": "warn"},
-            "storage": {"filesystem": {"rootdirectory": str(self.state / "registry")}, "delete": {"enabled": True}},
+            "storage": {"filesystem": {"rootdirectory": str(tools.CACHE.parent / "registry")}, "delete": {"enabled": True}},
             "http": {
                 "addr": REGISTRY,
                 "tls": {"certificate": str(self.authority.path("node")), "key": str(self.authority.key("node"))},
