@@ -31,7 +31,7 @@ ARGO = "argo"  # the namespace
 CONTROLLER_SETTINGS = {"DEFAULT_REQUEUE_TIME": "200ms"}
 _PORTS = (9333, 9340, 8888, 8333, 19333, 19340, 18888, 18333)
 _CONTROLLER = {
-    "workflowRestrictions": "templateReferencing: Secure",
+    "workflowRestrictions": "{templateReferencing: Secure}",
     "executor": """
 imagePullPolicy: IfNotPresent
 securityContext:
