@@ -161,7 +161,10 @@ class Cluster:
         settings = {
             "version": 0.1,
             "log": {"level": "warn"},
-            "storage": {"filesystem": {"rootdirectory": str(tools.CACHE.parent / "registry")}, "delete": {"enabled": True}},
+            "storage": {
+                "filesystem": {"rootdirectory": str(tools.CACHE.parent / "registry")},
+                "delete": {"enabled": True},
+            },
             "http": {
                 "addr": REGISTRY,
                 "tls": {"certificate": str(self.authority.path("node")), "key": str(self.authority.key("node"))},
@@ -391,8 +394,9 @@ state = "{self.state}/containerd/state"
         return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
     def _write(self, name: str, settings: Mapping[str, Any]) -> Path:
-        path = self.state / name
-        path.write_text(yaml.safe_dump(dict(settings)))
+        path, text = self.state / name, yaml.safe_dump(dict(settings))
+        if not path.exists() or path.read_text() != text:  # kube-proxy ends where its file is written again
+            path.write_text(text)
         return path
 
     def failed(self, name: str) -> Trouble:
