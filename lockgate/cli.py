@@ -434,6 +434,36 @@ def submit(
 
 
 @app.command(rich_help_panel=PLATFORM)
+def convert(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A workflow as Couler or kubectl prints it.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where it goes; by default standard output.")
+    ] = None,
+    timezone: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of a schedule; Couler writes Asia/Shanghai where none is said.")
+    ] = None,
+    template: Annotated[
+        bool, typer.Option("--template", help="Make it a WorkflowTemplate: all that a Secure platform runs.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring a workflow that Couler made to Argo 3.7 to 4.1, listing each change.
+
+    Example: lockgate convert nightly.yaml --output nightly-argo4.yaml --timezone America/Toronto
+    """
+    from lockgate.converting import convert_file
+
+    converted = convert_file(file, output, timezone, template=template)
+    if as_json:
+        _print_json(converted.to_json())
+        return
+    for line in converted.lines():
+        _say(line, err=output is None)
+    if output is None:
+        _say(converted.text.rstrip())
+
+
+@app.command(rich_help_panel=PLATFORM)
 def images(
     action: Annotated[str, typer.Argument(metavar="[build|push]", help="Build them, or push what was built.")] = "",
     only: Annotated[list[str] | None, typer.Option(metavar="IMAGE", help="Only this one; may be repeated.")] = None,

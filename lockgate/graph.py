@@ -1,7 +1,7 @@
 """The open graph: typed artifacts and the tasks that pass them on. Edges follow from the arguments."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Generic, TypeVar
@@ -12,6 +12,7 @@ from lockgate.errors import SpecError
 
 K = TypeVar("K", bound=Kind, covariant=True)
 D = TypeVar("D")
+G = TypeVar("G", bound="Graph")
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,10 @@ class Graph:
         self.tasks.append(task)
         return task
 
+    def inner(self, name: str, inputs: tuple[str, ...], mutex: str | None) -> "Graph":
+        """A graph that is to become one task of this one."""
+        return Graph(name, inputs, mutex)
+
     def programs(self) -> Iterator[Task]:
         """Every task that runs a program, this graph's and those inside it."""
         for task in self.tasks:
@@ -106,14 +111,18 @@ _open: ContextVar[Graph | None] = ContextVar("_open", default=None)
 
 
 @contextmanager
-def graph(name: str) -> Iterator[Graph]:
-    """Open the outermost graph; the typed functions of `lockgate.steps` add their tasks to it."""
-    new = Graph(name)
+def opened(new: G) -> Iterator[G]:
+    """Open a graph; the typed functions of `lockgate.steps` add their tasks to it."""
     token = _open.set(new)
     try:
         yield new
     finally:
         _open.reset(token)
+
+
+def graph(name: str) -> AbstractContextManager[Graph]:
+    """Open the outermost graph."""
+    return opened(Graph(name))
 
 
 @contextmanager
@@ -122,12 +131,9 @@ def nested(name: str, passed: D, *, mutex: str | None = None) -> Iterator[D]:
     outer = _current(name)
     outside = {f.name: getattr(passed, f.name) for f in fields(passed)}  # type: ignore[arg-type]
     inside = {key: Artifact[Any](key) for key in outside}
-    inner = Graph(name, inputs=tuple(outside), mutex=mutex)
-    token = _open.set(inner)
-    try:
+    inner = outer.inner(name, tuple(outside), mutex)
+    with opened(inner):
         yield replace(passed, **inside)  # type: ignore[type-var]
-    finally:
-        _open.reset(token)
     outer.add(Task(name, None, inner, outside, {}))
 
 

@@ -64,20 +64,23 @@ def render_model(model: Model, shelf: Shelf, images: Mapping[str, str]) -> dict[
     """
     model.check()
     programs = {**shelf.programs, **model.own_programs}
-    release = _template(model, workflows.release(model.spec), programs, images)
-    review = _template(model, workflows.review(model.spec), programs, images)
-    header = HEADER.format(folder=model.folder.name)
+    release = workflow_template(model, workflows.release(model.spec), programs, images)
+    review = workflow_template(model, workflows.review(model.spec), programs, images)
     documents = {
         "release.yaml": release,
         "review.yaml": review,
         "retrain.yaml": _retrain(model, release["metadata"]["name"]),
         "on-registry-event.yaml": _on_registry_event(model, review["metadata"]["name"]),
     }
-    for name, document in documents.items():
-        if wrong := broken(document):
-            msg = f"{model.spec.name}/{name} breaks a rendering rule: {wrong[0]}"
-            raise SpecError(msg, fix="correct the pipeline; lockgate/rules.py gives each rule's reason")
-    return {name: (header + dump(document)).encode() for name, document in documents.items()}
+    return {name: manifest_bytes(model, name, document) for name, document in documents.items()}
+
+
+def manifest_bytes(model: Model, name: str, document: Mapping[str, Any]) -> bytes:
+    """A manifest as it lies in its file. Errors: SpecError when it breaks a rendering rule."""
+    if wrong := broken(document):
+        msg = f"{model.spec.name}/{name} breaks a rendering rule: {wrong[0]}"
+        raise SpecError(msg, fix="correct the pipeline; lockgate/rules.py gives each rule's reason")
+    return (HEADER.format(folder=model.folder.name) + dump(document)).encode()
 
 
 def dump(document: Mapping[str, Any]) -> str:
@@ -99,7 +102,9 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def _template(model: Model, whole: Graph, programs: Mapping[str, Program], images: Mapping[str, str]) -> dict[str, Any]:
+def workflow_template(
+    model: Model, whole: Graph, programs: Mapping[str, Program], images: Mapping[str, str]
+) -> dict[str, Any]:
     """One WorkflowTemplate, named by the digest of its content."""
     end = workflows.conclude(model.spec)
     tasks = [*whole.programs(), end]
@@ -231,13 +236,9 @@ def _container(model: Model, task: Task, programs: Mapping[str, Program], images
         raise SpecError(msg, fix="lockgate render after writing the step; its file stands beside pipeline.py")
     raw = {entry["name"]: entry for entry in program.inputs if entry["type"] in RAW}
     texts = {key: model.raw[entry["type"].lower()] for key, entry in raw.items()}
-    args = list(program.args)
-    for key, value in sorted(task.settings.items()):
-        # A setting reaches the program as one argument of its own, never inside a text that something parses.
-        args += [f"--{key.replace('_', '-')}", value.expression if isinstance(value, Setting) else _argument(value)]
     pins = {key: sha256(text.encode()) for key, text in texts.items()}
     environment = [
-        m.EnvVar(name="LOCKGATE_IMAGE", value=_image(program, images)),
+        m.EnvVar(name="LOCKGATE_IMAGE", value=image_of(program, images)),
         m.EnvVar(name="LOCKGATE_PINS", value=canonical(pins).decode().strip()),
         m.EnvVar(name="LOCKGATE_RUN", value="{{workflow.name}}"),
         m.EnvVar(name="TMPDIR", value=f"{IO}/tmp"),
@@ -261,9 +262,9 @@ def _container(model: Model, task: Task, programs: Mapping[str, Program], images
     talks = bool(program.contract["uses"])
     return Container(
         name=task.name,
-        image=_image(program, images),
+        image=image_of(program, images),
         command=list(program.command),
-        args=args or None,
+        args=arguments_of(program, task) or None,
         inputs=inputs or None,
         outputs=[_output(task, entry) for entry in program.outputs] or None,
         env=environment,
@@ -284,6 +285,14 @@ def _container(model: Model, task: Task, programs: Mapping[str, Program], images
             backoff=m.Backoff.model_validate({"duration": "2", "factor": 4, "maxDuration": "3m"}) if talks else None,
         ),
     )
+
+
+def arguments_of(program: Program, task: Task) -> list[str]:
+    """What follows the command: each setting is one argument of its own, never inside a text that something parses."""
+    args = list(program.args)
+    for key, value in sorted(task.settings.items()):
+        args += [f"--{key.replace('_', '-')}", value.expression if isinstance(value, Setting) else _argument(value)]
+    return args
 
 
 def _output(task: Task, entry: Mapping[str, Any]) -> Artifact:
@@ -307,7 +316,8 @@ class _Keyed(Artifact):
         return built
 
 
-def _image(program: Program, images: Mapping[str, str]) -> str:
+def image_of(program: Program, images: Mapping[str, str]) -> str:
+    """The image a program runs in; one that was not built yet says so."""
     return images.get(program.image, f"lockgate/{program.image}:unbuilt")
 
 

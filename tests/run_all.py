@@ -54,6 +54,8 @@ def suites() -> list[Suite]:
     here += [Suite(f"sdk-{f.name}", f, None, ()) for f in sdk if any(f.glob("test_*.py"))]
     locked = [f for kind in ("steps", "services", "sdk") for f in sorted((TESTS / kind).glob("*/"))]
     gates = tuple(f for f in shelf.step_folders() if f.name in ("bias-audit", "validate"))
+    couler = TESTS / "couler"
+    here.append(Suite(couler.name, couler, couler / "lock.txt", (ROOT, shelf.sdk)))
     slow = TESTS / "statistics"
     here.append(Suite(SLOW, slow, slow / "lock.txt", (shelf.sdk, *gates)))
     return here + [

@@ -66,8 +66,10 @@ class Workflow:
         }
 
 
-def load_manifests(*files: Path) -> list[Json]:
+def load_manifests(*files: Path, fix: str = "render it again") -> list[Json]:
     """Read the documents of these files.
+
+    fix: what to do where one cannot be read.
 
     Errors: BadCall, when a file cannot be read as YAML mappings.
     """
@@ -77,11 +79,11 @@ def load_manifests(*files: Path) -> list[Json]:
             found = list(yaml.load_all(file.read_text("utf-8"), Loader=_Loader))  # a safe loader
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             message = f"{file} cannot be read as a manifest: {error}"
-            raise BadCall(message, fix="render it again") from error
+            raise BadCall(message, fix=fix) from error
         for document in filter(None, found):
             if not isinstance(document, dict):
                 message = f"{file} holds something that is no manifest"
-                raise BadCall(message, fix="render it again")
+                raise BadCall(message, fix=fix)
             documents.append(document)
     return documents
 

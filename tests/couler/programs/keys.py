@@ -1,0 +1,9 @@
+"""A file in a bucket whose keys stand in the program."""
+
+import couler.argo as couler
+
+table = couler.create_s3_artifact(
+    path="/work/table", bucket="labour", key="table", accesskey_id="labour-key", accesskey_secret="not for your eyes"
+)
+couler.config_workflow(name="keys")
+couler.run_container(image="busybox", command=["/bin/busybox", "true"], output=table, step_name="write")
