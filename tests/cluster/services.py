@@ -127,7 +127,9 @@ def _argo(cluster: "Cluster") -> None:
         cluster.programs / "argo", "server", "--auth-mode=client", "--tls-certificate-secret-name=argo-server-tls",
         f"--kubeconfig={cluster.authority.folder / 'argo-server.kubeconfig'}", f"--namespace={ARGO}",
     ]  # fmt: skip
-    cluster.processes.start("argo-server", cluster.inside(*command))
+    # Where it meets the API server on behalf of whoever calls, it takes the address from here and the token from them.
+    meeting = {"KUBECONFIG": str(cluster.authority.folder / "argo-server.kubeconfig")}
+    cluster.processes.start("argo-server", cluster.inside(*command), meeting)
     if not wait_for(lambda: listens(f"{NODE}:2746"), 60):
         raise cluster.failed("argo-server")
 
