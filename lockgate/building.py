@@ -1,31 +1,31 @@
-"""Images from their locks: packages and code laid beside the one Dockerfile, then built and pushed.
+"""Images from their locks: a layer of packages, then a layer of code, by the one Dockerfile.
 
 Nothing runs while an image is built: the packages are put in place here, checked by their hashes. So no network, shell,
 pip or privilege is needed inside, and the same lock and code always give the same bytes.
 """
 
-import json
+import hashlib
 import os
 import platform
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from lockgate.errors import BadCall, OutsideFailed
-from lockgate.images import LOCK
+from lockgate.builders import Builder, Layer
+from lockgate.errors import BadCall, LockgateError
+from lockgate.images import SOURCE, code_files, source_digest
 from lockgate.installed import cache
 from lockgate.local.environments import Environments
-from lockgate.project import Project
 from lockgate.shelf import Image, Shelf
 
-TOOLS = ("buildah", "podman", "docker")
-_NOT_CODE = ("__pycache__", "*.pyc", ".*")
-_LAST_LINES = 15
+PACKAGES = "localhost/lockgate/packages"  # a layer of packages, kept by the builder for the next change of code
 
 
 @dataclass(frozen=True)
@@ -57,112 +57,102 @@ class Target:
         return f"{self.registry}/{image}:latest"
 
 
-class Tool(Protocol):
-    """What builds and pushes: one of the usual command lines."""
-
-    def build(self, context: Path, tag: str, base: str) -> None:
-        """Build the Dockerfile of a folder. Errors: OutsideFailed."""
-
-    def push(self, tag: str) -> str:
-        """Push an image; returns the digest it has in the registry. Errors: OutsideFailed."""
-
-
 @dataclass(frozen=True)
-class Buildah:
-    """Builds with buildah, or podman, whose options are the same; no daemon."""
+class Done:
+    """One image that was built or pushed: what it is called now, and how long it took."""
 
-    name: str
-    options: tuple[str, ...] = ()
-
-    def build(self, context: Path, tag: str, base: str) -> None:
-        """Build the Dockerfile of a folder."""
-        options = ("--quiet", "--layers", "--timestamp=0", f"--build-arg=BASE={base}", f"--tag={tag}")
-        _call(self.name, *self.options, "build", *options, str(context))
-
-    def push(self, tag: str) -> str:
-        """Push an image; returns its digest."""
-        with tempfile.TemporaryDirectory() as folder:
-            said = Path(folder) / "digest"
-            _call(self.name, *self.options, "push", "--quiet", f"--digestfile={said}", tag)
-            return said.read_text(encoding="ascii").strip()
+    image: Image
+    reference: str
+    seconds: float
 
 
-@dataclass(frozen=True)
-class Docker:
-    """Builds with docker's BuildKit."""
+def at_once(images: Sequence[Image], work: Callable[[Image], str]) -> Iterator[Done]:
+    """Do the work for as many images at once as there are cores; each is told when it is done.
 
-    def build(self, context: Path, tag: str, base: str) -> None:
-        """Build the Dockerfile of a folder."""
-        _call("docker", "build", "--quiet", f"--build-arg=BASE={base}", "--build-arg=SOURCE_DATE_EPOCH=0",
-              f"--tag={tag}", str(context))  # fmt: skip
+    Errors: the first of the work's own; what has not begun by then is not begun.
+    """
 
-    def push(self, tag: str) -> str:
-        """Push an image; returns its digest."""
-        _call("docker", "push", "--quiet", tag)
-        digests: list[str] = json.loads(_call("docker", "image", "inspect", "--format={{json .RepoDigests}}", tag))
-        return next(d.split("@")[1] for d in digests if d.startswith(tag.rsplit(":", 1)[0] + "@"))
+    def timed(image: Image) -> Done:
+        began = time.monotonic()
+        reference = work(image)
+        return Done(image, reference, time.monotonic() - began)
 
-
-def find_tool(name: str = "", options: Sequence[str] = ()) -> Tool:
-    """The tool of that name, or the first that is installed. Errors: BadCall."""
-    found = next((tool for tool in ((name,) if name else TOOLS) if shutil.which(tool)), None)
-    if found is None:
-        msg = f"{name or ', '.join(TOOLS)}: not installed here"
-        raise BadCall(msg, fix="install buildah or podman (no daemon, no root), or docker")
-    return Docker() if found == "docker" else Buildah(found, tuple(options))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            yield from (each.result() for each in as_completed([pool.submit(timed, image) for image in images]))
+        except LockgateError:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
-def build(image: Image, target: Target, tool: Tool) -> None:
-    """Build an image under its tag. Errors: OutsideFailed where packages cannot be had or the tool fails."""
+def build(image: Image, target: Target, builder: Builder) -> str:
+    """Build an image; returns its tag. Packages that lie on this base already are not laid again.
+
+    Errors: OutsideFailed where packages cannot be had or the builder fails.
+    """
+    packages = _packages(image, target, builder)
+    tag = target.tag(image.name)
+    with _context() as folder:
+        lay_out_code(image, target, folder)
+        builder.build(Layer("code", packages, folder, {SOURCE: source_digest(image)}), tag)
+    return tag
+
+
+def _packages(image: Image, target: Target, builder: Builder) -> str:
+    """The tag of the base with the packages of a lock on it, which is built first, if need be."""
+    if not builder.find(target.base):
+        builder.pull(target.base)
+    said = hashlib.sha256(f"{builder.find(target.base)} {target.python} {target.machine}\n".encode())
+    said.update(Shelf.find().dockerfile.read_bytes() + image.lock.read_bytes())
+    tag = f"{PACKAGES}:{said.hexdigest()[:16]}"
+    if not builder.find(tag):
+        with _context() as folder:
+            lay_out_packages(image, target, folder)
+            builder.build(Layer("packages", target.base, folder), tag)
+    return tag
+
+
+@contextmanager
+def _context() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="lockgate-") as folder:
-        lay_out(image, target, Path(folder))
-        tool.build(Path(folder), target.tag(image.name), target.base)
+        shutil.copyfile(Shelf.find().dockerfile, Path(folder, "Dockerfile"))
+        yield Path(folder)
 
 
-def push(project: Project, image: Image, target: Target, tool: Tool) -> str:
-    """Push an image and record it in `images/images.lock.json`; returns its reference by digest.
+def push(image: Image, target: Target, builder: Builder) -> str:
+    """Push an image; returns its reference by digest. Errors: OutsideFailed, with what the builder said."""
+    return f"{target.registry}/{image.name}@{builder.push(target.tag(image.name))}"
 
-    Errors: OutsideFailed, with what the tool said.
+
+def lay_out_packages(image: Image, target: Target, folder: Path) -> None:
+    """Write the packages of an image's lock to `packages/`, with nothing of this machine in them.
+
+    Errors: OutsideFailed where they cannot be had.
     """
-    path = project.root / LOCK
-    recorded = dict(json.loads(path.read_bytes())) if path.is_file() else {}
-    recorded[image.name] = f"{target.registry}/{image.name}@{tool.push(target.tag(image.name))}"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(recorded, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    return str(recorded[image.name])
-
-
-def lay_out(image: Image, target: Target, folder: Path) -> None:
-    """Write what an image is built from: its `Dockerfile`, `packages/` and `code/`, with nothing of this machine in it.
-
-    Errors: OutsideFailed where the packages cannot be had.
-    """
-    shutil.copyfile(Shelf.find().dockerfile, folder / "Dockerfile")
-    packages, code = folder / "packages", folder / "code"
+    packages = folder / "packages"
     Environments(cache()).lay_out(image.lock, packages, target.python, f"{target.machine}-manylinux_2_28")
     shutil.rmtree(packages / "bin", ignore_errors=True)  # scripts that name this machine's Python
-    code.mkdir()
-    for source in image.code:
-        if source.is_file():
-            shutil.copyfile(source, code / source.name)
-        else:
-            shutil.copytree(source, code, ignore=shutil.ignore_patterns(*_NOT_CODE), dirs_exist_ok=True)
+    _settle(packages, target)
+
+
+def lay_out_code(image: Image, target: Target, folder: Path) -> None:
+    """Write the code of an image to `code/`, with nothing of this machine in it."""
+    code = folder / "code"
+    for name, source in code_files(image).items():
+        (code / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, code / name)
+    _settle(code, target)
+
+
+def _settle(layer: Path, target: Target) -> None:
+    """Compile what is Python, and make modes and times the same wherever this runs."""
     if f"{sys.version_info.major}.{sys.version_info.minor}" == target.python:
         # Halves a step's start on a read-only root. One process, so that the order, and with it each byte, is the same.
-        argv = ["-m", "compileall", "-qq", "-j1", "--invalidation-mode=unchecked-hash", f"-s{folder}", "-p/"]
+        argv = ["-m", "compileall", "-qq", "-j1", "--invalidation-mode=unchecked-hash", f"-s{layer.parent}", "-p/"]
         subprocess.run(  # noqa: S603  # our own interpreter
-            [sys.executable, *argv, str(packages), str(code)], check=False, env={**os.environ, "PYTHONHASHSEED": "0"}
+            [sys.executable, *argv, str(layer)], check=False, env={**os.environ, "PYTHONHASHSEED": "0"}
         )
-    for path in (folder, *folder.rglob("*")):
+    for path in (layer, *layer.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.suffix == ".so" else 0o644)  # whatever the umask here
         os.utime(path, (0, 0), follow_symlinks=False)
-
-
-def _call(*argv: str) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)  # noqa: S603  # the tool found before
-    if done.returncode != 0:
-        said = "\n".join(f"  {line}" for line in (done.stderr or done.stdout).strip().splitlines()[-_LAST_LINES:])
-        msg = f"{argv[0]} failed:\n{said}"
-        raise OutsideFailed(msg, fix="correct what it says, then run it again")
-    return done.stdout

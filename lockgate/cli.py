@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -191,6 +192,7 @@ def run(
     data: Annotated[str | None, typer.Option(metavar="URI", help="Other data: a file, file:///… or s3://…")] = None,
     version: Annotated[str | None, typer.Option(help="For review: the registered version.")] = None,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with a run that was interrupted.")] = None,
+    engine: Annotated[str, typer.Option("--in", metavar="podman|docker", help="Run each step as its very image.")] = "",
     serve_: Annotated[
         bool, typer.Option("--serve/--no-serve", help="Start the local platform if it is not up.")
     ] = True,
@@ -212,7 +214,7 @@ def run(
     if version is not None:
         given["version"] = version
     session = Session(_project(), verbose=verbose, quiet=as_json)
-    result = session.run(Request(model, workflow, given, resume=resume, serve=serve_))
+    result = session.run(Request(model, workflow, given, resume=resume, serve=serve_, engine=engine))
     if as_json:
         _print_json(result.to_json())
     else:
@@ -477,27 +479,27 @@ def images(
 
     Example: lockgate images build --base registry.example.org/python@sha256:… --registry registry.example.org/lockgate
     """
-    from lockgate.building import Target, build, find_tool, push
-    from lockgate.images import chosen, describe
+    from lockgate.builders import find_builder
+    from lockgate.building import Target, at_once, build, push
+    from lockgate.images import chosen, describe, record
 
     if action not in ("", "build", "push"):
         msg = f"images cannot {action}"
         raise BadCall(msg, fix="lockgate images, lockgate images build, or lockgate images push")
+    project, references = _project(), {}
     if action:
-        project, target, by = _project(), Target.of(base, registry, python, action), find_tool(tool)
-        wanted = chosen(project, only or [])
-        for image in wanted:
+        target, builder = Target.of(base, registry, python, action), find_builder(tool)
+        work = partial(build if action == "build" else push, target=target, builder=builder)
+        for done in at_once(chosen(project, only or []), work):
+            references[done.image.name] = done.reference
+            if action == "push":
+                record(project, references)
             if not as_json:
-                _say(f"  {action} {target.tag(image.name)}", err=True)
-            if action == "build":
-                build(image, target, by)
-            else:
-                push(project, image, target, by)
+                _say(f"  {action:<5} {done.reference}  {done.seconds:.1f} s", err=True)
     if action == "build":
-        tags = {image.name: target.tag(image.name) for image in wanted}
-        _say_lines(([f"Next: lockgate images push --registry {registry}"], tags), as_json)
+        _say_lines(([f"Next: lockgate images push --registry {registry}"], references), as_json)
     else:
-        _say_lines(describe(_project()), as_json)
+        _say_lines(describe(project), as_json)
 
 
 @app.command(rich_help_panel=PLATFORM)

@@ -65,11 +65,12 @@ def ensure_environment(project: Project, signers: Iterable[str]) -> Environment:
         raise BadCall(msg, fix=f"give a number between 1024 and 65535, e.g. LOCKGATE_PORT={DEFAULT_PORT}")
     defaults = {
         "store": (project.state / "store").as_uri(),
-        "registry": f"sqlite:///{project.state / 'mlflow.db'}",
+        "registry": f"sqlite:///{project.state / 'registry' / 'mlflow.db'}",
         "platform": "local",
         "gateway": f"http://127.0.0.1:{port or DEFAULT_PORT}",
     }
     environment.config.mkdir(parents=True, exist_ok=True)
+    (project.state / "registry").mkdir(exist_ok=True)  # a folder of its own, since SQLite writes beside its file
     for name, text in defaults.items():
         path = environment.config / name
         if not path.exists() or (name == "gateway" and port and path.read_text(encoding="utf-8").strip() != text):

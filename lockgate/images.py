@@ -1,10 +1,12 @@
 """The images: what was built, by digest, and what each would hold."""
 
+import fnmatch
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from lockgate_step import file_digest
+from lockgate_step import canonical, file_digest, sha256
 
 from lockgate.errors import UnknownName
 from lockgate.project import Model, Project
@@ -12,12 +14,23 @@ from lockgate.shelf import Image, Shelf
 
 LOCK = "images/images.lock.json"  # what was built and pushed, by digest
 UNBUILT = ":unbuilt"
+SOURCE = "io.lockgate.source"  # the label that says what an image was made from
+_NOT_CODE = ("__pycache__", "*.pyc", ".*")
 
 
 def built(project: Project) -> dict[str, str]:
     """Image name -> reference by digest, for every image that was built (`images/images.lock.json`)."""
     path = project.root / LOCK
     return dict(json.loads(path.read_bytes())) if path.is_file() else {}
+
+
+def record(project: Project, references: Mapping[str, str]) -> None:
+    """Write what was pushed to `images/images.lock.json`, beside what others pushed; images that are no more go."""
+    path = project.root / LOCK
+    every = images(project)
+    found = {name: reference for name, reference in {**built(project), **references}.items() if name in every}
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(found, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def image_name(reference: str) -> str:
@@ -50,6 +63,27 @@ def own_images(model: Model, shelf: Shelf) -> dict[str, Image]:
         source = model.folder / f"{program.command[-1]}.py"
         found[program.image] = Image(program.image, source.with_suffix(".lock"), (shelf.sdk, source))
     return found
+
+
+def code_files(image: Image) -> dict[str, Path]:
+    """Each file of an image's code, by its path on PYTHONPATH."""
+    found = {}
+    for entry in image.code:
+        if entry.is_file():
+            found[entry.name] = entry
+            continue
+        for path in sorted(p for p in entry.rglob("*") if p.is_file()):
+            parts = path.relative_to(entry).parts
+            if not any(fnmatch.fnmatch(part, pattern) for part in parts for pattern in _NOT_CODE):
+                found["/".join(parts)] = path
+    return found
+
+
+def source_digest(image: Image) -> str:
+    """The digest of what an image is made from, apart from its base: the Dockerfile, the lock and the code."""
+    code = {name: file_digest(path) for name, path in code_files(image).items()}
+    made = {"Dockerfile": file_digest(Shelf.find().dockerfile), "lock": file_digest(image.lock), "code": code}
+    return sha256(canonical(made))
 
 
 def describe(project: Project) -> tuple[list[str], dict[str, Any]]:

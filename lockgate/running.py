@@ -15,7 +15,7 @@ from lockgate.environment import Environment, ensure_environment
 from lockgate.errors import BadCall, UnknownName
 from lockgate.installed import Installed, cache
 from lockgate.live import LiveTree
-from lockgate.local import Engine, ProcessRuntime, ask_to_stop
+from lockgate.local import Engine, ProcessRuntime, Runtime, ask_to_stop
 from lockgate.project import Model, Project
 from lockgate.rendering import model_files, write_or_check
 from lockgate.reports import write_index
@@ -35,6 +35,7 @@ class Request:
     given: Mapping[str, str]
     resume: str | None = None
     serve: bool = True
+    engine: str = ""  # the container engine; without one, steps are processes
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,7 @@ class Session:
             check_estimator(estimator, self.shelf)
         environment = ensure_environment(self.project, self.shelf.signers)
         check_waivers(model, environment.trust)
+        runtime = self._runtime(request.engine, model, environment, manifest, given.get("data", ""))
         if request.serve:
             from lockgate import platform
 
@@ -172,7 +174,7 @@ class Session:
         engine = Engine(
             state=self.project.state,
             environment=environment.root,
-            runtime=ProcessRuntime(Installed(self.shelf, model), cache()),
+            runtime=runtime,
             on_event=tree,
         )
         tree.expect(about.steps, begin=about.write)
@@ -184,6 +186,16 @@ class Session:
             record, live_of(environment, model.spec.name), address_of(environment, model.spec.name),
             _report(record, environment), tunable, model.notes,
         )  # fmt: skip
+
+    def _runtime(
+        self, engine: str, model: Model, environment: Environment, manifest: Mapping[str, Any], data: str
+    ) -> Runtime:
+        if not engine:
+            return ProcessRuntime(Installed(self.shelf, model), cache())
+        from lockgate.contained import contained
+
+        images = [t["container"]["image"] for t in manifest["spec"]["templates"] if "container" in t]
+        return contained(engine, images, model, environment, data)
 
     def _trains(self, manifest: Mapping[str, Any]) -> bool:
         """Whether the chain holds the shelf's own train; a model's own step may mean something else by its settings."""

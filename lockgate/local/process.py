@@ -122,7 +122,7 @@ class ProcessRuntime:
         lock = self._resolve(image).lock
         return f"{image} {self._environments.digest(lock)}" if lock else image
 
-    def start(self, launch: Launch) -> "_ChildProcess":
+    def start(self, launch: Launch) -> "ChildProcess":
         """Start a container; `python` is the image's own.
 
         Errors: CannotStart.
@@ -138,19 +138,24 @@ class ProcessRuntime:
         if program is None:
             message = f'failed to find name in PATH: exec: "{name}": executable file not found in $PATH'
             raise CannotStart(message)
-        return _ChildProcess([program, *arguments], env, launch)
+        return ChildProcess([program, *arguments], env, launch)
 
     def _here(self, launch: Launch, value: str) -> str:
         """A value with the container's paths as this machine has them."""
         return _BELOW_ROOT.sub(lambda _: str(launch.folder), value)
 
 
-class _ChildProcess:
-    """A child in a process group of its own."""
+class ChildProcess:
+    """A child in a process group of its own.
 
-    def __init__(self, command: list[str], env: Mapping[str, str], made: Launch) -> None:
+    at_our_end: the signal it gets when this process dies.
+    """
+
+    def __init__(
+        self, command: list[str], env: Mapping[str, str], made: Launch, at_our_end: signal.Signals = signal.SIGKILL
+    ) -> None:
         if sys.platform == "linux":
-            command = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), *command]
+            command = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), str(int(at_our_end)), *command]
         try:
             self._child = subprocess.Popen(  # noqa: S603  # the manifest's own command
                 command,

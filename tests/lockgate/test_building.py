@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lockgate.building import Target, find_tool, lay_out
+from lockgate.builders import find_builder
+from lockgate.building import Target, lay_out_code, lay_out_packages
 from lockgate.errors import BadCall, UnknownName
 from lockgate.images import chosen
 from lockgate.project import Project
@@ -20,8 +21,15 @@ NAME = "smoke-test"
 @pytest.fixture(scope="module")
 def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("context")
-    lay_out(Shelf.find().image(NAME), TARGET, folder)
+    lay_out(folder)
     return folder
+
+
+def lay_out(folder: Path) -> None:
+    """Write both layers of the small image."""
+    image = Shelf.find().image(NAME)
+    lay_out_packages(image, TARGET, folder)
+    lay_out_code(image, TARGET, folder)
 
 
 def contents(folder: Path) -> dict[str, tuple[int, float, bytes]]:
@@ -35,7 +43,7 @@ def contents(folder: Path) -> dict[str, tuple[int, float, bytes]]:
 
 def test_the_same_lock_and_code_give_the_same_bytes(laid_out: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
-    lay_out(Shelf.find().image(NAME), TARGET, tmp_path)
+    lay_out(tmp_path)
     assert contents(tmp_path) == contents(laid_out)
 
 
@@ -70,5 +78,5 @@ def test_what_is_missing_or_unknown_is_named() -> None:
         Target.of("", "registry.example.org", "3.11", "build")
     with pytest.raises(UnknownName, match="smoke-tset"):
         chosen(Project(ROOT), ["smoke-tset"])
-    with pytest.raises(BadCall, match="not installed"):
-        find_tool("no-such-tool")
+    with pytest.raises(UnknownName, match="buildha"):
+        find_builder("buildha")

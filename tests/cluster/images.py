@@ -1,0 +1,117 @@
+"""The images of a project for tests: on a base from Debian's packages, pushed to a registry by Lockgate's own commands.
+
+python -m tests.cluster.images REGISTRY CA.pem [PROJECT]      writes PROJECT/images/images.lock.json
+
+What is built stays outside the checkout, named by content: again takes seconds, another step's code a second an image,
+another lock what its packages take.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import ssl
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+from lockgate.building import Target
+from lockgate.images import LOCK, images, source_digest
+from lockgate.project import Project
+from lockgate.shelf import Shelf
+from tests.cluster import tools
+
+FOLDER = tools.CACHE.parent / "images"
+MANIFESTS = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
+
+
+def push_images(project: Path, registry: str, certificate: Path) -> dict[str, str]:
+    """Build and push every image of a project that the registry lacks; returns and records each reference by digest.
+
+    registry: host and folder.
+    certificate: of the authority that vouches for the registry.
+
+    Errors: CalledProcessError with what Lockgate said.
+    """
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / "lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        kept = FOLDER / f"{_digest(Project(project), registry)}.json"
+        known = json.loads(kept.read_bytes()) if kept.exists() else {}
+        if not known or not all(_in_registry(reference, certificate) for reference in known.values()):
+            _lockgate(project, "build", f"--base={base()}", f"--registry={registry}")
+            trusted = {"SSL_CERT_FILE": str(certificate)}
+            pushed = _lockgate(project, "push", f"--registry={registry}", environment=trusted)
+            known = {name: entry["reference"] for name, entry in json.loads(pushed).items()}
+            kept.write_text(json.dumps(known))
+    lock = project / LOCK
+    lock.parent.mkdir(exist_ok=True)
+    lock.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
+    return known
+
+
+def base() -> str:
+    """The tag of an image with Debian's Python alone; made first, if need be."""
+    source = Shelf.find().root / "images" / "base"
+    files = [source / "Dockerfile", source / "debian.sh"]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+    tag = f"localhost/lockgate/base:{digest}"
+    if subprocess.run(["buildah", "images", "-q", tag], env=storage(), capture_output=True).returncode:
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copyfile(files[0], Path(folder, "Dockerfile"))
+            subprocess.run(["sh", str(files[1]), f"{folder}/root.tar"], check=True)
+            same = ("--layers=false", "--timestamp=0", "--identity-label=false")
+            subprocess.run(["buildah", "build", "--quiet", *same, f"--tag={tag}", folder], env=storage(), check=True)
+    return tag
+
+
+def storage() -> dict[str, str]:
+    """This process's environment, in which buildah and podman keep images in a store of the tests' own."""
+    config = FOLDER / "storage.conf"
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    config.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{FOLDER}/root"\nrunroot = "{FOLDER}/run"\n')
+    return {**os.environ, "CONTAINERS_STORAGE_CONF": str(config)}
+
+
+def _digest(project: Project, registry: str) -> str:
+    """One digest over what the images are made from and by."""
+    shelf = Shelf.find()
+    by = [shelf.root / "lockgate" / f"{name}.py" for name in ("building", "builders")]
+    by += [shelf.root / "images" / "base" / name for name in ("Dockerfile", "debian.sh")]
+    made = {name: source_digest(image) for name, image in images(project).items()}
+    text = json.dumps([registry, Target.machine, made, [path.read_text() for path in by]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _in_registry(reference: str, certificate: Path) -> bool:
+    host, _, rest = reference.partition("/")
+    name, _, digest = rest.partition("@")
+    url = f"https://{host}/v2/{name}/manifests/{digest}"
+    request = urllib.request.Request(url, method="HEAD", headers={"Accept": MANIFESTS})
+    try:
+        with urllib.request.urlopen(request, context=ssl.create_default_context(cafile=certificate)):
+            return True
+    except urllib.error.HTTPError as error:
+        if error.code == 404:
+            return False
+        raise
+
+
+def _lockgate(project: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
+    argv = [sys.executable, "-m", "lockgate", "images", *arguments, "--tool=buildah", "--json"]
+    env = {**storage(), **(environment or {})}
+    done = subprocess.run(argv, cwd=project, env=env, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise subprocess.CalledProcessError(done.returncode, argv, done.stdout)
+    return done.stdout
+
+
+if __name__ == "__main__":
+    where = Path(sys.argv[3] if len(sys.argv) > 3 else ".").resolve()
+    for name, reference in push_images(where, sys.argv[1], Path(sys.argv[2])).items():
+        print(f"{name:<20} {reference}")
