@@ -396,6 +396,15 @@ def render(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; fail where a file does not agree with its source.")
     ] = False,
+    kubernetes: Annotated[
+        bool, typer.Option("--kubernetes", help="Also what the cluster needs: kubernetes/, and keys below .lockgate/.")
+    ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Of the cluster: store, endpoint, ca (a file), registry, ..."),
+    ] = None,
+    namespace: Annotated[str | None, typer.Option(metavar="NAME", help="Of the cluster; by default lockgate.")] = None,
+    argo: Annotated[str | None, typer.Option(metavar="MINOR", help="Argo's version there: 3.7, 4.0 or 4.1.")] = None,
     as_json: Json = False,
 ) -> None:
     """Write the Argo manifests (and, in Lockgate's own repository, contracts and step functions) from their sources.
@@ -404,7 +413,24 @@ def render(
     """
     from lockgate.rendering import render_project
 
-    _say_lines(render_project(_project(), models or [], check=check), as_json)
+    project, given = _project(), _given(settings)
+    given |= {name: value for name, value in (("namespace", namespace), ("argo", argo)) if value is not None}
+    notes = _prepared(project, given, check=check) if kubernetes or given else []
+    lines, value = render_project(project, models or [], check=check)
+    _say_lines((lines + [f"  next: {note}" for note in notes], {**value, "next": notes}), as_json)
+
+
+def _prepared(project: "Project", given: dict[str, str], *, check: bool) -> list[str]:
+    from lockgate.kubernetes.prepare import prepare
+    from lockgate.kubernetes.settings import Cluster
+
+    if not check:
+        return prepare(project, given)
+    if given:
+        msg = "--check writes nothing, so it takes no settings"
+        raise BadCall(msg, fix="lockgate render --check")
+    _ = Cluster(project).settings  # refuses where there is no cluster
+    return []
 
 
 @app.command(rich_help_panel=PLATFORM)
@@ -503,13 +529,26 @@ def images(
 
 
 @app.command(rich_help_panel=PLATFORM)
-def doctor(as_json: Json = False) -> int:
+def doctor(
+    cluster: Annotated[bool, typer.Option("--cluster", help="Check the cluster of kubernetes/ instead.")] = False,
+    context: Annotated[str | None, typer.Option(metavar="NAME", help="Of kubeconfig; by default the current.")] = None,
+    namespace: Annotated[str | None, typer.Option("-n", "--namespace", help="The namespace of the platform.")] = None,
+    for_tests: Annotated[
+        bool, typer.Option("--for-tests", help="The cluster is for tests: an Argo known to be vulnerable will do.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
     """Check this machine: Python, installer, environment, keys, store, port, rendered files; restore what is missing.
 
-    Example: lockgate doctor
+    Example: lockgate doctor --cluster
     """
-    from lockgate.doctor import examine
+    if cluster:
+        from lockgate.kubernetes.doctor import examine as examine_cluster
 
-    code, lines, value = examine(_project())
+        code, lines, value = examine_cluster(_project(), context, namespace, for_tests=for_tests)
+    else:
+        from lockgate.doctor import examine
+
+        code, lines, value = examine(_project())
     _say_lines((lines, value), as_json)
     return code

@@ -4,14 +4,14 @@ import shutil
 import sys
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 from lockgate_proof import sign, verify
 from lockgate_step import StepError
-from lockgate_store import Exists, Moved, StoreError
+from lockgate_store import Exists, Moved, Store, StoreError
 
 from lockgate import platform, supervisor
 from lockgate.calling import store_of
@@ -48,10 +48,15 @@ def examine(project: Project) -> tuple[int, list[str], dict[str, Any]]:
         "installer": _installer,
         "disk": lambda: _space(project),
         "keys": lambda: _keys(environment, signers),
-        "store": lambda: _store(environment),
+        "store": lambda: race(store_of(environment), environment.setting("store")),
         "platform": lambda: _port(project, environment),
         "workflows": lambda: _rendered(project),
     }
+    return told(checks)
+
+
+def told(checks: Mapping[str, Callable[[], Finding]]) -> tuple[int, list[str], dict[str, Any]]:
+    """Try each check: exit code, lines, JSON values."""
     findings = [_tried(what, check) for what, check in checks.items()]
     lines = [
         f"  {'ok ' if f.well else 'NOT'} {f.what:<12} {f.found}" + (f"\n      next: {f.fix}" if f.fix else "")
@@ -95,14 +100,13 @@ def _keys(environment: Environment, signers: list[str]) -> Finding:
     return Finding("keys", f"{len(signers) + 1} keys sign and verify{elsewhere}")
 
 
-def _store(environment: Environment) -> Finding:
+def race(store: Store, where: str) -> Finding:
     """Many writers, one key, both conditional writes: if more than one wins, a promotion can overwrite another."""
-    store, key = store_of(environment), f"probe/{uuid.uuid4().hex}"
+    key = f"probe/{uuid.uuid4().hex}"
     created = _race(lambda n: store.create(key, str(n).encode()))
     version_now = store.read(key).version
     swapped = _race(lambda n: store.replace(key, f"swap {n}".encode(), version_now))
     store.delete(key, store.read(key).version)
-    where = environment.setting("store")
     if (created, swapped) != (1, 1):
         found = f"{where}: of {WRITERS} writers {created} created and {swapped} swapped; exactly one may"
         return Finding("store", found, "use a store with working conditional writes; this one can lose a promotion")

@@ -76,11 +76,17 @@ def ensure_environment(project: Project, signers: Iterable[str]) -> Environment:
         if not path.exists() or (name == "gateway" and port and path.read_text(encoding="utf-8").strip() != text):
             path.write_text(f"{text}\n", encoding="utf-8")
     missing = [signer for signer in (*sorted(signers), "waive") if not environment.key(signer).exists()]
-    trust = environment.config / "trust.json"
-    keys = environment.trust.keys if trust.exists() else ()
-    if missing:
-        made = [TrustedKey(new_key(environment.key(name)), (name,), f"this machine ({name} key)") for name in missing]
-        replacement = trust.with_suffix(".new")
-        replacement.write_bytes(Trust((*keys, *made), untrusted_elsewhere=True).to_bytes())
-        replacement.replace(trust)
+    make_keys(environment, missing, environment.config / "trust.json", "this machine", untrusted_elsewhere=True)
     return environment
+
+
+def make_keys(
+    environment: Environment, signers: Iterable[str], trust: Path, owner: str, *, untrusted_elsewhere: bool
+) -> None:
+    """Make a key for each of these signers below the environment, and name the public halves in the trust file."""
+    made = [TrustedKey(new_key(environment.key(name)), (name,), f"{owner} ({name} key)") for name in signers]
+    if made:
+        keys = Trust.read(trust).keys if trust.exists() else ()
+        replacement = trust.with_suffix(".new")
+        replacement.write_bytes(Trust((*keys, *made), untrusted_elsewhere=untrusted_elsewhere).to_bytes())
+        replacement.replace(trust)

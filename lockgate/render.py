@@ -39,7 +39,7 @@ RETRY = (
     "lastRetry.status == 'Error' || asInt(lastRetry.exitCode) == 4 || "
     "lastRetry.message matches '(?i)node shutdown|evict|preempt'"
 )
-_LOCKED_DOWN = {
+LOCKED_DOWN = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
     "readOnlyRootFilesystem": True,
@@ -49,8 +49,8 @@ _LOCKED_DOWN = {
 # A platform team may own the controller's settings, so each workflow secures Argo's own containers itself.
 _SECURE_EXECUTOR = json.dumps(
     {
-        "initContainers": [{"name": "init", "securityContext": _LOCKED_DOWN}],
-        "containers": [{"name": "wait", "securityContext": _LOCKED_DOWN}],
+        "initContainers": [{"name": "init", "securityContext": LOCKED_DOWN}],
+        "containers": [{"name": "wait", "securityContext": LOCKED_DOWN}],
     },
     sort_keys=True,
 )
@@ -273,7 +273,7 @@ def _container(model: Model, task: Task, programs: Mapping[str, Program], images
         resources=m.ResourceRequirements.model_validate(
             {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"cpu": "2", "memory": "4Gi"}}
         ),
-        security_context=m.SecurityContext.model_validate(_LOCKED_DOWN),
+        security_context=m.SecurityContext.model_validate(LOCKED_DOWN),
         service_account_name=PLATFORM_ACCOUNT if "platform" in program.contract["uses"] else None,
         active_deadline_seconds=3600,
         termination_message_path=f"{IO}/termination",

@@ -40,6 +40,7 @@ def render_project(project: Project, names: list[str], *, check: bool) -> tuple[
             stale += write_or_check(model_files(project, model, check=check), check=check)
     if not names:
         stale += _orphans(project, check=check)
+        stale += write_or_check(_cluster_files(project), check=check)
     shown = [str(path.relative_to(project.root)) for path in stale]
     if check and shown:
         msg = f"{len(shown)} rendered file(s) do not agree with their source: {', '.join(shown)}"
@@ -57,6 +58,14 @@ def model_files(project: Project, model: Model, *, check: bool = False) -> dict[
     folder = project.workflows / model.spec.name
     rendered = render_model(model, Shelf.find(), built(project))
     return files | {folder / name: content for name, content in rendered.items()}
+
+
+def _cluster_files(project: Project) -> dict[Path, bytes]:
+    """The manifests of the cluster, where the project has one."""
+    from lockgate.kubernetes.files import cluster_files
+    from lockgate.kubernetes.settings import Cluster
+
+    return cluster_files(cluster) if (cluster := Cluster(project)).exists else {}
 
 
 def write_or_check(files: dict[Path, bytes], *, check: bool = False) -> list[Path]:

@@ -1,0 +1,298 @@
+"""`lockgate doctor --cluster` on a real cluster: well where all is well, and each thing that is broken is named."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lockgate.kubernetes.accounts import EXECUTOR, SUBMITTER
+from tests.cluster import tools
+from tests.cluster.cluster import PAUSE, ROOT
+from tests.cluster.services import S3
+from tests.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY
+from tests.workshop import Done
+from tests.workshop import Project as Workshop
+
+NAMESPACE, ARGO = "manifests-doctor", "manifests-argo"
+KUBECONFIG = Path(os.environ.get("KUBECONFIG", ROOT / ".cluster" / "admin.kubeconfig"))
+CA = KUBECONFIG.parent / "pki" / "ca.pem"
+GOOD = "v3.7.15"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A project and the cluster it is applied to."""
+
+    root: Path
+
+    def call(self, *argv: str, given: str | None = None) -> Done:
+        """A command as its owner gives it."""
+        path = f"{tools.CACHE / tools.digest()}{os.pathsep}{os.environ['PATH']}"
+        settings = {
+            **os.environ, "PATH": path, "KUBECONFIG": str(KUBECONFIG), "SSL_CERT_FILE": str(CA),
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        }  # fmt: skip
+        done = subprocess.run(argv, cwd=self.root, env=settings, input=given, capture_output=True, text=True)
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def does(self, *argv: str, given: str | None = None) -> str:
+        done = self.call(*argv, given=given)
+        assert done.code == 0, done.said
+        return done.out
+
+    def kubectl(self, *arguments: str, namespace: str = NAMESPACE, given: object = None) -> str:
+        text = json.dumps(given) if given else None
+        return self.does("kubectl", "--namespace", namespace, *arguments, given=text)
+
+    def lockgate(self, *arguments: str) -> Done:
+        return self.call(sys.executable, "-m", "lockgate", *arguments)
+
+    def apply(self) -> None:
+        """Everything as the README says."""
+        self.does("kubectl", "apply", "-k", "kubernetes")
+        self.does("kubectl", "apply", "--server-side", "-k", ".lockgate/kubernetes")
+        for kind, name in (("configmap", "workflow-controller-configmap"), ("deployment", "workflow-controller")):
+            patch = f"kubernetes/argo-controller/{kind}.yaml"
+            self.does("kubectl", "patch", kind, name, "--namespace", ARGO, "--patch-file", patch)
+        self.kubectl("apply", "-R", "-f", "workflows")
+
+    def doctor(self, *options: str) -> dict[str, Any]:
+        """What it finds, by check; its exit code says whether all is well."""
+        done = self.lockgate("doctor", "--cluster", "--json", *options)
+        found: dict[str, Any] = json.loads(done.out)
+        assert done.code == (0 if all(f["well"] for f in found.values()) else 2), done.said
+        return found
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A project with a model, applied to the cluster, beside Argo's own manifests as they are released."""
+    assert KUBECONFIG.is_file(), "there is no cluster. Next: make cluster-up"
+    site = Site(tmp_path_factory.mktemp("project"))
+    Workshop.make(site.root)
+    (site.root / "images").mkdir()
+    (site.root / "images" / "images.lock.json").write_text(json.dumps({"model-server": pause(site)}))
+    told = {
+        "store": f"s3://{BUCKET}/doctor", "endpoint": S3, "addressing_style": "path", "ca": str(CA),
+        "argo_namespace": ARGO,
+    }  # fmt: skip
+    settings = [part for name, value in told.items() for part in ("--set", f"{name}={value}")]
+    done = site.lockgate("render", "--kubernetes", "--namespace", NAMESPACE, *settings)
+    assert done.code == 0 and "next:" not in done.out, done.said
+    argo(site)
+    site.apply()
+    yield site
+    site.does("kubectl", "delete", "namespace", NAMESPACE, ARGO, "--wait=false")
+
+
+def argo(site: Site) -> None:
+    """The controller's ConfigMap and Deployment, of a version without known flaws; no pod of it is started."""
+    base = tools.module("argo") / "manifests" / "base" / "workflow-controller"
+    created = site.call("kubectl", "create", "namespace", ARGO)
+    assert created.code == 0 or "AlreadyExists" in created.err, created.said
+    for name in ("configmap", "deployment", "sa"):
+        site.kubectl("apply", "-f", str(base / f"workflow-controller-{name}.yaml"), namespace=ARGO)
+    site.kubectl("scale", "--replicas=0", "deployment/workflow-controller", namespace=ARGO)
+    version(site, GOOD)
+
+
+def version(site: Site, number: str) -> None:
+    image = f"workflow-controller=quay.io/argoproj/workflow-controller:{number}"
+    site.kubectl("set", "image", "deployment/workflow-controller", image, namespace=ARGO)
+
+
+def pause(site: Site) -> str:
+    """An image that is in the cluster's registry, by digest."""
+    host, _, name = PAUSE.partition("/")
+    url = f"https://{host}/v2/{name.replace(':', '/manifests/')}"
+    accept = "Accept: application/vnd.oci.image.manifest.v1+json"
+    said = site.does("curl", "--silent", "--fail", "--head", "--cacert", str(CA), "--header", accept, url)
+    digest = next(line.split()[1] for line in said.splitlines() if line.lower().startswith("docker-content-digest"))
+    return f"{host}/{name.split(':')[0]}@{digest}"
+
+
+def test_all_is_well_where_all_was_applied(site: Site) -> None:
+    found = site.doctor()
+    assert {name: f["found"] for name, f in found.items() if not f["well"]} == {}
+    assert set(found) == {
+        "argo", "controller", "manifests", "rights", "secrets", "keys", "store", "images", "workflows",
+    }  # fmt: skip
+    assert found["store"]["found"].endswith("one of 32 concurrent writers wins, as it must")
+    assert SECRET_KEY not in json.dumps(found)
+
+
+def test_the_controllers_deployment_keeps_what_is_not_ours(site: Site) -> None:
+    said = json.loads(site.kubectl("get", "deployment", "workflow-controller", "-o", "json", namespace=ARGO))
+    container = said["spec"]["template"]["spec"]["containers"][0]
+    names = [variable["name"] for variable in container["env"]]
+    assert sorted(names) == ["DEFAULT_REQUEUE_TIME", "LEADER_ELECTION_IDENTITY"]
+    assert container["image"].endswith(GOOD) and container["livenessProbe"]
+
+
+@pytest.mark.parametrize(
+    ("number", "options", "well", "says"),
+    [
+        ("v3.7.4", [], False, r"CVE-2026-31892"),
+        ("v3.7.4", ["--for-tests"], True, r"CVE-2026-31892"),
+        ("v4.0.6", [], False, "kubernetes/ is for 3.7"),
+        ("latest", [], False, "does not say its version"),
+    ],
+)
+def test_the_version_of_argo(site: Site, number: str, options: list[str], well: bool, says: str) -> None:
+    version(site, number)
+    try:
+        found = site.doctor(*options)["argo"]
+    finally:
+        version(site, GOOD)
+    assert (found["well"], says in found["found"]) == (well, True), found
+
+
+def patch(site: Site, what: str, change: Mapping[str, object], namespace: str = NAMESPACE) -> None:
+    site.kubectl("patch", *what.split(), "--type=merge", "-p", json.dumps(change), namespace=namespace)
+
+
+def strict(site: Site) -> None:
+    data = {"workflowRestrictions": "templateReferencing: Strict\n"}
+    patch(site, "configmap workflow-controller-configmap", {"data": data}, ARGO)
+
+
+def another_account(site: Site) -> None:
+    spec = {"template": {"spec": {"serviceAccountName": "somebody"}}}
+    patch(site, "deployment workflow-controller", {"spec": spec}, ARGO)
+
+
+def baseline(site: Site) -> None:
+    site.does("kubectl", "label", "--overwrite", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=baseline")
+
+
+def open_network(site: Site) -> None:
+    site.kubectl("delete", "networkpolicy", "lockgate-deny-all")
+
+
+def unbound_policy(site: Site) -> None:
+    site.does("kubectl", "delete", "validatingadmissionpolicybinding", f"lockgate-runs.{NAMESPACE}")
+
+
+def another_store(site: Site) -> None:
+    patch(site, "configmap lockgate-environment", {"data": {"store": "s3://elsewhere"}})
+
+
+def more_rights(site: Site) -> None:
+    site.kubectl("create", "role", "more", "--verb=patch", "--resource=workflows.argoproj.io")
+    site.kubectl("create", "rolebinding", "more", "--role=more", f"--serviceaccount={NAMESPACE}:{SUBMITTER}")
+
+
+def less_rights(site: Site) -> None:
+    site.kubectl("delete", "rolebinding", "lockgate-report-results")
+
+
+def no_credentials(site: Site) -> None:
+    patch(site, "secret lockgate-store", {"data": {"secret_access_key": None}})
+
+
+def no_key(site: Site) -> None:
+    site.kubectl("delete", "secret", "lockgate-key-bias-audit")
+
+
+def another_key(site: Site) -> None:
+    private = site.root / ".lockgate" / "kubernetes"
+    shutil.copy(private / "lockgate-key-ingest" / "private.pem", private / "lockgate-key-bias-audit" / "private.pem")
+
+
+def new_line(site: Site) -> None:
+    with (site.root / ".lockgate" / "kubernetes" / "lockgate-store" / "access_key_id").open("a") as stream:
+        stream.write("\n")
+
+
+def another_endpoint(site: Site) -> None:
+    path = site.root / "kubernetes" / "environment" / "s3.json"
+    path.write_text(path.read_text().replace(":8333", ":8334"))
+
+
+def another_image(site: Site) -> None:
+    path = site.root / "images" / "images.lock.json"
+    reference = json.loads(path.read_text())["model-server"]
+    path.write_text(json.dumps({"model-server": f"{reference.split('@')[0]}@sha256:{'0' * 64}"}))
+
+
+def no_images(site: Site) -> None:
+    (site.root / "images" / "images.lock.json").unlink()
+
+
+def no_template(site: Site) -> None:
+    site.kubectl("delete", "workflowtemplates", "--all")
+
+
+def own_policy(site: Site) -> None:
+    name = site.kubectl("get", "workflowtemplates", "-o", "name").split()[0]
+    patch(site, name, {"spec": {"onExit": "ingest"}})
+
+
+Break = Callable[[Site], None]
+BROKEN: list[tuple[str, Break, str]] = [
+    ("controller", strict, "differs in workflowRestrictions"),
+    ("controller", another_account, f"system:serviceaccount:{ARGO}:somebody"),
+    ("manifests", baseline, f"Namespace {NAMESPACE}"),
+    ("manifests", open_network, "NetworkPolicy lockgate-deny-all"),
+    ("manifests", unbound_policy, f"ValidatingAdmissionPolicyBinding lockgate-runs.{NAMESPACE}"),
+    ("manifests", another_store, "ConfigMap lockgate-environment"),
+    ("rights", more_rights, f"{SUBMITTER} may patch workflows"),
+    ("rights", less_rights, f"{EXECUTOR} may not create workflowtaskresults"),
+    ("secrets", no_credentials, "lockgate-store/secret_access_key"),
+    ("secrets", no_key, "lockgate-key-bias-audit/private.pem"),
+    ("keys", another_key, "bias-audit"),
+    ("store", new_line, "end in a new line"),
+    ("store", another_endpoint, "cannot be reached"),
+    ("images", another_image, "answers 404"),
+    ("images", no_images, "no image was pushed yet"),
+    ("workflows", no_template, "WorkflowTemplate grants-release-"),
+    ("workflows", own_policy, "WorkflowTemplate grants-re"),
+]
+
+
+@pytest.mark.parametrize(("check", "spoil", "says"), BROKEN, ids=lambda v: v.__name__ if callable(v) else "")
+def test_what_is_broken_is_named(site: Site, tmp_path: Path, check: str, spoil: Break, says: str) -> None:
+    kept = tmp_path / "kept"
+    shutil.copytree(site.root, kept)
+    spoil(site)
+    try:
+        found = site.doctor()
+    finally:
+        shutil.copytree(kept, site.root, dirs_exist_ok=True)
+        site.call("kubectl", "--namespace", NAMESPACE, "delete", "role,rolebinding", "more", "--ignore-not-found")
+        patch(site, "deployment workflow-controller", {"spec": ACCOUNT}, ARGO)
+        site.apply()
+    assert not found[check]["well"]
+    assert says in found[check]["found"]
+    assert found[check]["fix"]
+    # What is spoilt in the project is then also otherwise on the cluster; no check of anything else says so.
+    assert {name for name, f in found.items() if not f["well"]} <= {check, *RELATED.get(spoil, ())}
+
+
+ACCOUNT = {"template": {"spec": {"serviceAccountName": "argo"}}}
+RELATED: dict[Break, set[str]] = {
+    another_endpoint: {"manifests"},
+    no_images: {"workflows"},
+    another_image: {"workflows"},
+}
+
+
+def test_another_namespace_than_the_rendered_one_is_refused(site: Site) -> None:
+    done = site.lockgate("doctor", "--cluster", "-n", "elsewhere")
+    done.check(2, f"kubernetes/ is of the namespace {NAMESPACE}, not elsewhere")
+
+
+def test_a_project_without_a_cluster_says_how_to_begin(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "pipelines").mkdir()
+    Site(tmp_path).lockgate("doctor", "--cluster").check(2, r"has no kubernetes/")
+
+
+def test_a_context_that_does_not_exist_is_named(site: Site) -> None:
+    site.lockgate("doctor", "--cluster", "--context", "nowhere").check(2, "nowhere")

@@ -1,0 +1,398 @@
+"""What a cluster needs: rendered files that agree with their source, and one mutated set of manifests per rule."""
+
+import copy
+import json
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from lightkube import codecs
+from lockgate_proof import Trust, sign, verify
+
+from lockgate.errors import BadCall, LockgateError, NotRendered
+from lockgate.kubernetes.argo import ADVISED, REQUIRED, configuration, flaws, read
+from lockgate.kubernetes.files import cluster_files
+from lockgate.kubernetes.network import documents as network
+from lockgate.kubernetes.prepare import prepare
+from lockgate.kubernetes.rules import RULES, broken
+from lockgate.kubernetes.settings import ARGO, Cluster
+from lockgate.project import Project
+from lockgate.rendering import render_project
+from lockgate.shelf import Shelf
+
+EXAMPLE = Path(__file__).resolve().parent / "example"
+Manifest = dict[str, Any]
+TOLD = {"store": "s3://lockgate/models", "endpoint": "https://s3.example.org"}
+
+
+def manifests(folder: Path = EXAMPLE / "kubernetes") -> list[Manifest]:
+    """Every object of a rendered folder."""
+    files = [p for p in sorted(folder.rglob("*.yaml")) if p.name != "kustomization.yaml"]
+    return [document for path in files for document in yaml.safe_load_all(path.read_bytes())]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
+    (tmp_path / "pipelines").mkdir()
+    return Project(tmp_path)
+
+
+def test_the_example_agrees_with_its_source() -> None:
+    render_project(Project(EXAMPLE), [], check=True)
+
+
+def test_a_changed_setting_is_noticed(tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLE, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "kubernetes" / "environment" / "store").write_text("s3://another/models\n")
+    with pytest.raises(NotRendered, match=r"kubernetes/artifacts\.yaml"):
+        render_project(Project(tmp_path), [], check=True)
+
+
+def test_each_object_is_one_that_kubernetes_knows() -> None:
+    """Read by the types of lightkube, which drop what they do not know."""
+    for manifest in manifests():
+        if manifest["kind"] != "Deployment":  # a patch of the controller's own
+            assert codecs.from_dict(manifest).to_dict() == manifest
+
+
+def test_all_files_are_applied_and_no_others() -> None:
+    folder = EXAMPLE / "kubernetes"
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_bytes())
+    assert set(kustomization["resources"]) == {p.name for p in folder.glob("*.yaml")} - {"kustomization.yaml"}
+    assert kustomization["generatorOptions"]["disableNameSuffixHash"] is True, "workflows name them as they are"
+
+
+def named(found: list[Manifest], kind: str, name: str) -> Manifest:
+    return next(m for m in found if m["kind"] == kind and m["metadata"]["name"].startswith(name))
+
+
+def put(kind: str, name: str, *path: str, value: object) -> Callable[[list[Manifest]], None]:
+    def mutate(found: list[Manifest]) -> None:
+        place = named(found, kind, name)
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = value
+
+    return mutate
+
+
+def drop(kind: str, name: str, *path: str) -> Callable[[list[Manifest]], None]:
+    def mutate(found: list[Manifest]) -> None:
+        place = named(found, kind, name)
+        if not path:
+            found.remove(place)
+            return
+        for key in path[:-1]:
+            place = place[key]
+        del place[path[-1]]
+
+    return mutate
+
+
+def right(role: str, resource: str, *verbs: str) -> Callable[[list[Manifest]], None]:
+    def mutate(found: list[Manifest]) -> None:
+        group = "argoproj.io" if resource.startswith("workflow") else ""
+        rule = {"apiGroups": [group], "resources": [resource], "verbs": list(verbs)}
+        named(found, "Role", role)["rules"].append(rule)
+
+    return mutate
+
+
+def cluster_role(found: list[Manifest]) -> None:
+    role = copy.deepcopy(named(found, "Role", "lockgate-start-runs"))
+    found.append({**role, "kind": "ClusterRole"})
+
+
+def cluster_admin(found: list[Manifest]) -> None:
+    named(found, "RoleBinding", "lockgate-start-runs")["roleRef"]["kind"] = "ClusterRole"
+
+
+def another_token(found: list[Manifest]) -> None:
+    token = copy.deepcopy(named(found, "Secret", "lockgate-executor"))
+    token["metadata"]["annotations"]["kubernetes.io/service-account.name"] = "lockgate-platform"
+    found.append(token)
+
+
+def key_in_the_open(found: list[Manifest]) -> None:
+    named(found, "ConfigMap", "artifact-repositories")["data"]["key"] = "-----BEGIN PRIVATE KEY-----"
+
+
+def anybody_in(found: list[Manifest]) -> None:
+    del named(found, "NetworkPolicy", "lockgate-model-server")["spec"]["ingress"][0]["from"]
+
+
+def anything_out(found: list[Manifest]) -> None:
+    named(found, "NetworkPolicy", "lockgate-store")["spec"]["egress"].append({})
+
+
+def in_the_clear(found: list[Manifest]) -> None:
+    data = named(found, "ConfigMap", "artifact-repositories")["data"]
+    data["lockgate"] = data["lockgate"].replace("insecure: false", "insecure: true")
+
+
+def loose_controller(found: list[Manifest]) -> None:
+    named(found, "ConfigMap", "workflow-controller")["data"]["workflowRestrictions"] = "templateReferencing: Strict\n"
+
+
+def root_executor(found: list[Manifest]) -> None:
+    named(found, "ConfigMap", "workflow-controller")["data"]["executor"] = "imagePullPolicy: Always\n"
+
+
+def unjudged(found: list[Manifest]) -> None:
+    policy = named(found, "ValidatingAdmissionPolicy", "lockgate-runs")
+    policy["spec"]["matchConstraints"]["resourceRules"][0]["operations"] = ["CREATE"]
+
+
+_ENFORCE = "pod-security.kubernetes.io/enforce"
+_VAP, _BINDING = "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"
+MUTATIONS: list[tuple[str, Callable[[list[Manifest]], None]]] = [
+    ("restricted", put("Namespace", "lockgate", "metadata", "labels", _ENFORCE, value="baseline")),
+    ("one-namespace", drop("ServiceAccount", "lockgate-platform", "metadata", "namespace")),
+    ("no-cluster-rights", cluster_role),
+    ("no-cluster-rights", cluster_admin),
+    ("least-rights", right("lockgate-serve-models", "*", "get")),
+    ("least-rights", right("lockgate-watch-runs", "secrets", "get")),
+    ("least-rights", right("lockgate-watch-runs", "pods", "create")),
+    ("least-rights", right("lockgate-stop-runs", "workflowtemplates", "patch")),
+    ("submitters-only-create", right("lockgate-start-runs", "workflows", "patch")),
+    ("submitters-only-create", right("lockgate-watch-runs", "workflows", "delete")),
+    ("no-tokens", drop("ServiceAccount", "lockgate-model-server", "automountServiceAccountToken")),
+    ("no-tokens", another_token),
+    ("no-tokens", drop("Secret", "lockgate-executor")),
+    ("nothing-private", put("Secret", "lockgate-executor", "stringData", value={"token": "x"})),
+    ("nothing-private", key_in_the_open),
+    ("closed-network", drop("NetworkPolicy", "lockgate-deny-all")),
+    ("closed-network", anybody_in),
+    ("closed-network", anything_out),
+    ("limited", drop("ResourceQuota", "lockgate")),
+    ("limited", put("ResourceQuota", "lockgate", "spec", "hard", "services.nodeports", value="5")),
+    ("limited", drop("LimitRange", "lockgate")),
+    ("fail-closed", put(_VAP, "lockgate-runs", "spec", "failurePolicy", value="Ignore")),
+    ("fail-closed", put(_BINDING, "lockgate-versions", "spec", "validationActions", value=["Warn"])),
+    ("fail-closed", drop(_BINDING, "lockgate-triggers")),
+    ("fail-closed", drop(_BINDING, "lockgate-runs", "spec", "matchResources")),
+    ("fail-closed", unjudged),
+    ("safe-artifacts", in_the_clear),
+    ("safe-artifacts", drop("ConfigMap", "artifact-repositories", "metadata", "annotations")),
+    ("secure-controller", loose_controller),
+    ("secure-controller", root_executor),
+    ("labelled", drop("Role", "lockgate-start-runs", "metadata", "labels")),
+]
+
+
+def test_what_is_rendered_breaks_no_rule() -> None:
+    assert broken(manifests()) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "mutate"), MUTATIONS, ids=[f"{rule}-{number}" for number, (rule, _) in enumerate(MUTATIONS)]
+)
+def test_a_mutated_set_breaks_its_rule(rule: str, mutate: Callable[[list[Manifest]], None]) -> None:
+    found = manifests()
+    mutate(found)
+    assert {line.split(":")[0] for line in broken(found)} == {rule}
+
+
+def test_every_rule_has_a_mutation() -> None:
+    assert {rule for rule, _ in MUTATIONS} == set(RULES)
+
+
+# The settings --------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_time_makes_keys_that_sign_for_one_program_each(project: Project) -> None:
+    notes = prepare(project, TOLD)
+    cluster = Cluster(project)
+    trust = Trust.read(cluster.environment / "trust.json")
+    assert not trust.untrusted_elsewhere
+    assert sorted(key.may for key in trust.keys) == sorted((name,) for name in Shelf.find().signers)
+    for signer in Shelf.find().signers:
+        key = cluster.private / f"lockgate-key-{signer}" / "private.pem"
+        assert stat.S_IMODE(key.stat().st_mode) == 0o600
+        verify(sign("verdict", {}, {}, key), trust, signer=signer, kind="verdict")
+    assert notes == [
+        "fill .lockgate/kubernetes/lockgate-store/{access_key_id,secret_access_key}: the store's credentials"
+    ]
+    applied = yaml.safe_load((cluster.private / "kustomization.yaml").read_bytes())
+    assert {g["name"] for g in applied["secretGenerator"]} == {p.name for p in cluster.private.iterdir() if p.is_dir()}
+    assert all(g["namespace"] == "lockgate" for g in applied["secretGenerator"])
+
+
+def test_credentials_are_taken_from_where_tools_of_s3_look(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(project, TOLD)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "who")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "what")
+    assert prepare(project, {}) == []
+    folder = Cluster(project).private / "lockgate-store"
+    assert {p.name: p.read_text() for p in folder.iterdir()} == {"access_key_id": "who", "secret_access_key": "what"}
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody else")
+    prepare(project, {})
+    assert (folder / "access_key_id").read_text() == "who", "what the owner put there stays"
+
+
+def test_a_second_time_changes_nothing(project: Project) -> None:
+    prepare(project, TOLD)
+    render_project(project, [], check=False)
+    before = snapshot(project.root)
+    prepare(project, {})
+    render_project(project, [], check=True)
+    assert snapshot(project.root) == before
+
+
+def test_whoever_has_no_keys_makes_none_and_may_still_render(project: Project) -> None:
+    prepare(project, TOLD)
+    render_project(project, [], check=False)
+    shutil.rmtree(project.state)
+    trust = (Cluster(project).environment / "trust.json").read_bytes()
+    prepare(project, {})
+    assert (Cluster(project).environment / "trust.json").read_bytes() == trust
+    assert not list(project.state.rglob("private.pem"))
+
+
+def test_a_key_that_nobody_trusts_is_not_trusted_by_rendering(project: Project) -> None:
+    prepare(project, TOLD)
+    (Cluster(project).environment / "trust.json").unlink()
+    with pytest.raises(BadCall, match=r"does not know the key \.lockgate/kubernetes/lockgate-key-"):
+        prepare(project, {})
+
+
+def test_a_setting_is_kept_until_another_is_given(project: Project) -> None:
+    prepare(project, TOLD | {"namespace": "models", "registry": "https://mlflow.example.org"})
+    prepare(project, {"region": "ca-central-1", "argo": "4.1"})
+    settings, store = Cluster(project).settings, Cluster(project).store
+    assert (settings.namespace, settings.argo) == ("models", "4.1")
+    assert (store.bucket, store.endpoint, store.region) == ("lockgate", "https://s3.example.org", "ca-central-1")
+    assert {m["metadata"].get("namespace") for m in texts(project) if m["kind"] == "Role"} == {"models"}
+
+
+def texts(project: Project) -> Iterator[Manifest]:
+    for path, content in cluster_files(Cluster(project)).items():
+        if path.name != "kustomization.yaml":
+            yield from yaml.safe_load_all(content)
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({}, "a cluster needs a store"),
+        ({"store": "s3://b", "shop": "x"}, "there is no setting 'shop'"),
+        (TOLD | {"store": "file:///srv/store"}, "cannot be used by a cluster"),
+        (TOLD | {"endpoint": "http://s3.example.org"}, "would carry credentials in the clear"),
+        (TOLD | {"argo": "3.6"}, r"there is no version of Argo: '3\.6'"),
+        (TOLD | {"namespace": "Lock Gate"}, "'Lock Gate' is no name of a namespace"),
+        (TOLD | {"controller": 'x"\ny = "'}, "is no user name"),
+        (TOLD | {"api_server": "everywhere"}, "is no list of address ranges"),
+        (TOLD | {"addressing_style": "sideways"}, "there is no addressing_style"),
+        (TOLD | {"ca": "nowhere.pem"}, r"nowhere\.pem cannot be read"),
+        (TOLD | {"ca": __file__}, "is no certificate in PEM form"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_no_cluster_takes_is_refused_before_anything_is_written(
+    project: Project, given: dict[str, str], says: str
+) -> None:
+    with pytest.raises(LockgateError, match=says) as error:
+        prepare(project, given)
+    assert error.value.fix
+    assert snapshot(project.root) == {}
+
+
+def test_settings_edited_by_hand_are_read_strictly(project: Project) -> None:
+    prepare(project, TOLD)
+    Cluster(project).file.write_text('namespaces = "x"\n')
+    with pytest.raises(BadCall, match=r"settings\.toml does not hold the settings"):
+        _ = Cluster(project).settings
+
+
+@pytest.mark.parametrize(
+    ("address", "way"),
+    [
+        ("https://s3.example.org", {"ports": [{"port": 443, "protocol": "TCP"}]}),
+        (
+            "https://10.0.0.9:9000",
+            {"to": [{"ipBlock": {"cidr": "10.0.0.9/32"}}], "ports": [{"port": 9000, "protocol": "TCP"}]},
+        ),
+        (
+            "https://s3.storage.svc.cluster.local:8333",
+            {"to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "storage"}}}]},
+        ),
+    ],
+)
+def test_the_way_to_the_store_is_as_narrow_as_its_address(project: Project, address: str, way: Manifest) -> None:
+    prepare(project, TOLD | {"endpoint": address, "api_server": "10.1.0.1/32,10.1.0.2/32"})
+    policies = {p["metadata"]["name"]: p["spec"] for p in network(Cluster(project), ["package"])}
+    assert policies["lockgate-store"]["egress"] == [way]
+    api = policies["lockgate-api-server"]["egress"][0]["to"]
+    assert [peer["ipBlock"]["cidr"] for peer in api] == ["10.1.0.1/32", "10.1.0.2/32"]
+    assert "lockgate-registry" not in policies
+
+
+# Argo's versions -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("version", "names"),
+    [
+        ((3, 7, 2), {"62156", "28229", "31892", "40886", "42294", "42296", "54526"}),
+        ((3, 7, 4), {"28229", "31892", "40886", "42294", "42296", "54526"}),
+        ((3, 7, 14), {"54526"}),
+        ((3, 7, 15), set()),
+        ((3, 6, 12), {"28229", "31892", "40886", "42294", "42296", "54526"}),
+        ((4, 0, 4), {"40886", "42294", "42296", "42297", "54526"}),
+        ((4, 0, 6), set()),
+        ((4, 1, 0), set()),
+    ],
+)
+def test_known_flaws_of_a_version(version: tuple[int, int, int], names: set[str]) -> None:
+    assert {flaw.name.rsplit("-", 1)[1] for flaw in flaws(version)} == names
+
+
+def test_the_advised_versions_have_no_known_flaw() -> None:
+    assert tuple(ADVISED) == ARGO
+    for version in ADVISED.values():
+        major, minor, patch = (int(part) for part in version.split("."))
+        assert flaws((major, minor, patch)) == []
+
+
+def test_settings_of_the_controller_are_those_its_version_knows() -> None:
+    """Argo reads its settings strictly: one it does not know keeps it from starting."""
+    old, *later = [set(configuration(minor)) for minor in ARGO]
+    assert old == {"workflowRestrictions", "executor"}
+    assert later == [old | {"failedPodRestart"}] * 2
+
+
+@pytest.mark.parametrize(
+    ("data", "holds"),
+    [
+        ({"workflowRestrictions": "templateReferencing: Secure\n"}, True),
+        ({"workflowRestrictions": "templateReferencing: Secure"}, False),  # `a: b: c` is no YAML, so it does not start
+        ({"config": "workflowRestrictions:\n  templateReferencing: Secure\n"}, True),
+        ({"workflowRestrictions": "templateReferencing: Strict\n"}, False),
+        ({"config": "- a list\n"}, False),
+        ({}, False),
+    ],
+)
+def test_settings_of_the_controller_are_read_as_it_reads_them(data: dict[str, str], holds: bool) -> None:
+    restrictions = REQUIRED["workflowRestrictions"]
+    assert (read(data).get("workflowRestrictions") == restrictions) is holds
+
+
+def test_what_is_rendered_for_the_controller_is_what_it_reads() -> None:
+    data = named(manifests(), "ConfigMap", "workflow-controller")["data"]
+    assert read(data) == configuration("3.7")
+
+
+def test_json_of_the_environment_is_what_the_store_reads(project: Project) -> None:
+    prepare(project, TOLD | {"addressing_style": "path"})
+    told = json.loads((Cluster(project).environment / "s3.json").read_bytes())
+    assert told == {"endpoint": "https://s3.example.org", "addressing_style": "path"}
