@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lockgate import steps as steps  # in the cycle of these imports mypy must meet it first
-    from lockgate.model import Category, Data, ModelSpec, Number, Schedule, Split, Target, category, label, number
+    from lockgate.model import (
+        Category,
+        Data,
+        ModelSpec,
+        Number,
+        Schedule,
+        Serving,
+        Split,
+        Target,
+        category,
+        label,
+        number,
+    )
     from lockgate.workflows import Candidate, brought, frozen_data, tuned
 
 __all__ = [
@@ -19,6 +31,7 @@ __all__ = [
     "ModelSpec",
     "Number",
     "Schedule",
+    "Serving",
     "Split",
     "Target",
     "brought",

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from lockgate.workflows import Candidate
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_CPU = re.compile(r"[1-9]\d*m?")
+_MEMORY = re.compile(r"[1-9]\d*[MG]i?")
 Scalar = str | int | float | bool
 
 
@@ -159,6 +161,42 @@ class Schedule:
     timezone: str = "UTC"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """How a model is served on Kubernetes; the names are Kubernetes' own. A laptop serves one process whatever it says.
+
+    replicas: how many pods answer at least; with two or more none is missed while a node is emptied.
+    max_replicas: how many a HorizontalPodAutoscaler may start under load; the same as `replicas` for none.
+    cpu: what a pod is promised, as a quantity ("500m", "2"); it may take more where the node has it to spare.
+    memory: what a pod is promised and held to, as a quantity ("512Mi", "4Gi").
+    """
+
+    replicas: int = 2
+    max_replicas: int = 4
+    cpu: str = "500m"
+    memory: str = "1Gi"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.replicas <= self.max_replicas:
+            msg = f"serving: {self.replicas} replicas, at most {self.max_replicas}: there is no such number"
+            raise SpecError(
+                msg, fix="write Serving(replicas=2, max_replicas=4): at least 1, and max_replicas not below"
+            )
+        for what, given, form, example in (
+            ("cpu", self.cpu, _CPU, '"500m" or "2"'),
+            ("memory", self.memory, _MEMORY, '"512Mi" or "4Gi"'),
+        ):
+            if not form.fullmatch(given):
+                msg = f"serving: {what} {given!r} is no quantity"
+                raise SpecError(msg, fix=f"write it as Kubernetes does: {example}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as it stands in spec.json."""
+        return {
+            "replicas": self.replicas, "max_replicas": self.max_replicas, "cpu": self.cpu, "memory": self.memory,
+        }  # fmt: skip
+
+
 NOBODY = "owner@example.org"  # stands where an owner's address belongs until somebody writes one
 
 
@@ -172,6 +210,7 @@ class ModelSpec:
     sensitive: no inputs unless listed in `also_inputs`; each has a rule in policy.toml or a stated reason for none.
     train: the settings of the train program.
     tunable: the settings of `train` that a run may vary.
+    serving: how many pods answer on Kubernetes, and what each is promised.
     candidate: a function of this spec for a custom chain; by default ingest, validate-data, train.
     Errors: SpecError, naming the field.
     """
@@ -189,6 +228,7 @@ class ModelSpec:
     split: Split = field(default_factory=Split)
     also_inputs: tuple[str, ...] = ()
     retrain: Schedule = field(default_factory=Schedule)
+    serving: Serving = field(default_factory=Serving)
     alias: str = "candidate"
     candidate: "Callable[[ModelSpec], Candidate] | None" = None
 
@@ -238,4 +278,5 @@ class ModelSpec:
             "split": {"test_share": self.split.test_share, "key": list(self.split.key), "seed": self.split.seed},
             "train": dict(self.train),
             "tunable": list(self.tunable),
+            "serving": self.serving.to_json(),
         }  # fmt: skip

@@ -147,9 +147,8 @@ def workflow_template(
     built["spec"]["volumes"] = _volumes()
     for template in built["spec"]["templates"]:
         program = next((programs[t.program] for t in tasks if t.program and t.name == template["name"]), None)
-        if program is not None and program.contract["signs"]:
-            # Each key is mounted in the one program that signs with it.
-            template["volumes"] = [{"name": "key", "secret": {"secretName": f"lockgate-key-{program.name}"}}]
+        if program is not None and (own := _own_volumes(program)):
+            template["volumes"] = own
     return _named(built)
 
 
@@ -177,6 +176,23 @@ def _volumes() -> list[dict[str, Any]]:
         {"name": "out", "emptyDir": {"sizeLimit": "8Gi"}},
         {"name": "tmp", "emptyDir": {"sizeLimit": "8Gi"}},
     ]
+
+
+def _own_volumes(program: Program) -> list[dict[str, Any]]:
+    """What no other program may see: the key it signs with, and the token it deploys by."""
+    own: list[dict[str, Any]] = []
+    if program.contract["signs"]:
+        own.append({"name": "key", "secret": {"secretName": f"lockgate-key-{program.name}"}})
+    if "platform" in program.contract["uses"]:
+        # What Kubernetes would mount by itself, were it not switched off for every pod; the token ends with the pod.
+        namespace = {"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}
+        sources = [
+            {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}},
+            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+            {"downwardAPI": {"items": [namespace]}},
+        ]
+        own.append({"name": "serviceaccount", "projected": {"sources": sources}})
+    return own
 
 
 def _arguments(model: Model, whole: Graph, programs: Mapping[str, Program]) -> list[Parameter]:
@@ -252,6 +268,8 @@ def _container(model: Model, task: Task, programs: Mapping[str, Program], images
         mounts.append(m.VolumeMount(name="credentials", mount_path=f"{IO}/credentials", read_only=True))
     if program.contract["signs"]:
         mounts.append(m.VolumeMount(name="key", mount_path=f"{IO}/key", read_only=True))
+    if "platform" in program.contract["uses"]:
+        mounts.append(m.VolumeMount(name="serviceaccount", mount_path=f"{IO}/serviceaccount", read_only=True))
     inputs = [
         RawArtifact(name=key, path=f"{IO}/in/{key}", data=texts[key])
         if key in raw

@@ -215,13 +215,27 @@ def secured_executor(manifest: Manifest) -> Iterator[str]:
 
 
 def no_token(manifest: Manifest) -> Iterator[str]:
-    """A program has no API token unless it deploys."""
+    """A program has no API token unless it deploys, and then one that ends soon."""
     spec = manifest["spec"]
     if spec.get("automountServiceAccountToken") is not False or not spec.get("executor", {}).get("serviceAccountName"):
         yield "spec must set automountServiceAccountToken: false and executor.serviceAccountName"
+    if any(_tokens(spec)):
+        yield "a token is mounted in every pod"
     for pod in _pods(manifest):
         if pod.get("automountServiceAccountToken"):
             yield f"{pod['name']} is given a token"
+        for token in _tokens(pod):
+            if pod.get("serviceAccountName") in (None, spec.get("serviceAccountName")):
+                yield f"{pod['name']} is given a token of every pod's account"
+            if not 0 < token.get("expirationSeconds", 0) <= 3600:
+                yield f"{pod['name']} is given a token that lasts"
+
+
+def _tokens(holder: Manifest) -> Iterator[dict[str, Any]]:
+    for volume in holder.get("volumes", []):
+        for source in volume.get("projected", {}).get("sources", []):
+            if "serviceAccountToken" in source:
+                yield source["serviceAccountToken"]
 
 
 def key_of_its_own(manifest: Manifest) -> Iterator[str]:
@@ -232,7 +246,9 @@ def key_of_its_own(manifest: Manifest) -> Iterator[str]:
     seen: dict[str, str] = {}
     for pod in _pods(manifest):
         for volume in pod.get("volumes", []):
-            name = volume.get("secret", {}).get("secretName", "")
+            if "secret" not in volume:
+                continue
+            name = volume["secret"].get("secretName", "")
             if name in seen:
                 yield f"{name} is mounted in {seen[name]} and in {pod['name']}"
             seen[name] = pod["name"]

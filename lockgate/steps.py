@@ -64,6 +64,7 @@ def conclude(
     *,
     model: str | Setting,
     status: str | Setting = "",
+    wait: int | Setting = 120,
     after: Artifact[Kind] | None = None,
     name: str = "conclude",
 ) -> None:
@@ -75,6 +76,7 @@ def conclude(
         {
             "model": model,
             "status": status,
+            "wait": wait,
         },
         after,
     )
@@ -84,7 +86,7 @@ def conclude(
 def deploy(
     bundle: Artifact[Bundle],
     *,
-    wait: int | Setting = 120,
+    wait: int | Setting = 300,
     after: Artifact[Kind] | None = None,
     name: str = "deploy",
 ) -> Artifact[Staged]:
@@ -258,6 +260,27 @@ def promote(
         after,
     )
     del task
+
+
+def pull(
+    *,
+    model: str | Setting,
+    digest: str | Setting,
+    after: Artifact[Kind] | None = None,
+    name: str = "pull",
+) -> Artifact[Bundle]:
+    """Bring a bundle from the store to the pod that serves it."""
+    task = add(
+        "pull",
+        name,
+        {},
+        {
+            "model": model,
+            "digest": digest,
+        },
+        after,
+    )
+    return task.output("bundle")
 
 
 def smoke_test(

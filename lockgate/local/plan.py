@@ -103,8 +103,13 @@ _VOLUME: Fields = {
     "configMap": _KEYS,
     "secret": {**_KEYS, "secretName": TEXT},
     "emptyDir": {"sizeLimit": INERT, "medium": INERT},
-    # The token of a pod; a process on this machine has its user's own rights.
-    "projected": {"sources": ({"serviceAccountToken": INERT},), "defaultMode": INERT},
+    # The token of a pod and what goes with it; a process on this machine has its user's own rights.
+    "projected": {
+        "sources": (
+            {**_inert("serviceAccountToken configMap downwardAPI"), **_refused("secret", "mount it by itself")},
+        ),
+        "defaultMode": INERT,
+    },
     **_refused("persistentVolumeClaim hostPath nfs csi ephemeral downwardAPI", "use emptyDir, configMap or secret"),
 }
 _TEMPLATE_REF: Fields = {

@@ -1,5 +1,6 @@
 """One small real run, whose steps' own inputs are the good inputs of every program."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,6 +32,11 @@ def good(chain: Project, run: str, tmp_path: Path) -> Iterator[Callable[[str], B
     def make(name: str) -> Bench:
         if name == "deploy":
             live.rename(tmp_path / "live.json")  # what it deploys was compared with nothing
+        if name == "pull":  # no step of a run: the pod that serves runs it
+            bench = Bench(SHELF.program(name), tmp_path / name, run)
+            bench.folder.mkdir()
+            (bench.folder / "environment").symlink_to(chain.state / "environment" / "lockgate-environment")
+            return bench
         if name != "fetch":
             return chain.bench(run, name, tmp_path / name)
         # A release fetches nothing; what fetch reads is the spec, and the registry where package put the model.
@@ -49,9 +55,11 @@ def good(chain: Project, run: str, tmp_path: Path) -> Iterator[Callable[[str], B
 @pytest.fixture(scope="session")
 def settings(chain: Project) -> dict[str, tuple[str, ...]]:
     """What must be set beside the inputs, by program."""
+    live = chain.state / "store" / "models" / MODEL / "live.json"
     return {
         "ingest": ("--data", (chain.pipeline / "data" / "rows.csv").as_uri()),
         "fetch": ("--version", "1"),
         "train": ("--estimator", "sklearn.linear_model.LogisticRegression"),
         "conclude": ("--model", MODEL, "--status", "Failed"),
+        "pull": ("--model", MODEL, "--digest", str(json.loads(live.read_bytes())["bundle"])),
     }

@@ -132,6 +132,9 @@ TABLE = [
     Case(4, "promote", NO_STORE, "127.0.0.1:1"),
     Case(0, "conclude", nothing),
     Case(4, "conclude", NO_STORE, "127.0.0.1:1"),
+    Case(0, "pull", nothing),
+    Case(3, "pull", elsewhere(store="file:///no/such/folder\n"), "does not keep"),
+    Case(4, "pull", NO_STORE, "127.0.0.1:1"),
 ]
 
 

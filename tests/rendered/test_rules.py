@@ -119,6 +119,19 @@ def token(m: Manifest) -> None:
     m["spec"]["automountServiceAccountToken"] = True
 
 
+def token_of_executor(m: Manifest) -> None:
+    template(m, "train")["volumes"] = copy.deepcopy(template(m, "deploy")["volumes"])
+
+
+def token_for_all(m: Manifest) -> None:
+    m["spec"]["volumes"] += copy.deepcopy(template(m, "deploy")["volumes"])
+
+
+def token_that_lasts(m: Manifest) -> None:
+    (volume,) = template(m, "deploy")["volumes"]
+    volume["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"] = 7 * 24 * 3600
+
+
 def shared_key(m: Manifest) -> None:
     template(m, "train")["volumes"] = copy.deepcopy(template(m, "bias-audit")["volumes"])
 
@@ -156,6 +169,9 @@ MUTATIONS: list[tuple[str, str, Callable[[Manifest], None]]] = [
     ("hardened-pods", "release.yaml", drop("spec", "securityContext", "runAsUser")),
     ("secured-executor", "release.yaml", unsecured_wait),
     ("no-token", "release.yaml", token),
+    ("no-token", "release.yaml", token_of_executor),
+    ("no-token", "release.yaml", token_for_all),
+    ("no-token", "release.yaml", token_that_lasts),
     ("key-of-its-own", "release.yaml", shared_key),
     ("pinned-files", "release.yaml", own_policy),
     ("named-by-content", "release.yaml", same_content_name),

@@ -12,7 +12,7 @@ def main(arguments: Sequence[str]) -> int:
     """Serve until told to stop; returns the exit code."""
     given = _parser().parse_args(arguments)
     try:
-        _serve(given.bundle, given.host, given.port)
+        _serve(given.bundle, given.host, given.port, given.linger)
     except StepError as error:
         log(
             "error",
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _serve(folder: Path, host: str, port: int) -> None:
+def _serve(folder: Path, host: str, port: int, linger: float) -> None:
     if not folder.is_dir():
         msg = f"there is no bundle at {folder}"
         raise BadCall(msg, fix="give the folder of a bundle with --bundle")
@@ -40,7 +40,7 @@ def _serve(folder: Path, host: str, port: int) -> None:
     from lockgate_model_server.server import serve
 
     try:
-        serve(name=bundle.model, model=folder / "model", bundle=bundle.digest, host=host, port=port)
+        serve(name=bundle.model, model=folder / "model", bundle=bundle.digest, host=host, port=port, linger=linger)
     except BadModel as error:
         raise Refusal(error.message, fix=error.fix) from error  # the bundle is proven, and still cannot be served
 
@@ -55,6 +55,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--bundle", type=Path, required=True, help="the folder of the bundle")
     parser.add_argument("--port", type=int, required=True, help="where to listen; 0 takes a free port and logs it")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--linger",
+        type=float,
+        default=0,
+        metavar="SECONDS",
+        help="answer on for so long after SIGTERM while callers keep connections, and end those (default: %(default)s)",
+    )
     return parser
 
 

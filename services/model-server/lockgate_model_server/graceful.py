@@ -25,7 +25,8 @@ _SO_ATTACH_FILTER = 26  # asm-generic/socket.h; Python's socket module does not 
 class Uvicorn(uvicorn.Server):
     """uvicorn without its signal handlers, its access log and its name, and with patience at the end."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, linger: float) -> None:
+        self._linger = linger
         super().__init__(
             uvicorn.Config(
                 app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=_ANSWER_SECONDS
@@ -38,15 +39,25 @@ class Uvicorn(uvicorn.Server):
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Admit nobody more, hear out those who are on their way in, then let uvicorn finish."""
+        """Send away who keeps a connection, admit nobody more, hear out who is on his way in, let uvicorn finish."""
         listening = sockets or []
+        clock = asyncio.get_running_loop().time
+        await self._send_away(clock() + self._linger)
         for sock in listening:
             _admit_no_more(sock)
-        clock = asyncio.get_running_loop().time
         deadline = clock() + _ARRIVE_SECONDS
         while self._somebody_arrives(listening) and clock() < deadline:
             await asyncio.sleep(0.01)
         await super().shutdown(sockets)
+
+    async def _send_away(self, deadline: float) -> None:
+        """Tell with each answer that the connection ends, until all have been told or have been silent too long.
+
+        A caller who keeps one connection would otherwise write his next request into one that is closed just then.
+        """
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        while self.server_state.connections and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.02)
 
     def _somebody_arrives(self, listening: Sequence[socket.socket]) -> bool:
         """Whether a connection waits to be taken up, has not asked anything yet, or has asked and not been heard."""

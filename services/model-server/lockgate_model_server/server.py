@@ -52,6 +52,7 @@ class _Rest(RESTServer):  # type: ignore[misc]  # untyped base
         handlers: ModelRepositoryHandlers,
         model: ModelSettings,
         sock: socket.socket,
+        linger: float,
     ) -> None:
         super().__init__(settings, data_plane=data_plane, model_repository_handlers=handlers)
         self._sock = sock
@@ -61,7 +62,7 @@ class _Rest(RESTServer):  # type: ignore[misc]  # untyped base
         app.add_exception_handler(RequestValidationError, on_invalid)
         app.add_exception_handler(HTTPException, on_http)
         app.add_exception_handler(Exception, on_bug)
-        self._server = Uvicorn(app)
+        self._server = Uvicorn(app, linger)
 
     async def start(self) -> None:
         await self._server.serve(sockets=[self._sock])
@@ -70,8 +71,8 @@ class _Rest(RESTServer):  # type: ignore[misc]  # untyped base
 class _Server(MLServer):  # type: ignore[misc]  # untyped base
     """MLServer that listens only once its one model is loaded, and speaks REST only."""
 
-    def __init__(self, model: ModelSettings, sock: socket.socket) -> None:
-        self._model, self._sock = model, sock
+    def __init__(self, model: ModelSettings, sock: socket.socket, linger: float) -> None:
+        self._model, self._sock, self._linger = model, sock, linger
         super().__init__(_Settings(debug=False, parallel_workers=0, metrics_endpoint=None, gzip_enabled=False))
 
     def _configure_logger(self) -> None:
@@ -79,7 +80,7 @@ class _Server(MLServer):  # type: ignore[misc]  # untyped base
 
     def _create_servers(self) -> None:
         self._rest_server = _Rest(
-            self._settings, self._data_plane, self._model_repository_handlers, self._model, self._sock
+            self._settings, self._data_plane, self._model_repository_handlers, self._model, self._sock, self._linger
         )
         self._grpc_server = self._kafka_server = None
 
@@ -91,17 +92,18 @@ class _Server(MLServer):  # type: ignore[misc]  # untyped base
         log("stopped", model=self._model.name)
 
 
-def serve(*, name: str, model: Path, bundle: str, host: str, port: int) -> None:
+def serve(*, name: str, model: Path, bundle: str, host: str, port: int, linger: float = 0) -> None:
     """Serve a model folder until SIGTERM or SIGINT, then finish the requests in flight.
 
     port: 0 takes a free one; the log line `serving` names it.
+    linger: seconds after the signal to answer on and tell callers who keep a connection that it ends.
     Errors: OutsideFailed when the address cannot be had; lockgate_model's errors when the model cannot be loaded.
     """
     with _bind(host, port) as sock:
         settings = LockgateRuntime.settings_of(name, model, bundle=bundle)
 
         async def run() -> None:
-            await _Server(settings, sock).start()
+            await _Server(settings, sock, linger).start()
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run())

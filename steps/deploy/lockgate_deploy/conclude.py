@@ -2,11 +2,15 @@
 
 from lockgate_step import log
 
+from lockgate_deploy.platform import Platform
 from lockgate_deploy.pointers import Pointers, now
 
 
-def tidy(pointers: Pointers, *, run: str, status: str) -> None:
-    """Release the run's candidate, complete the history if the run moved live, write `runs/<run>/summary.json`."""
+def tidy(pointers: Pointers, platform: Platform, *, run: str, status: str, wait: float) -> None:
+    """Release the run's candidate, complete the history if the run moved live, write `runs/<run>/summary.json`.
+
+    Then bring the platform after the pointers, whatever the run has left of it.
+    """
     released = pointers.release(run)
     live = pointers.live()
     if live.run == run:
@@ -24,3 +28,4 @@ def tidy(pointers: Pointers, *, run: str, status: str) -> None:
     }
     pointers.summarize(run, summary)
     log("concluded", model=pointers.model, run=run, status=status, promoted=promoted is not None, released=released)
+    platform.until_tidy(pointers, wait)

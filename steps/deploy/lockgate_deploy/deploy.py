@@ -1,19 +1,20 @@
 """Holds a proven bundle ready at its own address."""
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from lockgate_proof import VerifiedBundle
 from lockgate_step import OutsideFailed, Refusal, StepError, log
 
-from lockgate_deploy.platform import until_staged
+from lockgate_deploy.platform import Platform
 from lockgate_deploy.pointers import LEASE, Lease, Pointers, check_base, now
 
 _POLL_SECONDS = 0.5
 
 
-def stage(pointers: Pointers, proven: VerifiedBundle, *, run: str, wait: float) -> dict[str, Any]:
+def stage(pointers: Pointers, platform: Platform, proven: VerifiedBundle, *, run: str, wait: float) -> dict[str, Any]:
     """Take the model's candidate for this run and wait until its server is ready; returns the content of `staged`.
 
     Errors: Refusal when live has moved since the gates judged or the bundle is not in the store, OutsideFailed when
@@ -25,13 +26,21 @@ def stage(pointers: Pointers, proven: VerifiedBundle, *, run: str, wait: float) 
     check_base(pointers.live(), proven.base)
     lease = _take(pointers, proven, run, wait)
     try:
-        address = until_staged(pointers, lease, wait)
+        staged = platform.until_staged(pointers, proven, lease, wait)
     except StepError:
         pointers.release(run)
+        with suppress(StepError):  # conclude tries again, and what has failed is worth saying more
+            platform.until_tidy(pointers, 0)
         raise
-    log("staged", model=proven.model, bundle=proven.digest, address=address, lease_until=lease.lease_until)
-    base = {"bundle": proven.base["bundle"], "generation": proven.base["generation"]}
-    return {"model": proven.model, "bundle": proven.digest, "address": address, "base": base, "run": run}
+    log("staged", model=proven.model, bundle=proven.digest, address=staged.address, lease_until=lease.lease_until)
+    return {
+        "model": proven.model,
+        "bundle": proven.digest,
+        "address": staged.address,
+        "replicas": staged.replicas,
+        "base": {"bundle": proven.base["bundle"], "generation": proven.base["generation"]},
+        "run": run,
+    }
 
 
 def _take(pointers: Pointers, proven: VerifiedBundle, run: str, wait: float) -> Lease:

@@ -3,11 +3,13 @@
 from lockgate_proof import Statement, VerifiedBundle
 from lockgate_step import log
 
-from lockgate_deploy.platform import until_live
+from lockgate_deploy.platform import Platform
 from lockgate_deploy.pointers import Live, Pointers, check_base, now
 
 
-def go_live(pointers: Pointers, proven: VerifiedBundle, smoke: Statement, *, run: str, wait: float) -> None:
+def go_live(
+    pointers: Pointers, platform: Platform, proven: VerifiedBundle, smoke: Statement, *, run: str, wait: float
+) -> None:
     """Move live by compare-and-swap on the base, write the history, and give the candidate back.
 
     May be killed after any line and run again. The order is: intent, pointer, history; see `Pointers.complete_history`.
@@ -16,7 +18,7 @@ def go_live(pointers: Pointers, proven: VerifiedBundle, smoke: Statement, *, run
     live = _move(pointers, proven, smoke, run)
     pointers.complete_history(live)
     if pointers.live() == live:
-        until_live(pointers, proven.digest, wait)
+        platform.until_live(pointers, live, wait)
     pointers.release(run)
     log("live", model=proven.model, bundle=proven.digest, generation=live.generation)
 

@@ -11,14 +11,17 @@ from lockgate_proof import ProofError, Statement, Trust, VerifiedBundle, verify_
 from lockgate_step import BadCall, file_digest, io_root
 from lockgate_store import Store, open_store
 
+from lockgate_deploy.local import Local
+from lockgate_deploy.platform import Platform
 from lockgate_deploy.pointers import Pointers
 
 
 @dataclass(frozen=True)
 class Place:
-    """The store of this program's environment, and the run it belongs to."""
+    """The store and the platform of this program's environment, and the run it belongs to."""
 
     store: Store
+    platform: Platform
     run: str
 
     def pointers(self, model: str) -> Pointers:
@@ -36,12 +39,30 @@ def here() -> Place:
     if not run or "/" in run or run.startswith("."):
         msg = "LOCKGATE_RUN does not name the run"
         raise BadCall(msg, fix="start the program through its workflow")
-    platform = root / "environment" / "platform"
-    named = platform.read_text().strip() if platform.is_file() else "missing"
-    if named != "local":
-        msg = f"the platform is {named}; this version deploys to local"
-        raise BadCall(msg, fix=f"write local to {platform}")
-    return Place(open_store(root / "environment", root / "credentials"), run)
+    store = stored()
+    return Place(store, _platform(root, store), run)
+
+
+def stored() -> Store:
+    """The store of this program's environment."""
+    root = io_root()
+    return open_store(root / "environment", root / "credentials")
+
+
+def _platform(root: Path, store: Store) -> Platform:
+    file = root / "environment" / "platform"
+    match file.read_text().strip() if file.is_file() else "missing":
+        case "local":
+            return Local()
+        case "kubernetes":
+            from lockgate_deploy.cluster import Cluster
+            from lockgate_deploy.kubernetes import Kubernetes
+
+            cluster = Cluster.around(root / "serviceaccount")
+            return Kubernetes(cluster, store, os.environ.get("LOCKGATE_IMAGE", ""))
+        case other:
+            msg = f"the platform is {other}; this version deploys to local and to kubernetes"
+            raise BadCall(msg, fix=f"write local or kubernetes to {file}")
 
 
 def prove(bundle: Path, spec: Path, policy: Path) -> VerifiedBundle:

@@ -2,7 +2,9 @@
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -10,52 +12,59 @@ from lockgate_policy import PolicyError, SmokeRule, read
 from lockgate_proof import Trust, verify_bundle
 from lockgate_step import BadCall, OutsideFailed, Passed, Reason, Refused, file_digest, log
 
-from lockgate_smoke_test.checks import CHECKS, Check, Failed, Finding, Measured, Version
+from lockgate_smoke_test.checks import CHECKS, Failed, Finding, Version
 from lockgate_smoke_test.latency import latency
-
-_REQUEST_SECONDS = 30.0
+from lockgate_smoke_test.replicas import measurements_of, reasons_of, replicas
 
 
 def run(staged: Path, bundle: Path, policy: Path, *, requests: int, patience: int) -> Passed | Refused:
-    """Every check against the staged address; a refusal lists each that failed.
+    """Every check against every replica behind the staged address; a refusal lists each check that failed.
 
     Errors: BadCall, ProofError for a bundle that does not hold, OutsideFailed when nobody answers at the address.
     """
     if requests < 1:
         msg = f"requests is {requests}"
         raise BadCall(msg, fix="give at least 1 request to measure")
-    address, name, digest = _staged(staged)
+    said = _staged(staged)
     # now=None: package and deploy judge the waivers' dates; here the bundle must only be the very one they passed.
-    proven = verify_bundle(bundle, Trust.read(), now=None, model=name, policy=file_digest(policy), digest=digest)
+    trust, digest = Trust.read(), file_digest(policy)
+    proven = verify_bundle(bundle, trust, now=None, model=said.model, policy=digest, digest=said.bundle)
     rules = _rules(policy)
-    # trust_env off: a proxy set for the outside must not stand between the gate and a version beside it.
-    with httpx.Client(base_url=address, timeout=_REQUEST_SECONDS, trust_env=False) as client:
-        version = Version.of(client, bundle, name, digest)
-        _wait_until_ready(version, patience)
-        found = list(_carry_out([*CHECKS, latency(rules, requests)], version))
-    reasons = tuple(finding.reason for finding in found if isinstance(finding, Failed))
-    measurements = {finding.name: finding.value for finding in found if isinstance(finding, Measured)}
-    log("checked", model=name, bundle=digest, failed=[reason.rule for reason in reasons])
+    with ExitStack() as stack:
+        clients = [stack.enter_context(client) for client in replicas(said.address, said.replicas, patience)]
+        versions = [Version.of(client, bundle, said.model, said.bundle) for client in clients]
+        for version in versions:
+            _wait_until_ready(version, patience)
+        found = [[*_checked(version)] for version in versions]
+        found.append([*_carry_out("latency", latency(versions, rules, requests), versions)])
+    reasons = reasons_of(found, len(versions))
+    log("checked", model=said.model, bundle=said.bundle, replicas=len(versions), failed=[r.rule for r in reasons])
+    measurements = {**measurements_of(found), "replicas": len(versions)}
     if reasons:
-        return Refused(model=name, subjects=proven.subjects, reasons=reasons, measurements=measurements)
-    return Passed(model=name, subjects=proven.subjects, measurements=measurements)
+        return Refused(model=said.model, subjects=proven.subjects, reasons=reasons, measurements=measurements)
+    return Passed(model=said.model, subjects=proven.subjects, measurements=measurements)
 
 
-def _carry_out(checks: Iterable[Check], version: Version) -> Iterable[Finding]:
-    for check in checks:
-        try:
-            yield from check(version)
-        except httpx.TransportError as error:
-            # A server that is gone may come back, and the gate is tried again; one that is there has hung up on us.
+def _checked(version: Version) -> Iterator[Finding]:
+    for check in CHECKS:
+        yield from _carry_out(check.__name__, check(version), [version])
+
+
+def _carry_out(check: str, findings: Iterator[Finding], versions: Sequence[Version]) -> Iterator[Finding]:
+    try:
+        yield from findings
+    except httpx.TransportError as error:
+        # A server that is gone may come back, and the gate is tried again; one that is there has hung up on us.
+        for version in versions:
             if not version.is_ready():
                 raise _unreachable(version) from error
-            yield Failed(
-                Reason(
-                    rule=f"smoke:{check.__name__}",
-                    message=f"the server broke off instead of answering ({type(error).__name__})",
-                    why="A caller must get an answer to whatever he sends.",
-                )
+        yield Failed(
+            Reason(
+                rule=f"smoke:{check}",
+                message=f"the server broke off instead of answering ({type(error).__name__})",
+                why="A caller must get an answer to whatever he sends.",
             )
+        )
 
 
 def _wait_until_ready(version: Version, patience: int) -> None:
@@ -79,13 +88,23 @@ def _rules(policy: Path) -> Sequence[SmokeRule]:
         raise BadCall(msg, fix=error.fix) from error
 
 
-def _staged(path: Path) -> tuple[str, str, str]:
+@dataclass(frozen=True)
+class _Staged:
+    """What deploy said of the version it has staged."""
+
+    address: str
+    model: str
+    bundle: str
+    replicas: int
+
+
+def _staged(path: Path) -> _Staged:
     try:
         said = json.loads(path.read_bytes())
-        address, name, digest = (str(said[key]) for key in ("address", "model", "bundle"))
-        if httpx.URL(address).scheme not in ("http", "https"):
-            raise ValueError(address)
+        staged = _Staged(str(said["address"]), str(said["model"]), str(said["bundle"]), int(said.get("replicas", 1)))
+        if httpx.URL(staged.address).scheme not in ("http", "https"):
+            raise ValueError(staged.address)
     except (ValueError, KeyError, TypeError, httpx.InvalidURL) as error:
         msg = "the staged input does not say where which version was deployed"
         raise BadCall(msg, fix="give the staged file that deploy wrote") from error
-    return address, name, digest
+    return staged

@@ -8,39 +8,34 @@ from itertools import cycle, islice
 from lockgate_policy import Interval, SmokeRule, asked
 from lockgate_step import Reason
 
-from lockgate_smoke_test.checks import Check, Failed, Finding, Measured, Version
+from lockgate_smoke_test.checks import Failed, Finding, Measured, Version
 
 _WARM_UP = 20  # the first requests pay for connections and caches that later ones find
 
 
-def latency(rules: Sequence[SmokeRule], requests: int) -> Check:
-    """The check that measures single-row requests, one after another, and holds them against the policy."""
-
-    def latency(version: Version) -> Iterator[Finding]:
-        times = sorted(_times(version, requests))
-        measured = {f"p{share}_ms": round(_percentile(times, share), 3) for share in (50, 99)}
-        yield Measured("latency", {"requests": requests, **measured, "max_ms": round(times[-1], 3)})
-        standing = {rule: rule.limit.judge(Interval(*[measured[rule.measure]] * 3)) for rule in rules}
-        judged = {r.key: {"standing": standing[r], **asked(r), "value": measured[r.measure]} for r in rules}
-        yield Measured("rules", judged)
-        for rule in rules:
-            value = measured[rule.measure]
-            if standing[rule] != "within":
-                message = (
-                    f"{rule.measure} is {value:g} over {requests} requests; {rule.source} allows {rule.limit.value:g}"
-                )
-                lines = tuple(f"{name:<6} {found:10.1f}" for name, found in measured.items())
-                yield Failed(Reason(rule=rule.key, message=message, lines=lines, why=rule.why, source=rule.source))
-
-    return latency
+def latency(versions: Sequence[Version], rules: Sequence[SmokeRule], requests: int) -> Iterator[Finding]:
+    """Measure single-row requests, one after another and to each replica in turn, and hold them against the policy."""
+    times = sorted(_times(versions, requests))
+    measured = {f"p{share}_ms": round(_percentile(times, share), 3) for share in (50, 99)}
+    yield Measured("latency", {"requests": requests, **measured, "max_ms": round(times[-1], 3)})
+    standing = {rule: rule.limit.judge(Interval(*[measured[rule.measure]] * 3)) for rule in rules}
+    judged = {r.key: {"standing": standing[r], **asked(r), "value": measured[r.measure]} for r in rules}
+    yield Measured("rules", judged)
+    for rule in rules:
+        value = measured[rule.measure]
+        if standing[rule] != "within":
+            message = f"{rule.measure} is {value:g} over {requests} requests; {rule.source} allows {rule.limit.value:g}"
+            lines = tuple(f"{name:<6} {found:10.1f}" for name, found in measured.items())
+            yield Failed(Reason(rule=rule.key, message=message, lines=lines, why=rule.why, source=rule.source))
 
 
-def _times(version: Version, requests: int) -> Iterator[float]:
+def _times(versions: Sequence[Version], requests: int) -> Iterator[float]:
     """Milliseconds of each request; what the answers are is another check's business."""
-    bodies = cycle([version.request([row]) for row in version.golden["requests"]])
-    for body in islice(bodies, _WARM_UP):
-        version.infer(body)
-    for body in islice(bodies, requests):
+    bodies = [versions[0].request([row]) for row in versions[0].golden["requests"]]
+    for version in versions:
+        for body in islice(cycle(bodies), _WARM_UP):
+            version.infer(body)
+    for version, body in islice(zip(cycle(versions), cycle(bodies)), requests):
         start = time.perf_counter()
         version.infer(body)
         yield 1000 * (time.perf_counter() - start)

@@ -57,7 +57,20 @@ def test_volumes_are_there_while_the_program_runs_and_not_after(shop: Workshop) 
         {"name": "settings", "configMap": {"name": "settings"}},
         {"name": "none", "secret": {"secretName": "none", "optional": True}},
         {"name": "space", "emptyDir": {"sizeLimit": "1Gi"}},
-        {"name": "token", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}},
+        {
+            "name": "token",
+            "projected": {
+                "sources": [
+                    {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}},
+                    {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+                    {
+                        "downwardAPI": {
+                            "items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]
+                        }
+                    },
+                ]
+            },
+        },
     ]
     mounts = [
         {"name": name, "mountPath": f"/lockgate/{name}"} for name in ("settings", "none", "space", "key", "token")

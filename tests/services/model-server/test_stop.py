@@ -98,6 +98,24 @@ def test_a_request_that_was_read_before_the_signal_is_answered(bundle: Path, io:
         assert server.process.wait(30) == 0
 
 
+def test_a_caller_who_keeps_his_connection_is_told_that_it_ends(bundle: Path, io: Path, tmp_path: Path) -> None:
+    body = json.dumps(tiny_bundle.request(ROWS))
+    with ExitStack() as stack:
+        server = stack.enter_context(serving(bundle, io, tmp_path / "log", "--linger", "20"))
+        connection = stack.enter_context(closing(http.client.HTTPConnection(server.host, server.port, timeout=30)))
+        told, stopped = None, False
+        while told != "close":  # he writes without looking whether his connection is still open
+            connection.request("POST", "/v2/models/tiny/infer", body, {"content-type": "application/json"})
+            answer = connection.getresponse()
+            assert (answer.status, len(json.loads(answer.read())["outputs"])) == (200, 2)
+            told = answer.headers.get("connection")
+            assert stopped or told is None
+            if not stopped:
+                server.process.send_signal(signal.SIGTERM)
+                stopped = True
+        assert server.process.wait(30) == 0
+
+
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_an_idle_server_ends_at_once_and_cleanly(bundle: Path, io: Path, tmp_path: Path, stop: signal.Signals) -> None:
     with serving(bundle, io, tmp_path / "log") as server:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from lockgate_deploy.conclude import tidy
 from lockgate_deploy.deploy import stage
+from lockgate_deploy.local import Local
 from lockgate_deploy.pointers import Pointers
 from lockgate_deploy.promote import go_live
 from lockgate_proof import Statement, Trust, VerifiedBundle, verify_bundle, verify_verdict
@@ -101,9 +102,9 @@ def steps(store: Store, proof: Proof, run: str) -> list[Callable[[], object]]:
     """The three programs in the order of the workflow."""
     pointers = Pointers(store, proof.bundle.model)
     return [
-        lambda: stage(pointers, proof.bundle, run=run, wait=30),
-        lambda: go_live(pointers, proof.bundle, proof.smoke, run=run, wait=30),
-        lambda: tidy(pointers, run=run, status="Succeeded"),
+        lambda: stage(pointers, Local(), proof.bundle, run=run, wait=30),
+        lambda: go_live(pointers, Local(), proof.bundle, proof.smoke, run=run, wait=30),
+        lambda: tidy(pointers, Local(), run=run, status="Succeeded", wait=30),
     ]
 
 
@@ -172,7 +173,7 @@ def test_a_killed_program_that_runs_again_ends_as_if_it_had_not_been(bench: Benc
 def test_after_a_kill_conclude_alone_leaves_the_way_free_for_the_next_run(bench: Bench) -> None:
     for world, proof, mortal in kills(bench):
         drive(mortal, proof, "r2")
-        tidy(Pointers(world.store, proof.bundle.model), run="r2", status="Failed")
+        tidy(Pointers(world.store, proof.bundle.model), Local(), run="r2", status="Failed", wait=30)
         live = world.get("live.json")
         done = live["run"] == "r2"
         summary = world.get("runs/r2/summary.json")
@@ -211,7 +212,7 @@ def test_of_many_runs_on_one_base_exactly_one_goes_live(bench: Bench) -> None:
         pointers = Pointers(Mortal(bench.store, lambda: None), bench.model)
         barrier.wait()
         try:
-            go_live(pointers, proofs[number].bundle, proofs[number].smoke, run=f"r{number}", wait=0)
+            go_live(pointers, Local(), proofs[number].bundle, proofs[number].smoke, run=f"r{number}", wait=0)
         except OutsideFailed:  # it is live, but nobody serves here
             ends.append(number)
         except Refusal:

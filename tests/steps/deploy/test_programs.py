@@ -28,7 +28,7 @@ def test_a_first_version_is_staged_promoted_and_concluded(bench_anywhere: Bench)
         base = {"bundle": None, "generation": 0}
         address = "http://127.0.0.1:9"
         assert ended.staged == {
-            "model": bench.model, "bundle": digest, "address": address, "base": base, "run": "r1"
+            "model": bench.model, "bundle": digest, "address": address, "replicas": 1, "base": base, "run": "r1"
         }  # fmt: skip
         assert bench.get("candidate.json")["run"] == "r1"
         assert bench.get("live.json") is None

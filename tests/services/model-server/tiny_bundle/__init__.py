@@ -20,9 +20,12 @@ INPUTS: list[dict[str, Any]] = [
     {"name": "hours", "kind": "number", "low": 1, "high": 99, "whole": False, "missing": True},
     {"name": "occupation", "kind": "category", "values": ["Exec", "Clerk"], "missing": True},
 ]
+NO_BASE: Mapping[str, Any] = {"bundle": None, "generation": 0}
 SPEC: dict[str, Any] = {
     "name": NAME,
     "owner": "tiny@example.org",
+    "classification": "unclassified",
+    "serving": {"replicas": 2, "max_replicas": 2, "cpu": "50m", "memory": "512Mi"},
     "target": {"name": "income", "positive": "high", "negative": "low", "spellings": {}},
     "inputs": INPUTS,
     "sensitive": [{"name": "sex", "kind": "category", "values": ["F", "M"], "missing": False}],
@@ -115,29 +118,44 @@ class Authority:
             shutil.copy(self.keys[program], root / "key" / "private.pem")
         return root
 
-    def data_record(self, **subjects: str) -> bytes:
+    def data_record(self, base: Mapping[str, Any] = NO_BASE, **subjects: str) -> bytes:
         """Ingest's record; further subjects by name."""
         nothing = sha256(b"")
         named = {"data": sha256(b"data"), "base": nothing, "spec": sha256(canonical(SPEC)), "test": nothing, **subjects}
-        return self.sign("ingest", "data", named, {"model": NAME, "base": {"bundle": None, "generation": 0}})
+        return self.sign("ingest", "data", named, {"model": NAME, "base": dict(base)})
 
-    def write_bundle(self, folder: Path, *, policy: str = POLICY, other: Path | None = None, **changes: object) -> str:
-        """A bundle as package writes it; returns its digest. `other`: a model folder instead of the tiny one."""
+    def write_bundle(
+        self,
+        folder: Path,
+        *,
+        policy: str = POLICY,
+        other: Path | None = None,
+        base: Mapping[str, Any] = NO_BASE,
+        image: str = "",
+        serving: Mapping[str, Any] | None = None,
+        **changes: object,
+    ) -> str:
+        """A bundle as package writes it; returns its digest.
+
+        other: a model folder instead of the tiny one; `changes` to the tiny one's model.json.
+        base: what was live when it was judged. image: which answered then. serving: other than the spec's.
+        """
         shutil.rmtree(folder, ignore_errors=True)
         model = folder / "model"
         if other is None:
             write_model(model, **changes)
         else:
             shutil.copytree(other, model)
-        (folder / "spec.json").write_bytes(canonical(SPEC))
+        (folder / "spec.json").write_bytes(canonical({**SPEC, "serving": {**SPEC["serving"], **(serving or {})}}))
         (folder / "schema.json").write_bytes(canonical(SCHEMA))
         (folder / "policy.toml").write_text(policy)
         shutil.copy(model / "golden.json", folder / "golden.json")
-        (folder / "data.json").write_bytes(self.data_record())
+        (folder / "data.json").write_bytes(self.data_record(base))
         data = {"data": sha256(b"data"), "base": sha256(b"")}
         judged = {**data, "model": tree_digest(model), "policy": file_digest(folder / "policy.toml")}
         answers = {**{k: judged[k] for k in ("model", "data", "base")}, "test": sha256(b""), "answers": sha256(b"a")}
-        (folder / "answers.json").write_bytes(self.sign("predict", "answers", answers, {"model": NAME, "rows": 0}))
+        answered = {"model": NAME, "rows": 0, "program": {"name": "predict", "image": image, "code": ""}}
+        (folder / "answers.json").write_bytes(self.sign("predict", "answers", answers, answered))
         (folder / "verdicts").mkdir()
         for gate in ("validate-data", "validate-model", "bias-audit"):
             said: dict[str, object] = {

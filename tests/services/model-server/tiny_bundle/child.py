@@ -59,9 +59,9 @@ def launch(folder: Path, io: Path, log_file: Path, *more: str) -> subprocess.Pop
 
 
 @contextmanager
-def serving(folder: Path, io: Path, log_file: Path) -> Iterator[Server]:
+def serving(folder: Path, io: Path, log_file: Path, *more: str) -> Iterator[Server]:
     """The server of a bundle, ready; its port is the one its log names."""
-    process = launch(folder, io, log_file, "--port", "0")
+    process = launch(folder, io, log_file, "--port", "0", *more)
     try:
         with log_file.open() as log:
             line = ""

@@ -1,0 +1,218 @@
+"""Platform `kubernetes`: the cluster is brought after the store's pointers, one pass at a time, by whoever comes next.
+
+A pass may end anywhere, by a kill too, and the next one goes on: it reads what there is, and each write is either the
+same for everybody (server-side apply) or bound to what was read.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+from lockgate_proof import Trust, VerifiedBundle, verify_bundle
+from lockgate_step import BadCall, OutsideFailed, StepError, log
+from lockgate_store import Store
+
+from lockgate_deploy import objects, pods
+from lockgate_deploy.cluster import Cluster, Conflict, Unreachable
+from lockgate_deploy.objects import Object, Version
+from lockgate_deploy.platform import NotYet, Staged, until
+from lockgate_deploy.pods import Rollout
+from lockgate_deploy.pointers import Lease, Live, Pointers
+from lockgate_deploy.pull import pull
+
+_POLL_SECONDS = 0.5
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a pass has found.
+
+    live: the version that is live, where it is there.
+    asked: the pods that users are sent to.
+    awaited: what another pass must still do; empty when the cluster is as the pointers say.
+    problem: why the live version cannot be brought back.
+    """
+
+    live: Rollout | None
+    asked: frozenset[str]
+    awaited: str
+    problem: StepError | None
+
+
+@dataclass(frozen=True)
+class Kubernetes:
+    """One namespace, and the store whose bundles its pods serve.
+
+    bringer: this program's own image, in which each pod brings its bundle.
+    """
+
+    cluster: Cluster
+    store: Store
+    bringer: str
+
+    def __post_init__(self) -> None:
+        if not objects.by_digest(self.bringer):
+            msg = f"this program's own image is {self.bringer or 'not named'}, which no digest names"
+            raise BadCall(msg, fix="lockgate images build, lockgate render, and submit the workflow again")
+
+    def until_staged(self, pointers: Pointers, proven: VerifiedBundle, lease: Lease, wait: float) -> Staged:
+        """See Platform; what earlier runs left behind is taken away first, as it may hold what this one needs."""
+        version = Version.of(proven, self.bringer)
+
+        def look() -> Staged:
+            rollout = self._rollout(version.model, version.bundle)
+            if rollout is None or rollout.lease != lease.at:
+                seen = self._pass(pointers)
+                # As many as serve now: under the load of this hour too few would be as bad as none.
+                serving = seen.live.replicas if seen.live else 0
+                self._apply(version, lease.at, min(serving, version.serving["max_replicas"]))
+                raise NotYet
+            if problem := rollout.problem():
+                log("model-server-failed", problem=problem.message)
+                raise problem
+            if not rollout.complete:
+                raise NotYet(rollout.awaited())
+            return Staged(version.address(self.cluster.namespace), rollout.replicas)
+
+        return self._until(look, wait, f"{pointers.model}'s new version is not ready")
+
+    def until_live(self, pointers: Pointers, live: Live, wait: float) -> None:
+        """See Platform; each pod of the version is ready, and users are sent to these and to no other."""
+
+        def look() -> None:
+            seen = self._pass(pointers)
+            if seen.problem:
+                raise seen.problem
+            if seen.live is None or not seen.live.complete:
+                problem = seen.live.problem() if seen.live else None
+                raise NotYet(problem or seen.awaited or (seen.live.awaited() if seen.live else ""))
+            if seen.awaited or seen.asked != seen.live.ready:
+                raise NotYet(seen.awaited or "users' Service does not send to each of its pods yet")
+
+        self._until(look, wait, f"live is {live.bundle}, but the cluster does not answer with it alone yet")
+
+    def until_tidy(self, pointers: Pointers, wait: float) -> None:
+        """See Platform."""
+
+        def look() -> None:
+            seen = self._pass(pointers)
+            if seen.problem:
+                raise seen.problem
+            if seen.awaited:
+                raise NotYet(seen.awaited)
+
+        self._until(look, wait, f"the cluster does not follow {pointers.model}'s pointers yet")
+
+    def _pass(self, pointers: Pointers) -> Seen:
+        """Bring the cluster as far as it goes now.
+
+        Errors: OutsideFailed when users are ahead of the store.
+        """
+        model = pointers.model
+        # In this order: a version is made after its lease is taken, and the lease is given back after live has moved.
+        # So what is seen here and named by no pointer below is wanted by nobody, or its next attempt changes it first.
+        versions = self.cluster.list("Deployment", objects.labels_of(model))
+        lease, live = pointers.lease(), pointers.live()
+        service = self.cluster.get("Service", model)
+        asked = pods.asked(self.cluster.list("EndpointSlice", {"kubernetes.io/service-name": model}))
+        all_pods = self.cluster.list("Pod", objects.labels_of(model))
+        _check_service(service, live, model)
+
+        rollout = _find(versions, all_pods, live.bundle) if live.bundle else None
+        awaited, problem = "", None
+        if live.bundle and (rollout is None or not rollout.lease):
+            awaited, problem = "the version is being brought back from the store", self._bring_back(pointers, live)
+        elif live.bundle and rollout:
+            awaited = self._send_users(model, live, service, rollout)
+        served = {objects.bundle_of(pod) for pod in all_pods if pods.name_of(pod) in asked}
+        if live.bundle and served - {objects.short(live.bundle)}:
+            awaited = awaited or "users are still sent to another version"
+
+        needed = {objects.selected(service), *served, *map(objects.short, filter(None, [live.bundle]))}
+        if lease and not lease.expired:
+            needed.add(objects.short(lease.bundle))
+        for version in versions:
+            if objects.bundle_of(version) not in needed:
+                self.cluster.delete("Deployment", version)
+                log("removed", version=pods.name_of(version))
+        return Seen(rollout, asked, awaited, problem)
+
+    def _send_users(self, model: str, live: Live, service: Object | None, rollout: Rollout) -> str:
+        """Move users on to what is live once it can answer them; returns what that still needs."""
+        if service is None:
+            self.cluster.create(objects.users_service(live, model))
+            return "users' Service has just been made"
+        wanted = objects.moved(service, live, model)
+        if wanted is None:
+            return ""
+        if not rollout.complete:
+            return rollout.awaited()
+        self.cluster.apply(wanted)
+        log("users-sent", model=model, bundle=live.bundle, generation=live.generation)
+        return "users have just been sent to it"
+
+    def _bring_back(self, pointers: Pointers, live: Live) -> StepError | None:
+        """Make the live version again, of the bundle in the store, where somebody has taken it away."""
+        assert live.bundle is not None
+        try:
+            with TemporaryDirectory() as scratch:
+                folder = Path(scratch, "bundle")
+                pull(self.store, pointers.model, live.bundle, folder)
+                proven = verify_bundle(folder, Trust.read(), now=None, model=pointers.model, digest=live.bundle)
+                self._apply(Version.of(proven, self.bringer), live.at, 0)
+        except StepError as problem:
+            # Another version must be able to take the place of one that cannot be served, so this stops nobody here.
+            log("not-brought-back", model=pointers.model, bundle=live.bundle, problem=problem.message, fix=problem.fix)
+            return problem
+        log("brought-back", model=pointers.model, bundle=live.bundle)
+        return None
+
+    def _apply(self, version: Version, lease: str, serving: int) -> None:
+        """Make a version or bring it to what it should be. The Deployment carries the lease once it is whole."""
+        replicas = max(serving, version.serving["replicas"])
+        made = self.cluster.apply(objects.deployment(version, lease="", replicas=replicas))
+        for each in objects.owned(version, made):
+            self.cluster.apply(each)
+        self.cluster.apply(objects.deployment(version, lease=lease, replicas=replicas))
+
+    def _rollout(self, model: str, bundle: str) -> Rollout | None:
+        found = self.cluster.list("Deployment", objects.pods_of(model, bundle))
+        return _find(found, self.cluster.list("Pod", objects.pods_of(model, bundle)), bundle)
+
+    def _until(self, look: Callable[[], Found], wait: float, what: str) -> Found:
+        def patient() -> Found:
+            try:
+                return look()
+            except (Conflict, Unreachable) as error:  # another run wrote, or the API server is being replaced
+                raise NotYet(error) from None
+
+        fix = f"kubectl -n {self.cluster.namespace} get deployments,pods,events, then run again"
+        return until(patient, wait, every=_POLL_SECONDS, what=what, fix=fix)
+
+
+def _find(versions: Sequence[Object], all_pods: Sequence[Object], bundle: str) -> Rollout | None:
+    """A bundle's version among those that were read. Errors: OutsideFailed when another bundle has its name."""
+    digits = objects.short(bundle)
+    found = next((version for version in versions if objects.bundle_of(version) == digits), None)
+    if found is None:
+        return None
+    if (named := objects.annotation(found, objects.BUNDLE)) != bundle:
+        msg = f"Deployment {pods.name_of(found)} serves {named}, not {bundle}"
+        raise OutsideFailed(msg, fix=f"kubectl delete deployment {pods.name_of(found)}, unless it is live")
+    return Rollout(found, [pod for pod in all_pods if objects.bundle_of(pod) == digits])
+
+
+def _check_service(service: Object | None, live: Live, model: str) -> None:
+    if service is None:
+        return
+    if service["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by") != "lockgate":
+        msg = f"there is a Service {model} that Lockgate has not made"
+        raise OutsideFailed(msg, fix=f"delete or rename it: users of {model} are to find the model there")
+    if (ahead := objects.generation_of(service)) > live.generation:
+        msg = f"users of {model} are at generation {ahead}, but live in the store is at {live.generation}"
+        raise OutsideFailed(
+            msg, fix="restore live.json from the history in the store; until then users are answered on"
+        )

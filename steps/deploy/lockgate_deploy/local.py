@@ -1,0 +1,61 @@
+"""Platform `local`: the supervisor follows the store's pointers, and says in `status.json` what it made of them."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from lockgate_proof import VerifiedBundle
+from lockgate_step import OutsideFailed, Refusal, log
+
+from lockgate_deploy.platform import NotYet, Staged, until
+from lockgate_deploy.pointers import Lease, Live, Pointers
+
+_POLL_SECONDS = 0.2
+_NOTICE_SECONDS = 15.0  # a supervisor that follows this store has answered by then, be it only that it is starting
+_FIX = "lockgate status, then lockgate logs; is lockgate serve running?"
+
+
+class Local:
+    """The platform of one machine."""
+
+    def until_staged(self, pointers: Pointers, proven: VerifiedBundle, lease: Lease, wait: float) -> Staged:
+        """See Platform; what the supervisor said of an earlier lease is no answer."""
+
+        def look() -> Staged:
+            said = pointers.status().get("candidate") or {}
+            if (said.get("bundle"), said.get("run"), said.get("lease")) != (lease.bundle, lease.run, lease.at):
+                if time.monotonic() > noticed_by:
+                    msg = "the local platform does not answer"
+                    raise OutsideFailed(msg, fix="lockgate serve")
+                raise NotYet
+            if said.get("problem"):
+                _fail(pointers, said)
+            if not said.get("ready"):
+                raise NotYet
+            return Staged(str(said["address"]), 1)
+
+        noticed_by = time.monotonic() + min(wait, _NOTICE_SECONDS)
+        return until(look, wait, every=_POLL_SECONDS, what=f"{pointers.model}'s new version is not ready", fix=_FIX)
+
+    def until_live(self, pointers: Pointers, live: Live, wait: float) -> None:
+        """See Platform."""
+
+        def look() -> None:
+            said = pointers.status().get("live") or {}
+            if said.get("bundle") != live.bundle or not said.get("ready"):
+                raise NotYet
+
+        what = f"live is {live.bundle}, but the local platform does not answer with it yet"
+        until(look, wait, every=_POLL_SECONDS, what=what, fix=_FIX)
+
+    def until_tidy(self, pointers: Pointers, wait: float) -> None:
+        """Nothing to wait for: the supervisor stops what no pointer names by itself."""
+
+
+def _fail(pointers: Pointers, said: Mapping[str, Any]) -> None:
+    log("model-server-failed", problem=said["problem"], refused=said.get("refused"))
+    if said.get("refused"):
+        msg = f"{pointers.model}'s server refuses the bundle: {said['problem']}"
+        raise Refusal(msg, fix="run the workflow again: it packages the bundle anew")
+    msg = f"{pointers.model}'s server does not start: {said['problem']}"
+    raise OutsideFailed(msg, fix=f"lockgate logs {pointers.model}, then run again")

@@ -1,0 +1,34 @@
+"""How a model is served is checked when it is said, not when a pod cannot be made of it."""
+
+import pytest
+
+from lockgate import Serving
+from lockgate.errors import SpecError
+
+
+def test_what_is_said_stands_in_the_spec_under_the_same_names() -> None:
+    said = Serving(replicas=3, max_replicas=9, cpu="2", memory="512Mi").to_json()
+    assert said == {"replicas": 3, "max_replicas": 9, "cpu": "2", "memory": "512Mi"}
+
+
+def test_unsaid_a_node_can_be_emptied_without_missing_a_request() -> None:
+    assert Serving().replicas >= 2
+
+
+@pytest.mark.parametrize(("replicas", "max_replicas"), [(0, 4), (-1, 4), (3, 2)])
+def test_a_number_of_pods_that_cannot_be_is_refused(replicas: int, max_replicas: int) -> None:
+    with pytest.raises(SpecError, match="no such number") as caught:
+        Serving(replicas=replicas, max_replicas=max_replicas)
+    assert caught.value.fix
+
+
+@pytest.mark.parametrize("cpu", ["", "0", "0.5", "500 m", "-1", "1e3", "half", "500m\n"])
+def test_a_cpu_that_is_no_quantity_is_refused(cpu: str) -> None:
+    with pytest.raises(SpecError, match=r"cpu .* is no quantity"):
+        Serving(cpu=cpu)
+
+
+@pytest.mark.parametrize("memory", ["", "0Gi", "1", "1GB", "1 Gi", "1.5Gi", "512m", "1Gi\n"])
+def test_a_memory_that_is_no_quantity_is_refused(memory: str) -> None:
+    with pytest.raises(SpecError, match=r"memory .* is no quantity"):
+        Serving(memory=memory)
