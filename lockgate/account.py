@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from lockgate_proof import GATES_OF_A_BUNDLE, ProofError, Statement, Trust, verify
+from lockgate_proof import ProofError, Statement, Trust, verify
 
-from lockgate.runs import RunRecord, Step
+from lockgate.runs import GATES, RunRecord, Step
 
-GATES = (*GATES_OF_A_BUNDLE, "smoke-test")
 _RECORDS = {"ingest": "record", "predict": "answers/record.json", "package": "bundle/record.json"}
 
 

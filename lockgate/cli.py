@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from lockgate.errors import BadCall, LockgateError
 
 if TYPE_CHECKING:
+    from lockgate.argo import Where
     from lockgate.environment import Environment
     from lockgate.project import Project
     from lockgate.runs import Runs
@@ -50,6 +51,13 @@ Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, e.g. adult-income.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, the beginning of it, or 'last'.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Vary a tunable setting.")]
+
+# Which cluster; one of the first three given means a cluster, none of them this machine.
+Namespace = Annotated[str | None, typer.Option("-n", "--namespace", metavar="NS", help="A cluster's namespace.")]
+Context = Annotated[str | None, typer.Option(metavar="NAME", help="A cluster, by kubeconfig's name for it.")]
+Server = Annotated[str | None, typer.Option(metavar="URL", help="An Argo server, in place of the Kubernetes API.")]
+TokenFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Its bearer token; by default $ARGO_TOKEN.")]
+Ca = Annotated[Path | None, typer.Option(metavar="FILE", help="The CA of its certificate, where it has its own.")]
 
 
 # Typer brings a click of its own or uses the one that is installed; this is the one it raises.
@@ -137,6 +145,14 @@ def _environment(project: "Project") -> "Environment":
     from lockgate.shelf import Shelf
 
     return ensure_environment(project, Shelf.find().signers)
+
+
+def _where(
+    namespace: str | None, context: str | None, server: str | None, token_file: Path | None, ca: Path | None
+) -> "Where":
+    from lockgate.argo import Where
+
+    return Where(namespace, context, server, token_file, ca)
 
 
 def _given(settings: list[str] | None) -> dict[str, str]:
@@ -264,15 +280,28 @@ def predict(
 
 
 @app.command(rich_help_panel=YOURS)
-def status(model: Annotated[str | None, typer.Argument(metavar="[MODEL]")] = None, as_json: Json = False) -> None:
-    """What is live, what is being tried, and the last runs.
+def status(
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]")] = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    server: Server = None,
+    token_file: TokenFile = None,
+    ca: Ca = None,
+    as_json: Json = False,
+) -> None:
+    """What is live, what is being tried, and the last runs; here, or with -n on a cluster.
 
     Example: lockgate status
     """
+    from lockgate import clustered
     from lockgate.calling import status_of
 
     project = _project()
-    value, lines = status_of(project, _environment(project), _runs(project), model)
+    where = _where(namespace, context, server, token_file, ca)
+    if where.elsewhere:
+        value, lines = clustered.status(project, where, model)
+    else:
+        value, lines = status_of(project, _environment(project), _runs(project), model)
     _say_lines((lines, value), as_json)
 
 
@@ -280,22 +309,32 @@ def status(model: Annotated[str | None, typer.Argument(metavar="[MODEL]")] = Non
 def logs(
     run_: RunName = "last",
     step: Annotated[str | None, typer.Argument(metavar="[STEP]", help="Only this step.")] = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    server: Server = None,
+    token_file: TokenFile = None,
+    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
-    """The log of a run, one line an event.
+    """The log of a run, one line an event; here, or with -n of a run on a cluster.
 
     Example: lockgate logs last train
     """
+    from lockgate import clustered
     from lockgate.errors import UnknownName
     from lockgate.show import why_no_log
 
-    record = _runs(_project()).find(run_)
+    where, missing = _where(namespace, context, server, token_file, ca), list[str]()
+    if where.elsewhere:
+        record, missing = clustered.logs(_project(), where, run_, step)
+    else:
+        record = _runs(_project()).find(run_)
     steps = [s for s in record.steps if step in (None, s.name)]
     if not steps:
         raise UnknownName("step", step or "", [s.name for s in record.steps])
     for one in steps:
         lines = list(one.log_lines())
-        if step and not lines:
+        if step and not lines and not missing:
             _say(why_no_log(record, one), err=True)
         for line in lines:
             if as_json:
@@ -304,6 +343,8 @@ def logs(
                 rest = {k: v for k, v in line.items() if k not in ("time", "event")}
                 words = " ".join(f"{k}={json.dumps(v, ensure_ascii=False, default=str)}" for k, v in rest.items())
                 _say(f"{line.get('time', ''):<20} {one.name:<16} {line.get('event', '')} {words}".rstrip())
+    for note in missing:
+        _say(note, err=True)
 
 
 @app.command(rich_help_panel=YOURS)
@@ -331,15 +372,28 @@ def serve(
 
 
 @app.command(rich_help_panel=YOURS)
-def stop(run_: RunName = "last") -> None:
-    """Stop a run: its steps end, its candidate is released, what is live stays live.
+def stop(
+    run_: RunName = "last",
+    namespace: Namespace = None,
+    context: Context = None,
+    server: Server = None,
+    token_file: TokenFile = None,
+    ca: Ca = None,
+    as_json: Json = False,
+) -> None:
+    """Stop a run, here or with -n on a cluster: its steps end, its candidate is released, what is live stays live.
 
     Example: lockgate stop 7f3b
     """
+    from lockgate import clustered
     from lockgate.running import stop_run
 
+    where = _where(namespace, context, server, token_file, ca)
+    if where.elsewhere:
+        _say_lines(clustered.stop(_project(), where, run_), as_json)
+        return
     record = _runs(_project()).find(run_)
-    _say(stop_run(record))
+    _say_lines(([stop_run(record)], {"run": record.id}), as_json)
 
 
 @app.command(rich_help_panel=YOURS)
@@ -442,21 +496,36 @@ def submit(
         str | None, typer.Option(metavar="URI", help="Data as the cluster reaches them, e.g. s3://bucket/key.")
     ] = None,
     version: Annotated[str | None, typer.Option(help="For review: the registered version.")] = None,
-    namespace: Annotated[str | None, typer.Option("-n", "--namespace", help="The namespace of the platform.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it until it has ended, as run does.")] = False,
+    namespace: Namespace = None,
+    context: Context = None,
+    server: Server = None,
+    token_file: TokenFile = None,
+    ca: Ca = None,
     as_json: Json = False,
 ) -> int:
-    """Submit a workflow to Argo: check what can be checked, print the exact command, run it where argo is installed.
+    """Start a workflow on a cluster: check what can be checked, create it, and with --watch show how it ends.
 
-    Example: lockgate submit adult-income --data s3://labour/adult.csv.gz
+    Example: lockgate submit adult-income --data s3://labour/adult.csv.gz -n lockgate --watch
     """
-    from lockgate.submitting import submit_model
+    from lockgate import clustered
+    from lockgate.live import LiveTree
+    from lockgate.submitting import Submission, order_of
 
     given = _given(settings)
     if data is not None:
         given["data"] = data
     if version is not None:
         given["version"] = version
-    done = submit_model(_project(), model, workflow, given, namespace, quiet=as_json)
+    where = _where(namespace, context, server, token_file, ca)
+    project = _project()
+    order = order_of(project, model, workflow, given)
+    done: Submission | clustered.Watched
+    if watch:
+        with LiveTree(quiet=as_json) as tree:
+            done = clustered.submit_and_watch(project, order, where, tree)
+    else:
+        done = clustered.submit(order, where)
     _say_lines((done.lines(), done.to_json()), as_json)
     return done.exit_code
 

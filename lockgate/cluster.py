@@ -15,7 +15,7 @@ from lockgate.errors import BadCall, LockgateError, OutsideFailed
 if TYPE_CHECKING:
     from httpx2 import HTTPStatusError
     from lightkube import Client
-    from lightkube.config.kubeconfig import SingleConfig
+    from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 
 EXTRA = "pip install 'lockgate[kubernetes]'"
 
@@ -57,7 +57,7 @@ def connect(context: str | None = None, namespace: str | None = None) -> Cluster
     namespace: by default the context's own.
     Errors: BadCall when the client is not installed, or kubeconfig has no such context.
     """
-    with _installed():
+    with installed():
         from lightkube import Client
         from lightkube.core.exceptions import ConfigError
 
@@ -68,7 +68,7 @@ def connect(context: str | None = None, namespace: str | None = None) -> Cluster
             raise BadCall(msg, fix="add one: kubectl config set-context --current --user=NAME")
         _as_known(config)
         client = Client(config=config, namespace=namespace or config.namespace)
-    except (ConfigError, OSError, KeyError, ValueError) as error:
+    except (ConfigError, OSError, KeyError) as error:
         msg = f"kubeconfig: {error}"
         raise BadCall(msg, fix="kubectl config get-contexts shows what there is") from error
     return Cluster(client, namespace or config.namespace, config.context_name)
@@ -80,7 +80,7 @@ def _config(context: str | None) -> "SingleConfig":
 
     named = os.environ.get("KUBECONFIG") or DEFAULT_KUBECONFIG
     files = [Path(file).expanduser() for file in str(named).split(os.pathsep) if file]
-    found = [KubeConfig.from_file(file) for file in files if file.is_file()]
+    found = [_read(file) for file in files if file.is_file()]
     if not found and context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
         config = KubeConfig.from_service_account().get(context)
         assert config is not None
@@ -95,6 +95,17 @@ def _config(context: str | None) -> "SingleConfig":
     return config
 
 
+def _read(file: Path) -> "KubeConfig":
+    import yaml
+    from lightkube.config.kubeconfig import KubeConfig
+
+    try:
+        return KubeConfig.from_file(file)
+    except (AttributeError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+        msg = f"{file} is no kubeconfig"
+        raise BadCall(msg, fix="kubectl config view shows how it is read") from error
+
+
 def _as_known(config: "SingleConfig") -> None:
     """Let lightkube run plugins that speak v1: it knows the older names alone, and the credential has the same form."""
     if config.user and config.user.exec and config.user.exec.apiVersion == "client.authentication.k8s.io/v1":
@@ -102,7 +113,8 @@ def _as_known(config: "SingleConfig") -> None:
 
 
 @contextmanager
-def _installed() -> Iterator[None]:
+def installed() -> Iterator[None]:
+    """Round the imports of the client. Errors: BadCall where it is not installed."""
     try:
         yield
     except ImportError as error:
@@ -116,7 +128,7 @@ def explained(server: str, look: str) -> Iterator[None]:
 
     Errors: BadCall, OutsideFailed.
     """
-    with _installed():
+    with installed():
         from httpx2 import HTTPError, HTTPStatusError, InvalidURL
         from lightkube.core.exceptions import ConfigError
     try:
@@ -138,7 +150,8 @@ def _refused(server: str, look: str, code: int, said: str) -> LockgateError:
             return BadCall(msg, fix="log in again, or give a token that is valid now")
         case 403:
             return NotAllowed(
-                f"{server} does not allow it: {said}", fix="ask the platform's owner for the role it needs"
+                f"{server} does not allow it: {said}",
+                fix="ask the platform's owner for the role it needs (docs/operating.md)",
             )
         case 404:
             return NotThere(f"{server} has no such thing: {said}", fix=look)

@@ -47,6 +47,7 @@ class LiveTree:
         self._ended: dict[str, tuple[float, str]] = {}
         self._notes: dict[str, str] = {}
         self._headline = ""
+        self._read: Callable[[Path], RunRecord] = RunRecord.load
         self._folder: Path | None = None
         self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=8, transient=True)
 
@@ -59,13 +60,18 @@ class LiveTree:
         if self._drawn:
             self._live.stop()
         if self._folder is not None and not self._quiet:
-            lines = step_lines(RunRecord.load(self._folder))
+            lines = step_lines(self._read(self._folder))
             for line in lines if self._drawn else [line for line in lines if line.endswith("not reached")]:
                 self._console.print(_styled(line), soft_wrap=True)
 
-    def expect(self, steps: tuple[str, ...], begin: Callable[[Path], None]) -> None:
-        """Show these steps from now on; `begin` is called with the run's folder once there is one."""
-        self._steps, self._begin = steps, begin
+    def expect(
+        self,
+        steps: tuple[str, ...],
+        begin: Callable[[Path], None] = lambda folder: None,
+        read: Callable[[Path], RunRecord] = RunRecord.load,
+    ) -> None:
+        """Show these steps from now on; `begin` is called with the run's folder once there is one, `read` reads it."""
+        self._steps, self._begin, self._read = steps, begin, read
 
     def doing(self, what: str) -> None:
         """Say what is being made ready."""
@@ -117,7 +123,7 @@ class LiveTree:
         took = time.monotonic() - self._started.get(name, time.monotonic())
         word = "done" if node.phase == "Succeeded" else "failed"
         if self._folder is not None:
-            word = next((s.outcome for s in RunRecord.load(self._folder).steps if s.name == name), word)
+            word = next((s.outcome for s in self._read(self._folder).steps if s.name == name), word)
         self._ended[name] = (took, word)
         if not self._drawn:
             self._say(f"  {name:<16}{duration(took):>9}   {word}")

@@ -19,7 +19,7 @@ from lockgate.local import Engine, ProcessRuntime, Runtime, ask_to_stop
 from lockgate.project import Model, Project
 from lockgate.rendering import model_files, write_or_check
 from lockgate.reports import write_index
-from lockgate.runs import About, RunRecord, Runs
+from lockgate.runs import About, RunRecord, Runs, program_steps
 from lockgate.shelf import Shelf
 from lockgate.show import exit_code, next_lines, outcome_lines
 from lockgate.submitting import check_settings
@@ -163,7 +163,7 @@ class Session:
                 tree.doing("starting the local platform")
             platform.start(self.project, environment)
         about = About(
-            model.spec.name, request.workflow, dict(request.given), tuple(_steps(manifest)),
+            model.spec.name, request.workflow, dict(request.given), tuple(program_steps(manifest["spec"])),
             live_of(environment, model.spec.name),
         )  # fmt: skip
         for other in runs.under_way(model.spec.name):
@@ -237,21 +237,6 @@ def absolute(uri: str, folder: Path) -> str:
         msg = f"there are no data at {path}"
         raise BadCall(msg, fix="correct `data` in pipeline.py, or give --data URI")
     return path.as_uri()
-
-
-def _steps(manifest: Mapping[str, Any]) -> list[str]:
-    """The tasks that run a program, in the order of the graphs."""
-    templates = {t["name"]: t for t in manifest["spec"]["templates"]}
-
-    def walk(name: str) -> list[str]:
-        template = templates[name]
-        if "dag" not in template:
-            return [name]
-        return [step for task in template["dag"]["tasks"] for step in walk(task["template"])]
-
-    steps = walk(manifest["spec"]["entrypoint"])
-    end = manifest["spec"].get("onExit")
-    return [*steps, *(walk(end) if end else [])]
 
 
 def _report(record: RunRecord, environment: Environment) -> str:

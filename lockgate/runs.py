@@ -1,7 +1,8 @@
 """What is on record of the runs: steps in the order they ran, their verdicts and their reports."""
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -9,12 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lockgate_proof import ProofError, predicate
+from lockgate_proof import GATES_OF_A_BUNDLE, ProofError, predicate
 from lockgate_step import canonical
 
 from lockgate.errors import BadCall, UnknownName
 from lockgate.local.record import Node, Run
 
+GATES = (*GATES_OF_A_BUNDLE, "smoke-test")
 UNREACHED = {"Omitted", "Skipped", "Pending"}
 
 
@@ -39,9 +41,12 @@ class Step:
 
     @cached_property
     def verdict(self) -> dict[str, Any] | None:
-        """What the verdict says, or None where the step is no gate or never got to one."""
+        """What the verdict says, or None where the step is no gate or never got to one.
+
+        Where the signed verdict is not at hand, the step's message tells its result and its reasons.
+        """
         try:
-            return predicate(self.envelope) if self.envelope else None
+            return predicate(self.envelope) if self.envelope else _told(self.message)
         except ProofError:
             return None
 
@@ -56,7 +61,8 @@ class Step:
         if self.verdict and self.phase in ("Succeeded", "Failed"):
             waived = any(reason["waived_by"] for reason in self.verdict["reasons"])
             return "passed by waiver" if waived and self.verdict["result"] == "passed" else str(self.verdict["result"])
-        words = {"Succeeded": "done", "Running": "running", "Error": "error", "Failed": "failed"}
+        done = "passed" if self.name in GATES else "done"  # a gate that exits 0 has passed, whoever has its verdict
+        words = {"Succeeded": done, "Running": "running", "Error": "error", "Failed": "failed"}
         return "refused" if self.exit_code == 3 else words.get(self.phase, "not reached")
 
     def log_lines(self) -> Iterator[dict[str, Any]]:
@@ -77,6 +83,37 @@ class Step:
         """The last error the step logged: message, fix and code."""
         errors = [line for line in self.log_lines() if line.get("event") in ("error", "bug")]
         return errors[-1] if errors else None
+
+
+def _told(message: str) -> dict[str, Any] | None:
+    """The verdict as a gate's termination message tells it: `… (exit code 3): {"result", "verdict", "reasons"}`."""
+    match = re.search(r"\(exit code \d+\): (\{.*\})\s*$", message, re.DOTALL)
+    try:
+        said = json.loads(match[1]) if match else {}
+        reasons = [reason.partition(": ") for reason in said["reasons"]]
+        kept: dict[str, Any] = {"rule": "", "lines": [], "why": "", "waived_by": None, "waiver": None}
+        return {
+            "result": said["result"],
+            "reasons": [{"id": number, "message": text, **kept} for number, _, text in reasons],
+            "notes": [],
+            "measurements": {},
+        }
+    except (ValueError, KeyError):  # the message of a step that is no gate, or not the whole of it
+        return None
+
+
+def program_steps(spec: Mapping[str, Any]) -> list[str]:
+    """The tasks of a workflow that run a program, in the order of its graphs, what runs at its end last."""
+    templates = {t["name"]: t for t in spec["templates"]}
+
+    def walk(name: str) -> list[str]:
+        template = templates[name]
+        if "dag" not in template:
+            return [name]
+        return [step for task in template["dag"]["tasks"] for step in walk(task["template"])]
+
+    end = spec.get("onExit")
+    return [*walk(spec["entrypoint"]), *(walk(end) if end else [])]
 
 
 @dataclass(frozen=True)
@@ -215,12 +252,17 @@ class Runs:
         if not runs:
             msg = "there is no run on record yet"
             raise BadCall(msg, fix="start one: lockgate run MODEL")
-        if name == "last":
-            return runs[0]
-        fitting = [run for run in runs if run.id.startswith(name)]
-        if not fitting:
-            raise UnknownName("run", name, [run.id for run in runs])
-        if len(fitting) > 1 and all(run.id != name for run in fitting):
-            msg = f"{name!r} fits {len(fitting)} runs: {', '.join(run.id for run in fitting[:5])}"
-            raise BadCall(msg, fix="give one more character")
-        return next((run for run in fitting if run.id == name), fitting[0])
+        return named(runs, name)
+
+
+def named(runs: Sequence[RunRecord], name: str) -> RunRecord:
+    """The one of these runs, newest first, that a name means. Errors: BadCall, UnknownName."""
+    if name == "last":
+        return runs[0]
+    fitting = [run for run in runs if run.id.startswith(name)]
+    if not fitting:
+        raise UnknownName("run", name, [run.id for run in runs])
+    if len(fitting) > 1 and all(run.id != name for run in fitting):
+        msg = f"{name!r} fits {len(fitting)} runs: {', '.join(run.id for run in fitting[:5])}"
+        raise BadCall(msg, fix="give one more character")
+    return next((run for run in fitting if run.id == name), fitting[0])

@@ -98,6 +98,17 @@ def next_lines(commands: Iterable[tuple[str, str]]) -> list[str]:
     return ["Next", *[f"  {command:<{width}}  {note}".rstrip() for command, note in commands]]
 
 
+def ending_lines(run: RunRecord) -> list[str]:
+    """Why a run ended that did not succeed."""
+    if run.phase == "Stopped":
+        during = ", ".join(step.name for step in run.failed) or "its start"
+        return [f"Stopped during {during}."]
+    lines = [line for step in run.refused for line in refusal_lines(step)]
+    if not run.refused:
+        lines = [line for step in run.failed[:1] for line in failure_lines(step)]
+    return lines or [f"The run ended as {run.phase}: {run.run.message or 'see its log'}"]
+
+
 def outcome_lines(
     run: RunRecord, live: Mapping[str, Any] | None, before: Mapping[str, Any] | None, url: str
 ) -> list[str]:
@@ -111,17 +122,7 @@ def outcome_lines(
             *(line for reason in run.waived for line in waived_lines(reason)),
             f"  {url}",
         ]
-    lines: list[str] = []
-    for step in run.refused:
-        lines += refusal_lines(step)
-    if run.phase == "Stopped":
-        during = ", ".join(step.name for step in run.failed) or "its start"
-        lines = [f"Stopped during {during}."]
-    elif not run.refused:
-        for step in run.failed[:1]:
-            lines += failure_lines(step)
-    if not lines:
-        lines = [f"The run ended as {run.phase}: {run.run.message or 'see its log'}"]
+    lines = ending_lines(run)
     if (live or {}).get("bundle") == (before or {}).get("bundle"):
         still = f"{short(live['bundle'])} is still live" if live else "no version was live before, and none is now"
         lines.append(f"Nothing changed for users: {still}.")

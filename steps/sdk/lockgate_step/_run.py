@@ -224,7 +224,7 @@ def _verdict(predicate: Mapping[str, Any], digest: str) -> int:
     result = predicate["result"]
     reasons = [f"{reason['id']}: {reason['message']}" for reason in predicate["reasons"]]
     log("verdict", result=result, digest=digest, reasons=reasons, notes=predicate["notes"])
-    _terminate({"result": result, "verdict": digest, "reasons": reasons})
+    _terminate(result, digest, reasons)
     match result:
         case "passed":
             return 0
@@ -234,9 +234,15 @@ def _verdict(predicate: Mapping[str, Any], digest: str) -> int:
             assert_never(never)
 
 
-def _terminate(message: Mapping[str, object]) -> None:
-    """Leave the result where Kubernetes picks it up, so that it survives a store that is down."""
-    data = canonical(message)[:4096]
+def _terminate(result: str, digest: str, reasons: list[str]) -> None:
+    """Leave the result where Kubernetes picks it up, so that it survives a store that is down.
+
+    Kubernetes keeps 4096 bytes: the last reasons are left out where they do not fit, so that it stays JSON.
+    """
+    data = canonical({"result": result, "verdict": digest, "reasons": reasons})
+    if len(data) > 4096:
+        _terminate(result, digest, reasons[:-1])
+        return
     try:
         (io_root() / "termination").write_bytes(data)
     except OSError as error:

@@ -1,0 +1,197 @@
+"""The verbs that can mean a cluster: submit and watch, status, logs, stop."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lockgate.argo import Argo, Where, reach
+from lockgate.errors import BadCall
+from lockgate.live import LiveTree
+from lockgate.project import Project
+from lockgate.runs import UNREACHED, RunRecord, Step, named
+from lockgate.show import duration, ending_lines, exit_code, next_lines, outcome_lines, run_word, short, waived_lines
+from lockgate.submitting import Order, Submission
+from lockgate.watching import NAME, PART_OF, Live, fetch_log, live_on, record_of, watch
+
+LAST = 5
+
+
+@dataclass(frozen=True)
+class Watched:
+    """How a run on a cluster ended, and what it means for users there."""
+
+    record: RunRecord
+    before: Live
+    live: Live
+    options: str
+    tunable: Mapping[str, list[str]]
+
+    @property
+    def exit_code(self) -> int:
+        """As a run here would end: 0 released, 3 refused, 4 the outside failed."""
+        return exit_code(self.record)
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as JSON values."""
+        return {
+            "run": self.record.id,
+            "model": self.record.about.model,
+            "phase": self.record.phase,
+            "exit_code": self.exit_code,
+            "live": self.live.pointer,
+            "url": self.live.address,
+            "steps": [_step_json(step) for step in self.record.steps],
+        }
+
+    def lines(self) -> list[str]:
+        """The result as people read it."""
+        record, live = self.record, self.live
+        if not live.hidden and (live.pointer or record.phase != "Succeeded"):
+            lines = outcome_lines(record, live.pointer, self.before.pointer, live.address)
+        elif record.phase == "Succeeded":
+            waived = [line for reason in record.waived for line in waived_lines(reason)]
+            lines = [f"Released: {record.about.model} has a new live version.", *waived]
+        else:
+            promoted = any(step.name == "promote" and step.phase == "Succeeded" for step in record.steps)
+            unchanged = [] if promoted else ["Nothing changed for users: promote did not succeed."]
+            lines = [*ending_lines(record), *unchanged]
+        lines = ["", *lines, *next_lines(self._next())]
+        return lines if self.exit_code == 0 else [*lines, f"exit {self.exit_code}"]
+
+    def _next(self) -> list[tuple[str, str]]:
+        run, model = self.record.id, self.record.about.model
+        if self.exit_code == 0:
+            return [(f"lockgate status {model} {self.options}", "what is live, and the last runs")]
+        step = next(iter((*self.record.refused, *self.record.failed)), None)
+        found = [(f"lockgate logs {run} {step.name if step else ''} {self.options}", "what it said")]
+        given = self.record.about.given
+        if self.record.refused:
+            found += [
+                (f"lockgate submit {model} --set {name}={value} --watch {self.options}", "")
+                for name, values in self.tunable.items()
+                for value in values
+                if name in given and value != given[name]
+            ][:1]
+        elif self.exit_code != 2:
+            found += [(f"lockgate submit {model} --watch {self.options}", "tries again")]
+        return found
+
+
+def submit(order: Order, where: Where) -> Submission:
+    """Create a workflow on a cluster, or say what has to be built first. Errors: BadCall, OutsideFailed."""
+    if (refusal := order.refusal(where.namespace)) is not None:
+        return refusal
+    with reach(where) as argo:
+        return _create(order, argo, where)
+
+
+def submit_and_watch(project: Project, order: Order, where: Where, tree: LiveTree) -> Submission | Watched:
+    """The same, and show the run in the tree until it has ended. Errors: BadCall, OutsideFailed."""
+    if (refusal := order.refusal(where.namespace)) is not None:
+        return refusal
+    tree.doing(f"submitting {order.template}")
+    with reach(where) as argo:
+        submission = _create(order, argo, where)
+        before = live_on(argo, order.model)
+        try:
+            record = watch(argo, submission.workflow, tree, _kept(project, argo))
+        except KeyboardInterrupt:
+            for line in (f"{submission.workflow} goes on, unwatched.", *submission.lines()[1:]):
+                tree.note(line)
+            raise
+        return Watched(record, before, live_on(argo, order.model), where.options, order.tunable)
+
+
+def _create(order: Order, argo: Argo, where: Where) -> Submission:
+    order.check_template(argo)
+    created = argo.create(order.workflow)
+    command = order.command(argo.namespace)
+    return Submission(order.model, argo.namespace, command, where.options, workflow=str(created["metadata"]["name"]))
+
+
+def status(project: Project, where: Where, name: str | None) -> tuple[dict[str, Any], list[str]]:
+    """What is live on a cluster, and the last runs there: JSON values, and lines for people.
+
+    Errors: BadCall, OutsideFailed.
+    """
+    labels = {PART_OF: "lockgate", **({NAME: name} if name else {})}
+    runs: dict[str, list[RunRecord]] = {}
+    value: dict[str, Any] = {}
+    lines: list[str] = []
+    with reach(where) as argo:
+        for record in _newest(argo, labels, _kept(project, argo)):
+            runs.setdefault(record.about.model, []).append(record)
+        for model in [name] if name else sorted({*project.models, *runs}):
+            live, last = live_on(argo, model), runs.get(model, [])[:LAST]
+            value[model] = {"live": live.pointer, "url": live.address, "runs": [_run_json(run) for run in last]}
+            lines += [f"{model}: {_stands(live, argo.namespace)}", *[_run_line(run) for run in last]]
+    return value, lines or [f"There is no run yet: lockgate submit MODEL {where.options}"]
+
+
+def _newest(argo: Argo, labels: Mapping[str, str], kept: Path) -> list[RunRecord]:
+    records = [record_of(workflow, kept) for workflow in argo.workflows(labels)]
+    return sorted(records, key=lambda record: record.started, reverse=True)
+
+
+def _stands(live: Live, namespace: str) -> str:
+    if live.pointer:
+        return f"{short(live.pointer['bundle'])}, generation {live.pointer['generation']}\n  users call {live.address}"
+    return "what is live is hidden from you" if live.hidden else f"no version is live in {namespace} yet"
+
+
+def _run_line(run: RunRecord) -> str:
+    during = ", ".join(step.name for step in run.steps if step.phase == "Running")
+    word = f"{run_word(run)}{f': {during}' if during and run.phase == 'Running' else ''}"
+    return f"  run {run.id}   {run.about.workflow:<8} {word:<12} {duration(run.seconds)}".rstrip()
+
+
+def _run_json(run: RunRecord) -> dict[str, Any]:
+    about = {"run": run.id, "workflow": run.about.workflow, "outcome": run_word(run)}
+    return {**about, "at": run.started, "seconds": run.seconds, "steps": [_step_json(step) for step in run.steps]}
+
+
+def _step_json(step: Step) -> dict[str, Any]:
+    said = {"name": step.name, "phase": step.phase, "outcome": step.outcome}
+    return {**said, "seconds": step.seconds, "verdict": step.verdict}
+
+
+def _find(argo: Argo, name: str, kept: Path) -> RunRecord:
+    """A run on a cluster by its name, the beginning of it, or `last`. Errors: BadCall, UnknownName."""
+    runs = _newest(argo, {PART_OF: "lockgate"}, kept)
+    if not runs:
+        msg = f"there is no run in {argo.namespace} yet"
+        raise BadCall(msg, fix="start one: lockgate submit MODEL")
+    return named(runs, name)
+
+
+def logs(project: Project, where: Where, run: str, step: str | None) -> tuple[RunRecord, list[str]]:
+    """A run on a cluster with the logs of its steps, or of one, and what of them cannot be had.
+
+    Errors: BadCall, OutsideFailed.
+    """
+    with reach(where) as argo:
+        record = _find(argo, run, _kept(project, argo))
+        wanted = [each for each in record.steps if step in (None, each.name) and each.phase not in UNREACHED]
+        lost = [each for each in wanted if not fetch_log(argo, record, each)]
+    gone = [each.name for each in lost if not (each.folder / "log").exists()]
+    notes = [
+        f"{', '.join(gone)}: the pod is gone, since those that succeeded are removed; "
+        "a log outlives it where the controller archives logs and an Argo server shows them (--server)"
+    ]
+    return record, notes if gone else []
+
+
+def stop(project: Project, where: Where, run: str) -> tuple[list[str], dict[str, Any]]:
+    """Ask a cluster to stop a run: lines for people, and JSON values. Errors: BadCall, OutsideFailed."""
+    with reach(where) as argo:
+        record = _find(argo, run, _kept(project, argo))
+        if not record.run.alive:
+            msg = f"run {record.id} is not running: {record.phase.lower()}"
+            raise BadCall(msg, fix=f"lockgate status {where.options} shows what is")
+        argo.stop(record.id)
+    return [f"Run {record.id} is being stopped; its candidate is released and live stays as it is."], {"run": record.id}
+
+
+def _kept(project: Project, argo: Argo) -> Path:
+    return project.state / "cluster" / argo.namespace

@@ -1,0 +1,224 @@
+"""Lockgate on the tests' cluster as its users set it up: a project, its namespace there, and data in S3."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lockgate_store import Missing, Store, open_store
+
+from tests import seaweed
+from tests.cluster import services
+from tests.cluster.cluster import Cluster
+from tests.workshop import ASKED, Done, ended
+
+SUBMITTER, OPERATOR = "lockgate-submitter", "lockgate-operator"
+Workflow = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A project whose manifests are on the cluster.
+
+    root: the project's folder. namespace: on the cluster. model: whose workflows are run.
+    """
+
+    cluster: Cluster
+    root: Path
+    namespace: str
+    model: str
+
+    def set_up(self, images: Mapping[str, str]) -> None:
+        """Render everything with these images and apply it, by the commands of the README, on a clean namespace."""
+        self.kubectl("delete", "namespace", self.namespace, "--ignore-not-found")
+        client = services.store(self.cluster).client()
+        for page in client.get_paginator("list_objects_v2").paginate(
+            Bucket=seaweed.BUCKET, Prefix=f"{self.namespace}/"
+        ):
+            for entry in page.get("Contents", ()):
+                client.delete_object(Bucket=seaweed.BUCKET, Key=entry["Key"])
+        (self.root / "images").mkdir(exist_ok=True)
+        (self.root / "images" / "images.lock.json").write_text(json.dumps(dict(images), indent=2, sort_keys=True))
+        told = {
+            "store": f"s3://{seaweed.BUCKET}/{self.namespace}",
+            "endpoint": services.S3,
+            "region": "us-east-1",
+            "addressing_style": "path",
+            "ca": str(self.cluster.authority.path("ca")),
+            "registry": services.MLFLOW,
+        }
+        settings = [part for name, value in told.items() for part in ("--set", f"{name}={value}")]
+        self.lockgate("render", "--kubernetes", "--namespace", self.namespace, *settings).expect(0)
+        self.kubectl("apply", "--server-side", "-k", str(self.root / "kubernetes"))
+        self.kubectl("apply", "--server-side", "-k", str(self.root / ".lockgate" / "kubernetes"))
+        self.kubectl("apply", "--server-side", "-f", str(self.root / "workflows" / self.model))
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of a user's commands."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("LOCKGATE_")}
+        cache = {"LOCKGATE_CACHE": os.environ["LOCKGATE_CACHE"]} if "LOCKGATE_CACHE" in os.environ else {}
+        return {
+            **kept, **cache, "KUBECONFIG": str(self.cluster.kubeconfig),
+            "AWS_ACCESS_KEY_ID": seaweed.ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": seaweed.SECRET_KEY,
+            "PATH": f"{self.cluster.programs}{os.pathsep}{kept['PATH']}",
+        }  # fmt: skip
+
+    def lockgate(self, *arguments: str, more: Mapping[str, str] | None = None) -> "Ended":
+        """Run `lockgate ARGUMENTS` in the project."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lockgate", *arguments],
+            cwd=self.root, env={**self.variables, **(more or {})},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        return Ended(ended(process))
+
+    def kubectl(self, *arguments: str, given: str | None = None) -> str:
+        """Call kubectl in the namespace as the administrator."""
+        return self.cluster.kubectl(f"--namespace={self.namespace}", *arguments, given=given)
+
+    def account(self, name: str) -> Path:
+        """A kubeconfig with a token of one of our accounts and nothing else."""
+        path = self.root / ".lockgate" / f"{name}.kubeconfig"
+        if not path.exists():
+            config = yaml.safe_load(self.cluster.kubeconfig.read_text())
+            config["users"][0]["user"] = {"token": self.kubectl("create", "token", name, "--duration=3h").strip()}
+            path.touch(mode=0o600)
+            path.write_text(yaml.safe_dump(config))
+        return path
+
+    def argo(self, *arguments: str, account: str = SUBMITTER) -> Done:
+        """Call `argo ARGUMENTS` with the rights of an account."""
+        argv = [str(self.cluster.programs / "argo"), *arguments, f"--namespace={self.namespace}"]
+        environment = {**self.variables, "KUBECONFIG": str(self.account(account))}
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def template(self, workflow: str) -> str:
+        """The name of the rendered WorkflowTemplate."""
+        path = self.root / "workflows" / self.model / f"{workflow}.yaml"
+        return str(yaml.safe_load(path.read_bytes())["metadata"]["name"])
+
+    def submit(self, workflow: str = "release", *options: str, **parameters: object) -> str:
+        """`argo submit` as a submitter; returns the run's name."""
+        given = [part for name, value in parameters.items() for part in ("-p", f"{name}={value}")]
+        done = self.argo(
+            "submit", "--from", f"workflowtemplate/{self.template(workflow)}", "-o", "name", *given, *options
+        )
+        assert done.code == 0, done.said
+        return done.out.strip().split("/")[-1]
+
+    def workflow(self, run: str) -> Workflow:
+        """A run as it stands on the cluster."""
+        return dict(json.loads(self.kubectl("get", "workflow", run, "-o", "json")))
+
+    def wait(self, run: str, seconds: float = 600) -> Workflow:
+        """The run when it has ended. Errors: TimeoutError, with where it stood."""
+        end = time.monotonic() + seconds
+        while (found := self.workflow(run)).get("status", {}).get("phase") not in ("Succeeded", "Failed", "Error"):
+            if time.monotonic() > end:
+                msg = f"{run} did not end in {seconds:g} s:\n{account(found)}"
+                raise TimeoutError(msg)
+            time.sleep(1)
+        return found
+
+    def until(self, run: str, step: str, phase: str = "Running", seconds: float = 300) -> dict[str, Any]:
+        """A step's pod node once it is in this phase."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            found = self.workflow(run)
+            for node in pods(found, step):
+                if node["phase"] == phase:
+                    return node
+            assert found.get("status", {}).get("phase") not in ("Succeeded", "Failed", "Error"), account(found)
+            time.sleep(0.3)
+        msg = f"{step} of {run} was never {phase}:\n{account(found)}"
+        raise TimeoutError(msg)
+
+    @cached_property
+    def store(self) -> Store:
+        """The store of the platform."""
+        kept = self.root / ".lockgate" / "kubernetes" / "lockgate-store"
+        return open_store(self.root / "kubernetes" / "environment", kept)
+
+    def live(self) -> dict[str, Any]:
+        """The live pointer; empty before the first release."""
+        try:
+            return dict(json.loads(self.store.read(f"models/{self.model}/live.json").data))
+        except Missing:
+            return {}
+
+    def candidate(self) -> dict[str, Any]:
+        """Who holds the candidate; empty where nobody does."""
+        try:
+            return dict(json.loads(self.store.read(f"models/{self.model}/candidate.json").data))
+        except Missing:
+            return {}
+
+    @cached_property
+    def address(self) -> str:
+        """Where users call: the Service of the model."""
+        service = json.loads(self.kubectl("get", "service", self.model, "-o", "json"))
+        return f"http://{service['spec']['clusterIP']}:{service['spec']['ports'][0]['port']}"
+
+    def ask(self, asked: Mapping[str, object] = ASKED) -> dict[str, Any]:
+        """One request of a user; the whole answer."""
+        inputs = [
+            {"name": name, "datatype": "BYTES" if isinstance(value, str) else "FP64", "shape": [1], "data": [value]}
+            for name, value in asked.items()
+        ]
+        body = json.dumps({"inputs": inputs}).encode()
+        url = f"{self.address}/v2/models/{self.model}/infer"
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return dict(json.load(answer))
+
+    def answers(self) -> str:
+        """The digest of the bundle that answers users."""
+        return str(self.ask()["parameters"]["bundle"])
+
+    def put(self, key: str, path: Path) -> str:
+        """Put a file into S3; returns its address."""
+        services.store(self.cluster).client().upload_file(str(path), seaweed.BUCKET, f"{self.namespace}/{key}")
+        return f"s3://{seaweed.BUCKET}/{self.namespace}/{key}"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    done: Done
+
+    def expect(self, code: int) -> str:
+        """It ended with this code; returns what it said."""
+        assert self.done.code == code, self.done.said
+        return self.done.said
+
+
+def pods(workflow: Workflow, step: str) -> Iterator[dict[str, Any]]:
+    """The pod nodes of a step, one an attempt, in the order of their start."""
+    nodes = (workflow.get("status") or {}).get("nodes") or {}
+    found = [n for n in nodes.values() if n["type"] == "Pod" and n["templateName"] == step]
+    yield from sorted(found, key=lambda n: str(n.get("startedAt") or "9"))
+
+
+def phases(workflow: Workflow) -> dict[str, str]:
+    """Phase by display name, attempts apart."""
+    nodes = (workflow.get("status") or {}).get("nodes") or {}
+    return {n["displayName"]: n["phase"] for n in nodes.values() if not n["displayName"].endswith(")")}
+
+
+def account(workflow: Workflow) -> str:
+    """What became of each node, for whoever reads a failed test."""
+    status = workflow.get("status") or {}
+    nodes = sorted((status.get("nodes") or {}).values(), key=lambda n: str(n.get("startedAt") or "9"))
+    lines = [f"  {n['displayName']:<24}{n['type']:<12}{n['phase']:<10}{n.get('message', '')}" for n in nodes]
+    return "\n".join([f"{status.get('phase')}: {status.get('message', '')}", *lines])

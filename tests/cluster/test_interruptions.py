@@ -1,0 +1,107 @@
+"""Whatever is killed or away for a while: a run converges, nothing is promoted twice, nobody blocks the next."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+from tests.cluster import services
+from tests.cluster.site import OPERATOR, Site, account, phases, pods
+
+SHUTDOWN = "Pod was terminated in response to imminent node shutdown."
+
+
+def generations(site: Site) -> list[int]:
+    """The history's generations, which have no hole and nothing twice."""
+    prefix = f"models/{site.model}/history/"
+    return sorted(int(key.removeprefix(prefix).removesuffix(".json")) for key in site.store.list(prefix))
+
+
+def promoted_once(site: Site, run: str, before: int) -> None:
+    """This run moved live, once."""
+    assert (site.live()["run"], site.live()["generation"]) == (run, before + 1)
+    assert generations(site) == list(range(1, before + 2))
+
+
+def test_a_controller_killed_in_the_middle_goes_on_when_it_is_back(released: Site) -> None:
+    before = released.live()["generation"]
+    run = released.submit(seed=11)
+    released.until(run, "train")
+    os.kill(released.cluster.processes.pid("argo-controller"), signal.SIGKILL)
+    time.sleep(5)
+    services.start_controller(released.cluster)
+    ended = released.wait(run)
+    assert ended["status"]["phase"] == "Succeeded", account(ended)
+    promoted_once(released, run, before)
+
+
+def test_a_pod_of_each_program_may_be_killed_and_a_node_may_shut_down(released: Site) -> None:
+    before = released.live()["generation"]
+    run = released.submit(seed=12)
+    killed: set[str] = set()
+    end = time.monotonic() + 900
+    while (found := released.workflow(run)).get("status", {}).get("phase") not in ("Succeeded", "Failed", "Error"):
+        assert time.monotonic() < end, account(found)
+        for node in ((found.get("status") or {}).get("nodes") or {}).values():
+            step = node.get("templateName", "")
+            if node["type"] == "Pod" and node["phase"] == "Running" and step not in killed:
+                killed.add(step)
+                _end(released, run, step, node["id"], shutdown=step == "predict")
+        time.sleep(0.5)
+    assert found["status"]["phase"] == "Succeeded", account(found)
+    programs = {
+        "ingest", "validate-data", "train", "predict", "validate-model", "bias-audit", "package", "deploy",
+        "smoke-test", "promote",
+    }  # fmt: skip
+    assert killed >= programs, account(found)
+    again = [step for step in programs if len(list(pods(found, step))) > 1]
+    assert len(again) >= 8, account(found)  # one that had just done its work is not tried again
+    promoted_once(released, run, before)
+
+
+def test_a_store_that_is_away_for_a_minute_harms_nobody(released: Site) -> None:
+    before = released.live()["generation"]
+    run = released.submit(seed=13)
+    released.until(run, "validate-data")
+    released.cluster.processes.stop("s3")
+    time.sleep(60)
+    services.start_store(released.cluster)
+    ended = released.wait(run)
+    assert ended["status"]["phase"] == "Succeeded", account(ended)
+    promoted_once(released, run, before)
+
+
+def test_a_terminated_run_does_not_block_the_next(released: Site) -> None:
+    before = released.live()
+    run = released.submit(seed=14)
+    released.until(run, "smoke-test", seconds=400)
+    assert released.candidate()["run"] == run
+    done = released.argo("terminate", run, account=OPERATOR)
+    assert done.code == 0, done.said
+    ended = released.wait(run)
+    assert ended["status"]["phase"] == "Failed", account(ended)
+    assert not list(pods(ended, "conclude"))  # Argo runs no exit handler then
+    assert released.live() == before
+    after = released.submit(seed=15)
+    ended = released.wait(after)
+    assert phases(ended)["deploy"] == "Succeeded", account(ended)
+    promoted_once(released, after, before["generation"])
+    versions = json.loads(released.kubectl("get", "deployments", "-o", "json"))["items"]
+    assert len(versions) == 1  # the terminated run's version is gone too
+
+
+def _end(site: Site, run: str, step: str, node: str, *, shutdown: bool) -> None:
+    """Kill a step's pod, or say of it what a kubelet says when its node shuts down."""
+    suffix = node.rsplit("-", 1)[1]
+    names = [name for name in site.kubectl("get", "pods", "-o", "name").split() if name.endswith(suffix)]
+    for name in names:
+        assert step in name or "onExit" in name or run in name
+        try:
+            if shutdown:
+                status = {"status": {"phase": "Failed", "reason": "Terminated", "message": SHUTDOWN}}
+                site.kubectl("patch", name, "--subresource=status", "--type=merge", f"-p={json.dumps(status)}")
+            else:
+                site.kubectl("delete", name, "--force", "--grace-period=0", "--wait=false")
+        except subprocess.CalledProcessError as error:
+            assert "not found" in error.stderr.lower(), error.stderr  # it had just ended

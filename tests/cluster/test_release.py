@@ -1,0 +1,169 @@
+"""The rendered workflows on a real Argo: started by `argo submit`, by an event and by a cron, refused, stopped."""
+
+import hashlib
+import json
+import ssl
+import threading
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+
+import yaml
+
+from tests.cluster import services
+from tests.cluster.site import OPERATOR, Site, account, phases, pods
+
+PAUSE = 1 / 50
+
+
+def test_data_in_s3_become_a_model_that_answers_through_its_service(released: Site, first: str) -> None:
+    ended = released.workflow(first)
+    assert set(phases(ended).values()) == {"Succeeded"}, account(ended)
+    live = released.live()
+    assert (live["run"], live["generation"]) == (first, 1)
+    assert released.answers() == live["bundle"]
+    answer = released.ask()
+    assert answer["outputs"][0]["data"] == ["yes"]
+    served = json.loads(released.kubectl("get", "deployments", "-o", "json"))["items"]
+    assert [d["status"]["readyReplicas"] for d in served] == [2]
+
+
+def test_each_step_ran_in_its_own_image_named_by_digest(released: Site, first: str, images: dict[str, str]) -> None:
+    templates = released.workflow(first)["status"]["storedTemplates"].values()
+    used = {t["container"]["image"] for t in templates if "container" in t}
+    assert used <= set(images.values())
+    assert len(used) == 8, used
+
+
+def test_a_refused_variant_fails_with_its_verdict_kept_and_live_unchanged(released: Site) -> None:
+    before = released.live()
+    run = released.submit(threshold=0.999)
+    ended = released.wait(run)
+    assert ended["status"]["phase"] == "Failed", account(ended)
+    [node] = pods(ended, "validate-model")  # once: a gate that refuses is not tried again
+    assert node["outputs"]["exitCode"] == "3"
+    said = json.loads(node["message"].split("): ", 1)[1])
+    assert (said["result"], said["reasons"][0].split(":")[0]) == ("refused", "validate-model/1")
+    [verdict] = [a for a in node["outputs"]["artifacts"] if a["name"] == "verdict"]
+    kept = services.store(released.cluster).client().get_object(Bucket="evidence", Key=verdict["s3"]["key"])
+    assert said["verdict"] == f"sha256:{hashlib.sha256(kept['Body'].read()).hexdigest()}"
+    assert phases(ended)["package"] == "Omitted"
+    assert not list(pods(ended, "deploy"))
+    assert (released.live(), released.answers()) == (before, before["bundle"])
+
+
+def test_an_event_of_the_registry_starts_a_review_once(released: Site) -> None:
+    before = released.live()
+    event = {
+        "entity": "model_version_alias", "action": "created",
+        "data": {"name": released.model, "alias": "candidate", "version": "1"},
+    }  # fmt: skip
+    assert _post(released, event, "delivery-1") == 200
+    assert _post(released, {**event, "action": "deleted"}, "delivery-2") == 200  # starts nothing
+    run = f"{released.model}-delivery-1"
+    ended = released.wait(run)
+    assert ended["status"]["phase"] == "Succeeded", account(ended)
+    assert [node["phase"] for node in pods(ended, "fetch")] == ["Succeeded"]
+    assert released.live()["generation"] == before["generation"] + 1
+    _post(released, event, "delivery-1")  # delivered again
+    runs = json.loads(released.kubectl("get", "workflows", "-o", "json"))["items"]
+    assert [r["metadata"]["name"] for r in runs if "delivery" in r["metadata"]["name"]] == [run]
+    assert released.live()["generation"] == before["generation"] + 1
+
+
+def test_the_cron_fires_and_a_stopped_run_tidies_up(released: Site) -> None:
+    before = released.live()
+    cron = yaml.safe_load((released.root / "workflows" / released.model / "retrain.yaml").read_bytes())
+    cron["spec"]["schedules"] = ["* * * * *"]
+    released.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=yaml.safe_dump(cron))
+    try:
+        run = _started_by_cron(released, cron["metadata"]["name"])
+    finally:
+        released.kubectl(
+            "patch", "cronworkflow", cron["metadata"]["name"], "--type=merge", '-p={"spec":{"suspend":true}}'
+        )
+    released.until(run, "validate-data")
+    done = released.argo("stop", run, account=OPERATOR)
+    assert done.code == 0, done.said
+    ended = released.wait(run)
+    assert ended["status"]["phase"] == "Failed", account(ended)
+    assert [node["phase"] for node in pods(ended, "conclude")] == ["Succeeded"], account(ended)
+    summary = json.loads(released.store.read(f"models/{released.model}/runs/{run}/summary.json").data)
+    assert (summary["promoted"], summary["status"]) == (None, "Failed")
+    assert released.live() == before
+
+
+@dataclass
+class Client:
+    """Asks fifty times a second, and keeps which bundle answered and what was no answer."""
+
+    site: Site
+    bundles: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        _ = self.site.address
+        self._enough = threading.Event()
+        self._askers = [threading.Thread(target=self._ask, args=(number,), daemon=True) for number in range(4)]
+
+    def __enter__(self) -> "Client":
+        for asker in self._askers:
+            asker.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._enough.set()
+        for asker in self._askers:
+            asker.join(timeout=60)
+
+    def _ask(self, number: int) -> None:
+        due = time.monotonic() + number * PAUSE
+        while not self._enough.is_set():
+            time.sleep(max(0.0, due - time.monotonic()))
+            due += len(self._askers) * PAUSE
+            try:
+                self.bundles.append(self.site.answers())
+            except Exception as error:
+                self.failures.append(f"{type(error).__name__}: {error}")
+
+
+def test_no_request_fails_while_live_moves(released: Site) -> None:
+    old = released.live()["bundle"]
+    run = released.submit(seed=5)
+    released.until(run, "promote", "Pending")
+    with Client(released) as client:
+        ended = released.wait(run)
+        time.sleep(5)  # the old version's pods go meanwhile
+    assert ended["status"]["phase"] == "Succeeded", account(ended)
+    new = released.live()["bundle"]
+    assert client.failures == []
+    assert (set(client.bundles), client.bundles[0], client.bundles[-1]) == ({old, new}, old, new)
+
+
+def _started_by_cron(site: Site, cron: str) -> str:
+    end = time.monotonic() + 90
+    while time.monotonic() < end:
+        label = f"--selector=workflows.argoproj.io/cron-workflow={cron}"
+        found = json.loads(site.kubectl("get", "workflows", label, "-o", "json"))["items"]
+        if found:
+            return str(found[0]["metadata"]["name"])
+        time.sleep(1)
+    msg = "the cron started nothing within a minute and a half"
+    raise TimeoutError(msg)
+
+
+def _post(site: Site, event: object, delivery: str) -> int:
+    """Post an event to the Argo server as the registry's webhook does; returns the status of its answer."""
+    token = site.kubectl("create", "token", "lockgate-events").strip()
+    request = urllib.request.Request(
+        f"{services.ARGO_SERVER}/api/v1/events/{site.namespace}/registry",
+        json.dumps(event).encode(),
+        {"Authorization": f"Bearer {token}", "Content-Type": "application/json", "X-MLflow-Delivery-Id": delivery},
+    )
+    context = ssl.create_default_context(cafile=str(site.cluster.authority.path("ca")))
+    try:
+        with urllib.request.urlopen(request, timeout=30, context=context) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code

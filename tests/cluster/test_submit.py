@@ -1,0 +1,279 @@
+"""Runs submitted to a real cluster, watched, stopped and looked into, by the Kubernetes API and by an Argo server."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lockgate.argo import TOKEN, Where
+from lockgate.cluster import NotAllowed
+from lockgate.clustered import Watched, submit, submit_and_watch
+from lockgate.errors import BadCall, NotRendered, OutsideFailed
+from lockgate.live import LiveTree
+from lockgate.project import Project
+from lockgate.submitting import Submission
+from tests.cluster import tiny
+from tests.cluster.tiny import (
+    ARGO_SERVER,
+    CA,
+    MODEL,
+    NAMESPACE,
+    OPERATOR,
+    STRANGER,
+    SUBMITTER,
+    Account,
+    kubectl,
+    options,
+    order,
+)
+
+WAYS = ("kubernetes", "argo-server")
+LIVE = f"sha256:{'ab' * 32}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _prepared() -> Iterator[None]:
+    tiny.prepare()
+    yield
+    kubectl("delete", "workflows", "--all", "--wait=false")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A folder of somebody who has no models of their own."""
+    (tmp_path / "pipelines").mkdir()
+    return Project(tmp_path)
+
+
+@pytest.fixture
+def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Account:
+    """A submitter, who is also the user of kubeconfig."""
+    found = Account(SUBMITTER, tmp_path)
+    monkeypatch.setenv("KUBECONFIG", str(found.kubeconfig()))
+    monkeypatch.delenv(TOKEN, raising=False)
+    return found
+
+
+def where(way: str, account: Account) -> Where:
+    """Which cluster, for functions."""
+    if way == "kubernetes":
+        return Where(namespace=NAMESPACE)
+    return Where(namespace=NAMESPACE, server=ARGO_SERVER, token_file=account.token, ca=CA)
+
+
+def watched(project: Project, asked: Where, **given: str) -> Watched:
+    """Submit the small release and watch it to its end."""
+    with LiveTree() as tree:
+        done = submit_and_watch(project, order(**given), asked, tree)
+    assert isinstance(done, Watched)
+    return done
+
+
+def lockgate(project: Project, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command line."""
+    argv = [str(Path(sys.executable).with_name("lockgate")), *arguments]
+    return subprocess.run(
+        argv, cwd=project.root, env={**os.environ, **more}, capture_output=True, text=True, check=False
+    )
+
+
+def users_service(annotations: Mapping[str, str]) -> None:
+    """The Service that users of the small model call."""
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": MODEL, "annotations": dict(annotations)},
+        "spec": {"selector": {"app.kubernetes.io/name": MODEL}, "ports": [{"port": 8080}]},
+    }
+    kubectl("apply", "-f", "-", given=service)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_run_is_watched_to_users(
+    way: str, project: Project, account: Account, capfd: pytest.CaptureFixture[str]
+) -> None:
+    done = watched(project, where(way, account))
+    shown = capfd.readouterr().err
+    assert (done.exit_code, done.record.phase) == (0, "Succeeded")
+    assert re.findall(r"^  (\S+) +\d.* s   (\S+)$", shown, re.MULTILINE) == [
+        ("ingest", "done"), ("bias-audit", "passed"), ("promote", "done"), ("conclude", "done"),
+    ]  # fmt: skip
+    assert "Released: tiny has a new live version." in done.lines() or way == "kubernetes"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_refusal_is_told_as_it_is_here(
+    way: str, project: Project, account: Account, capfd: pytest.CaptureFixture[str]
+) -> None:
+    done = watched(project, where(way, account), mitigation="none")
+    lines = done.lines()
+    assert (done.exit_code, done.record.phase) == (3, "Failed")
+    assert "Refused by bias-audit: men are selected far more often than women" in lines
+    assert any(line.startswith("Nothing changed for users: ") for line in lines)
+    assert any("--set mitigation=grid-search" in line for line in lines)
+    assert lines[-1] == "exit 3"
+    shown = capfd.readouterr().err
+    assert "promote   not reached" in shown
+    said = json.loads(json.dumps(done.to_json()))
+    verdicts = {step["name"]: step["verdict"]["result"] for step in said["steps"] if step["verdict"]}
+    assert (said["exit_code"], verdicts) == (3, {"bias-audit": "refused"})
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_a_failed_step_said_is_fetched(way: str, project: Project, account: Account) -> None:
+    done = watched(project, where(way, account), code="1")
+    assert (done.exit_code, [step.name for step in done.record.failed]) == (1, ["promote"])
+    said = lockgate(project, "logs", done.record.id, "promote", *options(way, account), "--json")
+    assert (said.returncode, [json.loads(line)["event"] for line in said.stdout.splitlines()]) == (0, ["promoted"])
+    gone = lockgate(project, "logs", done.record.id, "ingest", *options(way, account))
+    assert (gone.returncode, gone.stdout, "ingest: the pod is gone" in gone.stderr) == (0, "", True)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_who_may_stops_a_run_and_who_watches_sees_it(
+    way: str, project: Project, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator = Account(OPERATOR, account.folder)
+    found: list[Watched] = []
+    watcher = threading.Thread(target=lambda: found.append(watched(project, where(way, account), seconds="300")))
+    watcher.start()
+    try:
+        asked = "jsonpath={.items[?(@.status.phase=='Running')].metadata.name}"
+        name = tiny.until(lambda: kubectl("get", "workflows", "-o", asked).split()[-1:])[0]
+        tiny.until(lambda: "ingest" in lockgate(project, "status", *options(way, account)).stdout)
+        refused = lockgate(project, "stop", name, *options(way, account))
+        assert (refused.returncode, "does not allow it" in refused.stderr) == (2, True)
+    finally:
+        stopped = lockgate(project, "stop", "last", *options(way, operator), KUBECONFIG=str(operator.kubeconfig()))
+        watcher.join(timeout=120)
+    assert stopped.returncode == 0, stopped.stderr
+    (done,) = found
+    assert (done.exit_code, done.record.phase, done.record.id) == (130, "Stopped", name)
+    again = lockgate(project, "stop", name, *options(way, account))
+    assert (again.returncode, "is not running" in again.stderr) == (2, True)
+
+
+def test_what_is_live_is_what_the_users_service_says(project: Project, account: Account) -> None:
+    users_service({"lockgate.io/bundle": LIVE, "lockgate.io/generation": "7"})
+    try:
+        said = json.loads(lockgate(project, "status", MODEL, "-n", NAMESPACE, "--json").stdout)
+        lines = watched(project, Where(namespace=NAMESPACE), mitigation="none").lines()
+    finally:
+        kubectl("delete", "service", MODEL)
+    assert said[MODEL]["live"] == {"bundle": LIVE, "generation": 7}
+    assert "Nothing changed for users: sha256:ababab is still live." in lines
+    hidden = lockgate(
+        project, "status", MODEL, "-n", NAMESPACE, KUBECONFIG=str(Account(OPERATOR, account.folder).kubeconfig())
+    )
+    assert "what is live is hidden from you" in hidden.stdout
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_who_stops_watching_does_not_stop_the_run(
+    way: str, project: Project, account: Account, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def running() -> bool:
+        return "Running" in kubectl("get", "workflows", "-o", "jsonpath={.items[*].status.phase}").split()
+
+    def interrupt() -> None:
+        tiny.until(running)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    someone = threading.Thread(target=interrupt)
+    someone.start()
+    with pytest.raises(KeyboardInterrupt):
+        watched(project, where(way, account), seconds="20")
+    someone.join()
+    name = re.search(r"(?m)^(\S+) goes on, unwatched\.$", capfd.readouterr().err)
+    assert name
+    phase = ("get", "workflow", name[1], "-o", "jsonpath={.status.phase}")
+    assert kubectl(*phase) == "Running"
+    assert tiny.until(lambda: (found := kubectl(*phase)) != "Running" and found) == "Succeeded"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_missing_or_changed_template_is_said_with_the_line_that_applies_it(way: str, account: Account) -> None:
+    asked, wanted = where(way, account), order()
+    other = replace(wanted, manifest=tiny.manifest("tiny-release-deadbeef"))
+    with pytest.raises(NotRendered, match="no workflow template tiny-release-deadbeef") as missing:
+        submit(other, asked)
+    assert re.fullmatch(r"kubectl .*-n submit apply -f workflows/tiny/", missing.value.fix)
+    spec = {**wanted.manifest["spec"], "parallelism": 1}
+    with pytest.raises(NotRendered, match="is not the rendered one"):
+        submit(replace(wanted, manifest={**wanted.manifest, "spec": spec}), asked)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_who_has_no_right_is_told_which(way: str, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    stranger = Account(STRANGER, account.folder)
+    monkeypatch.setenv("KUBECONFIG", str(stranger.kubeconfig()))
+    # An Argo server looks templates up with rights of its own.
+    first = {"kubernetes": 'get resource "workflowtemplates"', "argo-server": 'create resource "workflows"'}
+    with pytest.raises(NotAllowed, match=first[way]) as refused:
+        submit(order(), where(way, stranger))
+    assert "role" in refused.value.fix
+
+
+def test_a_token_that_does_not_hold_is_said_without_saying_it(project: Project, account: Account) -> None:
+    secret = "not.a.token"
+    config = account.kubeconfig({"token": secret})
+    by_api = lockgate(project, "status", "-n", NAMESPACE, KUBECONFIG=str(config))
+    server = ("-n", NAMESPACE, "--server", ARGO_SERVER, "--ca", str(CA))
+    by_server = lockgate(project, "status", *server, **{TOKEN: secret})
+    without = lockgate(project, "status", *server)
+    for done in (by_api, by_server, without):
+        assert (done.returncode, "does not know who asks" in done.stderr) == (2, True), done.stderr
+        assert secret not in done.stderr + done.stdout
+
+
+def test_a_token_in_the_environment_is_as_good_as_one_in_a_file(project: Project, account: Account) -> None:
+    token = f"Bearer {account.token.read_text()}"  # as `argo auth token` prints it
+    done = lockgate(project, "status", "-n", NAMESPACE, "--server", ARGO_SERVER, "--ca", str(CA), **{TOKEN: token})
+    assert (done.returncode, MODEL in done.stdout) == (0, True), done.stderr
+
+
+def test_a_server_whose_certificate_nobody_vouches_for_is_not_asked(project: Project, account: Account) -> None:
+    done = lockgate(project, "status", "-n", NAMESPACE, "--server", ARGO_SERVER, "--token-file", str(account.token))
+    assert (done.returncode, "give --ca FILE" in done.stderr) == (4, True), done.stderr
+
+
+def test_a_login_plugin_of_the_current_protocol_is_run(project: Project, account: Account, tmp_path: Path) -> None:
+    plugin = tmp_path / "login"
+    credential = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "kind": "ExecCredential",
+        "status": {"token": account.token.read_text().strip()},
+    }
+    plugin.write_text(f"#!/bin/sh\necho '{json.dumps(credential)}'\n")
+    plugin.chmod(0o700)
+    user = {"exec": {"apiVersion": credential["apiVersion"], "command": str(plugin), "interactiveMode": "Never"}}
+    done = lockgate(project, "status", "-n", NAMESPACE, KUBECONFIG=str(account.kubeconfig(user)))
+    assert done.returncode == 0, done.stderr
+    plugin.unlink()
+    missing = lockgate(project, "status", "-n", NAMESPACE, KUBECONFIG=str(account.kubeconfig(user)))
+    assert (missing.returncode, "cannot be asked" in missing.stderr) == (2, True), missing.stderr
+
+
+def test_without_watching_the_next_commands_are_said(project: Project, account: Account) -> None:
+    done = submit(order(), Where(namespace=NAMESPACE))
+    assert isinstance(done, Submission)
+    assert done.lines()[0] == f"Submitted: {done.workflow} in {NAMESPACE}."
+    for verb in ("status", "logs", "stop"):
+        assert any(line.strip().startswith(f"lockgate {verb} ") for line in done.lines())
+    found = json.loads(lockgate(project, "status", MODEL, "-n", NAMESPACE, "--json").stdout)
+    assert done.workflow in {run["run"] for run in found[MODEL]["runs"]}
+
+
+def test_a_server_that_is_not_there_may_be_tried_again(account: Account) -> None:
+    with pytest.raises(OutsideFailed, match="does not answer"):
+        submit(order(), Where(namespace=NAMESPACE, server="https://127.0.0.1:1", token_file=account.token))
+    with pytest.raises(BadCall, match="readable for everybody"):
+        submit(order(), Where(namespace=NAMESPACE, server="http://10.213.0.2:2746", token_file=account.token))

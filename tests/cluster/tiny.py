@@ -1,0 +1,202 @@
+"""A small model's release on a real cluster: three tasks and an end, of busybox, in the form of a rendered template."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lockgate.submitting import Order
+from tests.cluster import services
+from tests.cluster.cluster import REGISTRY, ROOT
+
+NAMESPACE = "submit"
+MODEL = "tiny"
+ARGO_SERVER = os.environ.get("LOCKGATE_TESTS_ARGO_SERVER", services.ARGO_SERVER)
+KUBECONFIG = Path(os.environ.get("KUBECONFIG", ROOT / ".cluster" / "admin.kubeconfig"))
+CA = KUBECONFIG.parent / "pki" / "ca.pem"
+SUBMITTER, OPERATOR, STRANGER = "lockgate-submitter", "lockgate-operator", "stranger"
+ARGO = "argoproj.io"
+RIGHTS: Mapping[str, list[tuple[str, str, str]]] = {
+    "lockgate-executor": [(ARGO, "workflowtaskresults", "create patch")],
+    SUBMITTER: [
+        (ARGO, "workflows", "create get list watch"),
+        (ARGO, "workflowtemplates", "get list"),
+        ("", "pods", "get list watch"),
+        ("", "pods/log", "get"),
+        ("", "services", "get list"),
+    ],
+    OPERATOR: [(ARGO, "workflows", "get list watch patch")],
+    STRANGER: [],
+}
+# What a gate of ours leaves when it refuses, as lockgate_step writes it.
+REFUSAL = {
+    "reasons": ["bias-audit/1: men are selected far more often than women"],
+    "result": "refused",
+    "verdict": f"sha256:{'9c' * 32}",
+}
+LABELS = {
+    "app.kubernetes.io/component": "release",
+    "app.kubernetes.io/managed-by": "lockgate",
+    "app.kubernetes.io/name": MODEL,
+    "app.kubernetes.io/part-of": "lockgate",
+}
+SAY = 'echo \'{"event":"%s","time":"2026-01-31T12:00:00Z"}\' >&2'
+
+
+def kubectl(*arguments: str, given: Any = None) -> str:
+    """Call kubectl as the administrator, in the namespace of these tests."""
+    argv = ["kubectl", f"--kubeconfig={KUBECONFIG}", f"--namespace={NAMESPACE}", *arguments]
+    done = subprocess.run(argv, input=json.dumps(given) if given else None, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def manifest(name: str = "tiny-release-00c0ffee") -> dict[str, Any]:
+    """The WorkflowTemplate: `seconds` is how long ingest takes, `mitigation=none` is refused by bias-audit."""
+    refuse = f"printf '%s' '{json.dumps(REFUSAL)}' > /lockgate/termination; exit 3"
+    programs = {
+        "ingest": f"{SAY % 'frozen'}; sleep {{{{workflow.parameters.seconds}}}}",
+        "bias-audit": f"{SAY % 'audited'}; if [ {{{{workflow.parameters.mitigation}}}} = none ]; then {refuse}; fi",
+        "promote": f"{SAY % 'promoted'}; exit {{{{workflow.parameters.code}}}}",
+        "conclude": SAY % "concluded",
+    }
+    tasks = [
+        {"name": "ingest", "template": "ingest"},
+        {"name": "bias-audit", "template": "bias-audit", "depends": "ingest.Succeeded"},
+        {"name": "rollout", "template": "rollout", "depends": "bias-audit.Succeeded"},
+    ]
+    parameters = [
+        {"name": "data", "value": "s3://evidence/tiny.csv"},
+        {"name": "mitigation", "value": "grid-search", "enum": ["none", "grid-search"]},
+        {"name": "seconds", "value": "1"},
+        {"name": "code", "value": "0"},
+    ]
+    return {
+        "apiVersion": f"{ARGO}/v1alpha1",
+        "kind": "WorkflowTemplate",
+        "metadata": {"name": name, "labels": LABELS},
+        "spec": {
+            "arguments": {"parameters": parameters},
+            "automountServiceAccountToken": False,
+            "entrypoint": "release",
+            "executor": {"serviceAccountName": "lockgate-executor"},
+            "onExit": "conclude",
+            "podGC": {"strategy": "OnPodSuccess"},
+            "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532},
+            "serviceAccountName": "lockgate-executor",
+            "templates": [
+                {"name": "release", "dag": {"tasks": tasks}},
+                {"name": "rollout", "dag": {"tasks": [{"name": "promote", "template": "promote"}]}},
+                *(_template(program, script) for program, script in programs.items()),
+            ],
+            "volumes": [{"name": "out", "emptyDir": {}}],
+            "workflowMetadata": {"labels": LABELS},
+        },
+    }
+
+
+def _template(name: str, script: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "container": {
+            "image": f"{REGISTRY}/busybox:1",
+            "command": ["/bin/busybox", "sh", "-c"],
+            # Where the rendered templates have an image without a shell, this one has nothing but a shell.
+            "args": [f"alias echo='/bin/busybox echo' sleep='/bin/busybox sleep'; {script}"],
+            "terminationMessagePath": "/lockgate/termination",
+            "volumeMounts": [{"name": "out", "mountPath": "/lockgate/out"}],
+        },
+        "retryStrategy": {
+            "limit": 3,
+            "retryPolicy": "Always",
+            "backoff": {"duration": "5", "factor": 1},
+            "expression": "lastRetry.status == 'Error' || asInt(lastRetry.exitCode) == 4",
+        },
+    }
+
+
+def order(**given: str) -> Order:
+    """The release of the small model with these settings."""
+    return Order(MODEL, manifest(), f"workflows/{MODEL}", given, ("mitigation",))
+
+
+def prepare() -> None:
+    """Make the namespace, its accounts and the template, as they would be before anybody submits."""
+    made: list[dict[str, Any]] = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}]
+    for account, rights in RIGHTS.items():
+        head = {"name": account, "namespace": NAMESPACE}
+        rules = [{"apiGroups": [g], "resources": [r], "verbs": verbs.split()} for g, r, verbs in rights]
+        rbac = "rbac.authorization.k8s.io"
+        made += [
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": head},
+            {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": head, "rules": rules},
+            {
+                "apiVersion": f"{rbac}/v1",
+                "kind": "RoleBinding",
+                "metadata": head,
+                "subjects": [{"kind": "ServiceAccount", **head}],
+                "roleRef": {"apiGroup": rbac, "kind": "Role", "name": account},
+            },
+        ]
+    token = {
+        "name": "lockgate-executor.service-account-token",
+        "namespace": NAMESPACE,
+        "annotations": {"kubernetes.io/service-account.name": "lockgate-executor"},
+    }
+    made.append(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": token, "type": "kubernetes.io/service-account-token"}
+    )
+    for document in [*made, manifest()]:
+        kubectl("apply", "-f", "-", given=document)
+
+
+@dataclass(frozen=True)
+class Account:
+    """Somebody on the cluster: a token, and a kubeconfig with it."""
+
+    name: str
+    folder: Path
+
+    @property
+    def token(self) -> Path:
+        """The file of its token."""
+        path = self.folder / f"{self.name}.token"
+        if not path.exists():
+            path.write_text(kubectl("create", "token", self.name))
+        return path
+
+    def kubeconfig(self, user: Mapping[str, Any] | None = None) -> Path:
+        """A kubeconfig with the token, or with another `user`."""
+        path = self.folder / f"{self.name}.kubeconfig"
+        cluster = yaml.safe_load(KUBECONFIG.read_text())["clusters"][0]["cluster"]
+        context = {"cluster": "tests", "user": "account", "namespace": NAMESPACE}
+        config = {
+            "apiVersion": "v1", "kind": "Config", "current-context": "tests",
+            "clusters": [{"name": "tests", "cluster": cluster}],
+            "contexts": [{"name": "tests", "context": context}],
+            "users": [{"name": "account", "user": dict(user or {"token": self.token.read_text().strip()})}],
+        }  # fmt: skip
+        path.write_text(yaml.safe_dump(config))
+        return path
+
+
+def options(way: str, account: Account) -> list[str]:
+    """How the command line says which cluster, by either way."""
+    if way == "kubernetes":
+        return ["-n", NAMESPACE]
+    return ["-n", NAMESPACE, "--server", ARGO_SERVER, "--token-file", str(account.token), "--ca", str(CA)]
+
+
+def until(found: Callable[[], Any], seconds: float = 120) -> Any:
+    """Wait for something to be there, and give it. Errors: AssertionError."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := found():
+            return value
+        time.sleep(0.5)
+    raise AssertionError(found)
