@@ -19,7 +19,7 @@ from hera.workflows import (
 from hera.workflows import Task as HeraTask
 from hera.workflows import models as m
 from hera.workflows.protocol import Templatable
-from lockgate_step import canonical, is_folder, sha256
+from lockgate_step import canonical, sha256
 
 from lockgate import workflows
 from lockgate.contract import RAW
@@ -146,10 +146,24 @@ def workflow_template(
     ).to_dict()
     built["spec"]["volumes"] = _volumes()
     for template in built["spec"]["templates"]:
+        _as_argo_writes_it(template)
         program = next((programs[t.program] for t in tasks if t.program and t.name == template["name"]), None)
         if program is not None and (own := _own_volumes(program)):
             template["volumes"] = own
     return _named(built)
+
+
+def _as_argo_writes_it(template: dict[str, Any]) -> None:
+    """Add the empty fields that Argo's own programs write.
+
+    So what `argo submit` sends along with a run is the very template, and the admission policy can tell a forged one.
+    """
+    for field in ("inputs", "metadata", "outputs"):
+        template.setdefault(field, {})
+    if "container" in template:
+        template["container"].setdefault("name", "")
+    for task in template.get("dag", {}).get("tasks", ()):
+        task.setdefault("arguments", {})
 
 
 def _named(document: dict[str, Any]) -> dict[str, Any]:
@@ -314,8 +328,9 @@ def arguments_of(program: Program, task: Task) -> list[str]:
 
 
 def _output(task: Task, entry: Mapping[str, Any]) -> Artifact:
-    # The UI shows a report only when its key has an extension; a folder that is not archived ends in a slash.
-    ending = "/" if is_folder(entry["type"]) else ".html" if entry["type"] == "Report" else ""
+    # The UI shows a report only when its key has an extension. A folder's key ends in no slash: Argo asks for the key
+    # itself before it looks below it, and a store that keeps real folders answers `key/` with an empty file.
+    ending = ".html" if entry["type"] == "Report" else ""
     key = f"lockgate/{{{{workflow.namespace}}}}/{{{{workflow.uid}}}}/{task.name}/{entry['name']}{ending}"
     artifact = Artifact(name=entry["name"], path=f"{IO}/out/{entry['name']}", archive=NoneArchiveStrategy())
     return _Keyed(name=artifact.name, path=artifact.path, archive=artifact.archive, key=key)

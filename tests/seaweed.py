@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.certificates import Authority
 
@@ -37,6 +38,17 @@ class SeaweedFS:
         environment = folder / "environment"
         self.lead(environment, folder / "credentials", f"s3://{bucket}/{prefix}", endpoint=endpoint)
         return environment
+
+    def client(self) -> Any:
+        """A client with all rights there."""
+        import boto3
+        from botocore.config import Config
+
+        return boto3.client(
+            "s3", endpoint_url=self.endpoint, region_name="us-east-1", verify=str(self.ca) if self.ca else None,
+            aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY,
+            config=Config(retries={"max_attempts": 0}, connect_timeout=2, read_timeout=10),
+        )  # fmt: skip
 
     def lead(
         self,
@@ -159,15 +171,9 @@ def free_ports(count: int) -> list[int]:
 
 def make_bucket(service: SeaweedFS, alive: Callable[[], bool]) -> None:
     """Make its bucket as soon as it answers; one that is there already stays. Errors: AssertionError where it ended."""
-    import boto3
-    from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
-    client = boto3.client(
-        "s3", endpoint_url=service.endpoint, region_name="us-east-1", verify=str(service.ca) if service.ca else None,
-        aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY,
-        config=Config(retries={"max_attempts": 0}, connect_timeout=2, read_timeout=10),
-    )  # fmt: skip
+    client = service.client()
     for _ in range(300):
         assert alive(), "SeaweedFS ended while starting: see its log"
         try:

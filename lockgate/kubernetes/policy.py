@@ -29,6 +29,7 @@ def documents(settings: Settings) -> Iterator[dict[str, Any]]:
     """Each policy with its binding."""
     others = ("not-by-argo-itself", f"request.userInfo.username != '{settings.controller_user}'")
     yield from _policy(settings, "runs", [ARGO], ["workflows", "workflows/*"], _runs(), others)
+    yield from _policy(settings, "stored", [ARGO], ["workflows"], _stored(), others, param="WorkflowTemplate")
     yield from _policy(settings, "triggers", [ARGO], ["cronworkflows", "workfloweventbindings"], _triggers(), others)
     platform = ("by-the-platform", f"request.userInfo.username == '{settings.user(PLATFORM)}'")
     yield from _policy(settings, "versions", ["apps"], ["deployments"], _versions(), platform)
@@ -41,6 +42,7 @@ def _policy(
     resources: list[str],
     validations: Iterable[tuple[str, str]],
     condition: tuple[str, str],
+    param: str = "",
 ) -> Iterator[dict[str, Any]]:
     # Policies belong to the cluster, so the namespace is part of the name: two namespaces of Lockgate may be on one.
     full = f"lockgate-{name}.{settings.namespace}"
@@ -59,14 +61,19 @@ def _policy(
         "matchConditions": [{"name": condition[0], "expression": condition[1]}],
         "validations": [{"expression": e, "message": f"Lockgate: {m}", "reason": "Forbidden"} for m, e in validations],
     }
+    if param:
+        spec["paramKind"] = {"apiVersion": f"{ARGO}/v1alpha1", "kind": param}
     if name in _VARIABLES:
         spec["variables"] = [{"name": n, "expression": e} for n, e in _VARIABLES[name].items()]
     yield document(_GROUP, "ValidatingAdmissionPolicy", full, spec=spec)
-    binding = {
+    binding: dict[str, Any] = {
         "policyName": full,
         "validationActions": ["Deny"],
         "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.namespace}}},
     }
+    if param:
+        # Each object of that kind in the namespace is held against the request in turn.
+        binding["paramRef"] = {"selector": {}, "parameterNotFoundAction": "Deny"}
     yield document(_GROUP, "ValidatingAdmissionPolicyBinding", full, spec=binding)
 
 
@@ -104,7 +111,8 @@ def _runs() -> Iterator[tuple[str, str]]:
     yield (
         # Its stored spec is what runs, and its nodes are what is said to have run.
         "the status of a run is Argo's alone; start a new run instead of retrying one",
-        "oldObject == null ? (!has(object.status) || object.status.all(f, object.status[f] == null))"
+        "oldObject == null ? (!has(object.status) || object.status.all(f, f == 'storedTemplates' ||"
+        " object.status[f] == null))"
         " : (has(object.status) == has(oldObject.status)"
         " && (!has(object.status) || object.status == oldObject.status))",
     )
@@ -121,6 +129,21 @@ def _runs() -> Iterator[tuple[str, str]]:
         "oldObject == null ? (!has(object.metadata.ownerReferences) && !has(object.metadata.finalizers))"
         " : (object.metadata.?ownerReferences.orValue([]) == oldObject.metadata.?ownerReferences.orValue([])"
         " && object.metadata.?finalizers.orValue([]) == oldObject.metadata.?finalizers.orValue([]))",
+    )
+
+
+def _stored() -> Iterator[tuple[str, str]]:
+    """What a new run may bring along as stored.
+
+    `argo submit` and the Argo server send what they resolved while they checked the run, and the controller takes a
+    template from there before it looks at the one that is named: a forged one would run with its account and its keys.
+    """
+    yield (
+        "a run may bring no templates but those of the WorkflowTemplate it names, as they are",
+        "oldObject != null || object.spec.?workflowTemplateRef.?name.orValue('') != params.metadata.name"
+        " || object.?status.?storedTemplates.orValue({}).all(k, params.spec.templates.exists(t,"
+        " k == 'namespaced/' + params.metadata.name + '/' + t.name"
+        " && object.status.storedTemplates[k] == t))",
     )
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+_STARTED: list["subprocess.Popen[bytes]"] = []  # they outlive whoever started them, and Python warns of one it forgets
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -31,6 +33,7 @@ class Processes:
                 env={**os.environ, **(environment or {})},
                 start_new_session=True,
             )
+        _STARTED.append(process)
         record = self._record()
         record[name] = {"pid": process.pid, "started": _started(process.pid) or 0}
         self._write(record)

@@ -22,6 +22,7 @@ from lockgate_step._outcome import Inconclusive, Passed, Record, Refused
 
 F = TypeVar("F", bound=Callable[..., object])
 
+_TERMINATION_BYTES = 4096
 # Readers raise these when a file is damaged or of another kind; by name, since the SDK imports no reader.
 _UNREADABLE = {"ArrowInvalid", "JSONDecodeError", "TOMLDecodeError", "BadZipFile", "BadGzipFile", "UnicodeDecodeError"}
 
@@ -224,7 +225,7 @@ def _verdict(predicate: Mapping[str, Any], digest: str) -> int:
     result = predicate["result"]
     reasons = [f"{reason['id']}: {reason['message']}" for reason in predicate["reasons"]]
     log("verdict", result=result, digest=digest, reasons=reasons, notes=predicate["notes"])
-    _terminate(result, digest, reasons)
+    _terminate({"result": result, "verdict": digest, "reasons": reasons})
     match result:
         case "passed":
             return 0
@@ -234,17 +235,17 @@ def _verdict(predicate: Mapping[str, Any], digest: str) -> int:
             assert_never(never)
 
 
-def _terminate(result: str, digest: str, reasons: list[str]) -> None:
+def _terminate(message: Mapping[str, Any]) -> None:
     """Leave the result where Kubernetes picks it up, so that it survives a store that is down.
 
     Kubernetes keeps 4096 bytes: the last reasons are left out where they do not fit, so that it stays JSON.
     """
-    data = canonical({"result": result, "verdict": digest, "reasons": reasons})
-    if len(data) > 4096:
-        _terminate(result, digest, reasons[:-1])
+    data = canonical(message)
+    if len(data) > _TERMINATION_BYTES and message.get("reasons"):
+        _terminate({**message, "reasons": message["reasons"][:-1]})
         return
     try:
-        (io_root() / "termination").write_bytes(data)
+        (io_root() / "termination").write_bytes(data[:_TERMINATION_BYTES])
     except OSError as error:
         log("no-termination-message", problem=error.strerror or "")
 
