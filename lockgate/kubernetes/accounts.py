@@ -61,6 +61,7 @@ NEEDS = (
             Right("policy", ("poddisruptionbudgets",), ("create", "patch")),
             Right("", ("pods",), ("list",)),
             Right("discovery.k8s.io", ("endpointslices",), ("list",)),
+            Right(ARGO, ("workflows",), ("get",)),  # whether the run that holds the candidate is over
         ),
     ),
     Need(

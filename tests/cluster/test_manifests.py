@@ -261,7 +261,7 @@ MAY: dict[str, set[str]] = {
     PLATFORM: {
         *(f"{verb} deployments" for verb in ("get", "list", "create", "patch", "delete")),
         *(f"{verb} services" for verb in ("get", "create", "patch")),
-        "list pods", "create horizontalpodautoscalers", "patch horizontalpodautoscalers",
+        "list pods", "create horizontalpodautoscalers", "patch horizontalpodautoscalers", "get workflows",
     },
     SERVER: set(),
     SUBMITTER: {

@@ -25,6 +25,7 @@ _PATHS = {
     "Pod": "api/v1/namespaces/{}/pods",
     "PodDisruptionBudget": "apis/policy/v1/namespaces/{}/poddisruptionbudgets",
     "Service": "api/v1/namespaces/{}/services",
+    "Workflow": "apis/argoproj.io/v1alpha1/namespaces/{}/workflows",
 }
 
 

@@ -24,7 +24,7 @@ def stage(pointers: Pointers, platform: Platform, proven: VerifiedBundle, *, run
         msg = f"the store does not keep {proven.digest}"
         raise Refusal(msg, fix="deploy the bundle that this run's package step has stored")
     check_base(pointers.live(), proven.base)
-    lease = _take(pointers, proven, run, wait)
+    lease = _take(pointers, platform, proven, run, wait)
     try:
         staged = platform.until_staged(pointers, proven, lease, wait)
     except StepError:
@@ -43,7 +43,7 @@ def stage(pointers: Pointers, platform: Platform, proven: VerifiedBundle, *, run
     }
 
 
-def _take(pointers: Pointers, proven: VerifiedBundle, run: str, wait: float) -> Lease:
+def _take(pointers: Pointers, platform: Platform, proven: VerifiedBundle, run: str, wait: float) -> Lease:
     deadline = time.monotonic() + wait
     told = ""
     while True:
@@ -52,6 +52,10 @@ def _take(pointers: Pointers, proven: VerifiedBundle, run: str, wait: float) -> 
         holder = pointers.take(lease)
         if holder is None:
             return lease
+        if platform.has_ended(holder.run):
+            log("taken-over", from_run=holder.run)  # it was terminated before it could give back what it held
+            pointers.release(holder.run)
+            continue
         if told != holder.run:
             told = holder.run
             log("waiting", held_by=holder.run, until=holder.lease_until)

@@ -58,6 +58,11 @@ class Kubernetes:
             msg = f"this program's own image is {self.bringer or 'not named'}, which no digest names"
             raise BadCall(msg, fix="lockgate images build, lockgate render, and submit the workflow again")
 
+    def has_ended(self, run: str) -> bool:
+        """See Platform; Argo runs nothing at the end of a run that is terminated or deleted."""
+        workflow = self.cluster.get("Workflow", run)
+        return workflow is None or workflow.get("status", {}).get("phase") in ("Succeeded", "Failed", "Error")
+
     def until_staged(self, pointers: Pointers, proven: VerifiedBundle, lease: Lease, wait: float) -> Staged:
         """See Platform; what earlier runs left behind is taken away first, as it may hold what this one needs."""
         version = Version.of(proven, self.bringer)

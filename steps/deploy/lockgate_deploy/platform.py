@@ -24,6 +24,9 @@ class Staged:
 class Platform(Protocol):
     """Serves what the store's pointers name. They are the truth: a platform follows them and never moves them."""
 
+    def has_ended(self, run: str) -> bool:
+        """Whether a run is known to be over, so that what it still holds may be taken over."""
+
     def until_staged(self, pointers: Pointers, proven: VerifiedBundle, lease: Lease, wait: float) -> Staged:
         """Return when the candidate is ready at its own address.
 
