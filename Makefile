@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check bench test-statistics cluster-up cluster-down render clean help
+.PHONY: run test check bench test-statistics cluster-up cluster-down test-cluster render clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -31,6 +31,9 @@ cluster-up: $(VENV)/.test  ## a real single-node Kubernetes for tests, in .clust
 
 cluster-down: $(VENV)/.test  ## stop it and leave nothing behind
 	@$(BIN)/python -m tests.cluster.cluster down
+
+test-cluster: $(VENV)/.test  ## the same workflows on a real Argo and Kubernetes, and the images; needs root, Linux and Go
+	@$(BIN)/python -m tests.cluster.cluster test
 
 render: $(VENV)/.run       ## write contracts, step functions and workflows from their sources
 	@$(BIN)/lockgate render

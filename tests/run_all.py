@@ -22,7 +22,7 @@ ROOT = TESTS.parent
 SUMMARY = re.compile(r"(\d+) (passed|failed|skipped|error|errors)\b")
 AT_ONCE = 2
 LONG = ("contracts", "journeys", "lockgate", "train", "package", "model-server")
-SLOW = "statistics"  # only when it is asked for
+SLOW, CLUSTER = "statistics", "cluster"  # only when they are asked for
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ def suites() -> list[Suite]:
     couler = TESTS / "couler"
     here.append(Suite(couler.name, couler, couler / "lock.txt", (ROOT, shelf.sdk)))
     slow = TESTS / "statistics"
+    here.append(Suite(CLUSTER, TESTS / CLUSTER, None, ()))
     here.append(Suite(SLOW, slow, slow / "lock.txt", (shelf.sdk, *gates)))
     return here + [
         Suite(f.name, f, f / "lock.txt", (shelf.sdk, *_code(shelf, f))) for f in locked if (f / "lock.txt").is_file()
@@ -79,7 +80,7 @@ def run(suite: Suite) -> tuple[Suite, int, str, float]:
 
 def main(words: list[str]) -> int:
     """Run the suites and print one closing line that counts every test."""
-    chosen = [s for s in suites() if (any(word in s.name for word in words) if words else s.name != SLOW)]
+    chosen = [s for s in suites() if (any(word in s.name for word in words) if words else s.name not in (SLOW, CLUSTER))]
     chosen.sort(key=lambda s: s.name not in LONG)  # the long ones first, so that neither core waits at the end
     counts = dict.fromkeys(("passed", "failed", "skipped"), 0)
     bad = []

@@ -1,4 +1,4 @@
-"""A real single-node Kubernetes with Argo for tests, on one Linux machine: `up`, `down`, `status`.
+"""A real single-node Kubernetes with Argo for tests, on one Linux machine: `up`, `down`, `status`, `test`.
 
 Everything runs in a network namespace of its own, so no rule, route or address of the machine changes, and what runs in
 it reaches nothing outside. State lies in `.cluster/` alone.
@@ -15,6 +15,7 @@ import platform
 import shutil
 import ssl
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -469,7 +470,7 @@ def _call(argv: Sequence[str], environment: Mapping[str, str] | None = None, giv
 def main() -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["up", "down", "status"])
+    parser.add_argument("action", choices=["up", "down", "status", "test"])
     action = parser.parse_args().action
     cluster = Cluster(ROOT / ".cluster")
     if action == "up":
@@ -479,11 +480,27 @@ def main() -> None:
             raise Trouble(
                 f"{error.cmd[0]} failed: {error.stderr.strip()}", "correct it, or make cluster-down"
             ) from error
+    elif action == "test":
+        sys.exit(_test(cluster))
     elif action == "down":
         cluster.down()
     else:
         for name in cluster.processes.names():
             print(f"{name:<20}{'running' if cluster.processes.running(name) else 'ended'}")
+
+
+def _test(cluster: Cluster) -> int:
+    """Bring the cluster up, run what is proved on it, and take it down again unless it was up before."""
+    from tests import run_all
+
+    stays = cluster.processes.running("apiserver")
+    cluster.up()
+    os.environ["PATH"] = f"{cluster.programs}{os.pathsep}{os.environ['PATH']}"  # kubectl and argo, as a user has them
+    try:
+        return run_all.main(["cluster"])
+    finally:
+        if not stays:
+            cluster.down()
 
 
 if __name__ == "__main__":

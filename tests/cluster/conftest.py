@@ -34,7 +34,10 @@ def site(cluster: Cluster, images: dict[str, str], tmp_path_factory: pytest.Temp
     project = workshop.Project.make(tmp_path_factory.mktemp("site"))
     data = f"s3://{seaweed.BUCKET}/{NAMESPACE}/rows.csv"
     source = project.pipeline / "pipeline.py"
-    source.write_text(source.read_text().replace('"data/rows.csv"', f'"{data}"'))
+    # Two versions of two pods each, and steps beside them, on a node of two processors.
+    small = 'serving=Serving(cpu="100m", memory="512Mi"),\n    train={'
+    text = source.read_text().replace('"data/rows.csv"', f'"{data}"').replace("train={", small)
+    source.write_text(text.replace("import Data, ModelSpec,", "import Data, ModelSpec, Serving,"))
     site = Site(cluster, project.root, NAMESPACE, workshop.MODEL)
     site.set_up(images)
     assert site.put("rows.csv", project.pipeline / "data" / "rows.csv") == data
