@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check bench test-statistics cluster-up cluster-down test-cluster render clean help
+.PHONY: run test check bench test-statistics cluster-up cluster-down test-cluster record-conformance render clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -34,6 +34,9 @@ cluster-down: $(VENV)/.test  ## stop it and leave nothing behind
 
 test-cluster: $(VENV)/.test  ## the same workflows on a real Argo and Kubernetes, and the images; needs root, Linux and Go
 	@$(BIN)/python -m tests.cluster.cluster test
+
+record-conformance: $(VENV)/.test  ## let the cluster's Argo run the small workflows that the local engine is held against
+	@$(BIN)/python -m tests.conformance.record
 
 render: $(VENV)/.run       ## write contracts, step functions and workflows from their sources
 	@$(BIN)/lockgate render

@@ -185,11 +185,16 @@ class RunRecord:
         """Every task that runs a program, in the order of the graph."""
         found: dict[str, Step] = {}
         nodes = {node.id: node for node in self.run.nodes}
-        attempts = {child for node in nodes.values() if node.type == "Retry" for child in node.children}
+        tried = {
+            node.id: [child for child in map(nodes.get, node.children) if child is not None and not child.hooked]
+            for node in nodes.values()
+            if node.type == "Retry"
+        }
+        attempts = {child.id for children in tried.values() for child in children}
         for node in nodes.values():
-            if node.type == "DAG" or node.id in attempts:
+            if node.type not in ("Pod", "Retry", "Skipped") or node.id in attempts:
                 continue
-            last = nodes[node.children[-1]] if node.type == "Retry" and node.children else node
+            last = (tried.get(node.id) or [node])[-1]
             step = self._step(node, last)
             found[step.name] = step
         order = {name: at for at, name in enumerate(self.about.steps)}

@@ -18,6 +18,7 @@ COMPOSER = [
     "tests/contracts",
     "tests/journeys",
     "tests/cluster",
+    "tests/conformance",
     "tests/run_all.py",
     "pipelines/adult_income/release_couler.py",
 ]

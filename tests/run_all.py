@@ -21,7 +21,7 @@ TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
 SUMMARY = re.compile(r"(\d+) (passed|failed|skipped|error|errors)\b")
 AT_ONCE = 2
-LONG = ("contracts", "journeys", "lockgate", "train", "package", "model-server")
+LONG = ("contracts", "journeys", "lockgate", "conformance", "train", "package", "model-server")
 SLOW, CLUSTER = "statistics", "cluster"  # only when they are asked for
 
 
@@ -48,7 +48,8 @@ class Suite:
 def suites() -> list[Suite]:
     """Every suite; a step's own lock is that of its image, the tests' tools and oracles on top."""
     shelf = Shelf.find()
-    composer = [f for f in (TESTS / name for name in ("lockgate", "rendered", "contracts", "journeys")) if f.is_dir()]
+    names = ("lockgate", "conformance", "rendered", "contracts", "journeys")
+    composer = [f for f in (TESTS / name for name in names) if f.is_dir()]
     here = [Suite(f.name, f, None, ()) for f in composer]
     sdk = [f for f in sorted((TESTS / "sdk").glob("*/")) if not (f / "lock.txt").is_file()]
     here += [Suite(f"sdk-{f.name}", f, None, ()) for f in sdk if any(f.glob("test_*.py"))]

@@ -4,8 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from lockgate.local.manifest import Json, Template
-from lockgate.local.record import Node
+from lockgate.local.manifest import Json, Template, Workflow
+from lockgate.local.nodes import Nodes
+from lockgate.local.record import Node, Phase, Strategy, Type
+
+
+class TemplateError(Exception):
+    """A template that could not be executed: its node is in error, and whoever called it decides what follows."""
 
 
 class Locks(Protocol):
@@ -29,7 +34,9 @@ class Call:
     arguments: Json
     boundary: str = ""
     task: str = ""
+    caller: str = "tasks"  # how a task is called in tags: `tasks.x` or `steps.x`
     at_exit: bool = False
+    hooked: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,3 +45,36 @@ class PodStart:
 
     node: Node
     template: Json
+    captured: bool = False  # whether somebody reads what it writes to its output
+
+
+class Core(Protocol):
+    """What those who execute groups of tasks need of the controller."""
+
+    workflow: Workflow
+    nodes: Nodes
+    shutdown: Strategy | None
+    shared: dict[str, str | None]  # the tags of the whole run
+
+    def execute(self, call: Call) -> Node | None:
+        """Begin, continue or end a node; None where the workflow has no room for it yet.
+
+        Errors: TemplateError.
+        """
+        ...
+
+    def processed(self, node: str) -> Json:
+        """The template of a node, with its arguments in it."""
+        ...
+
+    def add(self, call: Call, kind: Type, phase: Phase, name: str = "") -> Node:
+        """A new node."""
+        ...
+
+    def ended(self, call: Call, phase: Phase, message: str) -> Node:
+        """A node that ends without having run."""
+        ...
+
+    def called(self, around: Call, caller: Json) -> Template:
+        """The template that a task, a step or a hook within a template names."""
+        ...

@@ -8,14 +8,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lockgate.local.dag_checks import dag_problems, supplied
 from lockgate.local.errors import ManifestError, Problem
 from lockgate.local.evaluation import expand
 from lockgate.local.expressions import ExpressionError, parse
 from lockgate.local.kinds import check
-from lockgate.local.manifest import Json, Template, Workflow, entries, text
+from lockgate.local.manifest import Json, Template, Workflow, entries, hooks_of, text
 from lockgate.local.retries import POLICIES, SAMPLE, duration
-from lockgate.local.scope import calls, reached, scope_of, unknown_tags
+from lockgate.local.scope import called, reached, scope_of, tags_of_a_run, unknown_tags
+from lockgate.local.task_checks import hook_problems, supplied, task_problems
 
 ROOT = "/lockgate"
 _NAME = re.compile(r"[-a-zA-Z0-9_]+")
@@ -33,20 +33,19 @@ def verify(workflow: Workflow) -> None:
 
 def _problems(workflow: Workflow) -> Iterator[Problem]:
     spec = workflow.spec
-    for field in ("entrypoint", "onExit"):
-        name = spec.get(field)
-        if name is None and field == "entrypoint":
-            yield Problem("spec.entrypoint", "is required")
-        elif name is not None and (workflow.document, name) not in workflow.templates:
-            yield Problem(f"spec.{field}", f"there is no template {name!r}")
-        elif name is not None:
-            target = workflow.templates[workflow.document, name]
-            yield from supplied(f"spec.{field}", spec.get("arguments") or {}, target, extras=True)
+    entry = workflow.templates.get((workflow.document, str(spec.get("entrypoint"))))
+    if entry is None:
+        missing = "is required" if not spec.get("entrypoint") else f"there is no template {spec['entrypoint']!r}"
+        yield Problem("spec.entrypoint", missing)
+    else:
+        yield from supplied("spec.entrypoint", spec.get("arguments") or {}, entry, extras=True)
+        yield from hook_problems("spec", workflow, workflow.document, spec, tags_of_a_run(workflow))
     if spec.get("retryStrategy"):
         yield from _retry("spec.retryStrategy", spec["retryStrategy"])
     yield from _volumes("spec", entries(spec, "volumes"))
     yield from _mutexes("spec", spec)
-    at_exit = reached(workflow, workflow.document, str(spec.get("onExit")))
+    hooks = [called(workflow.document, hook) for hook in hooks_of(spec).values()]
+    at_exit = reached(workflow, *hooks)
     for key, template in workflow.templates.items():
         known = scope_of(workflow, template)
         if key in at_exit:
@@ -55,10 +54,13 @@ def _problems(workflow: Workflow) -> Iterator[Problem]:
         yield from _mutexes(template.place, template.body)
         if template.body.get("retryStrategy"):
             yield from _retry(f"{template.place}.retryStrategy", template.body["retryStrategy"])
-        if template.is_dag:
-            yield from dag_problems(workflow, template, known)
-        else:
-            yield from _container(workflow, template, known)
+        match template.kind:
+            case "container":
+                yield from _container(workflow, template, known)
+            case "suspend":
+                yield from _suspend(template, known)
+            case _:
+                yield from task_problems(workflow, template, known)
     yield from _recursion(workflow)
 
 
@@ -117,7 +119,7 @@ def _container(workflow: Workflow, template: Template, known: set[str]) -> Itera
         if not container.get(field):
             yield Problem(f"{place}.container.{field}", "is required; an image's own entrypoint is not known here")
     if body.get("parallelism") is not None:
-        yield Problem(f"{place}.parallelism", "is for dags")
+        yield Problem(f"{place}.parallelism", "is for dags and steps")
     volumes = {each.get("name"): each for each in [*entries(workflow.spec, "volumes"), *entries(body, "volumes")]}
     for index, mount in enumerate(entries(container, "volumeMounts")):
         here = f"{place}.container.volumeMounts[{index}]"
@@ -145,7 +147,22 @@ def _container(workflow: Workflow, template: Template, known: set[str]) -> Itera
     yield from unknown_tags(place, body, known)
 
 
+def _suspend(template: Template, known: set[str]) -> Iterator[Problem]:
+    place, wait = f"{template.place}.suspend.duration", template.body["suspend"].get("duration")
+    if wait is None:
+        yield Problem(place, "is required; nobody is asked here whether a run may go on")
+    elif "{{" not in text(wait):
+        try:
+            duration(text(wait))
+        except ValueError as error:
+            yield Problem(place, str(error))
+    if any(entries(template.body, "outputs", kind) for kind in ("parameters", "artifacts")):
+        yield Problem(f"{template.place}.outputs", "are supplied by nobody here")
+    yield from unknown_tags(template.place, template.body, known)
+
+
 def _recursion(workflow: Workflow) -> Iterator[Problem]:
     for key, template in workflow.templates.items():
-        if any(key in reached(workflow, *called) for _, called in calls(template)):
+        callers = [caller for task in template.tasks for caller in (task, *hooks_of(task).values())]
+        if any(key in reached(workflow, called(template.document, caller)) for caller in callers):
             yield Problem(template.place, f"template {template.name} calls itself, which is not executed locally")

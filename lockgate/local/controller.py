@@ -1,25 +1,31 @@
 """What the workflow controller does with a workflow: one pass after another over its nodes, until nothing changes.
 
-A pass starts what can start and ends what has ended, as `operate`, `executeTemplate` and `executeDAG` of the workflow
-controller (3.7.16, 4.0.7) do. It starts no process: it lists the pods that are to be started.
+A pass starts what can start and ends what has ended, as `operate` and `executeTemplate` of the workflow controller do.
+It starts no process: it lists the pods that are to be started.
 """
 
-import dataclasses
+import json
+import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import NoReturn
 
 from lockgate.local import processed, retries
-from lockgate.local.calls import Call, Locks, PodStart
-from lockgate.local.dag import Dag
-from lockgate.local.evaluation import decide_depends, decide_when
+from lockgate.local.calls import Call, Locks, PodStart, TemplateError
 from lockgate.local.events import Waiting
 from lockgate.local.expressions import ExpressionError
-from lockgate.local.manifest import Json, Template, Workflow, entries
+from lockgate.local.hooks import Hooked, Hooks
+from lockgate.local.manifest import Json, Template, Workflow, hooks_of, text
 from lockgate.local.nodes import Nodes
-from lockgate.local.record import Node, Phase, Strategy, Type, rfc3339
+from lockgate.local.record import Node, Phase, Strategy, Type
 from lockgate.local.retries import Again, Ended, Wait
+from lockgate.local.steps import Steps
 from lockgate.local.tags import TagError, replace
-from lockgate.local.variables import Identity, failures, globals_of, node_id, pod_name, task_scope
+from lockgate.local.tasks import Tasks
+from lockgate.local.variables import Identity, Scope, failures, globals_of, node_id, pod_name
+
+_TYPES: dict[str, Type] = {"container": "Pod", "dag": "DAG", "steps": "Steps", "suspend": "Suspend"}
 
 
 class Controller:
@@ -40,14 +46,28 @@ class Controller:
         self.wake_at: float | None = None
         self._locks = locks
         self._clock = clock
-        self._globals = globals_of(workflow, identity)
-        self._calls: dict[str, Call] = {}
+        self.shared = globals_of(workflow, identity)
+        self._entry, self._exit = self._calls(workflow)
+        self._hooks = Hooks(self)
+        self._tasks = Tasks(self, self._hooks)
+        self._steps = Steps(self, self._hooks)
         self._processed: dict[str, Json] = {}
-        self._dags: dict[str, Dag] = {}
         self._started: set[str] = set()
         self._locked_out: set[str] = set()
         self._holding: set[str] = set()
         self._active = 0
+
+    def _calls(self, workflow: Workflow) -> tuple[Call, Call | None]:
+        """What a run begins with, and what it ends with."""
+        spec, shared = workflow.spec, workflow.spec.get("arguments") or {}
+        entry = Call(
+            self.identity.name, workflow.templates[workflow.document, spec["entrypoint"]], shared, caller="steps"
+        )
+        hook = hooks_of(spec, shared).get("exit")
+        if hook is None:
+            return entry, None
+        name, template = f"{entry.node}.onExit", self.called(entry, hook)
+        return entry, Call(name, template, hook["arguments"], caller="steps", at_exit=True, hooked=True)
 
     @property
     def deadline(self) -> float | None:
@@ -60,10 +80,11 @@ class Controller:
         """Whether the workflow has passed its deadline."""
         return self.deadline is not None and self._clock() > self.deadline
 
-    def ending(self, *, at_exit: bool) -> str:
+    def ending(self, *, at_exit: bool, begun: bool = False) -> str:
         """Why nothing may start or go on, or nothing; onExit may whatever happens, unless all is terminated."""
         if self.shutdown and not (at_exit and self.shutdown == "Stop"):
-            return f"workflow shutdown with strategy: {self.shutdown}"
+            # Of what has begun the controller says it with two spaces.
+            return f"workflow shutdown with strategy:{'  ' if begun else ' '}{self.shutdown}"
         return "Step exceeded its deadline" if self.late and not at_exit else ""
 
     def operate(self) -> None:
@@ -77,36 +98,50 @@ class Controller:
         self.wake_at = None
         if self.finished_at is not None or not self._begun():
             return
-        self._globals["workflow.status"] = self.phase
-        self._globals["workflow.duration"] = f"{self._clock() - (self.started_at or 0):f}"
+        self.shared["workflow.status"] = self.phase
+        self.shared["workflow.duration"] = f"{self._clock() - (self.started_at or 0):f}"
         pods = (node for node in self.nodes if node.type == "Pod" and not node.fulfilled)
         self._active = sum(node.name not in self._locked_out for node in pods)
-        root = self._top(self.identity.name, "entrypoint")
-        if root is None or not root.fulfilled:
+        self._end_suspended()
+        try:
+            root = self.execute(self._entry)
+        except TemplateError as error:
+            return self._finish("Error", f"error in entry template execution: {error}")
+        if root is None:
             return
-        phase: Phase = root.phase if root.failed else "Succeeded"
+        phase: Phase = "Succeeded" if root.fulfilled and not root.failed else root.phase
+        self.shared["workflow.status"] = phase
+        self.shared["workflow.failures"] = failures(self.identity.name, self.nodes)
+        if not self._hooked(root) or not root.fulfilled:
+            return
         message = f"Stopped with strategy '{self.shutdown}'" if root.failed and self.shutdown else root.message
-        self._globals["workflow.status"] = phase
-        self._globals["workflow.failures"] = failures(self.identity.name, self.nodes)
-        name = f"{self.identity.name}.onExit"
-        if self.workflow.spec.get("onExit") and (self.shutdown != "Terminate" or name in self.nodes):
-            at_exit = self._top(name, "onExit")
+        if self._exit is not None and (self.shutdown != "Terminate" or self._exit.node in self.nodes):
+            try:
+                at_exit = self.execute(self._exit)
+            except TemplateError as error:
+                return self._finish("Error", f"error in exit template execution : {error}")
             if at_exit is None or not at_exit.fulfilled:
                 return
             if phase == "Succeeded" and at_exit.failed:
                 phase, message = at_exit.phase, at_exit.message
+        self._finish(phase, message)
+
+    def _finish(self, phase: Phase, message: str) -> None:
         self.phase, self.message, self.finished_at = phase, message, self._clock()
         self._locks.release("")
 
-    def _top(self, name: str, field: str) -> Node | None:
-        spec = self.workflow.spec
-        template = self.workflow.templates[self.workflow.document, spec[field]]
-        return self._execute(Call(name, template, spec.get("arguments") or {}, at_exit=field == "onExit"))
+    def _hooked(self, root: Node) -> bool:
+        """Execute what is due of the workflow's hooks; true where none is under way."""
+        try:
+            return self._hooks.passed(Hooked(self.workflow.spec, root, self._entry, "", Scope({}, {})))
+        except (TagError, ExpressionError) as error:
+            self.nodes.end(root, "Error", str(error))
+            return False
 
     def _begun(self) -> bool:
         if self.started_at is not None:
             return True
-        names = processed.mutexes(self.workflow.spec, self.workflow.namespace, self._globals)
+        names = processed.mutexes(self.workflow.spec, self.workflow.namespace, self.shared)
         if self.shutdown:
             self.phase, self.message = "Failed", f"Stopped with strategy '{self.shutdown}'"
             self.started_at = self.finished_at = self._clock()
@@ -119,8 +154,11 @@ class Controller:
         self.phase, self.message, self.started_at = "Running", "", self._clock()
         return True
 
-    def _execute(self, call: Call) -> Node | None:
-        """Begin, continue or end a node; None where the workflow has no room for it yet."""
+    def execute(self, call: Call) -> Node | None:
+        """Begin, continue or end a node; None where the workflow has no room for it yet.
+
+        Errors: TemplateError.
+        """
         node = self.nodes.get(call.node)
         if node is not None and node.fulfilled:
             return node
@@ -129,11 +167,10 @@ class Controller:
         try:
             template = self._process(call)
         except (TagError, ExpressionError) as error:
-            subject = f"task '{call.node}' errored" if call.task else "error in template execution"
-            return self._ended(call, "Error", f"{subject}: {error}")
+            self._wrong(call, error)
         if not self._has_room(call, node, template):
             return node
-        names = processed.mutexes(template, self.workflow.namespace, self._globals)
+        names = processed.mutexes(template, self.workflow.namespace, self.shared)
         if names and not self._has_locks(call, names):
             return self.nodes[call.node]
         strategy = self._strategy(template)
@@ -141,12 +178,10 @@ class Controller:
 
     def _process(self, call: Call) -> Json:
         if call.node not in self._processed:
-            local: dict[str, str | None] = {"node.name": call.node}
-            if call.task:
-                local["tasks.name"] = call.task
-            if not call.template.is_dag and not self._strategy(call.template.body):
+            local: dict[str, str | None] = {"node.name": call.node, f"{call.caller}.name": call.task}
+            if call.template.is_pod and not self._strategy(call.template.body):
                 local["pod.name"] = pod_name(self.identity.name, call.node, call.template.name)
-            body = processed.template(call.template.body, call.arguments, self._globals, local)
+            body = processed.template(call.template.body, call.arguments, self.shared, local)
             self._processed[call.node] = body
         return self._processed[call.node]
 
@@ -161,7 +196,7 @@ class Controller:
             self._locked_out.discard(call.node)
             self._holding.add(call.node)
             return True
-        node = node or self._add(call, "DAG" if call.template.is_dag else "Pod", "Pending")
+        node = node or self.add(call, _TYPES[call.template.kind], "Pending")
         if ending:
             self._locked_out.discard(call.node)
             self._locks.release(call.node)
@@ -181,21 +216,47 @@ class Controller:
             return False
         around = int(self._processed.get(call.boundary, {}).get("parallelism") or 0)
         begins = node is None or node.phase not in ("Pending", "Running")
-        return not (begins and around and self.nodes.count(call.boundary, "Pod", "DAG") >= around)
+        return not (begins and around and self.nodes.count(call.boundary, "Pod", "DAG", "Steps") >= around)
 
-    def _add(self, call: Call, kind: Type, phase: Phase, name: str = "") -> Node:
-        return self.nodes.add(name or call.node, kind, phase, call.template.name, call.boundary, at_exit=call.at_exit)
+    def add(self, call: Call, kind: Type, phase: Phase, name: str = "") -> Node:
+        """A new node."""
+        name = name or call.node
+        node = self.nodes.add(
+            name, kind, phase, call.template.name, call.boundary, at_exit=call.at_exit, hooked=call.hooked
+        )
+        if name in self._processed:
+            node.inputs = processed.shown_inputs(self._processed[name])
+        return node
 
-    def _ended(self, call: Call, phase: Phase, message: str) -> Node:
+    def ended(self, call: Call, phase: Phase, message: str) -> Node:
         """A node that ends without having run."""
-        node = self.nodes.get(call.node) or self._add(call, "Skipped", phase)
+        node = self.nodes.get(call.node) or self.add(call, "Skipped", phase)
         self.nodes.end(node, phase, message)
         return node
 
+    def _wrong(self, call: Call, error: Exception) -> NoReturn:
+        self.ended(call, "Error", str(error))
+        raise TemplateError(str(error)) from error
+
+    def processed(self, node: str) -> Json:
+        """The template of a node, with its arguments in it."""
+        return self._processed[node]
+
+    def called(self, around: Call, caller: Json) -> Template:
+        """The template that a task, a step or a hook within a template names."""
+        away = caller.get("templateRef")
+        key = (away["name"], away["template"]) if away else (around.template.document, caller["template"])
+        return self.workflow.templates[key]
+
     def _run(self, name: str, call: Call) -> Node:
-        if call.template.is_dag:
-            return self._dag(name, call)
-        node = self.nodes.get(name) or self._add(call, "Pod", "Pending", name)
+        match call.template.kind:
+            case "dag":
+                return self._tasks.execute(name, call)
+            case "steps":
+                return self._steps.execute(name, call)
+            case "suspend":
+                return self._suspend(name, call)
+        node = self.nodes.get(name) or self.add(call, "Pod", "Pending", name)
         if name not in self._started:
             ending = self.ending(at_exit=call.at_exit)
             if ending:
@@ -203,15 +264,21 @@ class Controller:
             else:
                 self._started.add(name)
                 self._active += 1
-                self.starts.append(PodStart(node, self._processed[name]))
+                self.starts.append(PodStart(node, self._processed[name], self._captured(call)))
         return node
 
+    def _captured(self, call: Call) -> bool:
+        """Whether the template around a pod reads what it writes to its output: includeScriptOutput."""
+        task = re.escape(call.task.partition("(")[0])
+        read = rf"{call.caller}(\.{task}|\[\\?['\"]{task}\\?['\"]\])\.outputs\.result"
+        return bool(re.search(read, json.dumps(self._processed.get(call.boundary))))
+
     def _retried(self, call: Call, strategy: Json) -> Node:
-        node = self.nodes.get(call.node) or self._add(call, "Retry", "Running")
+        node = self.nodes.get(call.node) or self.add(call, "Retry", "Running")
         node.type, node.phase = "Retry", "Running"  # while it waited for a mutex it was pending as what it tries
         while True:
-            attempts = self.nodes.attempts(node)
-            if attempts and not attempts[-1].fulfilled and not self._run(attempts[-1].name, call).fulfilled:
+            attempts = self.nodes.tried(node)
+            if attempts and not attempts[-1].fulfilled and not self._tried(node, attempts[-1].name, call, strategy):
                 return node
             match self._after(attempts, strategy):
                 case Ended(phase, message):
@@ -220,18 +287,28 @@ class Controller:
                     return node
                 case Wait(until, message):
                     self.nodes.waits(node, message)
-                    self.wake_at = min(until, self.wake_at or until)
+                    self._wake(until)
                     return node
                 case Again():
                     node.message = ""
             name = f"{call.node}({len(attempts)})"
             local = retries.next_variables(attempts)
-            if not call.template.is_dag:
+            if call.template.is_pod:
                 local["pod.name"] = pod_name(self.identity.name, name, call.template.name)
             self._processed[name] = replace(self._processed[call.node], local)
             node.children.append(node_id(self.identity.name, name))
-            if not self._run(name, call).fulfilled:
+            if not self._tried(node, name, call, strategy):
                 return node
+
+    def _tried(self, node: Node, name: str, call: Call, strategy: Json) -> bool:
+        """Begin or continue an attempt; whether it has ended."""
+        try:
+            return self._run(name, call).fulfilled
+        except TemplateError as error:
+            if retries.policy(strategy) in ("Always", "OnError"):
+                return True
+            self.nodes.end(node, "Error", str(error))
+            raise
 
     def _after(self, attempts: list[Node], strategy: Json) -> Again | Wait | Ended:
         if not attempts:
@@ -242,107 +319,41 @@ class Controller:
         if self.shutdown:
             return Ended(last.phase, f"Stopped with strategy '{self.shutdown}'")
         if self.deadline is not None and self.late:
-            return Ended(last.phase, f"retry exceeded workflow deadline {rfc3339(self.deadline)}")
+            deadline = datetime.fromtimestamp(self.deadline, UTC)
+            return Ended(last.phase, f"retry exceeded workflow deadline {deadline:%Y-%m-%d %H:%M:%S} +0000 UTC")
         try:
             return retries.after(attempts, strategy, self._clock())
         except (ExpressionError, ValueError) as error:
             return Ended("Error", str(error))
 
-    def _dag(self, name: str, call: Call) -> Node:
-        node = self.nodes.get(name) or self._add(call, "DAG", "Pending", name)
+    def _suspend(self, name: str, call: Call) -> Node:
+        node = self.nodes.get(name) or self.add(call, "Suspend", "Pending", name)
         if node.phase == "Pending":
             self.nodes.begin(node)
-        if name not in self._dags:
-            self._dags[name] = Dag.of(self._processed[name])
-        dag = self._dags[name]
-        seen: set[str] = set()
-        for target in dag.targets:
-            self._task(dag, name, call, target, seen)
-        tasks = {task: self.nodes.get(f"{name}.{task}") for task in dag.tasks}
-        phase = dag.phase(tasks)
-        if self.shutdown and not call.at_exit and all(each is None or each.fulfilled for each in tasks.values()):
-            phase = "Failed"
-        if phase in ("Failed", "Error"):
-            self.nodes.end(node, phase, "")
-        elif phase == "Succeeded":
-            values, artifacts = self._scope(dag, name, call, dag.tasks)
-            try:
-                node.outputs = processed.dag_outputs(self._processed[name], values, artifacts)
-                self.nodes.end(node, "Succeeded", "")
-            except TagError as error:
-                self.nodes.end(node, "Error", str(error))
+            self._end_suspended()
+            if node.fulfilled:
+                return node
+        try:
+            until = (node.started_at or 0) + retries.duration(text(self._processed[name]["suspend"]["duration"]))
+        except ValueError as error:
+            return self._wrong(call, error)
+        if self._clock() > until:
+            self.nodes.end(node, "Succeeded", node.message)
+        else:
+            self._wake(until)
         return node
 
-    def _task(self, dag: Dag, boundary: str, around: Call, task: str, seen: set[str]) -> None:
-        """Begin or continue a task, after those it waits for: executeDAGTask."""
-        name = f"{boundary}.{task}"
-        if task in seen or (name in self.nodes and self.nodes[name].fulfilled):
-            return
-        seen.add(task)
-        for before in dag.waits[task]:
-            self._task(dag, boundary, around, before, seen)
-        fresh = name not in self.nodes
-        if name not in self._calls:
-            awaited = [self.nodes.get(f"{boundary}.{each}") for each in dag.waits[task]]
-            if any(node is None or not node.fulfilled for node in awaited):
-                return
-            self._begin(dag, boundary, around, task)
-        if name in self._calls:
-            self._execute(self._calls[name])
-        if fresh and name in self.nodes:
-            self.nodes.connect(boundary, name, list(dag.waits[task]), self._ends)
+    def _wake(self, moment: float) -> None:
+        self.wake_at = min(moment, self.wake_at or moment)
 
-    def _begin(self, dag: Dag, boundary: str, around: Call, task: str) -> None:
-        """Find what a task calls with which arguments, or end its node without running it."""
-        body = dag.tasks[task]
-        template = self._called(around, body)
-        call = Call(f"{boundary}.{task}", template, {}, boundary, task, around.at_exit)
-        try:
-            phases = {each: self.nodes[f"{boundary}.{each}"].phase for each in dag.waits[task]}
-            if dag.logic[task] and not decide_depends(dag.logic[task], phases):
-                self._ended(call, "Omitted", "omitted: depends condition not met")
-                return
-            values, artifacts = self._scope(dag, boundary, around, dag.ancestors(task))
-            values = {**self._globals, **values}
-            when = replace(body.get("when") or "", values, strict=processed.LATE)
-            if when and not decide_when(when):
-                self._ended(call, "Skipped", f"when '{when}' evaluated false")
-                return
-            given = processed.arguments(body.get("arguments") or {}, values, artifacts)
-        except (TagError, ExpressionError) as error:
-            self._ended(call, "Error", str(error))
-            return
-        self._calls[call.node] = dataclasses.replace(call, arguments=given)
-
-    def _called(self, around: Call, task: Json) -> Template:
-        away = task.get("templateRef")
-        key = (away["name"], away["template"]) if away else (around.template.document, task["template"])
-        return self.workflow.templates[key]
-
-    def _ends(self, name: str) -> list[str]:
-        return self._dags[name].targets if name in self._dags else []
-
-    def _scope(
-        self, dag: Dag, boundary: str, around: Call, tasks: Iterable[str]
-    ) -> tuple[dict[str, str | None], dict[str, Json]]:
-        """What these tasks gave, and what the dag itself was given."""
-        inputs = self._processed[boundary]
-        values: dict[str, str | None] = {
-            f"inputs.parameters.{each['name']}": each["value"] for each in entries(inputs, "inputs", "parameters")
-        }
-        artifacts = {
-            f"inputs.artifacts.{each['name']}": each
-            for each in entries(inputs, "inputs", "artifacts")
-            if "local" in each or "raw" in each
-        }
-        for task in tasks:
-            node = self.nodes.get(f"{boundary}.{task}")
-            if node is not None:
-                source = (self.nodes.attempts(node) or [node])[-1]
-                texts, files = task_scope(task, source, self._called(around, dag.tasks[task]))
-                values |= texts
-                artifacts |= files
-        return values, artifacts
+    def _end_suspended(self) -> None:
+        """End what waits for nothing but the clock, where nothing may go on."""
+        for node in self.nodes:
+            if node.type == "Suspend" and node.phase == "Running":
+                if self.shutdown and not (node.at_exit and self.shutdown == "Stop"):
+                    self.nodes.end(node, "Failed", f"Stopped with strategy '{self.shutdown}'")
+                elif self.late and not node.at_exit:
+                    self.nodes.end(node, "Failed", "Step exceeded its deadline")
 
 
 def _lock_message(names: list[str]) -> str:

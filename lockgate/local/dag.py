@@ -1,10 +1,12 @@
 """A dag as its template has it: who waits for whom, and what its phase is when its tasks have theirs."""
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lockgate.local.evaluation import depends_logic
+from lockgate.local.evaluation import continues, depends_logic
 from lockgate.local.manifest import Json, entries
+from lockgate.local.nodes import Nodes
 from lockgate.local.record import Node, Phase
 
 
@@ -21,7 +23,7 @@ class Dag:
     def of(cls, template: Json) -> "Dag":
         """Read a template."""
         tasks = {task["name"]: task for task in entries(template, "dag", "tasks")}
-        found = {name: depends_logic(task) for name, task in tasks.items()}
+        found = {name: depends_logic(task, tasks) for name, task in tasks.items()}
         return cls(
             tasks=tasks,
             waits={name: tuple(waits) for name, (waits, _) in found.items()},
@@ -48,30 +50,44 @@ class Dag:
         visit(task)
         return list(found)
 
-    def phase(self, nodes: Mapping[str, Node | None]) -> Phase:
-        """The phase of the dag, from the nodes of its tasks.
+    def phase(self, boundary: Node, nodes: Nodes) -> Phase:
+        """The phase of the dag, from the nodes below its own: assessDAGPhase.
 
         A task that was skipped or omitted passes on the phase of what it waited for, a failure before a success; with
-        `failFast` a failed branch decides although another has not begun. Mirrors assessDAGPhase.
+        `failFast` a failed branch decides although another has not begun.
         """
-        if any(each is not None and not each.fulfilled for each in nodes.values()):
-            return "Running"
-        branch: dict[str, Phase] = {}
-        for name in [each for target in self.targets for each in [*self.ancestors(target), target]]:
-            held = nodes[name]
-            if held is None or name in branch:
+        ends: dict[str, Phase | None] = {f"{boundary.name}.{task}": None for task in self.targets}
+        seen: set[tuple[str, Phase]] = set()
+        ahead: deque[tuple[str, Phase]] = deque((child, "Succeeded") for child in boundary.children)
+        while ahead:
+            child, branch = ahead.popleft()
+            node = nodes.by_id(child)
+            if node is None or not node.fulfilled:
+                return "Running"
+            if (child, branch) in seen:
                 continue
-            inherited = [branch[before] for before in self.waits[name] if before in branch]
-            failed = [phase for phase in inherited if phase in ("Failed", "Error")]
-            branch[name] = held.phase if held.completed else (failed[0] if failed else "Succeeded")
+            seen.add((child, branch))
+            branch = node.phase if node.completed else branch
+            if node.name in ends and ends[node.name] not in ("Failed", "Error"):
+                ends[node.name] = branch
+            ahead.extend((each, branch) for each in _below(node, nodes))
         result: Phase = "Succeeded"
         for target in self.targets:
-            if target not in branch:
+            end = ends[f"{boundary.name}.{target}"]
+            if end is None:
                 result = "Running"
                 if not self.fail_fast:
                     break
-            elif branch[target] in ("Failed", "Error"):
-                result = branch[target]
+            elif end in ("Failed", "Error") and not continues(self.tasks[target], end):
+                result = end
                 if self.fail_fast:
                     break
         return result
+
+
+def _below(node: Node, nodes: Nodes) -> list[str]:
+    """Where the walk goes on from a node; what a retry node tried is no way on, its phase is that of the last."""
+    if node.type != "Retry":
+        return node.children
+    tried = reversed(nodes.children(node))
+    return [each for child in tried for each in ([child.id] if child.hooked else child.children)]

@@ -13,7 +13,7 @@ from lockgate.local.execution import Execution, Machine
 from lockgate.local.manifest import Json, Workflow, resolve
 from lockgate.local.process import Runtime
 from lockgate.local.record import Recorder, Run
-from lockgate.local.scope import reached
+from lockgate.local.scope import reached_in
 
 _RUN_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
 
@@ -87,8 +87,6 @@ class Engine:
 
 def _images(workflow: Workflow) -> list[str]:
     """The images of the templates that can be reached, each once."""
-    spec, document = workflow.spec, workflow.document
-    keys = reached(workflow, document, spec["entrypoint"]) | reached(workflow, document, str(spec.get("onExit")))
-    templates = [workflow.templates[key] for key in sorted(keys)]
-    found = [template.body["container"]["image"] for template in templates if not template.is_dag]
+    templates = [workflow.templates[key] for key in sorted(reached_in(workflow))]
+    found = [template.body["container"]["image"] for template in templates if template.is_pod]
     return list(dict.fromkeys(found))

@@ -17,14 +17,16 @@ from lockgate.local.expressions import (
     Name,
     Node,
     Unary,
+    Unfinished,
     parse,
     parse_when,
 )
 from lockgate.local.kinds import check, kind_of
 
 RESULTS = ("Succeeded", "Failed", "Errored", "Skipped", "Omitted", "Daemoned", "AnySucceeded", "AllFailed")
+_RESULT = {"Error": "Errored"}
 _TASK = re.compile(r"([a-zA-Z0-9][-a-zA-Z0-9]*?)\.([A-Z][a-zA-Z]+)|([a-zA-Z0-9][-a-zA-Z0-9]*)")
-_BARE = "({0}.Succeeded || {0}.Skipped || {0}.Daemoned)"
+_BARE = ("Succeeded", "Skipped", "Daemoned")
 
 
 def decide(text: str, values: Mapping[str, Any]) -> bool:
@@ -36,31 +38,56 @@ def decide(text: str, values: Mapping[str, Any]) -> bool:
 
 def decide_when(text: str) -> bool:
     """Whether a `when` is true, its tags being replaced already."""
-    return _flag(evaluate(parse_when(text), {}), text)
+    try:
+        value = evaluate(parse_when(text), {})
+    except ExpressionError as error:
+        why = "Unexpected end of expression" if isinstance(error, Unfinished) else error
+        message = f"Invalid 'when' expression '{text}': {why}"
+        raise ExpressionError(message) from error
+    if not isinstance(value, bool):
+        _fail(f"Expected boolean evaluation for '{text}'. Got {shown(value)}")
+    return bool(value)
 
 
-def depends_logic(task: Mapping[str, Any]) -> tuple[dict[str, bool], str]:
-    """The tasks a task waits for (true: by a result of items), and its condition with every bare name spelled out."""
+def continues(task: Mapping[str, Any], phase: str) -> bool:
+    """Whether what follows a task or a step goes on although it ended so: `continueOn`."""
+    allowed = task.get("continueOn") or {}
+    return bool((phase == "Failed" and allowed.get("failed")) or (phase == "Error" and allowed.get("error")))
+
+
+def depends_logic(task: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, bool], str]:
+    """The tasks a task waits for (true: by a result of items), and its condition with every bare name spelled out.
+
+    tasks: those of the dag, by their names.
+    """
     text = task.get("depends") or " && ".join(task.get("dependencies") or ())
     waits: dict[str, bool] = {}
 
     def spelled(found: re.Match[str]) -> str:
         name, result, bare = found.groups()
         waits[name or bare] = waits.get(name or bare, False) or result in ("AnySucceeded", "AllFailed")
-        return _BARE.format(bare) if bare else f"{name}.{result}"
+        if not bare:
+            return f"{name}.{result}"
+        results = [
+            *_BARE,
+            *(_RESULT.get(phase, phase) for phase in ("Error", "Failed") if continues(tasks.get(bare, {}), phase)),
+        ]
+        return f"({' || '.join(f'{bare}.{each}' for each in results)})"
 
     return waits, _TASK.sub(spelled, text)
 
 
-def decide_depends(logic: str, phases: Mapping[str, str]) -> bool:
+def decide_depends(logic: str, phases: Mapping[str, str], items: Mapping[str, list[str]]) -> bool:
     """Whether a condition from `depends_logic` holds for the phases its tasks ended in.
 
-    Daemons and items do not exist here, so their results are always false, as the controller has it for a plain task.
+    items: the phases of a loop's items. Daemons do not exist here, so that result is always false.
     """
     values = {}
     for task, phase in phases.items():
-        result = "Errored" if phase == "Error" else phase
-        values[task.replace("-", "_")] = {name: name == result for name in RESULTS}
+        each = items.get(task, [])
+        met = {name: name == _RESULT.get(phase, phase) for name in RESULTS}
+        met |= {"AnySucceeded": "Succeeded" in each, "AllFailed": bool(each) and set(each) == {"Failed"}}
+        values[task.replace("-", "_")] = met
     return decide(logic.replace("-", "_"), values)
 
 

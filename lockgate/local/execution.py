@@ -15,13 +15,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from lockgate.local import files
 from lockgate.local.calls import PodStart
 from lockgate.local.controller import Controller
 from lockgate.local.events import Event, LogLine, RunFinished, RunStarted, Stopping
-from lockgate.local.manifest import Json, Workflow, entries
+from lockgate.local.manifest import Workflow, entries
 from lockgate.local.mutexes import Mutexes
 from lockgate.local.pods import Began, Over, Place, Pod, Said, log_values
 from lockgate.local.process import Runtime
@@ -121,7 +120,6 @@ class Execution:
         """Whether an earlier attempt at the run has done this already, with the same inputs; then its outputs count."""
         node = start.node
         node.digest = self._digest(start)
-        node.inputs = _shown_inputs(start.template)
         before = self._done_before.get(_task(node))
         if before is None or before.digest != node.digest or not self._is_whole(before):
             return False
@@ -137,7 +135,7 @@ class Execution:
         node.execution = uuid.uuid4().hex
         volumes = files.volumes_of(start.template, self._workflow.spec, self._machine.environment)
         place = Place(self._recorder.folder, self._machine.environment, volumes)
-        self._pods[node.name] = Pod(node, start.template, place, self._machine.runtime, self._queue.put)
+        self._pods[node.name] = Pod(start, place, self._machine.runtime, self._queue.put)
         self._pods[node.name].start()
 
     def _next(self) -> None:
@@ -201,7 +199,7 @@ class Execution:
     def _why_stop(self, pod: Pod, now: float) -> str:
         if pod.began_at and pod.seconds and now >= pod.began_at + pod.seconds:
             return "Pod was active on the node longer than the specified deadline"
-        return self._controller.ending(at_exit=pod.node.at_exit)
+        return self._controller.ending(at_exit=pod.node.at_exit, begun=True)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -226,7 +224,7 @@ class Execution:
     def _digest(self, start: PodStart) -> str:
         """Of all that decides what a pod does: its template, what it is given, and the image's lock."""
         container = {key: value for key, value in start.template["container"].items() if key in _DECIDING}
-        decides = [container, start.template.get("inputs"), start.template.get("outputs")]
+        decides = [container, start.template.get("inputs"), start.template.get("outputs"), *([True] * start.captured)]
         image = self._machine.runtime.identity(container["image"])
         written = json.dumps([image, *decides], sort_keys=True, default=str)
         return "sha256:" + hashlib.sha256(written.encode()).hexdigest()
@@ -263,14 +261,3 @@ def _task(node: Node) -> str:
 def _can_be_reused(node: Node) -> bool:
     # onExit answers the end of this attempt, so it is always run.
     return node.type == "Pod" and node.phase == "Succeeded" and not node.at_exit
-
-
-def _shown_inputs(template: Json) -> Json:
-    """A node's inputs for the record: raw data stays in the manifest."""
-    inputs: dict[str, Any] = {}
-    for parameter in entries(template, "inputs", "parameters"):
-        inputs.setdefault("parameters", []).append({"name": parameter["name"], "value": parameter["value"]})
-    for artifact in entries(template, "inputs", "artifacts"):
-        shown = {key: value for key, value in artifact.items() if key in ("name", "path", "local", "execution")}
-        inputs.setdefault("artifacts", []).append({**shown, **({"raw": {}} if artifact.get("raw") else {})})
-    return inputs

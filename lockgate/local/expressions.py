@@ -16,6 +16,10 @@ class ExpressionError(ValueError):
     """An expression that does not parse, or cannot be evaluated with the values at hand."""
 
 
+class Unfinished(ExpressionError):
+    """An expression that ends where something more must stand."""
+
+
 @dataclass(frozen=True)
 class Literal:
     """A number, a text, true, false or nil."""
@@ -213,8 +217,10 @@ class _Parser:
 
     def _unexpected(self) -> NoReturn:
         kind, value = self._peek()
-        found = "its end" if kind == "end" else repr(value)
-        message = f"expression {self._text!r} cannot be read at {found}"
+        if kind == "end":
+            message = f"expression {self._text!r} cannot be read at its end"
+            raise Unfinished(message)
+        message = f"expression {self._text!r} cannot be read at {value!r}"
         raise ExpressionError(message)
 
     def _operator(self) -> tuple[str, bool]:

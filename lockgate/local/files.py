@@ -10,6 +10,7 @@ from lockgate.local.manifest import Json, Workflow, entries, text
 
 ROOT = "/lockgate"
 TERMINATION_BYTES = 4096
+RESULT_BYTES = 256 * 1024
 # A file of this size or more is linked where permissions protect it, not copied.
 LARGE = 64 * 1024 * 1024
 
@@ -105,8 +106,8 @@ def stage(run: Path, folder: Path, template: Json, volumes: Mapping[str, Path | 
         elif "local" in artifact:
             found = _copy(run / artifact["local"], target)
             if not found and not artifact.get("optional"):
-                # A store keeps files: the controller saves an empty folder as nothing, and then does not find it.
-                message = f"artifact {artifact['name']} failed to load: it is an empty folder, which no store keeps"
+                # A store keeps files: of an empty folder it keeps nothing, and then does not find it.
+                message = f"artifact {artifact['name']} failed to load: The specified key does not exist."
                 raise StagingError(message)
 
 
@@ -161,12 +162,15 @@ def collect(run: Path, folder: Path, template: Json, execution: str) -> tuple[Js
     outputs: Json = {}
     problems: list[str] = []
     for parameter in entries(template, "outputs", "parameters"):
-        try:
-            value = _parameter(folder, parameter)
-        except (OSError, UnicodeDecodeError) as error:
-            problems.append(f"parameter {parameter['name']}: {_reason(error)}")
-            break  # the executor stops at the first
-        outputs.setdefault("parameters", []).append({"name": parameter["name"], "value": value})
+        given = {"name": parameter["name"]}
+        if not problems:  # the executor stops at the first, and says of the others their names alone
+            try:
+                given["value"] = _parameter(folder, parameter)
+            except (OSError, UnicodeDecodeError) as error:
+                path = parameter["valueFrom"]["path"]
+                where = "/mainctrfs" if _is_mounted(template, path) else "/var/run/argo/outputs/parameters"
+                problems.append(f"open {where}{path}: {_reason(error)}")
+        outputs.setdefault("parameters", []).append(given)
     for artifact in entries(template, "outputs", "artifacts"):
         path = inside(folder, artifact["path"])
         if path.exists():
@@ -174,8 +178,23 @@ def collect(run: Path, folder: Path, template: Json, execution: str) -> tuple[Js
             kept |= {"execution": execution, "optional": bool(artifact.get("optional"))}
             outputs.setdefault("artifacts", []).append(kept)
         elif not artifact.get("optional"):
-            problems.append(f"{artifact['path']} no such file or directory; ")
+            problems.append(f"{_missing_artifact(template, artifact)}; ")
     return outputs, problems
+
+
+def _is_mounted(template: Json, path: str) -> bool:
+    """Whether a path is within a volume, which the executor looks into itself."""
+    mounts = [mount["mountPath"].rstrip("/") for mount in entries(template, "container", "volumeMounts")]
+    return any(path == mount or path.startswith(f"{mount}/") for mount in mounts)
+
+
+def _missing_artifact(template: Json, artifact: Json) -> str:
+    path = artifact["path"]
+    if not _is_mounted(template, path):
+        return f"open /var/run/argo/outputs/artifacts{path}.tgz: no such file or directory"
+    if "none" in (artifact.get("archive") or {}):
+        return f"{path} no such file or directory"
+    return f"stat /mainctrfs{path}: no such file or directory"
 
 
 def _parameter(folder: Path, parameter: Json) -> str:
@@ -191,8 +210,14 @@ def _parameter(folder: Path, parameter: Json) -> str:
     return value.removesuffix("\n")
 
 
+def result(folder: Path) -> str:
+    """What a program wrote to its output, without its final newline; of much the end, as the executor keeps it."""
+    said = (folder / "stdout").read_bytes().removesuffix(b"\n")
+    return said[-RESULT_BYTES:].decode("utf-8", "replace")
+
+
 def _reason(error: Exception) -> str:
-    return "not UTF-8" if isinstance(error, UnicodeDecodeError) else "open: no such file or directory"
+    return "not UTF-8" if isinstance(error, UnicodeDecodeError) else "no such file or directory"
 
 
 def termination_message(folder: Path, container: Json, log: Path, *, failed: bool) -> str:

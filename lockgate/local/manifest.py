@@ -15,6 +15,8 @@ from lockgate.local.errors import ManifestError, Problem
 from lockgate.local.plan import Note
 
 Json = dict[str, Any]
+# What a template does, and under which field it says so.
+KINDS = ("container", "dag", "steps", "suspend")
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the faster one where it is built
@@ -37,9 +39,19 @@ class Template:
     body: Json
 
     @property
-    def is_dag(self) -> bool:
-        """Whether it holds tasks; otherwise it is a container."""
-        return "dag" in self.body
+    def kind(self) -> str:
+        """Which of `KINDS` it is."""
+        return next(kind for kind in KINDS if kind in self.body)
+
+    @property
+    def is_pod(self) -> bool:
+        """Whether a program runs for it."""
+        return self.kind == "container"
+
+    @property
+    def tasks(self) -> list[Json]:
+        """The tasks of a dag, or the steps of every group."""
+        return tasks_of(self.body)
 
 
 @dataclass(frozen=True)
@@ -96,8 +108,33 @@ def entries(tree: Mapping[str, Any] | None, *path: str) -> list[Json]:
     return place or []
 
 
+def tasks_of(body: Mapping[str, Any]) -> list[Json]:
+    """The tasks of a dag template, or the steps of every group of a steps template."""
+    return [*entries(body, "dag", "tasks"), *(step for group in groups_of(body) for step in group)]
+
+
+def groups_of(body: Mapping[str, Any]) -> list[list[Json]]:
+    """The groups of a steps template; those of one group run at once."""
+    return list(body.get("steps") or [])
+
+
+def hooks_of(holder: Mapping[str, Any], arguments: Json | None = None) -> dict[str, Json]:
+    """The hooks of a task, a step or a workflow by their names; `onExit` is the older word for the hook `exit`.
+
+    arguments: the workflow's, which an exit hook takes that names none.
+    """
+    found = dict(sorted((holder.get("hooks") or {}).items()))
+    if holder.get("onExit"):
+        found["exit"] = {"template": holder["onExit"]}
+    if "exit" in found and not found["exit"].get("arguments"):
+        found["exit"] = {**found["exit"], "arguments": arguments or {}}
+    return found
+
+
 def text(value: object) -> str:
-    """A value as the controller writes it: a number or flag as in JSON."""
+    """A value as the controller writes it: a number or flag as in JSON, a whole number without a fraction."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -167,9 +204,10 @@ def spec_of(document: Mapping[str, Any]) -> Json:
 def _references(document: Json) -> list[str]:
     """The names of the documents a document refers to."""
     spec = spec_of(document)
+    holders = [spec, *(task for template in entries(spec, "templates") for task in tasks_of(template))]
+    callers = [*holders, *(hook for holder in holders for hook in hooks_of(holder).values())]
     found = [(spec.get("workflowTemplateRef") or {}).get("name")]
-    for template in entries(spec, "templates"):
-        found += [(task.get("templateRef") or {}).get("name") for task in entries(template, "dag", "tasks")]
+    found += [(caller.get("templateRef") or {}).get("name") for caller in callers]
     return [str(name) for name in dict.fromkeys(found) if name]
 
 
@@ -224,12 +262,12 @@ def _templates(document: Json, name: str, spec: Json) -> dict[tuple[str, str], T
     problems: list[Problem] = []
     for index, body in enumerate(entries(spec_of(document), "templates")):
         place = f"{prefix}.templates[{index}]"
-        kinds = [kind for kind in ("container", "dag") if body.get(kind) is not None]
+        kinds = [kind for kind in KINDS if body.get(kind) is not None]
         if not body.get("name") or (name, body["name"]) in found or len(kinds) != 1:
-            problems.append(Problem(place, "must have a name of its own, and either a container or a dag"))
+            problems.append(Problem(place, f"must have a name of its own, and one of {', '.join(KINDS)}"))
             continue
-        other = "dag" if kinds == ["container"] else "container"
-        applicable = {key: copy.deepcopy(value) for key, value in defaults.items() if key != other}
+        others = set(KINDS) - set(kinds)
+        applicable = {key: copy.deepcopy(value) for key, value in defaults.items() if key not in others}
         found[name, body["name"]] = Template(name, body["name"], place, merge(applicable, body))
     if problems:
         raise ManifestError(name, problems)

@@ -1,10 +1,13 @@
 """The nodes of a run: how they come into being, what they are called, whose children they are, how they end."""
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 
 from lockgate.local.events import Event, NodeFinished, NodeStarted, Waiting
 from lockgate.local.record import Node, Phase, Type
 from lockgate.local.variables import node_id
+
+_SEPARATOR = re.compile(r"^(\[\d+\])?\.")
 
 
 class Nodes:
@@ -15,6 +18,8 @@ class Nodes:
         self._workflow = workflow
         self._clock = clock
         self._nodes: dict[str, Node] = {}
+        self._ids: dict[str, Node] = {}
+        self._ends: dict[str, list[str]] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self._nodes
@@ -29,21 +34,40 @@ class Nodes:
         """The node of this name, if it exists."""
         return self._nodes.get(name)
 
-    def add(self, name: str, kind: Type, phase: Phase, template: str, boundary: str, *, at_exit: bool = False) -> Node:
+    def by_id(self, node: str) -> Node | None:
+        """The node of this id, if it exists."""
+        return self._ids.get(node)
+
+    def children(self, node: Node) -> list[Node]:
+        """The children of a node that exist."""
+        return [self._ids[child] for child in node.children if child in self._ids]
+
+    def add(
+        self,
+        name: str,
+        kind: Type,
+        phase: Phase,
+        template: str,
+        boundary: str,
+        *,
+        at_exit: bool = False,
+        hooked: bool = False,
+    ) -> Node:
         """A new node."""
         inside = self._nodes.get(boundary)
         node = Node(
             id=node_id(self._workflow, name),
             name=name,
-            display_name=name.removeprefix(boundary).removeprefix(".") if inside else name,
+            display_name=_SEPARATOR.sub("", name.removeprefix(boundary)) if inside else name,
             type=kind,
             template_name=template,
             phase=phase,
             boundary_id=inside.id if inside else "",
             started_at=self._clock(),
             at_exit=at_exit,
+            hooked=hooked,
         )
-        self._nodes[name] = node
+        self._nodes[name] = self._ids[node.id] = node
         return node
 
     def begin(self, node: Node) -> None:
@@ -67,26 +91,42 @@ class Nodes:
         inside = node_id(self._workflow, boundary)
         return sum(node.boundary_id == inside and node.type in kinds and not node.fulfilled for node in self)
 
-    def attempts(self, node: Node) -> list[Node]:
-        """What a retry node has tried."""
-        return [node for node in map(self._nodes.get, self._attempt_names(node)) if node is not None]
+    def tried(self, node: Node) -> list[Node]:
+        """The attempts of a retry node, or the items of a loop."""
+        return [child for child in self.children(node) if not child.hooked]
 
-    def _attempt_names(self, node: Node) -> list[str]:
-        return [f"{node.name}({index})" for index in range(len(node.children))]
+    def outcome(self, node: Node) -> Node:
+        """The node whose outputs count: of a retry node the last attempt."""
+        return (self.tried(node) or [node])[-1] if node.type == "Retry" else node
 
-    def connect(self, boundary: str, node: str, before: list[str], ends: Callable[[str], list[str]]) -> None:
-        """Make a task's node the child of what it waited for, or of its dag. `ends` names the last tasks of a dag."""
-        parents = [each for name in before for each in self._outbound(f"{boundary}.{name}", ends)] or [boundary]
-        for parent in parents:
-            children = self._nodes[parent].children
-            if self._nodes[node].id not in children:
-                children.append(self._nodes[node].id)
+    def hooks_ended(self, node: Node) -> bool:
+        """Whether no hook of a node is under way."""
+        return all(child.fulfilled for child in self.children(node) if child.hooked)
 
-    def _outbound(self, name: str, ends: Callable[[str], list[str]]) -> list[str]:
-        node = self._nodes.get(name)
-        if node is None:
-            return []
-        if node.type == "Retry" and node.children:
-            return self._attempt_names(node)[-1:]
-        inner = [each for task in ends(name) for each in self._outbound(f"{name}.{task}", ends)]
-        return inner or [name]
+    def add_child(self, parent: Node, child: str) -> None:
+        """Make a node the child of another, once."""
+        made = node_id(self._workflow, child)
+        if made not in parent.children:
+            parent.children.append(made)
+
+    def connect(self, node: str, before: Iterable[str], otherwise: str) -> None:
+        """Make a node the child of the last nodes of those before it, or else of another."""
+        parents = [each for name in before for each in self._outbound(self._nodes[name])]
+        for parent in parents or [self._nodes[otherwise]]:
+            self.add_child(parent, node)
+
+    def end_with(self, name: str, last: Iterable[str]) -> None:
+        """Say which nodes are the last of a dag or of steps: what follows are their children."""
+        self._ends[name] = [each for each in last if each in self._nodes]
+
+    def _outbound(self, node: Node) -> list[Node]:
+        """Whose child is what follows a node: getOutboundNodes."""
+        match node.type:
+            case "Retry" if node.children:
+                return self.children(node)[-1:]
+            case "TaskGroup" if node.children:
+                return [each for child in self.children(node) for each in self._outbound(child)]
+            case "DAG" | "Steps":
+                return [each for name in self._ends.get(node.name, ()) for each in self._outbound(self._nodes[name])]
+            case _:
+                return [node]

@@ -21,6 +21,7 @@ class Executed(Enum):
     TEXTS = "a list of texts"
     ANYS = "a list of texts, numbers or flags"
     LABELS = "a mapping of texts"
+    ITEMS = "a list of texts, numbers, flags, lists or mappings"
 
 
 class Inert(Enum):
@@ -36,12 +37,19 @@ class Refused:
     instead: str
 
 
+@dataclass(frozen=True)
+class Named:
+    """A mapping whose keys are the author's own names, and whose values all have these fields."""
+
+    each: "Fields"
+
+
 Handling = Executed | Inert | Refused
-Shape = Union[Handling, "Fields", tuple["Fields"]]  # a mapping, or in brackets a list of such mappings
+Shape = Union[Handling, Named, "Fields", tuple["Shape"]]  # a mapping, or in brackets a list of what stands in them
 Fields = Mapping[str, Shape]
 
 TEXT, ANY, NUMBER, FLAG = Executed.TEXT, Executed.ANY, Executed.NUMBER, Executed.FLAG
-TEXTS, ANYS, LABELS, INERT = Executed.TEXTS, Executed.ANYS, Executed.LABELS, Inert.INERT
+TEXTS, ANYS, LABELS, ITEMS, INERT = Executed.TEXTS, Executed.ANYS, Executed.LABELS, Executed.ITEMS, Inert.INERT
 
 
 def _refused(names: str, instead: str) -> dict[str, Refused]:
@@ -117,19 +125,21 @@ _TEMPLATE_REF: Fields = {
     "template": TEXT,
     **_refused("clusterScope", "give the referenced WorkflowTemplate beside this manifest"),
 }
-_TASK: Fields = {
+_CALL: Fields = {"template": TEXT, "templateRef": _TEMPLATE_REF, "arguments": _ARGUMENTS}
+_HOOKS = Named({**_CALL, "expression": TEXT})
+_STEP: Fields = {
+    **_CALL,
     "name": TEXT,
-    "template": TEXT,
-    "templateRef": _TEMPLATE_REF,
-    "arguments": _ARGUMENTS,
-    "depends": TEXT,
-    "dependencies": TEXTS,
     "when": TEXT,
-    **_refused("withItems withParam withSequence", "write one task for each item"),
-    **_refused("continueOn", "use depends with .Failed or .Errored"),
-    **_refused("hooks onExit", "use the workflow's onExit"),
+    "withItems": ITEMS,
+    "withParam": TEXT,
+    "withSequence": {"count": ANY, "start": ANY, "end": ANY, "format": TEXT},
+    "continueOn": {"failed": FLAG, "error": FLAG},
+    "hooks": _HOOKS,
+    "onExit": TEXT,
     "inline": Refused("write it as a template"),
 }
+_TASK: Fields = {**_STEP, "depends": TEXT, "dependencies": TEXTS}
 _VARIABLE: Fields = {
     "name": TEXT,
     "value": TEXT,
@@ -176,6 +186,8 @@ _TEMPLATE: Fields = {
         "failFast": FLAG,
         "target": Refused("leave it out: every task without a dependent is one"),
     },
+    "steps": ((_STEP,),),
+    "suspend": {"duration": ANY},
     "volumes": (_VOLUME,),
     "activeDeadlineSeconds": NUMBER,
     "retryStrategy": _RETRY,
@@ -183,8 +195,7 @@ _TEMPLATE: Fields = {
     "synchronization": _SYNCHRONIZATION,
     **_inert(f"{_POD} metadata annotations priorityClassName archiveLocation"),
     **_refused("daemon", "start it beside the run"),
-    **_refused("steps", "write a dag"),
-    **_refused("script resource suspend data http plugin containerSet", "write a container"),
+    **_refused("script resource data http plugin containerSet", "write a container"),
     **_refused("initContainers sidecars", "write a container of its own"),
     **_refused("memoize", "use lockgate run MODEL --resume RUN"),
     **_refused("failFast", "dag.failFast is executed"),
@@ -201,6 +212,7 @@ _METADATA: Fields = {
 _SPEC: Fields = {
     "entrypoint": TEXT,
     "onExit": TEXT,
+    "hooks": _HOOKS,
     "arguments": _ARGUMENTS,
     "templates": (_TEMPLATE,),
     "templateDefaults": _TEMPLATE,
@@ -214,7 +226,6 @@ _SPEC: Fields = {
     **_inert(f"{_POD} podGC ttlStrategy podMetadata podPriorityClassName podDisruptionBudget priority archiveLogs"),
     **_inert("artifactRepositoryRef artifactGC imagePullSecrets dnsPolicy dnsConfig volumeClaimGC"),
     "hostNetwork": INERT,
-    **_refused("hooks", "use onExit"),
     **_refused("suspend", "start the run when it should run"),
     **_refused("shutdown", "use lockgate stop"),
     **_refused("volumeClaimTemplates", "use emptyDir"),
@@ -252,6 +263,8 @@ def table() -> Iterator[tuple[str, Handling]]:
 def _flat(place: str, fields: Shape) -> Iterator[tuple[str, Handling]]:
     if isinstance(fields, tuple):
         yield from _flat(f"{place}[]", fields[0])
+    elif isinstance(fields, Named):
+        yield from _flat(f"{place}.*", fields.each)
     elif isinstance(fields, Mapping):
         for name, below in fields.items():
             yield from _flat(f"{place}.{name}", below)
@@ -288,6 +301,9 @@ def _walk(place: str, value: object, fields: Shape) -> Iterator[Problem | Note]:
                 yield from _walk(f"{place}[{index}]", item, each)
         case (_,):
             yield Problem(place, f"must be a list, not {_kind(value)}")
+        case Named(each) if isinstance(value, Mapping):
+            for name, below in value.items():
+                yield from _walk(f"{place}.{name}", below, each)
         case Mapping() if isinstance(value, Mapping):
             for name, below in value.items():
                 inside = f"{place}.{name}" if place else str(name)
@@ -295,7 +311,7 @@ def _walk(place: str, value: object, fields: Shape) -> Iterator[Problem | Note]:
                     yield from _walk(inside, below, fields[name])
                 else:
                     yield Problem(inside, "not executed locally; no such field is known here")
-        case Mapping():
+        case Mapping() | Named():
             yield Problem(place, f"must be a mapping, not {_kind(value)}")
 
 
@@ -314,6 +330,8 @@ def _fits(value: object, kind: Executed) -> bool:
             return isinstance(value, list) and all(isinstance(each, str) for each in value)
         case Executed.ANYS:
             return isinstance(value, list) and all(_fits(each, Executed.ANY) for each in value)
+        case Executed.ITEMS:
+            return isinstance(value, list) and all(isinstance(each, str | int | float | list | dict) for each in value)
         case Executed.LABELS:
             return isinstance(value, Mapping) and all(isinstance(each, str) for each in value.values())
 

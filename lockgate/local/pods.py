@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lockgate.local import files
+from lockgate.local.calls import PodStart
 from lockgate.local.manifest import Json
 from lockgate.local.process import CannotStart, Launch, Process, Runtime
 from lockgate.local.record import Node, Phase
@@ -56,15 +57,16 @@ class Pod:
     """A pod from its start to its end. `tell` is called in its threads."""
 
     def __init__(
-        self, node: Node, template: Json, place: Place, runtime: Runtime, tell: Callable[[Began | Said | Over], None]
+        self, start: PodStart, place: Place, runtime: Runtime, tell: Callable[[Began | Said | Over], None]
     ) -> None:
-        self.node = node
+        self.node = start.node
         self.began_at: float | None = None
-        seconds = template.get("activeDeadlineSeconds")
+        seconds = start.template.get("activeDeadlineSeconds")
         self.seconds = None if seconds is None else int(seconds)
-        self._template = template
+        self._template = start.template
+        self._captured = start.captured
         self._place = place
-        self._folder = place.run / node.folder
+        self._folder = place.run / start.node.folder
         self._runtime = runtime
         self._tell = tell
         self._guard = threading.Lock()
@@ -117,9 +119,11 @@ class Pod:
 
     def _result(self, code: int | None) -> Over:
         if self._stopped_for or code is None:
-            return Over(self.node, "Failed", self._stopped_for, {} if code is None else {"exitCode": str(code)})
+            return Over(self.node, "Failed", self._stopped_for, {})  # of what was stopped Argo keeps no exit code
         outputs, missing = files.collect(self._place.run, self._folder, self._template, self.node.execution)
         outputs["exitCode"] = str(code)
+        if self._captured:
+            outputs["result"] = files.result(self._folder)
         if code:
             log = self._folder / "log"
             said = files.termination_message(self._folder, self._template["container"], log, failed=True)

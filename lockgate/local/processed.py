@@ -5,17 +5,22 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from lockgate.local.evaluation import decide_when
+from lockgate.local.expressions import ExpressionError
+from lockgate.local.items import LOOPS
 from lockgate.local.manifest import Json, entries, text
 from lockgate.local.tags import ABSENT, TagError, Values, reference, replace
+from lockgate.local.variables import Scope
 
 LATE = ("tasks.", "steps.")
 
 
-def arguments(given: Mapping[str, Any], values: Values, artifacts: Mapping[str, Json]) -> Json:
-    """A task's arguments, with what the tasks before it gave.
+def arguments(given: Mapping[str, Any], shared: Values, scope: Scope) -> Json:
+    """The arguments of a task, a step or a hook, with what those before it gave.
 
     Errors: TagError: the task is in error.
     """
+    values = {**shared, **scope.values}
     parameters = []
     for parameter in entries(given, "parameters"):
         source = reference(text(parameter["value"]))
@@ -31,12 +36,30 @@ def arguments(given: Mapping[str, Any], values: Values, artifacts: Mapping[str, 
             found.append({"name": artifact["name"], "raw": replace(artifact["raw"], values, strict=LATE)})
             continue
         source = reference(artifact["from"])
-        if source in artifacts:
-            found.append({**artifacts[source], "name": artifact["name"]})
+        if source in scope.artifacts:
+            found.append({**scope.artifacts[source], "name": artifact["name"]})
         elif not artifact.get("optional"):
             message = f'Unable to resolve: "{source}"'
             raise TagError(message)
     return {"parameters": parameters, "artifacts": found}
+
+
+def task(body: Json, shared: Values, scope: Scope) -> Json:
+    """A task or a step with what those before it gave; arguments are left alone where it will not be executed.
+
+    Errors: TagError, ExpressionError: it is in error.
+    """
+    values = {**shared, **scope.values}
+    when = replace(body.get("when") or "", values, strict=LATE)
+    loops = replace({field: body[field] for field in LOOPS if field in body}, values, strict=LATE)
+    try:
+        runs = not when or decide_when(when)
+    except ExpressionError:
+        if not loops:
+            raise
+        runs = True  # it may only have a value once the item is in it
+    given = arguments(body.get("arguments") or {}, shared, scope) if runs else {}
+    return {**body, **loops, "when": when, "arguments": given}
 
 
 def template(body: Json, given: Json, shared: Values, local: Values) -> Json:
@@ -89,18 +112,29 @@ def _value(parameter: Json, given: Json | None) -> str:
     return text(value)
 
 
-def dag_outputs(body: Json, values: Values, artifacts: Mapping[str, Json]) -> Json:
-    """What a dag gives, from what its tasks gave.
+def shown_inputs(body: Json) -> Json:
+    """The inputs of a processed template as the record has them: raw data stays in the manifest."""
+    inputs: Json = {}
+    for parameter in entries(body, "inputs", "parameters"):
+        inputs.setdefault("parameters", []).append({"name": parameter["name"], "value": parameter["value"]})
+    for artifact in entries(body, "inputs", "artifacts"):
+        shown = {key: value for key, value in artifact.items() if key in ("name", "path", "local", "execution")}
+        inputs.setdefault("artifacts", []).append({**shown, **({"raw": {}} if artifact.get("raw") else {})})
+    return inputs
 
-    Errors: TagError: the dag is in error.
+
+def outputs(body: Json, scope: Scope) -> Json:
+    """What a dag or steps give, from what is within them.
+
+    Errors: TagError: the node is in error.
     """
     outputs: Json = {"parameters": [], "artifacts": []}
     for parameter in entries(body, "outputs", "parameters"):
-        outputs["parameters"].append({"name": parameter["name"], "value": _output(parameter, values)})
+        outputs["parameters"].append({"name": parameter["name"], "value": _output(parameter, scope.values)})
     for artifact in entries(body, "outputs", "artifacts"):
         source = reference(artifact["from"])
-        if source in artifacts:
-            outputs["artifacts"].append({**artifacts[source], "name": artifact["name"]})
+        if source in scope.artifacts:
+            outputs["artifacts"].append({**scope.artifacts[source], "name": artifact["name"]})
         elif not artifact.get("optional"):
             message = f'unable to resolve outputs from scope: Unable to resolve: "{source}"'
             raise TagError(message)
@@ -108,8 +142,6 @@ def dag_outputs(body: Json, values: Values, artifacts: Mapping[str, Json]) -> Js
 
 
 def _output(parameter: Json, values: Values) -> str:
-    if parameter.get("value") is not None:
-        return text(parameter["value"])
     origin = parameter["valueFrom"]
     source = reference(origin["parameter"])
     value = values.get(source)

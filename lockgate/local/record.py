@@ -26,7 +26,7 @@ from lockgate.local.errors import RunInUse
 
 Json = dict[str, Any]
 Phase = Literal["Pending", "Running", "Succeeded", "Failed", "Error", "Skipped", "Omitted"]
-Type = Literal["Pod", "DAG", "Retry", "Skipped"]
+Type = Literal["Pod", "DAG", "TaskGroup", "Steps", "StepGroup", "Suspend", "Retry", "Skipped"]
 Strategy = Literal["Stop", "Terminate"]
 
 
@@ -48,6 +48,7 @@ class Node:
     outputs: Json = field(default_factory=dict)
     children: list[str] = field(default_factory=list)
     at_exit: bool = False
+    hooked: bool = False  # a hook of its parent, not one of its attempts or tasks
     folder: str = ""  # below the run's, where a pod's files are
     digest: str = ""  # of all that decides what a pod does
     execution: str = ""  # names this one execution, so that what it wrote is told from what another wrote
@@ -232,6 +233,9 @@ def _pid(folder: Path) -> int:
 
 
 def folder_of(workflow: str, node: str) -> str:
-    """Where a node's files are, below the run's folder: its name without the run's, an attempt by its number."""
-    name = node.removeprefix(workflow).lstrip(".") or "main"
-    return "nodes/" + re.sub(r"\((\d+)\)", r".\1", name)
+    """Where a node's files are, below the run's folder: its name without the run's; attempts, items, groups as numbers.
+
+    No text of an item comes into it: that may be anything.
+    """
+    name = re.sub(r"\((\d+)(?::[^()]*)?\)|\[(\d+)\]", lambda found: f".{found[1] or found[2]}", node[len(workflow) :])
+    return "nodes/" + (name.lstrip(".") or "main")

@@ -79,6 +79,11 @@ def next_variables(attempts: Sequence[Node]) -> dict[str, str | None]:
     return {**last, "retries": str(len(attempts))}
 
 
+def policy(strategy: Mapping[str, Any]) -> str:
+    """Which ends are tried again."""
+    return str(strategy.get("retryPolicy") or ("Always" if strategy.get("expression") else "OnFailure"))
+
+
 def after(attempts: Sequence[Node], strategy: Mapping[str, Any], now: float) -> Again | Wait | Ended:
     """What follows on attempts of which the last has failed.
 
@@ -94,8 +99,7 @@ def after(attempts: Sequence[Node], strategy: Mapping[str, Any], now: float) -> 
 
 def _refused(attempts: Sequence[Node], strategy: Mapping[str, Any], limit: int | None) -> Ended | None:
     last = attempts[-1]
-    policy = strategy.get("retryPolicy") or ("Always" if strategy.get("expression") else "OnFailure")
-    if (last.phase, policy) in (("Failed", "OnError"), ("Error", "OnFailure")):
+    if (last.phase, policy(strategy)) in (("Failed", "OnError"), ("Error", "OnFailure")):
         return Ended(last.phase, last.message)
     if limit is not None and len(attempts) > limit:
         return Ended(last.phase, "No more retries left")

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from lockgate.local.errors import Problem
 from lockgate.local.expressions import ExpressionError
-from lockgate.local.manifest import Json, Template, Workflow, entries
+from lockgate.local.items import looped
+from lockgate.local.manifest import Json, Template, Workflow, entries, hooks_of
 from lockgate.local.retries import SAMPLE
 from lockgate.local.tags import tags
 
@@ -15,40 +16,57 @@ _GLOBALS += " labels labels.json annotations annotations.json duration"
 _CLOCK = ("s", "RFC3339", *"aAbBcdHIjmMpSUwWxXyYZz")
 
 
-def calls(template: Template) -> Iterator[tuple[Json, tuple[str, str]]]:
-    """Each task of a template, and the template it calls."""
-    for task in entries(template.body, "dag", "tasks"):
-        away = task.get("templateRef")
-        yield (
-            task,
-            (str(away.get("name")), str(away.get("template")))
-            if away
-            else (template.document, str(task.get("template"))),
-        )
+Key = tuple[str, str]  # a template: its document and its name
 
 
-def reached(workflow: Workflow, document: str, name: str) -> set[tuple[str, str]]:
-    """The templates reached from a template, itself among them."""
-    waiting = [(document, name)]
-    seen: set[tuple[str, str]] = set()
+def called(document: str, caller: Json) -> Key:
+    """The template that a task, a step or a hook in a document calls."""
+    away = caller.get("templateRef")
+    return (str(away.get("name")), str(away.get("template"))) if away else (document, str(caller.get("template")))
+
+
+def calls(template: Template) -> Iterator[tuple[Json, Key]]:
+    """Each task or step of a template, and the template it calls."""
+    for task in template.tasks:
+        yield task, called(template.document, task)
+
+
+def reached(workflow: Workflow, *keys: Key) -> set[Key]:
+    """The templates reached from templates, themselves among them."""
+    waiting = list(keys)
+    seen: set[Key] = set()
     while waiting:
         key = waiting.pop()
         if key in workflow.templates and key not in seen:
             seen.add(key)
-            waiting += [called for _, called in calls(workflow.templates[key])]
+            for task in workflow.templates[key].tasks:
+                waiting += [called(key[0], caller) for caller in (task, *hooks_of(task).values())]
     return seen
 
 
-def scope_of(workflow: Workflow, template: Template) -> set[str]:
-    """Every tag that has a value in a template, whatever its tasks give."""
-    known = {f"workflow.{name}" for name in _GLOBALS.split()} | {"node.name", "tasks.name", "inputs.parameters"}
+def reached_in(workflow: Workflow) -> set[Key]:
+    """The templates a run can reach: from its entrypoint, and from its hooks."""
+    spec, document = workflow.spec, workflow.document
+    hooks = [called(document, hook) for hook in hooks_of(spec).values()]
+    return reached(workflow, (document, str(spec.get("entrypoint"))), *hooks)
+
+
+def tags_of_a_run(workflow: Workflow) -> set[str]:
+    """Every tag that has a value everywhere in a run."""
+    known = {f"workflow.{name}" for name in _GLOBALS.split()}
     known |= {f"workflow.creationTimestamp.{part}" for part in _CLOCK}
     known |= {f"workflow.parameters.{name}" for name in workflow.parameters}
     known |= {f"workflow.labels.{name}" for name in workflow.labels}
     known |= {f"workflow.annotations.{name}" for name in workflow.annotations}
+    return known
+
+
+def scope_of(workflow: Workflow, template: Template) -> set[str]:
+    """Every tag that has a value in a template, whatever its tasks give."""
+    known = tags_of_a_run(workflow) | {"node.name", "tasks.name", "steps.name", "inputs.parameters"}
     known |= {f"inputs.parameters.{each.get('name')}" for each in entries(template.body, "inputs", "parameters")}
     known |= {f"inputs.artifacts.{each.get('name')}" for each in entries(template.body, "inputs", "artifacts")}
-    if not template.is_dag:
+    if template.is_pod:
         known |= {"pod.name"}
         known |= {f"inputs.artifacts.{each.get('name')}.path" for each in entries(template.body, "inputs", "artifacts")}
         for kind in ("artifacts", "parameters"):
@@ -59,18 +77,30 @@ def scope_of(workflow: Workflow, template: Template) -> set[str]:
 
 
 def outputs_of(workflow: Workflow, template: Template, task_name: str) -> set[str]:
-    """Every tag that a task of a dag gives to those that wait for it."""
-    prefix = f"tasks.{task_name}"
-    called = next((called for task, called in calls(template) if task.get("name") == task_name), None)
-    target = workflow.templates.get(called) if called else None
+    """Every tag that a task of a dag, or a step, gives to those after it."""
+    prefix = f"{template.kind if template.kind == 'steps' else 'tasks'}.{task_name}"
+    task, key = next(((task, key) for task, key in calls(template) if task.get("name") == task_name), ({}, ("", "")))
+    target = workflow.templates.get(key)
+    if looped(task):  # of a loop there are lists, and no single node
+        names = [each.get("name") for each in entries(target.body if target else {}, "outputs", "parameters")]
+        parts = ["result", "parameters", *(f"parameters.{name}" for name in names)]
+        return {f"{prefix}.outputs.{part}" for part in parts}
     given = {f"{prefix}.{name}" for name in ("id", "status", "startedAt", "finishedAt")}
     if target is None:
         return given
-    if not target.is_dag:
-        given |= {f"{prefix}.exitCode"}
+    if target.is_pod:
+        given |= {f"{prefix}.exitCode", f"{prefix}.outputs.result"}
     for kind in ("parameters", "artifacts"):
         given |= {f"{prefix}.outputs.{kind}.{each.get('name')}" for each in entries(target.body, "outputs", kind)}
     return given
+
+
+def tags_read(tree: object) -> set[str]:
+    """The names that the tags of a tree read."""
+    try:
+        return {name for tag in tags(tree) for name in tag.reads}
+    except ExpressionError:
+        return set()  # `unknown_tags` says so
 
 
 def unknown_tags(place: str, tree: object, known: set[str]) -> Iterator[Problem]:

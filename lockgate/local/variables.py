@@ -1,4 +1,4 @@
-"""What the tags of a workflow stand for: of the whole run, of a node, and of the tasks before it."""
+"""What the tags of a workflow stand for: of the whole run, and of the tasks and steps within a template."""
 
 import json
 from collections.abc import Iterable
@@ -82,24 +82,44 @@ def failures(workflow: str, nodes: Iterable[Node]) -> str:
     return json.dumps(json.dumps(listed or None, separators=(",", ":"), ensure_ascii=False), ensure_ascii=False)
 
 
-def task_scope(task: str, node: Node, template: Template) -> tuple[dict[str, str | None], dict[str, Json]]:
-    """What a task that has ended gives to those after it: texts, and artifacts.
+@dataclass
+class Scope:
+    """What the tasks of a dag, the steps of a group and their hooks can read: texts, and artifacts."""
 
-    What a skipped or omitted task declares is its default or, as None, absent (controllers from 3.7.16 and 4.0.7 on).
-    """
-    prefix = f"tasks.{task}"
-    values: dict[str, str | None] = {f"{prefix}.id": node.id, f"{prefix}.status": node.phase}
-    if node.started_at:
-        values[f"{prefix}.startedAt"] = rfc3339(node.started_at)
-    if node.finished_at:
-        values[f"{prefix}.finishedAt"] = rfc3339(node.finished_at)
-    if "exitCode" in node.outputs:
-        values[f"{prefix}.exitCode"] = node.outputs["exitCode"]
-    for parameter in entries(node.outputs, "parameters"):
-        values[f"{prefix}.outputs.parameters.{parameter['name']}"] = parameter["value"]
-    if node.phase in ("Skipped", "Omitted"):
-        for parameter in entries(template.body, "outputs", "parameters"):
-            default = (parameter.get("valueFrom") or {}).get("default")
-            values[f"{prefix}.outputs.parameters.{parameter['name']}"] = None if default is None else text(default)
-    artifacts = entries(node.outputs, "artifacts")
-    return values, {f"{prefix}.outputs.artifacts.{artifact['name']}": artifact for artifact in artifacts}
+    values: dict[str, str | None]
+    artifacts: dict[str, Json]
+
+    @classmethod
+    def of(cls, template: Json) -> "Scope":
+        """What a processed template was given."""
+        listed = entries(template, "inputs", "artifacts")
+        return cls(
+            {f"inputs.parameters.{each['name']}": each["value"] for each in entries(template, "inputs", "parameters")},
+            {f"inputs.artifacts.{each['name']}": each for each in listed if "local" in each or "raw" in each},
+        )
+
+    def take(self, prefix: str, node: Node, template: Template) -> None:
+        """Add what a node has given so far.
+
+        What a skipped or omitted task declares is its default or, as None, absent (controllers from 3.7.16 and 4.0.7
+        on).
+        """
+        values = self.values
+        values |= {f"{prefix}.id": node.id, f"{prefix}.status": node.phase}
+        if node.started_at:
+            values[f"{prefix}.startedAt"] = rfc3339(node.started_at)
+        if node.finished_at:
+            values[f"{prefix}.finishedAt"] = rfc3339(node.finished_at)
+        if "exitCode" in node.outputs:
+            values[f"{prefix}.exitCode"] = node.outputs["exitCode"]
+        if "result" in node.outputs:
+            values[f"{prefix}.outputs.result"] = node.outputs["result"]
+        for parameter in entries(node.outputs, "parameters"):
+            if "value" in parameter:
+                values[f"{prefix}.outputs.parameters.{parameter['name']}"] = parameter["value"]
+        if node.phase in ("Skipped", "Omitted"):
+            for parameter in entries(template.body, "outputs", "parameters"):
+                default = (parameter.get("valueFrom") or {}).get("default")
+                values[f"{prefix}.outputs.parameters.{parameter['name']}"] = None if default is None else text(default)
+        for artifact in entries(node.outputs, "artifacts"):
+            self.artifacts[f"{prefix}.outputs.artifacts.{artifact['name']}"] = artifact

