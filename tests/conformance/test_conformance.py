@@ -21,7 +21,6 @@ DIFFERENT = {
     "skipped-output-default": {".b"},
     "omitted-output-default-of-consumer": {".b"},
     "nested-without-an-output": {"", ".", ".inner.a"},
-    "stop": {".slow"},
 }
 REFUSED = sorted((HERE / "refused").glob("*.yaml"))
 
