@@ -20,7 +20,7 @@ from pathlib import Path
 
 from lockgate.builders import Builder, Layer
 from lockgate.errors import BadCall, LockgateError
-from lockgate.images import SOURCE, code_files, source_digest
+from lockgate.images import SOURCE, check_current, code_files, source_digest
 from lockgate.installed import cache
 from lockgate.local.environments import Environments
 from lockgate.shelf import Image, Shelf
@@ -50,6 +50,9 @@ class Target:
         if missing:
             msg = f"images {action} needs {missing}"
             raise BadCall(msg, fix="lockgate images --help gives an example")
+        if "://" in registry:
+            msg = f"--registry {registry} is not HOST/FOLDER"
+            raise BadCall(msg, fix=f"leave out {registry.partition('://')[0]}://")
         return cls(base, registry.rstrip("/"), python)
 
     def tag(self, image: str) -> str:
@@ -120,8 +123,16 @@ def _context() -> Iterator[Path]:
 
 
 def push(image: Image, target: Target, builder: Builder) -> str:
-    """Push an image; returns its reference by digest. Errors: OutsideFailed, with what the builder said."""
-    return f"{target.registry}/{image.name}@{builder.push(target.tag(image.name))}"
+    """Push an image; returns its reference by digest.
+
+    Errors: BadCall where it was not built, or not of what is here; OutsideFailed, with what the builder said.
+    """
+    tag = target.tag(image.name)
+    if not builder.find(tag):
+        msg = f"{tag} was not built here"
+        raise BadCall(msg, fix=f"lockgate images build --registry {target.registry} --base REFERENCE")
+    check_current(image, builder.labels(tag))
+    return f"{target.registry}/{image.name}@{builder.push(tag)}"
 
 
 def lay_out_packages(image: Image, target: Target, folder: Path) -> None:

@@ -573,6 +573,10 @@ def images(
     """Each image: which lock it holds, and whether it was built; build them, and push them by digest.
 
     Example: lockgate images build --base registry.example.org/python@sha256:… --registry registry.example.org/lockgate
+
+    Then: lockgate images push --registry registry.example.org/lockgate
+
+    CA, credentials and proxies are those the tool has: certs.d, buildah login, podman login or docker login.
     """
     from lockgate.builders import find_builder
     from lockgate.building import Target, at_once, build, push

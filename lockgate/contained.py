@@ -7,12 +7,10 @@ from urllib.parse import unquote, urlsplit
 
 from lockgate.environment import Environment
 from lockgate.errors import BadCall, UnknownName
-from lockgate.images import SOURCE, UNBUILT, image_name, own_images, source_digest
+from lockgate.images import UNBUILT, check_current, image_name, own_images
 from lockgate.local import ENGINES, ContainerRuntime, Place
 from lockgate.project import Model
 from lockgate.shelf import Shelf
-
-_BUILD = "lockgate images build and lockgate images push (lockgate images --help), then run again; or run without --in"
 
 
 def contained(
@@ -29,20 +27,18 @@ def contained(
     missing = sorted({image_name(image) for image in images if image.endswith(UNBUILT)})
     if missing:
         msg = f"there is no image yet of {', '.join(missing)}"
-        raise BadCall(msg, fix=_BUILD)
+        raise BadCall(msg, fix="lockgate images build, then lockgate images push; or run without --in")
     return ContainerRuntime(engine, [*_stores(environment), *_data(model, data)], _check(model))
 
 
 def _check(model: Model) -> Callable[[str, Mapping[str, str]], None]:
-    """Refuses an image made from another lock or other code than this installation and project hold."""
+    """Refuses an image made from another lock or other code than is here."""
     shelf = Shelf.find()
+    own = own_images(model, shelf)
 
     def check(reference: str, labels: Mapping[str, str]) -> None:
         name = image_name(reference)
-        image = own_images(model, shelf).get(name) or shelf.image(name)
-        if labels.get(SOURCE) != source_digest(image):
-            msg = f"the image of {name} was built from another lock or other code than is here"
-            raise BadCall(msg, fix=_BUILD)
+        check_current(own.get(name) or shelf.image(name), labels)
 
     return check
 

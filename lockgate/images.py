@@ -8,7 +8,7 @@ from typing import Any
 
 from lockgate_step import canonical, file_digest, sha256
 
-from lockgate.errors import UnknownName
+from lockgate.errors import BadCall, UnknownName
 from lockgate.project import Model, Project
 from lockgate.shelf import Image, Shelf
 
@@ -84,6 +84,13 @@ def source_digest(image: Image) -> str:
     code = {name: file_digest(path) for name, path in code_files(image).items()}
     made = {"Dockerfile": file_digest(Shelf.find().dockerfile), "lock": file_digest(image.lock), "code": code}
     return sha256(canonical(made))
+
+
+def check_current(image: Image, labels: Mapping[str, str]) -> None:
+    """Refuse what was built from another lock or other code than this installation and project hold. Errors: BadCall."""
+    if labels.get(SOURCE) != source_digest(image):
+        msg = f"the image of {image.name} was built from another lock or other code than is here"
+        raise BadCall(msg, fix="lockgate images build, then lockgate images push, with the same --registry")
 
 
 def describe(project: Project) -> tuple[list[str], dict[str, Any]]:

@@ -13,5 +13,5 @@ exec mmdebstrap --quiet --variant=extract --include="$packages" \
   --extract-hook='printf "root:x:0:0:root:/root:/sbin/nologin\nlockgate:x:65532:65532::/tmp:/sbin/nologin\n" > "$1"/etc/passwd' \
   --extract-hook='printf "root:x:0:\nlockgate:x:65532:\n" > "$1"/etc/group' \
   --extract-hook='find "$1"/bin "$1"/sbin "$1"/usr/bin "$1"/usr/sbin -not -type d -not -name "python*" -delete' \
-  --extract-hook='rm -rf "$1"/usr/share/doc "$1"/usr/share/man "$1"/usr/share/locale "$1"/usr/share/perl* "$1"/usr/lib/*/perl* "$1"/usr/share/ca-certificates "$1"/usr/share/debconf "$1"/usr/share/lintian "$1"/usr/share/bash-completion "$1"/var/cache "$1"/var/log "$1"/var/lib/dpkg/info' \
+  --extract-hook='rm -rf "$1"/usr/share/doc "$1"/usr/share/man "$1"/usr/share/locale "$1"/usr/share/perl* "$1"/usr/lib/*/perl* "$1"/usr/share/ca-certificates "$1"/usr/share/debconf "$1"/usr/share/lintian "$1"/usr/share/bash-completion "$1"/var/cache "$1"/var/log "$1"/var/lib/dpkg/info "$1"/usr/share/bug "$1"/usr/share/python3 "$1"/usr/libexec/dpkg "$1"/usr/lib/ssl/misc "$1"/etc/cron.daily "$1"/etc/update-motd.d "$1"/etc/resolv.conf "$1"/etc/hostname' \
   bookworm "$out"

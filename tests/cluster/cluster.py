@@ -42,7 +42,7 @@ REGISTRY = f"{NODE}:5000"
 PAUSE = f"{REGISTRY}/pause:1"
 PACKAGES = (
     "buildah", "busybox-static", "conntrack", "containerd", "containernetworking-plugins", "ipset", "iptables",
-    "mmdebstrap", "runc", "socat",
+    "mmdebstrap", "podman", "runc", "socat",
 )  # fmt: skip
 
 

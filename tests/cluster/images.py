@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import resource
 import shutil
 import ssl
 import subprocess
@@ -19,6 +20,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lockgate.building import Target
 from lockgate.images import LOCK, images, source_digest
@@ -72,10 +74,20 @@ def base() -> str:
 
 def storage() -> dict[str, str]:
     """This process's environment, in which buildah and podman keep images in a store of the tests' own."""
-    config = FOLDER / "storage.conf"
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    config.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{FOLDER}/root"\nrunroot = "{FOLDER}/run"\n')
-    return {**os.environ, "CONTAINERS_STORAGE_CONF": str(config)}
+    return storage_in(FOLDER)
+
+
+def storage_in(folder: Path) -> dict[str, str]:
+    """This process's environment, in which buildah and podman keep images in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    store, containers = folder / "storage.conf", folder / "containers.conf"
+    store.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/root"\nrunroot = "{folder}/run"\n')
+    # Podman would give a container more than a test's machine may have given this process.
+    files, processes = (resource.getrlimit(each)[1] for each in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC))
+    containers.write_text(
+        f'[containers]\ndefault_ulimits = ["nofile={files}:{files}", "nproc={processes}:{processes}"]\n'
+    )
+    return {**os.environ, "CONTAINERS_STORAGE_CONF": str(store), "CONTAINERS_CONF": str(containers)}
 
 
 def _digest(project: Project, registry: str) -> str:
@@ -88,14 +100,21 @@ def _digest(project: Project, registry: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _in_registry(reference: str, certificate: Path) -> bool:
+def manifest(reference: str, certificate: Path) -> dict[str, Any]:
+    """The manifest of an image in a registry: its config and its layers, with their bytes as they are pulled.
+
+    Errors: HTTPError, 404 where it is not there.
+    """
     host, _, rest = reference.partition("/")
     name, _, digest = rest.partition("@")
-    url = f"https://{host}/v2/{name}/manifests/{digest}"
-    request = urllib.request.Request(url, method="HEAD", headers={"Accept": MANIFESTS})
+    request = urllib.request.Request(f"https://{host}/v2/{name}/manifests/{digest}", headers={"Accept": MANIFESTS})
+    with urllib.request.urlopen(request, context=ssl.create_default_context(cafile=certificate)) as answer:
+        return dict(json.load(answer))
+
+
+def _in_registry(reference: str, certificate: Path) -> bool:
     try:
-        with urllib.request.urlopen(request, context=ssl.create_default_context(cafile=certificate)):
-            return True
+        return bool(manifest(reference, certificate))
     except urllib.error.HTTPError as error:
         if error.code == 404:
             return False

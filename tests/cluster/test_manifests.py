@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,10 @@ import yaml
 
 from lockgate.kubernetes.accounts import EVENTS, EXECUTOR, OPERATOR, PLATFORM, SERVER, SUBMITTER
 from tests.cluster import tools
-from tests.cluster.cluster import API, ROOT
+from tests.cluster.cluster import PAUSE, ROOT
+from tests.cluster.processes import wait_for
+from tests.cluster.services import S3
+from tests.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY
 
 NAMESPACE = "manifests"
 CONTROLLER = "system:serviceaccount:argo:argo"
@@ -88,13 +92,15 @@ def applied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applied]:
     project = tmp_path_factory.mktemp("project")
     (project / "pipelines").mkdir()
     admin = User(KUBECONFIG)
-    told = {"store": "s3://evidence/manifests", "endpoint": f"{API.rsplit(':', 1)[0]}:8333"}
+    told = {"store": f"s3://{BUCKET}/manifests", "endpoint": S3, "ca": str(KUBECONFIG.parent / "pki" / "ca.pem")}
     settings = [part for name, value in told.items() for part in ("--set", f"{name}={value}")]
-    argv = ["lockgate", "render", "--kubernetes", "--namespace", NAMESPACE, *settings]
-    subprocess.run(argv, cwd=project, check=True, capture_output=True)
+    argv = [sys.executable, "-m", "lockgate", "render", "--kubernetes", "--namespace", NAMESPACE, *settings]
+    credentials = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+    subprocess.run(argv, cwd=project, check=True, capture_output=True, env={**os.environ, **credentials})
     admin.can("apply", "-k", str(project / "kubernetes"))
     admin.can("apply", "--server-side", "-k", str(project / ".lockgate" / "kubernetes"))
-    admin.can("apply", "--server-side", "-f", "-", given=TEMPLATE)
+    for template in (TEMPLATE, WRITES):
+        admin.can("apply", "--server-side", "-f", "-", given=template)
     yield Applied(project, admin, tmp_path_factory.mktemp("accounts"))
     admin.can("delete", "workflows,cronworkflows,workfloweventbindings,deployments", "--all", "--wait=false")
 
@@ -105,6 +111,45 @@ TEMPLATE: Manifest = {
     "metadata": {"name": "released"},
     "spec": {"entrypoint": "main", "suspend": True, "templates": [{"name": "main", "suspend": {}}]},
 }
+
+
+_LOCKED = {
+    "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True,
+    "runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"},
+}  # fmt: skip
+# As `render` writes a program: without a token, locked down, its output in the default repository.
+WRITES: Manifest = {
+    "apiVersion": "argoproj.io/v1alpha1",
+    "kind": "WorkflowTemplate",
+    "metadata": {"name": "writes"},
+    "spec": {
+        "entrypoint": "main",
+        "automountServiceAccountToken": False,
+        "serviceAccountName": EXECUTOR,
+        "executor": {"serviceAccountName": EXECUTOR},
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "fsGroup": 65532},
+        "volumes": [{"name": "out", "emptyDir": {"sizeLimit": "1Mi"}}],
+        "templates": [
+            {
+                "name": "main",
+                "container": {
+                    "image": PAUSE,
+                    "command": ["/bin/busybox", "touch", "/lockgate/out/done"],
+                    "securityContext": _LOCKED,
+                    "volumeMounts": [{"name": "out", "mountPath": "/lockgate/out"}],
+                },
+                "outputs": {
+                    "artifacts": [
+                        {
+                            "name": "done", "path": "/lockgate/out/done", "archive": {"none": {}},
+                            "s3": {"key": "lockgate/{{workflow.uid}}/done"},
+                        }
+                    ]
+                },
+            }
+        ],
+    },
+}  # fmt: skip
 
 
 def run(change: Change = lambda run: None) -> Manifest:
@@ -199,6 +244,19 @@ def test_a_run_says_what_it_is_made_from_and_nothing_else(applied: Applied, host
 @pytest.mark.parametrize("who", [SUBMITTER, OPERATOR, EVENTS])
 def test_whoever_may_start_runs_starts_one(applied: Applied, who: str) -> None:
     assert "created" in applied.account(who).can("create", "-f", "-", given=run())
+
+
+def test_a_run_ends_well_under_all_of_it(applied: Applied) -> None:
+    """Argo's own account and token, the `restricted` level, the quota, the policies and the store, together."""
+    submitter = applied.account(SUBMITTER)
+    made = run(put("spec", value={"workflowTemplateRef": {"name": "writes"}}))
+    name = submitter.can("create", "-o", "name", "-f", "-", given=made).strip()
+
+    def phase() -> str:
+        return submitter.can("get", name, "-o", "jsonpath={.status.phase} {.status.message}").strip()
+
+    assert wait_for(lambda: phase().split(" ")[0] in ("Succeeded", "Failed", "Error"), 180), phase()
+    assert phase() == "Succeeded"
 
 
 def test_the_policy_holds_for_administrators_too(applied: Applied) -> None:
@@ -463,6 +521,6 @@ def test_what_the_programs_see_is_what_was_told(applied: Applied) -> None:
     values = json.loads(applied.admin.can("get", "configmap", "lockgate-environment", "-o", "json"))["data"]
     folder = applied.project / "kubernetes" / "environment"
     assert values == {path.name: path.read_text() for path in folder.iterdir()}
-    assert values["store"] == "s3://evidence/manifests\n"
+    assert values["store"] == f"s3://{BUCKET}/manifests\n"
     token = json.loads(applied.admin.can("get", "secret", f"{EXECUTOR}.service-account-token", "-o", "json"))
     assert token["data"]["token"], "the API server fills it"
