@@ -87,7 +87,7 @@ def source_digest(image: Image) -> str:
 
 
 def check_current(image: Image, labels: Mapping[str, str]) -> None:
-    """Refuse what was built from another lock or other code than this installation and project hold. Errors: BadCall."""
+    """Refuse what was built from another lock or other code than are here. Errors: BadCall."""
     if labels.get(SOURCE) != source_digest(image):
         msg = f"the image of {image.name} was built from another lock or other code than is here"
         raise BadCall(msg, fix="lockgate images build, then lockgate images push, with the same --registry")

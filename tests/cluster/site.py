@@ -36,15 +36,18 @@ class Site:
     namespace: str
     model: str
 
-    def set_up(self, images: Mapping[str, str]) -> None:
-        """Render everything with these images and apply it, by the commands of the README, on a clean namespace."""
+    def clean(self) -> None:
+        """Take away what an earlier session left in the namespace and in the store."""
         self.kubectl("delete", "namespace", self.namespace, "--ignore-not-found")
         client = services.store(self.cluster).client()
-        for page in client.get_paginator("list_objects_v2").paginate(
-            Bucket=seaweed.BUCKET, Prefix=f"{self.namespace}/"
-        ):
-            for entry in page.get("Contents", ()):
-                client.delete_object(Bucket=seaweed.BUCKET, Key=entry["Key"])
+        for prefix in (f"{self.namespace}/", "models/"):
+            for page in client.get_paginator("list_objects_v2").paginate(Bucket=seaweed.BUCKET, Prefix=prefix):
+                for entry in page.get("Contents", ()):
+                    client.delete_object(Bucket=seaweed.BUCKET, Key=entry["Key"])
+
+    def set_up(self, images: Mapping[str, str]) -> None:
+        """Render everything with these images and apply it, by the commands of the README, on a clean namespace."""
+        self.clean()
         (self.root / "images").mkdir(exist_ok=True)
         (self.root / "images" / "images.lock.json").write_text(json.dumps(dict(images), indent=2, sort_keys=True))
         told = {
@@ -183,7 +186,11 @@ class Site:
 
     def answers(self) -> str:
         """The digest of the bundle that answers users."""
-        return str(self.ask()["parameters"]["bundle"])
+        return self.answers_with(ASKED)
+
+    def answers_with(self, asked: Mapping[str, object]) -> str:
+        """The digest of the bundle that answers this request."""
+        return str(self.ask(asked)["parameters"]["bundle"])
 
     def put(self, key: str, path: Path) -> str:
         """Put a file into S3; returns its address."""

@@ -16,7 +16,8 @@ import pytest
 from tests.workshop import Project, free_port, platform
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+# What needs a cluster is executed on one: tests/cluster/test_readme.py.
+README = re.sub(r"(?ms)^## On a cluster$.*?(?=^## )", "", (ROOT / "README.md").read_text(encoding="utf-8"))
 # What follows a command: the rest of its block, and the text up to the next command, where its output may be shown.
 COMMAND = re.compile(r"(?m)^\$ (?P<command>.+)\n(?P<after>(?:(?!^\$ ).*\n?)*)")
 COMMANDS = [found["command"] for found in COMMAND.finditer(README)]

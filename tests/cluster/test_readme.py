@@ -1,0 +1,84 @@
+"""The README's cluster section, followed as it stands: its commands and no others."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests import seaweed
+from tests.cluster import services
+from tests.cluster.cluster import REGISTRY, ROOT, Cluster
+from tests.cluster.images import base, storage
+from tests.cluster.site import Site
+
+[SECTION] = re.findall(r"(?ms)^## On a cluster$(.*?)(?=^## )", (ROOT / "README.md").read_text(encoding="utf-8"))
+COMMANDS = re.findall(r"(?m)^\$ (.+)$", SECTION)
+NAMESPACE = "lockgate"
+ASKED = {
+    "age": 45, "workclass": "Private", "education_num": 14, "marital_status": "Married-civ-spouse",
+    "occupation": "Exec-managerial", "relationship": "Husband", "capital_gain": 9000, "capital_loss": 0,
+    "hours_per_week": 50,
+}  # fmt: skip
+
+
+def test_the_section_takes_at_most_ten_commands() -> None:
+    assert 5 < len(COMMANDS) <= 10
+
+
+def test_its_commands_lead_to_a_served_model(cluster: Cluster, images: dict[str, str], tmp_path: Path) -> None:
+    del images  # made before, so that only what differs is made here
+    project = _clone(tmp_path / "project")
+    site = Site(cluster, project, NAMESPACE, "adult-income")
+    site.clean()
+    shutil.copyfile(cluster.authority.path("ca"), project / "ca.pem")
+    s3 = services.store(cluster).client()
+    for name in ("adult.data.gz", "adult.test.gz"):
+        s3.upload_file(str(project / "pipelines/adult_income/data" / name), seaweed.BUCKET, f"data/{name}")
+    environment = {
+        **storage(), **site.variables, "SSL_CERT_FILE": str(cluster.authority.path("ca")),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{site.variables['PATH']}",
+    }  # fmt: skip
+    try:
+        for command in COMMANDS:
+            done = subprocess.run(
+                ["bash", "-c", _here(command)], cwd=project, env=environment, stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            )  # fmt: skip
+            assert done.returncode == 0, f"{command}\n{done.stdout}"
+        assert site.ask(ASKED)["outputs"][0]["data"] == [">50K"]
+        assert site.answers_with(ASKED) == site.live()["bundle"]
+        assert _changed(project) == {"image references alone"}
+    finally:
+        site.clean()  # a node of two processors has no room for two models and steps beside them
+
+
+def _here(command: str) -> str:
+    """A command with this cluster's addresses in the place of the examples'."""
+    command = command.replace("registry.example.org/python@sha256:BASE", base())
+    command = command.replace("registry.example.org", REGISTRY).replace("https://s3.example.org", services.S3)
+    # The Argo that can be had for tests is one that doctor refuses for production.
+    return command.replace("doctor --cluster", "doctor --cluster --for-tests")
+
+
+def _changed(project: Path) -> set[str]:
+    """How the workflows rendered here differ from those that are committed."""
+    digest = re.compile(r"(?:lockgate|[\w.:]+/lockgate)/([\w-]+)(?::unbuilt|@sha256:[0-9a-f]{64})")
+    name = re.compile(r"(adult-income-(?:release|review))-[0-9a-f]{8}")
+    found = set()
+    for path in sorted((ROOT / "workflows" / "adult-income").iterdir()):
+        here = (project / "workflows" / "adult-income" / path.name).read_text()
+        texts = [name.sub(r"\1", digest.sub(r"\1", " ".join(text.split()))) for text in (path.read_text(), here)]
+        found.add("image references alone" if texts[0] == texts[1] else f"{path.name} in more")
+    return found
+
+
+def _clone(folder: Path) -> Path:
+    """The files of the repository, as a new clone has them."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    return folder
