@@ -66,8 +66,9 @@ class Buildah:
 
     def labels(self, reference: str) -> dict[str, str]:
         """The labels of an image that is here."""
-        place = "OCIv1.Config.Labels" if self.name == "buildah" else "Config.Labels"
-        return _labels(self.name, "inspect", "--type=image", f"--format={{{{json .{place}}}}}", reference)
+        said = json.loads(_call(self.name, "inspect", "--type=image", reference))  # buildah's templates know no JSON
+        config = said["OCIv1"]["config"] if self.name == "buildah" else said[0]["Config"]
+        return dict(config.get("Labels") or {})
 
     def pull(self, reference: str) -> None:
         """Bring an image here."""
