@@ -310,7 +310,7 @@ def _plain(found: Mapping[str, Any]) -> Json:
 
 def _name_of(pod: "Pod") -> str:
     assert pod.metadata is not None and pod.metadata.name is not None
-    return pod.metadata.name
+    return str(pod.metadata.name)
 
 
 def _node_of(pod: "Pod") -> str:

@@ -111,8 +111,15 @@ def _argo(cluster: "Cluster") -> None:
         cluster.kubectl("create", "namespace", ARGO)
     # Argo's own accounts and rights; its two programs run as processes here.
     made = yaml.safe_load_all(cluster.kubectl("kustomize", str(manifests / "cluster-install-no-crds")))
-    rights = [document for document in made if document["kind"] not in ("Deployment", "Service", "ConfigMap")]
-    cluster.kubectl("apply", "--server-side", "-f", "-", given=yaml.safe_dump_all(rights))
+    own = [document for document in made if document["kind"] not in ("Service", "ConfigMap")]
+    for document in own:
+        if document["kind"] == "Deployment":
+            # Without a pod: it says to whoever asks the cluster which version runs, and how it is set.
+            document["spec"]["replicas"] = 0
+            [container] = document["spec"]["template"]["spec"]["containers"]
+            container["image"] = container["image"].replace(":latest", f":{tools.version(tools.tool('argo'))}")
+            container.setdefault("env", []).extend({"name": k, "value": v} for k, v in CONTROLLER_SETTINGS.items())
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=yaml.safe_dump_all(own))
     settings = [f"--from-literal={key}={value}" for key, value in _CONTROLLER.items()]
     config = cluster.kubectl(
         "create", "configmap", "workflow-controller-configmap", "-n", ARGO, "--dry-run=client", "-o", "yaml", *settings

@@ -36,18 +36,18 @@ class Site:
     namespace: str
     model: str
 
-    def clean(self) -> None:
-        """Take away what an earlier session left in the namespace and in the store."""
+    def clean(self, *prefixes: str) -> None:
+        """Take away the namespace, and what an earlier session left under these prefixes of the bucket."""
         self.kubectl("delete", "namespace", self.namespace, "--ignore-not-found")
         client = services.store(self.cluster).client()
-        for prefix in (f"{self.namespace}/", "models/"):
+        for prefix in prefixes:
             for page in client.get_paginator("list_objects_v2").paginate(Bucket=seaweed.BUCKET, Prefix=prefix):
                 for entry in page.get("Contents", ()):
                     client.delete_object(Bucket=seaweed.BUCKET, Key=entry["Key"])
 
     def set_up(self, images: Mapping[str, str]) -> None:
         """Render everything with these images and apply it, by the commands of the README, on a clean namespace."""
-        self.clean()
+        self.clean(f"{self.namespace}/")
         (self.root / "images").mkdir(exist_ok=True)
         (self.root / "images" / "images.lock.json").write_text(json.dumps(dict(images), indent=2, sort_keys=True))
         told = {

@@ -31,7 +31,7 @@ def test_its_commands_lead_to_a_served_model(cluster: Cluster, images: dict[str,
     del images  # made before, so that only what differs is made here
     project = _clone(tmp_path / "project")
     site = Site(cluster, project, NAMESPACE, "adult-income")
-    site.clean()
+    site.clean("models/")
     shutil.copyfile(cluster.authority.path("ca"), project / "ca.pem")
     s3 = services.store(cluster).client()
     for name in ("adult.data.gz", "adult.test.gz"):

@@ -88,16 +88,21 @@ def program(package: str) -> str:
     return PROGRAM.get(package, package.rsplit("/", 1)[-1])
 
 
-def version(tool: Tool) -> str:
+def version(found: Tool) -> str:
     """The pinned version of a tool's module, from its go.mod."""
-    lines = (HERE / tool.name / "go.mod").read_text(encoding="utf-8").splitlines()
-    return next(line.split()[1] for line in lines if line.split()[:1] == [tool.module])
+    lines = (HERE / found.name / "go.mod").read_text(encoding="utf-8").splitlines()
+    return next(line.split()[1] for line in lines if line.split()[:1] == [found.module])
+
+
+def tool(name: str) -> Tool:
+    """A tool by name."""
+    return next(t for t in TOOLS if t.name == name)
 
 
 def module(name: str) -> Path:
     """The folder of a tool's module source, read-only: CRDs and manifests lie in it."""
-    tool = next(t for t in TOOLS if t.name == name)
-    argv = ["go", "mod", "download", "-json", f"{tool.module}@{version(tool)}"]
+    found = tool(name)
+    argv = ["go", "mod", "download", "-json", f"{found.module}@{version(found)}"]
     return Path(json.loads(subprocess.run(argv, check=True, capture_output=True).stdout)["Dir"])
 
 
