@@ -167,4 +167,4 @@ def _said(error: "HTTPStatusError") -> str:
         error.response.read()
         return str(error.response.json()["message"])
     except (ValueError, KeyError, TypeError, RuntimeError):  # no JSON, or a stream that was closed before it was read
-        return error.response.reason_phrase
+        return str(error.response.reason_phrase)
