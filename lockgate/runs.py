@@ -80,26 +80,36 @@ class Step:
 
     @cached_property
     def error(self) -> dict[str, Any] | None:
-        """The last error the step logged: message, fix and code."""
+        """The last error the step logged, with message and fix; without its log, as its message tells it."""
         errors = [line for line in self.log_lines() if line.get("event") in ("error", "bug")]
-        return errors[-1] if errors else None
+        if errors:
+            return errors[-1]
+        said = _left(self.message)
+        return {"message": said["error"], "fix": said.get("fix", "")} if "error" in said else None
+
+
+def _left(message: str) -> dict[str, Any]:
+    """What a program left for Kubernetes, as Argo says it: `main: Error (exit code 3): {…}`; or nothing."""
+    match = re.search(r"\(exit code \d+\): (\{.*\})\s*$", message, re.DOTALL)
+    try:
+        return dict(json.loads(match[1])) if match else {}
+    except ValueError:  # not the whole of it
+        return {}
 
 
 def _told(message: str) -> dict[str, Any] | None:
-    """The verdict as a gate's termination message tells it: `… (exit code 3): {"result", "verdict", "reasons"}`."""
-    match = re.search(r"\(exit code \d+\): (\{.*\})\s*$", message, re.DOTALL)
-    try:
-        said = json.loads(match[1]) if match else {}
-        reasons = [reason.partition(": ") for reason in said["reasons"]]
-        kept: dict[str, Any] = {"rule": "", "lines": [], "why": "", "waived_by": None, "waiver": None}
-        return {
-            "result": said["result"],
-            "reasons": [{"id": number, "message": text, **kept} for number, _, text in reasons],
-            "notes": [],
-            "measurements": {},
-        }
-    except (ValueError, KeyError):  # the message of a step that is no gate, or not the whole of it
+    """The verdict as a gate's termination message tells it, `{"result", "verdict", "reasons"}`, or None."""
+    said = _left(message)
+    if not {"result", "reasons"} <= said.keys():
         return None
+    kept: dict[str, Any] = {"rule": "", "lines": [], "why": "", "waived_by": None, "waiver": None}
+    reasons = [reason.partition(": ") for reason in said["reasons"]]
+    return {
+        "result": said["result"],
+        "reasons": [{"id": number, "message": text, **kept} for number, _, text in reasons],
+        "notes": [],
+        "measurements": {},
+    }
 
 
 def program_steps(spec: Mapping[str, Any]) -> list[str]:

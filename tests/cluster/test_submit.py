@@ -12,15 +12,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
-from lockgate.argo import TOKEN, Where
+from lockgate.argo import TOKEN, Argo, Where, reach
 from lockgate.cluster import NotAllowed
 from lockgate.clustered import Watched, submit, submit_and_watch
 from lockgate.errors import BadCall, NotRendered, OutsideFailed
 from lockgate.live import LiveTree
 from lockgate.project import Project
-from lockgate.submitting import Submission
+from lockgate.submitting import Order, Submission
 from tests.cluster import tiny
+from tests.cluster.cluster import ROOT
 from tests.cluster.tiny import (
     ARGO_SERVER,
     CA,
@@ -209,6 +211,29 @@ def test_a_missing_or_changed_template_is_said_with_the_line_that_applies_it(way
     spec = {**wanted.manifest["spec"], "parallelism": 1}
     with pytest.raises(NotRendered, match="is not the rendered one"):
         submit(replace(wanted, manifest={**wanted.manifest, "spec": spec}), asked)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("workflow", ["release", "review"])
+def test_a_rendered_template_is_known_again(way: str, workflow: str, account: Account) -> None:
+    rendered = ROOT / "workflows" / "credit" / f"{workflow}.yaml"
+    manifest = yaml.safe_load(rendered.read_bytes())
+    kubectl("apply", "-f", str(rendered))
+    try:
+        with reach(where(way, account)) as argo:
+            wanted = Order("credit", manifest, "workflows/credit", {})
+            tiny.until(lambda: _known(wanted, argo))  # an Argo server hears of a template a moment later
+    finally:
+        kubectl("delete", "-f", str(rendered))
+
+
+def _known(wanted: Order, argo: Argo) -> bool:
+    try:
+        wanted.check_template(argo)
+    except NotRendered as error:
+        assert "has no workflow template" in error.message
+        return False
+    return True
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -19,7 +19,7 @@ from lockgate.errors import BadCall
 from lockgate.live import LiveTree
 from lockgate.local.events import NodeFinished, NodeStarted, RunFinished, RunStarted, Waiting
 from lockgate.runs import RunRecord, Step
-from lockgate.show import exit_code, run_word
+from lockgate.show import exit_code, failure_lines, run_word
 from lockgate.watching import Live, events, record_of, shown
 
 WATCHED = Path(__file__).parent / "watched"
@@ -64,6 +64,9 @@ def test_each_step_is_seen_to_begin_and_to_end(end: str) -> None:
         seen += list(events(before, now))
     assert [isinstance(event, RunStarted) for event in seen] == [True, *[False] * (len(seen) - 1)]
     assert isinstance(seen[-1], RunFinished)
+    # Once when its pod is wanted and once when it runs, which takes away what it waited for.
+    pods = [event.node.id for event in seen if isinstance(event, NodeStarted) and event.node.type == "Pod"]
+    assert {pods.count(each) for each in pods} == {2}
     ended: list[str] = []
     begun: set[str] = set()
     for event in seen:
@@ -121,6 +124,12 @@ def test_a_refusal_is_read_from_the_message_of_its_node() -> None:
 )
 def test_a_message_that_is_no_verdict_is_none(message: str, tmp_path: Path) -> None:
     assert Step("bias-audit", "Failed", message, 3, 1.0, tmp_path).verdict is None
+
+
+def test_an_error_is_read_from_the_message_where_the_log_is_gone(tmp_path: Path) -> None:
+    message = 'main: Error (exit code 4): {"error":"the store does not answer","fix":"wait"}'
+    lines = failure_lines(Step("package", "Failed", message, 4, 1.0, tmp_path))
+    assert lines == ["package failed: the store does not answer", "  next: wait"]
 
 
 def test_the_nodes_of_a_big_workflow_are_unpacked() -> None:

@@ -13,7 +13,7 @@ LIMIT = 4096
 def test_the_last_reasons_give_way(count: int, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCKGATE_IO", str(tmp_path))
     reasons = [f"bias-audit/{number:02}: {'é' * 100}" for number in range(1, count + 1)]
-    _terminate("refused", "sha256:9c41e0", reasons)
+    _terminate({"result": "refused", "verdict": "sha256:9c41e0", "reasons": reasons})
     written = (tmp_path / "termination").read_bytes()
     said = json.loads(written)
     assert len(written) <= LIMIT
