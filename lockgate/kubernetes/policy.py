@@ -5,7 +5,7 @@ and again (CVE-2026-31892, -42296, -54526). So a run may name a template of the 
 stopped; everything else stands in the template, which its owner applied.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from lockgate.kubernetes.accounts import ARGO, PLATFORM, SERVER
@@ -29,7 +29,7 @@ def documents(settings: Settings) -> Iterator[dict[str, Any]]:
     """Each policy with its binding."""
     others = ("not-by-argo-itself", f"request.userInfo.username != '{settings.controller_user}'")
     yield from _policy(settings, "runs", [ARGO], ["workflows", "workflows/*"], _runs(), others)
-    yield from _policy(settings, "stored", [ARGO], ["workflows"], _stored(), others, param="WorkflowTemplate")
+    yield from _policy(settings, "stored", [ARGO], ["workflows"], _stored(), others, ["CREATE"], "WorkflowTemplate")
     yield from _policy(settings, "triggers", [ARGO], ["cronworkflows", "workfloweventbindings"], _triggers(), others)
     platform = ("by-the-platform", f"request.userInfo.username == '{settings.user(PLATFORM)}'")
     yield from _policy(settings, "versions", ["apps"], ["deployments"], _versions(), platform)
@@ -42,6 +42,7 @@ def _policy(
     resources: list[str],
     validations: Iterable[tuple[str, str]],
     condition: tuple[str, str],
+    operations: Sequence[str] = ("CREATE", "UPDATE"),
     param: str = "",
 ) -> Iterator[dict[str, Any]]:
     # Policies belong to the cluster, so the namespace is part of the name: two namespaces of Lockgate may be on one.
@@ -53,7 +54,7 @@ def _policy(
                 {
                     "apiGroups": groups,
                     "apiVersions": ["*"],
-                    "operations": ["CREATE", "UPDATE"],
+                    "operations": list(operations),
                     "resources": resources,
                 }
             ]
@@ -140,7 +141,7 @@ def _stored() -> Iterator[tuple[str, str]]:
     """
     yield (
         "a run may bring no templates but those of the WorkflowTemplate it names, as they are",
-        "oldObject != null || object.spec.?workflowTemplateRef.?name.orValue('') != params.metadata.name"
+        "object.spec.?workflowTemplateRef.?name.orValue('') != params.metadata.name"
         " || object.?status.?storedTemplates.orValue({}).all(k, params.spec.templates.exists(t,"
         " k == 'namespaced/' + params.metadata.name + '/' + t.name"
         " && object.status.storedTemplates[k] == t))",

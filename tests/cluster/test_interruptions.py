@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
+from pathlib import Path
 
 from tests.cluster import services
 from tests.cluster.site import OPERATOR, Site, account, phases, pods
@@ -92,12 +94,12 @@ def test_a_terminated_run_does_not_block_the_next(released: Site) -> None:
 
 
 def _end(site: Site, run: str, step: str, node: str, *, shutdown: bool) -> None:
-    """Kill a step's pod, or say of it what a kubelet says when its node shuts down."""
+    """Let a step's pod be gone as with its node, or say of it what a kubelet says when its node shuts down."""
     suffix = node.rsplit("-", 1)[1]
-    names = [name for name in site.kubectl("get", "pods", "-o", "name").split() if name.endswith(suffix)]
-    for name in names:
-        assert step in name or "onExit" in name or run in name
+    for name in [name for name in site.kubectl("get", "pods", "-o", "name").split() if name.endswith(suffix)]:
+        assert run in name, (name, step)
         try:
+            uid = site.kubectl("get", name, "-o", "jsonpath={.metadata.uid}")
             if shutdown:
                 status = {"status": {"phase": "Failed", "reason": "Terminated", "message": SHUTDOWN}}
                 site.kubectl("patch", name, "--subresource=status", "--type=merge", f"-p={json.dumps(status)}")
@@ -105,3 +107,13 @@ def _end(site: Site, run: str, step: str, node: str, *, shutdown: bool) -> None:
                 site.kubectl("delete", name, "--force", "--grace-period=0", "--wait=false")
         except subprocess.CalledProcessError as error:
             assert "not found" in error.stderr.lower(), error.stderr  # it had just ended
+        else:
+            _kill_processes(uid)  # at once: asked to end, it would end its work and report
+
+
+def _kill_processes(pod: str) -> None:
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            with suppress(OSError):  # it may have ended since
+                if f"pod{pod}" in (folder / "cgroup").read_text():
+                    os.kill(int(folder.name), signal.SIGKILL)
