@@ -193,6 +193,21 @@ def from_config_map(made: Manifest) -> None:
     made["spec"]["arguments"]["parameters"] = [{"name": "data", "valueFrom": source}]
 
 
+def stored(template: Manifest) -> Change:
+    """A template that the run brings along as if Argo had stored it: it would run with that one's account and keys."""
+
+    def change(made: Manifest) -> None:
+        made["status"]["storedTemplates"] = {f"namespaced/released/{template['name']}": template}
+
+    change.__name__ = f"stored {template}"
+    return change
+
+
+def stored_of_another(made: Manifest) -> None:
+    """The template is there, but not in what the run names."""
+    made["status"]["storedTemplates"] = {"namespaced/writes/main": WRITES["spec"]["templates"][0]}
+
+
 def of_the_cluster(made: Manifest) -> None:
     made["spec"]["workflowTemplateRef"]["clusterScope"] = True
 
@@ -224,6 +239,9 @@ HOSTILE: list[Change] = [
     no_template,
     put("status", "phase", value="Running"),
     put("status", "storedWorkflowTemplateSpec", value={"templates": []}),
+    stored({"name": "main", "suspend": {"duration": "1"}}),
+    stored({"name": "mine", "suspend": {}}),
+    stored_of_another,
     put("metadata", "labels", "workflows.argoproj.io/completed", value="true"),
     put("metadata", "labels", "workflows.argoproj.io/controller-instanceid", value="another"),
     put("metadata", "annotations", "workflows.argoproj.io/scheduled-time", value="2026-01-01T00:00:00Z"),
@@ -244,6 +262,28 @@ def test_a_run_says_what_it_is_made_from_and_nothing_else(applied: Applied, host
 @pytest.mark.parametrize("who", [SUBMITTER, OPERATOR, EVENTS])
 def test_whoever_may_start_runs_starts_one(applied: Applied, who: str) -> None:
     assert "created" in applied.account(who).can("create", "-f", "-", given=run())
+
+
+def test_a_run_may_bring_what_argo_resolved_from_its_template(applied: Applied) -> None:
+    """As `argo submit` and the Argo server send it."""
+    applied.account(SUBMITTER).can("create", "-f", "-", given=run(stored({"name": "main", "suspend": {}})))
+
+
+def test_templates_of_ones_own_do_not_run_in_the_name_of_one_that_is_not_there(applied: Applied) -> None:
+    """No policy can look for what is not there; Argo does, and ends the run before any pod of it begins."""
+
+    def forge(made: Manifest) -> None:
+        made["spec"]["workflowTemplateRef"]["name"] = "gone"
+        made["status"]["storedTemplates"] = {"namespaced/gone/main": {"name": "main", "suspend": {}}}
+
+    name = applied.account(SUBMITTER).can("create", "-o", "name", "-f", "-", given=run(forge)).strip()
+
+    def status() -> Manifest:
+        return dict(json.loads(applied.admin.can("get", name, "-o", "json"))["status"])
+
+    assert wait_for(lambda: bool(status().get("phase")), 60)
+    assert status()["phase"] in ("Error", "Failed")
+    assert "nodes" not in status()
 
 
 def test_a_run_ends_well_under_all_of_it(applied: Applied) -> None:
