@@ -102,7 +102,7 @@ def applied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applied]:
     for template in (TEMPLATE, WRITES):
         admin.can("apply", "--server-side", "-f", "-", given=template)
     yield Applied(project, admin, tmp_path_factory.mktemp("accounts"))
-    admin.can("delete", "workflows,cronworkflows,workfloweventbindings,deployments", "--all", "--wait=false")
+    admin.can("delete", "-k", str(project / "kubernetes"), "--ignore-not-found", "--timeout=120s")
 
 
 TEMPLATE: Manifest = {
