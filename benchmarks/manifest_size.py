@@ -1,0 +1,53 @@
+"""How many bytes of a rendered workflow a step takes, what it carries as raw artifacts apart."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from benchmarks.harness import ROOT, AtMost, Benchmark, Figure, Measured, main
+from lockgate.render import dump
+
+
+def measure(repeats: int) -> Measured:
+    """Read what is rendered; nothing about it varies."""
+    del repeats
+    found = {
+        path.parent.name: yaml.safe_load(path.read_bytes()) for path in sorted(ROOT.glob("workflows/*/release.yaml"))
+    }
+    steps = [template for workflow in found.values() for template in _steps(workflow)]
+    sizes = [_size([_without_raw(step)]) for step in steps]
+    raw = [_size([step]) - size for step, size in zip(steps, sizes, strict=True)]
+    figures = [
+        Figure("release.yaml: a step", "bytes", sizes),
+        Figure("release.yaml: the largest step", "bytes", [max(sizes)], AtMost(4096)),
+        Figure("release.yaml: raw artifacts of a step", "bytes", raw),
+    ]
+    for model, workflow in found.items():
+        rest = workflow["spec"]["templates"] = [_without_raw(t) for t in workflow["spec"]["templates"]]
+        share = _size(workflow) / sum("container" in template for template in rest)
+        figures.append(Figure(f"release.yaml of {model}: everything, over its steps", "bytes", [share], AtMost(4096)))
+    return Measured(
+        figures, notes=["A step is a template that runs a container; repeats are the steps of both models."]
+    )
+
+
+def _steps(workflow: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield from (template for template in workflow["spec"]["templates"] if "container" in template)
+
+
+def _without_raw(template: Mapping[str, Any]) -> dict[str, Any]:
+    inputs = template.get("inputs", {})
+    given = [{**a, "raw": {"data": ""}} if "raw" in a else a for a in inputs.get("artifacts", ())]
+    return {**template, "inputs": {**inputs, "artifacts": given}} if given else dict(template)
+
+
+def _size(document: Any) -> int:
+    return len(dump(document).encode())
+
+
+BENCHMARK = Benchmark("manifest_size", "manifest_size.py", 1, measure)
+
+if __name__ == "__main__":
+    sys.exit(main(BENCHMARK))
