@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check bench test-statistics cluster-up cluster-down test-cluster record-conformance render clean help
+.PHONY: run test check bench bench-cluster test-statistics cluster-up cluster-down test-cluster record-conformance render clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -22,6 +22,9 @@ check: $(VENV)/.test       ## style, types, architecture, rendered files in sync
 
 bench: $(VENV)/.test       ## the figures, with the peers beside them
 	@$(BIN)/python benchmarks/run_all.py
+
+bench-cluster: $(VENV)/.test  ## the figures on Argo, on a tests' cluster that is brought up anew; slow
+	@$(BIN)/python benchmarks/run_all.py cluster_up cluster_steps cluster_release manifest_size
 
 test-statistics: $(VENV)/.test  ## coverage and error rates of the gates by simulation; slow
 	@$(BIN)/python tests/run_all.py statistics

@@ -15,9 +15,11 @@ from benchmarks import (
     adult_accuracy,
     bias_audit_resampling,
     cli,
+    cluster,
     engine_overhead,
     ingest_memory,
     make_run,
+    manifest_size,
     test_time,
 )
 from benchmarks.harness import HERE, RESULTS, about
@@ -28,8 +30,12 @@ USUAL = (
     make_run.BENCHMARK,
     adult_accuracy.BENCHMARK,
     bias_audit_resampling.BENCHMARK,
+    manifest_size.BENCHMARK,
 )
-SLOW = (make_run.COLD, ingest_memory.BENCHMARK, ingest_memory.SMALL, test_time.BENCHMARK, test_time.COLD)
+SLOW = (
+    make_run.COLD, ingest_memory.BENCHMARK, ingest_memory.SMALL, test_time.BENCHMARK, test_time.COLD,
+    cluster.UP, cluster.STEPS, cluster.RELEASE,
+)  # fmt: skip
 BEGIN, END = "<!-- begin: figures -->\n", "<!-- end: figures -->"
 
 

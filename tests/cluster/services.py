@@ -30,7 +30,7 @@ ARGO = "argo"  # the namespace
 # What we recommend to whoever owns the controller: docs/kubernetes.md says why, benchmarks/README.md what it brings.
 CONTROLLER_SETTINGS = {"DEFAULT_REQUEUE_TIME": "200ms"}
 _PORTS = (9333, 9340, 8888, 8333, 19333, 19340, 18888, 18333)
-_CONTROLLER = {
+CONTROLLER = {
     "workflowRestrictions": "{templateReferencing: Secure}",
     "executor": """
 imagePullPolicy: IfNotPresent
@@ -72,13 +72,17 @@ def start_store(cluster: "Cluster") -> None:
 
 def start_controller(cluster: "Cluster", settings: dict[str, str] = CONTROLLER_SETTINGS) -> None:
     """Start Argo's controller with these settings of its environment."""
-    command: list[str | Path] = [
+    environment = {"LEADER_ELECTION_DISABLE": "true", **settings}
+    cluster.processes.start("argo-controller", controller_command(cluster), environment)
+
+
+def controller_command(cluster: "Cluster", *more: str) -> list[str]:
+    """The command line of Argo's controller."""
+    return cluster.inside(
         cluster.programs / "workflow-controller", f"--kubeconfig={cluster.authority.folder / 'argo.kubeconfig'}",
         f"--namespace={ARGO}", f"--executor-image={cluster.executor_image}",
-        "--executor-image-pull-policy=IfNotPresent",
-    ]  # fmt: skip
-    environment = {"LEADER_ELECTION_DISABLE": "true", **settings}
-    cluster.processes.start("argo-controller", cluster.inside(*command), environment)
+        "--executor-image-pull-policy=IfNotPresent", *more,
+    )  # fmt: skip
 
 
 def _store(cluster: "Cluster") -> None:
@@ -120,7 +124,7 @@ def _argo(cluster: "Cluster") -> None:
             container["image"] = container["image"].replace(":latest", f":{tools.version(tools.tool('argo'))}")
             container.setdefault("env", []).extend({"name": k, "value": v} for k, v in CONTROLLER_SETTINGS.items())
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=yaml.safe_dump_all(own))
-    settings = [f"--from-literal={key}={value}" for key, value in _CONTROLLER.items()]
+    settings = [f"--from-literal={key}={value}" for key, value in CONTROLLER.items()]
     config = cluster.kubectl(
         "create", "configmap", "workflow-controller-configmap", "-n", ARGO, "--dry-run=client", "-o", "yaml", *settings
     )

@@ -1,0 +1,320 @@
+"""What Argo costs a step, over the same pods started without a controller, on the tests' cluster.
+
+A chain of steps that do nothing, by controllers with several settings. Not part of `make bench`: needs Linux and root.
+With --release: `argo submit` until promoted, for the small model. With --up: bring-up of the cluster, programs built.
+"""
+
+import itertools
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightkube import Client, KubeConfig
+from lightkube.generic_resource import GenericNamespacedResource, create_namespaced_resource
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.core_v1 import Pod
+
+from benchmarks.harness import ROOT, AtMost, Benchmark, Figure, Measured, Stopwatch, main
+from tests import seaweed, workshop
+from tests.cluster import services
+from tests.cluster.cluster import REGISTRY, Cluster
+from tests.cluster.images import push_images
+from tests.cluster.site import Site, account
+
+NAMESPACE = "lockgate-bench"
+LENGTH = 5  # of the chain
+IDENTITY = "workflows.argoproj.io/controller-instanceid"
+DEFAULT = "10s"  # Argo's own
+OURS = services.CONTROLLER_SETTINGS["DEFAULT_REQUEUE_TIME"]
+OTHERS = ("1s", "500ms", "100ms")
+PINNED = {"argo": "3.7.4", "kubernetes": "1.34.2"}
+Workflow = create_namespaced_resource("argoproj.io", "v1alpha1", "Workflow", "workflows")
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One chain that went through Argo, and the same pods without it."""
+
+    whole: float
+    alone: float
+    cpu: float
+
+    @property
+    def step(self) -> float:
+        """Seconds a step, whole."""
+        return self.whole / LENGTH
+
+    @property
+    def over(self) -> float:
+        """Seconds a step over the same pod started without a controller."""
+        return (self.whole - self.alone) / LENGTH
+
+
+def steps(repeats: int) -> Measured:
+    """Run chains by controllers of our own: the cluster's controller goes on with what others run."""
+    cluster = Cluster((ROOT / ".cluster").resolve())
+    cluster.up()
+    bench = Bench(cluster)
+    loads: list[float] = []
+    found: dict[str, list[Chain]] = {}
+    complaints: dict[str, int] = {}
+    with bench.namespace():
+        for requeue in (OURS, DEFAULT, *(other for other in OTHERS if other != OURS)):
+            with bench.controller(requeue) as controller:
+                bench.by_argo()  # images are pulled, informers filled
+                found[requeue] = []
+                for _ in range(repeats):
+                    loads.append(os.getloadavg()[0])
+                    found[requeue].append(bench.run_chain(controller))
+            complaints[requeue] = controller.complaints
+    figures = [
+        Figure(
+            f"{_named(requeue)}: a step over its pod alone", "s", [chain.over for chain in chains],
+            AtMost(1) if requeue == OURS else None,
+        )
+        for requeue, chains in found.items()
+    ]  # fmt: skip
+    figures += [
+        Figure(f"{_named(requeue)}: a step, whole", "s", [chain.step for chain in chains])
+        for requeue, chains in found.items()
+    ]
+    alone = [chain.alone / LENGTH for chains in found.values() for chain in chains]
+    figures.append(Figure("the same pod started without a controller", "s", alone))
+    figures += [
+        Figure(f"{_named(requeue)}: the controller's CPU time a step", "s", [chain.cpu / LENGTH for chain in chains])
+        for requeue, chains in found.items()
+    ]
+    complained = ", ".join(f"{requeue} {number}" for requeue, number in complaints.items())
+    notes = [
+        f"Chains of {LENGTH} steps that do nothing, their images on the node; every pod was made once.",
+        f"Load while measuring: {min(loads):.1f} to {max(loads):.1f}, median {statistics.median(loads):.1f}.",
+        f"Conflicts and errors in the controller's log: {complained}.",
+    ]
+    return Measured(figures, PINNED, notes)
+
+
+def _named(requeue: str) -> str:
+    said = {OURS: " (ours)", DEFAULT: " (Argo's default)"}.get(requeue, "")
+    return f"DEFAULT_REQUEUE_TIME={requeue}{said}"
+
+
+@dataclass(frozen=True)
+class Controller:
+    """A running controller of our own, and its log."""
+
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of CPU time it has used."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
+    def complaints(self) -> int:
+        """How often it met a conflict, an error or an old version of a workflow."""
+        signs = ("level=error", "Conflict", "object has been modified", "stale")
+        return sum(any(sign in line for sign in signs) for line in self.log.read_text().splitlines())
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where chains run: a namespace of the cluster, and a controller that minds its labelled workflows alone."""
+
+    cluster: Cluster
+
+    @cached_property
+    def client(self) -> Client:
+        """The API, over one connection: kubectl's own start would count as the pod's."""
+        return Client(KubeConfig.from_file(self.cluster.kubeconfig), namespace=NAMESPACE)
+
+    @contextmanager
+    def namespace(self) -> Iterator[None]:
+        """The namespace with the chain's template, and gone afterwards."""
+        image = self.cluster.image("bench", {"/bin/busybox": "/bin/busybox"}, ["/bin/busybox"])
+        made = yaml.safe_dump_all([*_rights(), _template(image)])
+        self.cluster.kubectl("apply", "--server-side", "-f", "-", given=made)
+        try:
+            yield
+        finally:
+            self.cluster.kubectl("delete", "namespace", NAMESPACE)
+
+    @contextmanager
+    def controller(self, requeue: str) -> Iterator[Controller]:
+        """A controller with this DEFAULT_REQUEUE_TIME and otherwise the settings of the cluster's own."""
+        config = {
+            **services.CONTROLLER, "instanceID": NAMESPACE, "metricsConfig": "{enabled: false}",
+            "telemetryConfig": "{enabled: false}",
+        }  # fmt: skip
+        document = {"apiVersion": "v1", "kind": "ConfigMap", "data": config}
+        document["metadata"] = {"name": NAMESPACE, "namespace": services.ARGO}
+        self.cluster.kubectl("apply", "--server-side", "-f", "-", given=yaml.safe_dump(document))
+        argv = services.controller_command(
+            self.cluster, "--namespaced", f"--managed-namespace={NAMESPACE}", f"--configmap={NAMESPACE}"
+        )
+        environment = {**os.environ, "LEADER_ELECTION_DISABLE": "true", "DEFAULT_REQUEUE_TIME": requeue}
+        log = self.cluster.processes.log(f"bench-{requeue}")
+        with log.open("wb") as output:
+            process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT, env=environment)
+        try:
+            yield Controller(process, log)
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+            self.cluster.kubectl("delete", "configmap", NAMESPACE, f"--namespace={services.ARGO}")
+
+    def run_chain(self, controller: Controller) -> Chain:
+        """One chain by the controller, then its pods again without."""
+        used = controller.cpu
+        whole, pods = self.by_argo()
+        used = controller.cpu - used
+        return Chain(whole, self.alone(pods), used)
+
+    def by_argo(self) -> tuple[float, list[Pod]]:
+        """Seconds of a chain from its submission until it has ended, and its pods."""
+        watch = Stopwatch()
+        name = _name(self.client.create(_workflow()))
+        phase = self._ended(Workflow, name)
+        seconds = watch.seconds
+        pods = list(self.client.list(Pod, labels={"workflows.argoproj.io/workflow": name}))
+        assert (phase, len(pods)) == ("Succeeded", LENGTH), f"{name}: {phase}, {len(pods)} pods"
+        return seconds, pods
+
+    def alone(self, pods: Iterable[Pod]) -> float:
+        """Seconds of the same pods started one after the other, each as soon as the one before has ended."""
+        copies = [_alone(pod) for pod in pods]
+        watch = Stopwatch()
+        for pod in copies:
+            phase = self._ended(Pod, _name(self.client.create(pod)))
+            assert phase == "Succeeded", f"{_name(pod)}: {phase}"
+        return watch.seconds
+
+    def _ended(self, kind: type[Any], name: str) -> str:
+        for change, found in self.client.watch(kind, fields={"metadata.name": name}):
+            status = found.status or {}
+            phase = status.get("phase") if isinstance(status, Mapping) else status.phase
+            if change == "DELETED" or phase in ("Succeeded", "Failed", "Error"):
+                return str(phase if change != "DELETED" else "deleted by another")
+        raise AssertionError  # a watch goes on for ever
+
+
+def _rights() -> Iterator[dict[str, Any]]:
+    """The namespace, and what Argo's own containers may do there."""
+    place = {"name": "executor", "namespace": NAMESPACE}
+    yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+    yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": place}
+    group = "rbac.authorization.k8s.io"
+    rule = {"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}
+    yield {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": place, "rules": [rule]}
+    yield {
+        "apiVersion": f"{group}/v1", "kind": "RoleBinding", "metadata": place,
+        "roleRef": {"apiGroup": group, "kind": "Role", "name": "executor"},
+        "subjects": [{"kind": "ServiceAccount", **place}],
+    }  # fmt: skip
+
+
+def _template(image: str) -> dict[str, Any]:
+    """A chain of steps that do nothing."""
+    tasks: list[dict[str, Any]] = [{"name": f"step-{number}", "template": "nothing"} for number in range(LENGTH)]
+    for before, task in itertools.pairwise(tasks):
+        task["depends"] = before["name"]
+    resources = {"requests": {"cpu": "10m", "memory": "16Mi"}}
+    nothing = {"image": image, "command": ["/bin/busybox", "true"], "resources": resources}
+    return {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "WorkflowTemplate",
+        "metadata": {"name": "chain", "namespace": NAMESPACE},
+        "spec": {
+            "entrypoint": "chain",
+            "serviceAccountName": "executor",
+            "securityContext": {"runAsNonRoot": True, "runAsUser": 65532},
+            "templates": [{"name": "chain", "dag": {"tasks": tasks}}, {"name": "nothing", "container": nothing}],
+        },
+    }
+
+
+def _workflow() -> GenericNamespacedResource:
+    metadata = ObjectMeta(generateName="chain-", namespace=NAMESPACE, labels={IDENTITY: NAMESPACE})
+    return Workflow(metadata=metadata, spec={"workflowTemplateRef": {"name": "chain"}})
+
+
+def _name(made: Any) -> str:
+    return str(made.metadata.name)
+
+
+def _alone(pod: Pod) -> Pod:
+    """The pod as Argo made it, without what a controller knows it by."""
+    assert pod.metadata, "the API gives one to each"
+    assert pod.spec, "and a pod has a spec"
+    metadata = ObjectMeta(name=f"{pod.metadata.name}-alone", namespace=NAMESPACE, annotations=pod.metadata.annotations)
+    pod.spec.nodeName = None
+    return Pod(metadata=metadata, spec=pod.spec)
+
+
+def release(repeats: int) -> Measured:
+    """Submit the small model's release, each time with another seed, on a site of its own."""
+    cluster = Cluster((ROOT / ".cluster").resolve())
+    cluster.up()
+    with tempfile.TemporaryDirectory() as folder:
+        copy, project = Path(folder, "images"), workshop.Project.make(Path(folder, "site"))
+        copy.mkdir()
+        (copy / "pipelines").symlink_to(ROOT / "pipelines")
+        images = push_images(copy, f"{REGISTRY}/lockgate", certificate=cluster.authority.path("ca"))
+        source = project.pipeline / "pipeline.py"
+        rows = f"s3://{seaweed.BUCKET}/{NAMESPACE}/rows.csv"
+        source.write_text(source.read_text().replace('"data/rows.csv"', f'"{rows}"'))
+        site = Site(cluster, project.root, NAMESPACE, workshop.MODEL)
+        site.set_up(images)
+        site.put("rows.csv", project.pipeline / "data" / "rows.csv")
+        promoted, ended, loads = [], [], []
+        try:
+            for seed in range(repeats):
+                loads.append(os.getloadavg()[0])
+                watch = Stopwatch()
+                run = site.submit(seed=seed)
+                site.until(run, "promote", "Succeeded")
+                promoted.append(watch.seconds)
+                found = site.wait(run)
+                assert found["status"]["phase"] == "Succeeded", account(found)
+                ended.append(watch.seconds)
+        finally:
+            site.kubectl("delete", "namespace", NAMESPACE)
+    figures = [
+        Figure("argo submit, small model: until promoted", "s", promoted),
+        Figure("argo submit, small model: until the run has ended", "s", ended),
+    ]
+    note = f"Load before each: {', '.join(f'{load:.1f}' for load in loads)}. Two replicas are served at each release."
+    return Measured(figures, PINNED, [note])
+
+
+def up(repeats: int) -> Measured:
+    """Take the cluster of this checkout down and bring it up again, as `make cluster-down cluster-up`."""
+    cluster = Cluster(ROOT / ".cluster")
+    _ = cluster.programs  # built, if need be, before the clock starts
+    seconds = []
+    for _ in range(repeats):
+        if cluster.state.exists():
+            cluster.down()
+        watch = Stopwatch()
+        cluster.up()
+        seconds.append(watch.seconds)
+    note = "Kubernetes, Argo, the S3 service and the model registry, from no state; programs and packages are there."
+    return Measured([Figure("make cluster-up", "s", seconds, AtMost(90))], PINNED, [note])
+
+
+STEPS = Benchmark("cluster_steps", "cluster.py", 3, steps)
+RELEASE = Benchmark("cluster_release", "cluster.py --release", 3, release)
+UP = Benchmark("cluster_up", "cluster.py --up", 1, up)
+
+if __name__ == "__main__":
+    sys.exit(main(STEPS, release=RELEASE, up=UP))
