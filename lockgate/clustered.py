@@ -9,7 +9,7 @@ from lockgate.argo import Argo, Where, reach
 from lockgate.errors import BadCall
 from lockgate.live import LiveTree
 from lockgate.project import Project
-from lockgate.runs import UNREACHED, RunRecord, Step, named
+from lockgate.runs import UNREACHED, RunRecord, named
 from lockgate.show import duration, ending_lines, exit_code, next_lines, outcome_lines, run_word, short, waived_lines
 from lockgate.submitting import Order, Submission
 from lockgate.watching import NAME, PART_OF, Live, fetch_log, live_on, record_of, watch
@@ -41,7 +41,7 @@ class Watched:
             "exit_code": self.exit_code,
             "live": self.live.pointer,
             "url": self.live.address,
-            "steps": [_step_json(step) for step in self.record.steps],
+            "steps": [step.to_json() for step in self.record.steps],
         }
 
     def lines(self) -> list[str]:
@@ -148,12 +148,7 @@ def _run_line(run: RunRecord) -> str:
 
 def _run_json(run: RunRecord) -> dict[str, Any]:
     about = {"run": run.id, "workflow": run.about.workflow, "outcome": run_word(run)}
-    return {**about, "at": run.started, "seconds": run.seconds, "steps": [_step_json(step) for step in run.steps]}
-
-
-def _step_json(step: Step) -> dict[str, Any]:
-    said = {"name": step.name, "phase": step.phase, "outcome": step.outcome}
-    return {**said, "seconds": step.seconds, "verdict": step.verdict}
+    return {**about, "at": run.started, "seconds": run.seconds, "steps": [step.to_json() for step in run.steps]}
 
 
 def _find(argo: Argo, name: str, kept: Path) -> RunRecord:

@@ -63,10 +63,7 @@ class Result:
             "exit_code": self.exit_code,
             "live": self.live,
             "url": self.url,
-            "steps": [
-                {"name": s.name, "phase": s.phase, "outcome": s.outcome, "seconds": s.seconds, "verdict": s.verdict}
-                for s in self.record.steps
-            ],
+            "steps": [step.to_json() for step in self.record.steps],
         }
 
     def lines(self, *, welcome: bool = False) -> list[str]:

@@ -50,6 +50,13 @@ class Step:
         except ProofError:
             return None
 
+    def to_json(self) -> dict[str, Any]:
+        """The step as JSON values."""
+        return {
+            "name": self.name, "phase": self.phase, "outcome": self.outcome, "seconds": self.seconds,
+            "verdict": self.verdict,
+        }  # fmt: skip
+
     @property
     def unused_waivers(self) -> list[str]:
         """Why each waiver that was there did not help, as the verdict notes it."""
@@ -196,7 +203,7 @@ class RunRecord:
         found: dict[str, Step] = {}
         nodes = {node.id: node for node in self.run.nodes}
         tried = {
-            node.id: [child for child in map(nodes.get, node.children) if child is not None and not child.hooked]
+            node.id: [child for child in map(nodes.get, node.children) if child is not None and node.has_tried(child)]
             for node in nodes.values()
             if node.type == "Retry"
         }

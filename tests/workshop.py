@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from lockgate.calling import store_of
 from lockgate.environment import Environment
 from lockgate.installed import Installed, command
 from lockgate.shelf import Program, Shelf
+from tests.asking import infer
 
 MODEL = "grants"
 # The last thing said is what to do next: of an error one line, of a run the commands, each with what it is for.
@@ -209,15 +209,7 @@ class Project:
 
     def ask(self) -> dict[str, Any]:
         """One request of a user to the public address; the whole answer."""
-        inputs = [
-            {"name": name, "datatype": "BYTES" if isinstance(value, str) else "FP64", "shape": [1], "data": [value]}
-            for name, value in ASKED.items()
-        ]
-        url = f"http://127.0.0.1:{self.port}/v2/models/{MODEL}/infer"
-        body = json.dumps({"inputs": inputs}).encode()
-        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return dict(json.load(answer))
+        return infer(f"http://127.0.0.1:{self.port}", MODEL, ASKED, seconds=60)
 
     def answers(self) -> str:
         """The digest of the bundle that answers users."""

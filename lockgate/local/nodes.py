@@ -92,9 +92,8 @@ class Nodes:
         return sum(node.boundary_id == inside and node.type in kinds and not node.fulfilled for node in self)
 
     def tried(self, node: Node) -> list[Node]:
-        """The attempts of a retry node, or the items of a loop; a hook's own attempts are hooked as it is."""
-        own = f"{node.name}("
-        return [child for child in self.children(node) if not child.hooked or child.name.startswith(own)]
+        """The attempts of a retry node, or the items of a loop."""
+        return [child for child in self.children(node) if node.has_tried(child)]
 
     def outcome(self, node: Node) -> Node:
         """The node whose outputs count: of a retry node the last attempt."""

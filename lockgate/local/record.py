@@ -69,6 +69,10 @@ class Node:
         """Whether it ended badly."""
         return self.phase in ("Failed", "Error")
 
+    def has_tried(self, child: "Node") -> bool:
+        """Whether a child is one of its attempts or items and no hook on it; what a hook tries is hooked too."""
+        return not child.hooked or child.name.startswith(f"{self.name}(")
+
     @property
     def seconds(self) -> float:
         """How long it took, or nothing while it has not ended."""

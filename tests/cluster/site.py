@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,9 @@ import yaml
 from lockgate_store import Missing, Store, open_store
 
 from tests import seaweed
+from tests.asking import infer
 from tests.cluster import services
+from tests.cluster.accounts import write_kubeconfig
 from tests.cluster.cluster import Cluster
 from tests.workshop import ASKED, Done, ended
 
@@ -92,10 +93,8 @@ class Site:
         """A kubeconfig with a token of one of our accounts and nothing else."""
         path = self.root / ".lockgate" / f"{name}.kubeconfig"
         if not path.exists():
-            config = yaml.safe_load(self.cluster.kubeconfig.read_text())
-            config["users"][0]["user"] = {"token": self.kubectl("create", "token", name, "--duration=3h").strip()}
-            path.touch(mode=0o600)
-            path.write_text(yaml.safe_dump(config))
+            token = self.kubectl("create", "token", name, "--duration=3h").strip()
+            write_kubeconfig(path, self.cluster.kubeconfig, {"token": token}, self.namespace)
         return path
 
     def argo(self, *arguments: str, account: str = SUBMITTER) -> Done:
@@ -174,15 +173,7 @@ class Site:
 
     def ask(self, asked: Mapping[str, object] = ASKED) -> dict[str, Any]:
         """One request of a user; the whole answer."""
-        inputs = [
-            {"name": name, "datatype": "BYTES" if isinstance(value, str) else "FP64", "shape": [1], "data": [value]}
-            for name, value in asked.items()
-        ]
-        body = json.dumps({"inputs": inputs}).encode()
-        url = f"{self.address}/v2/models/{self.model}/infer"
-        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return dict(json.load(answer))
+        return infer(self.address, self.model, asked, seconds=30)
 
     def answers(self) -> str:
         """The digest of the bundle that answers users."""

@@ -97,7 +97,7 @@ def test_a_terminated_run_does_not_block_the_next(released: Site) -> None:
 def _end(site: Site, run: str, step: str, node: str, *, shutdown: bool) -> bool:
     """Let a step's pod be gone as with its node, or say of it what a kubelet says when its node shuts down.
 
-    Returns whether a process of it still ran. Argo tries the step again, or makes the very pod again if it is young.
+    Returns whether a process of it still ran. A second attempt is no proof of that: Argo has not shown one each time.
     """
     harmed = False
     suffix = node.rsplit("-", 1)[1]

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from lockgate.kubernetes.accounts import EVENTS, EXECUTOR, OPERATOR, PLATFORM, SERVER, SUBMITTER
 from tests.cluster import tools
+from tests.cluster.accounts import write_kubeconfig
 from tests.cluster.cluster import PAUSE, ROOT
 from tests.cluster.processes import wait_for
 from tests.cluster.services import S3
@@ -63,19 +63,8 @@ class Applied:
         path = self.scratch / f"{name}.kubeconfig"
         if path.exists():
             return User(path)
-        config = yaml.safe_load(KUBECONFIG.read_text())
-        cluster = config["clusters"][0]["cluster"]
         token = self.admin.can("create", "token", name).strip()
-        path.write_text(
-            yaml.safe_dump(
-                {
-                    "apiVersion": "v1", "kind": "Config", "current-context": "x",
-                    "clusters": [{"name": "x", "cluster": cluster}],
-                    "users": [{"name": "x", "user": {"token": token}}],
-                    "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
-                }
-            )
-        )  # fmt: skip
+        write_kubeconfig(path, KUBECONFIG, {"token": token}, NAMESPACE)
         return User(path)
 
     @property

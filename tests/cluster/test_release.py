@@ -3,18 +3,15 @@
 import hashlib
 import json
 import ssl
-import threading
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass, field
 
 import yaml
 
+from tests.asking import Client
 from tests.cluster import services
 from tests.cluster.site import OPERATOR, Site, account, phases, pods
-
-PAUSE = 1 / 50
 
 
 def test_data_in_s3_become_a_model_that_answers_through_its_service(released: Site, first: str) -> None:
@@ -94,51 +91,19 @@ def test_the_cron_fires_and_a_stopped_run_tidies_up(released: Site) -> None:
     assert released.live() == before
 
 
-@dataclass
-class Client:
-    """Asks fifty times a second, and keeps which bundle answered and what was no answer."""
-
-    site: Site
-    bundles: list[str] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        _ = self.site.address
-        self._enough = threading.Event()
-        self._askers = [threading.Thread(target=self._ask, args=(number,), daemon=True) for number in range(4)]
-
-    def __enter__(self) -> "Client":
-        for asker in self._askers:
-            asker.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._enough.set()
-        for asker in self._askers:
-            asker.join(timeout=60)
-
-    def _ask(self, number: int) -> None:
-        due = time.monotonic() + number * PAUSE
-        while not self._enough.is_set():
-            time.sleep(max(0.0, due - time.monotonic()))
-            due += len(self._askers) * PAUSE
-            try:
-                self.bundles.append(self.site.answers())
-            except Exception as error:
-                self.failures.append(f"{type(error).__name__}: {error}")
-
-
 def test_no_request_fails_while_live_moves(released: Site) -> None:
     old = released.live()["bundle"]
+    assert released.answers() == old
     run = released.submit(seed=5)
     released.until(run, "promote", "Pending")
-    with Client(released) as client:
+    with Client(released.answers) as client:
         ended = released.wait(run)
         time.sleep(5)  # the old version's pods go meanwhile
     assert ended["status"]["phase"] == "Succeeded", account(ended)
     new = released.live()["bundle"]
     assert client.failures == []
-    assert (set(client.bundles), client.bundles[0], client.bundles[-1]) == ({old, new}, old, new)
+    bundles = [bundle for _, _, bundle in client.answers]
+    assert (set(bundles), bundles[0], bundles[-1]) == ({old, new}, old, new)
 
 
 def _started_by_cron(site: Site, cron: str) -> str:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lockgate.submitting import Order
 from tests.cluster import services
+from tests.cluster.accounts import write_kubeconfig
 from tests.cluster.cluster import REGISTRY, ROOT
 
 NAMESPACE = "submit"
@@ -172,17 +171,8 @@ class Account:
 
     def kubeconfig(self, user: Mapping[str, Any] | None = None) -> Path:
         """A kubeconfig with the token, or with another `user`."""
-        path = self.folder / f"{self.name}.kubeconfig"
-        cluster = yaml.safe_load(KUBECONFIG.read_text())["clusters"][0]["cluster"]
-        context = {"cluster": "tests", "user": "account", "namespace": NAMESPACE}
-        config = {
-            "apiVersion": "v1", "kind": "Config", "current-context": "tests",
-            "clusters": [{"name": "tests", "cluster": cluster}],
-            "contexts": [{"name": "tests", "context": context}],
-            "users": [{"name": "account", "user": dict(user or {"token": self.token.read_text().strip()})}],
-        }  # fmt: skip
-        path.write_text(yaml.safe_dump(config))
-        return path
+        given = user or {"token": self.token.read_text().strip()}
+        return write_kubeconfig(self.folder / f"{self.name}.kubeconfig", KUBECONFIG, given, NAMESPACE)
 
 
 def options(way: str, account: Account) -> list[str]:

@@ -170,6 +170,16 @@ def test_an_onexit_that_fails_fails_the_workflow(shop: Workshop, end: str, phase
     assert run.phase == phase
 
 
+@pytest.mark.parametrize(("end", "phase", "attempts"), [("0", "Succeeded", 1), ("1", "Failed", 3)])
+def test_an_onexit_is_tried_as_often_as_its_strategy_allows(
+    shop: Workshop, end: str, phase: str, attempts: int
+) -> None:
+    last = container("exit", end, name="end", retryStrategy={"limit": 2, "retryPolicy": "Always"})
+    run = shop.run(workflow(container(name="main"), last, onExit="end"))
+    tried = [node.phase for node in run.nodes if node.type == "Pod" and node.at_exit]
+    assert (run.phase, tried) == (phase, [phase] * attempts)
+
+
 def stopping(shop: Workshop, how: str) -> tuple[Path, list[Event]]:
     """Stops the run from outside, once its first program runs."""
     events: list[Event] = []
