@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -102,8 +102,9 @@ class FileStore:
     def sweep(self) -> None:
         """Remove the parts that killed writers left more than a day ago."""
         for part in self._parts().glob(".part-*"):
-            if time.time() - part.stat().st_mtime > _STALE:
-                part.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # its writer has just finished
+                if time.time() - part.stat().st_mtime > _STALE:
+                    part.unlink()
 
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
