@@ -12,7 +12,7 @@ from typing import Any
 from lockgate.submitting import Order
 from tests.cluster import services
 from tests.cluster.accounts import write_kubeconfig
-from tests.cluster.cluster import REGISTRY, ROOT
+from tests.cluster.cluster import PAUSE, ROOT
 
 NAMESPACE = "submit"
 MODEL = "tiny"
@@ -103,7 +103,7 @@ def _template(name: str, script: str) -> dict[str, Any]:
     return {
         "name": name,
         "container": {
-            "image": f"{REGISTRY}/busybox:1",
+            "image": PAUSE,  # busybox, which every pod's own sandbox is made of here
             "command": ["/bin/busybox", "sh", "-c"],
             # Where the rendered templates have an image without a shell, this one has nothing but a shell.
             "args": [f"alias echo='/bin/busybox echo' sleep='/bin/busybox sleep'; {script}"],
