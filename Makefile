@@ -24,7 +24,7 @@ bench: $(VENV)/.test       ## the figures, with the peers beside them
 	@$(BIN)/python benchmarks/run_all.py
 
 bench-cluster: $(VENV)/.test  ## the figures on Argo, on a tests' cluster that is brought up anew; slow
-	@$(BIN)/python benchmarks/run_all.py cluster_up cluster_steps cluster_release manifest_size
+	@$(BIN)/python benchmarks/run_all.py cluster_up cluster_steps cluster_release image_bytes manifest_size
 
 test-statistics: $(VENV)/.test  ## coverage and error rates of the gates by simulation; slow
 	@$(BIN)/python tests/run_all.py statistics

@@ -24,10 +24,11 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Pod
 
 from benchmarks.harness import ROOT, AtMost, Benchmark, Figure, Measured, Stopwatch, main
-from tests import seaweed, workshop
+from tests import workshop
 from tests.cluster import services
-from tests.cluster.cluster import REGISTRY, Cluster
-from tests.cluster.images import push_images
+from tests.cluster.cluster import OwnCluster
+from tests.cluster.images import push_images, static_image
+from tests.cluster.place import ARGO, BUCKET, REGISTRY
 from tests.cluster.site import Site, account
 
 NAMESPACE = "lockgate-bench"
@@ -61,7 +62,7 @@ class Chain:
 
 def steps(repeats: int) -> Measured:
     """Run chains by controllers of our own: the cluster's controller goes on with what others run."""
-    cluster = Cluster((ROOT / ".cluster").resolve())
+    cluster = OwnCluster()
     cluster.up()
     bench = Bench(cluster)
     loads: list[float] = []
@@ -131,7 +132,7 @@ class Controller:
 class Bench:
     """Where chains run: a namespace of the cluster, and a controller that minds its labelled workflows alone."""
 
-    cluster: Cluster
+    cluster: OwnCluster
 
     @cached_property
     def client(self) -> Client:
@@ -141,7 +142,7 @@ class Bench:
     @contextmanager
     def namespace(self) -> Iterator[None]:
         """The namespace with the chain's template, and gone afterwards."""
-        image = self.cluster.image("bench", {"/bin/busybox": "/bin/busybox"}, ["/bin/busybox"])
+        image = static_image("bench", {"/bin/busybox": "/bin/busybox"}, ["/bin/busybox"])
         made = yaml.safe_dump_all([*_rights(), _template(image)])
         self.cluster.kubectl("apply", "--server-side", "-f", "-", given=made)
         try:
@@ -157,7 +158,7 @@ class Bench:
             "telemetryConfig": "{enabled: false}",
         }  # fmt: skip
         document = {"apiVersion": "v1", "kind": "ConfigMap", "data": config}
-        document["metadata"] = {"name": NAMESPACE, "namespace": services.ARGO}
+        document["metadata"] = {"name": NAMESPACE, "namespace": ARGO}
         self.cluster.kubectl("apply", "--server-side", "-f", "-", given=yaml.safe_dump(document))
         argv = services.controller_command(
             self.cluster, "--namespaced", f"--managed-namespace={NAMESPACE}", f"--configmap={NAMESPACE}"
@@ -171,7 +172,7 @@ class Bench:
         finally:
             process.terminate()
             process.wait(timeout=20)
-            self.cluster.kubectl("delete", "configmap", NAMESPACE, f"--namespace={services.ARGO}")
+            self.cluster.kubectl("delete", "configmap", NAMESPACE, f"--namespace={ARGO}")
 
     def run_chain(self, controller: Controller) -> Chain:
         """One chain by the controller, then its pods again without."""
@@ -263,15 +264,15 @@ def _alone(pod: Pod) -> Pod:
 
 def release(repeats: int) -> Measured:
     """Submit the small model's release, each time with another seed, on a site of its own."""
-    cluster = Cluster((ROOT / ".cluster").resolve())
+    cluster = OwnCluster()
     cluster.up()
     with tempfile.TemporaryDirectory() as folder:
         copy, project = Path(folder, "images"), workshop.Project.make(Path(folder, "site"))
         copy.mkdir()
         (copy / "pipelines").symlink_to(ROOT / "pipelines")
-        images = push_images(copy, f"{REGISTRY}/lockgate", certificate=cluster.authority.path("ca"))
+        images = push_images(copy, f"{REGISTRY}/lockgate", certificate=cluster.ca)
         source = project.pipeline / "pipeline.py"
-        rows = f"s3://{seaweed.BUCKET}/{NAMESPACE}/rows.csv"
+        rows = f"s3://{BUCKET}/{NAMESPACE}/rows.csv"
         source.write_text(source.read_text().replace('"data/rows.csv"', f'"{rows}"'))
         site = Site(cluster, project.root, NAMESPACE, workshop.MODEL)
         site.set_up(images)
@@ -299,7 +300,7 @@ def release(repeats: int) -> Measured:
 
 def up(repeats: int) -> Measured:
     """Take the cluster of this checkout down and bring it up again, as `make cluster-down cluster-up`."""
-    cluster = Cluster(ROOT / ".cluster")
+    cluster = OwnCluster()
     _ = cluster.programs  # built, if need be, before the clock starts
     seconds = []
     for _ in range(repeats):

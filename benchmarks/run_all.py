@@ -17,6 +17,7 @@ from benchmarks import (
     cli,
     cluster,
     engine_overhead,
+    images,
     ingest_memory,
     make_run,
     manifest_size,
@@ -34,7 +35,7 @@ USUAL = (
 )
 SLOW = (
     make_run.COLD, ingest_memory.BENCHMARK, ingest_memory.SMALL, test_time.BENCHMARK, test_time.COLD,
-    cluster.UP, cluster.STEPS, cluster.RELEASE,
+    cluster.UP, cluster.STEPS, cluster.RELEASE, images.BENCHMARK,
 )  # fmt: skip
 BEGIN, END = "<!-- begin: figures -->\n", "<!-- end: figures -->"
 

@@ -28,6 +28,7 @@ ARGOS_OWN = re.compile(
 )  # what Argo says of itself in a program's container
 ENDED = ("Succeeded", "Failed", "Error")
 ORDINARY = ("ContainerCreating", "PodInitializing")  # every pod passes through these
+NO_IMAGE = re.compile(r'(?:ErrImagePull|ImagePullBackOff): [^"]*"([^"]+)"')
 NAME, COMPONENT, PART_OF = (f"app.kubernetes.io/{key}" for key in ("name", "component", "part-of"))
 GENERATION, BUNDLE = "lockgate.io/generation", "lockgate.io/bundle"
 PATIENCE = (1, 2, 4, 8, 16, 32)  # seconds between attempts at a server that does not answer
@@ -165,16 +166,24 @@ def events(before: RunRecord | None, now: RunRecord) -> Iterator[Event]:
     known = {node.id: node for node in before.run.nodes} if before else {}
     for node in now.run.nodes:
         was = known.get(node.id)
-        if was and (was.fulfilled or (was.phase, was.message) == (node.phase, node.message)):
+        if was and (was.fulfilled or (was.phase, _plain(was.message)) == (node.phase, _plain(node.message))):
             continue
         if not was or (was.phase == "Pending" and node.phase != "Pending"):
             yield NodeStarted(node)
         if node.fulfilled:
             yield NodeFinished(node)
         elif node.message and node.message not in ORDINARY:
-            yield Waiting("conclude" if node.at_exit else re.sub(r"\(\d+\)$", "", node.name), node.message)
+            yield Waiting("conclude" if node.at_exit else re.sub(r"\(\d+\)$", "", node.name), _plain(node.message))
     if not now.run.alive and (before is None or before.run.alive):
         yield RunFinished(now.run)
+
+
+def _plain(message: str) -> str:
+    """Why a pod waits, in a few words: a kubelet says in turn that it cannot pull an image and that it tries later."""
+    if (found := NO_IMAGE.match(message)) is None:
+        return message
+    _, _, cause = message.rpartition('": ')
+    return f"the node cannot pull {found[1]}" + (f": {cause}" if cause else "")
 
 
 def evidence(argo: Argo, record: RunRecord) -> None:

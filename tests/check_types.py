@@ -19,6 +19,8 @@ COMPOSER = [
     "tests/journeys",
     "tests/cluster",
     "tests/conformance",
+    "benchmarks/cluster.py",
+    "benchmarks/images.py",
     "tests/run_all.py",
     "pipelines/adult_income/release_couler.py",
 ]

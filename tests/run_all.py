@@ -12,6 +12,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lockgate.installed import command, environment
@@ -71,12 +72,24 @@ def _code(shelf: Shelf, folder: Path) -> tuple[Path, ...]:
     return tuple(f for f in [*shelf.step_folders(), *shelf.service_folders()] if f.name in names)
 
 
-def run(suite: Suite) -> tuple[Suite, int, str, float]:
-    """Run one suite; its output is shown whole when it fails."""
+def run(suite: Suite, aloud: bool = False) -> tuple[Suite, int, str, float]:
+    """Run one suite; its output is shown whole when it fails.
+
+    aloud: name each test as it ends, for a suite that takes long by itself.
+    """
     argv, env = suite.command()
     began = time.monotonic()
-    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    return suite, done.returncode, done.stdout + done.stderr, time.monotonic() - began
+    said = []
+    more = ["-vv", "--durations=15"]  # one v takes the q back if aloud else []
+    with subprocess.Popen(
+        [*argv, *more], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.append(line)
+            if aloud:
+                print(line, end="", flush=True)
+    return suite, process.returncode, "".join(said), time.monotonic() - began
 
 
 def main(words: list[str]) -> int:
@@ -86,15 +99,16 @@ def main(words: list[str]) -> int:
     chosen.sort(key=lambda s: s.name not in LONG)  # the long ones first, so that neither core waits at the end
     counts = dict.fromkeys(("passed", "failed", "skipped"), 0)
     bad = []
+    aloud = [suite.name for suite in chosen] == [CLUSTER]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for suite, code, output, took in pool.map(run, chosen):
+        for suite, code, output, took in pool.map(partial(run, aloud=aloud), chosen):
             for number, word in SUMMARY.findall(output.strip().splitlines()[-1] if output.strip() else ""):
                 counts["failed" if word.startswith(("fail", "error")) else word] += int(number)
             last = next(iter(output.strip().splitlines()[-1:]), "no output")
             print(f"  {'ok ' if code == 0 else 'BAD'} {suite.name:<20} {took:6.1f} s  {last}", flush=True)
             if code:
                 bad.append(suite.name)
-                print(output, flush=True)
+                print("" if aloud else output, flush=True)
     if bad and not counts["failed"]:
         counts["failed"] = len(bad)  # a suite that did not even start has failed all the same
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")

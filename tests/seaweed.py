@@ -32,6 +32,7 @@ class SeaweedFS:
 
     endpoint: str
     ca: Path | None
+    key: tuple[str, str] = (ACCESS_KEY, SECRET_KEY)
 
     def environment(self, folder: Path, *, bucket: str = BUCKET, prefix: str = "", endpoint: str = "") -> Path:
         """The environment and credentials folders that lead a program here; returns the environment."""
@@ -46,7 +47,7 @@ class SeaweedFS:
 
         return boto3.client(
             "s3", endpoint_url=self.endpoint, region_name="us-east-1", verify=str(self.ca) if self.ca else None,
-            aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY,
+            aws_access_key_id=self.key[0], aws_secret_access_key=self.key[1],
             config=Config(retries={"max_attempts": 0}, connect_timeout=2, read_timeout=10),
         )  # fmt: skip
 

@@ -9,17 +9,15 @@ it reaches nothing outside. State lies in `.cluster/` alone.
 """
 
 import argparse
+import ipaddress
 import json
 import os
 import platform
 import shutil
-import ssl
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,20 +28,33 @@ import yaml
 
 from tests.certificates import Authority
 from tests.cluster import services, tools
+from tests.cluster.images import call, static_image
+from tests.cluster.place import (
+    CA,
+    KUBECONFIG,
+    NAMED,
+    NODE,
+    OWN,
+    PAUSE,
+    REGISTRY,
+    STATE,
+)
 from tests.cluster.processes import Processes, wait_for
 
-ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "lockgate-test"  # the network namespace, and its devices' names
-HOST, NODE = "10.213.0.1", "10.213.0.2"
+HOST = "10.213.0.1"
 NODES, PODS, SERVICES = "10.213.0.0/16", "10.213.64.0/20", "10.213.128.0/20"
 API_SERVICE = "10.213.128.1"
 API = f"https://{NODE}:6443"
-REGISTRY = f"{NODE}:5000"
-PAUSE = f"{REGISTRY}/pause:1"
 PACKAGES = (
     "buildah", "busybox-static", "conntrack", "containerd", "containernetworking-plugins", "ipset", "iptables",
     "mmdebstrap", "podman", "runc", "socat",
 )  # fmt: skip
+
+
+def here() -> "Cluster":
+    """The cluster that tests run on."""
+    return OwnCluster() if OWN else Cluster()
 
 
 class Trouble(SystemExit):
@@ -53,11 +64,44 @@ class Trouble(SystemExit):
         super().__init__(f"{what}\n  Next: {fix}")
 
 
-@dataclass(frozen=True)
 class Cluster:
-    """The cluster whose state lies in one folder."""
+    """The cluster that tests run on, as its administrator reaches it."""
 
-    state: Path
+    kubeconfig = KUBECONFIG
+    ca = CA
+
+    def kubectl(self, *arguments: str, given: str | None = None) -> str:
+        """Call kubectl as the administrator. Errors: CalledProcessError with its words."""
+        return call([self.program("kubectl"), f"--kubeconfig={self.kubeconfig}", *arguments], given=given)
+
+    def program(self, name: str) -> str:
+        """Where `kubectl` or `argo` is. Errors: Trouble where it is not installed."""
+        found = shutil.which(name)
+        if not found:
+            raise Trouble(f"{name} is not installed.", "install it")
+        return found
+
+    def up(self) -> None:
+        """Be ready for tests. Errors: Trouble with what is missing."""
+        missing = [f"{name}: {what}" for name, what in NAMED.items() if not os.environ.get(name)]
+        if missing:
+            said = f"{self.kubeconfig} was not made here, and not all is named that stands beside its cluster:"
+            raise Trouble("\n  ".join([said, *missing]), "name them, or unset KUBECONFIG to let a cluster be made here")
+        try:
+            self.kubectl("get", "crd", "workflows.argoproj.io", "--request-timeout=10s")
+        except subprocess.CalledProcessError as error:
+            raise Trouble(f"There is no Argo: {error.stderr.strip()}", "install Argo Workflows there") from error
+        _pause()
+
+    def down(self) -> None:
+        """Leave it as it is: whoever made it takes it down."""
+
+
+@dataclass(frozen=True)
+class OwnCluster(Cluster):
+    """The cluster made here, whose state lies in one folder."""
+
+    state: Path = STATE
 
     @cached_property
     def processes(self) -> Processes:
@@ -74,15 +118,9 @@ class Cluster:
         """The folder of its programs."""
         return tools.build()
 
-    @property
-    def kubeconfig(self) -> Path:
-        """The administrator's way in."""
-        return self.state / "admin.kubeconfig"
-
-    def kubectl(self, *arguments: str, given: str | None = None) -> str:
-        """Call kubectl as the administrator. Errors: CalledProcessError with its words."""
-        argv = [str(self.programs / "kubectl"), f"--kubeconfig={self.kubeconfig}", *arguments]
-        return _call(argv, given=given)
+    def program(self, name: str) -> str:
+        """Where a program of its is."""
+        return str(self.programs / name)
 
     def up(self) -> None:
         """Bring up what is not up yet."""
@@ -111,8 +149,10 @@ class Cluster:
         _remove_containers(self.state)
         self.processes.stop("containerd")
         _unmount_below(self.state)
+        for pod in _pod_networks():
+            call(["ip", "netns", "delete", pod])
         if _namespace_exists():
-            _call(["ip", "netns", "delete", NAMESPACE])
+            call(["ip", "netns", "delete", NAMESPACE])
         for hierarchy in Path("/sys/fs/cgroup").glob("*/kubepods"):
             for folder in sorted((p for p in hierarchy.rglob("*") if p.is_dir()), key=lambda p: -len(p.parts)):
                 folder.rmdir()
@@ -127,11 +167,11 @@ class Cluster:
     def _network(self) -> None:
         if _namespace_exists():
             return
-        _call(["ip", "netns", "add", NAMESPACE])
-        _call(["ip", "link", "add", NAMESPACE, "type", "veth", "peer", "name", "node", "netns", NAMESPACE])
-        _call(["ip", "address", "add", f"{HOST}/18", "dev", NAMESPACE])
-        _call(["ip", "link", "set", NAMESPACE, "up"])
-        _call(["ip", "route", "add", NODES, "via", NODE])
+        call(["ip", "netns", "add", NAMESPACE])
+        call(["ip", "link", "add", NAMESPACE, "type", "veth", "peer", "name", "node", "netns", NAMESPACE])
+        call(["ip", "address", "add", f"{HOST}/18", "dev", NAMESPACE])
+        call(["ip", "link", "set", NAMESPACE, "up"])
+        call(["ip", "route", "add", NODES, "via", NODE])
         for command in (
             "ip link set lo up",
             f"ip address add {NODE}/18 dev node",
@@ -139,7 +179,7 @@ class Cluster:
             f"ip route add default via {HOST}",
             "sysctl -qw net.ipv4.ip_forward=1",
         ):
-            _call(self.inside(*command.split()))
+            call(self.inside(*command.split()))
 
     def _certificates(self) -> None:
         authority = self.authority
@@ -226,44 +266,13 @@ state = "{self.state}/containerd/state"
         self.processes.start("containerd", self.inside("containerd", "--config", config))
         if not wait_for(lambda: _socket(self.state).exists(), 20):
             raise self.failed("containerd")
-        self.image("pause", {"/bin/busybox": "/bin/busybox"}, ["/bin/busybox", "sleep", "infinity"])
-
-    def image(self, name: str, files: Mapping[str, str], command: Sequence[str]) -> str:
-        """An image of a few static files, pushed to the cluster's registry unless that name is there."""
-        reference = f"{REGISTRY}/{name}:1"
-        if self._has_image(name):
-            return reference
-        kept = self.state / "images"
-        buildah = ("buildah", f"--root={kept / 'root'}", f"--runroot={kept / 'run'}", "--storage-driver=vfs")
-        container = _call([*buildah, "from", "scratch"]).strip()
-        for source, target in files.items():
-            _call([*buildah, "copy", "--quiet", container, source, target])
-        _call([*buildah, "config", "--entrypoint", json.dumps(list(command)), container])
-        _call([*buildah, "commit", "--quiet", "--rm", container, reference])
-        _call([*buildah, "push", "--quiet", f"--cert-dir={self._registry_certificates()}", reference])
-        return reference
+        _pause()
 
     @cached_property
     def executor_image(self) -> str:
         """The image of Argo's own containers, made of its one static program."""
         name = f"argoexec-{tools.digest()}"
-        return self.image(name, {str(self.programs / "argoexec"): "/bin/argoexec"}, ["/bin/argoexec"])
-
-    def _has_image(self, name: str) -> bool:
-        request = urllib.request.Request(f"https://{REGISTRY}/v2/{name}/manifests/1", method="HEAD")
-        request.add_header("Accept", "application/vnd.oci.image.manifest.v1+json")
-        context = ssl.create_default_context(cafile=str(self.authority.path("ca")))
-        try:
-            with urllib.request.urlopen(request, timeout=10, context=context):
-                return True
-        except urllib.error.HTTPError:
-            return False
-
-    def _registry_certificates(self) -> Path:
-        folder = self.state / "registry-ca"
-        folder.mkdir(exist_ok=True)
-        shutil.copyfile(self.authority.path("ca"), folder / "ca.crt")
-        return folder
+        return static_image(name, {str(self.programs / "argoexec"): "/bin/argoexec"}, ["/bin/argoexec"])
 
     def _control_plane(self, programs: Path) -> None:
         pki, key = self.authority.path, self.authority.key
@@ -406,6 +415,11 @@ state = "{self.state}/containerd/state"
         return Trouble(f"{name} did not come up; the end of {log}:\n{_end(log)}", "correct it, or make cluster-down")
 
 
+def _pause() -> None:
+    """Busybox, which is there to do nothing and, where a test asks, a little."""
+    assert static_image("pause", {"/bin/busybox": "/bin/busybox"}, ["/bin/busybox", "sleep", "infinity"]) == PAUSE
+
+
 def _check_machine(state: Path) -> None:
     if platform.system() != "Linux" or os.geteuid() != 0:
         raise Trouble("The tests' cluster needs Linux and root.", "name a cluster of yours by KUBECONFIG")
@@ -417,8 +431,8 @@ def _check_machine(state: Path) -> None:
             raise Trouble(f"These packages are missing: {', '.join(missing)}", "install them")
         print(f"installing {', '.join(missing)}", flush=True)
         quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-        _call(["apt-get", "update", "-qq"], quiet)
-        _call(["apt-get", "install", "-yqq", "--no-install-recommends", *missing], quiet)
+        call(["apt-get", "update", "-qq"], quiet)
+        call(["apt-get", "install", "-yqq", "--no-install-recommends", *missing], quiet)
 
 
 def _installed(package: str) -> bool:
@@ -430,6 +444,19 @@ def _namespace_exists() -> bool:
     return Path("/run/netns", NAMESPACE).exists()
 
 
+def _pod_networks() -> list[str]:
+    """The network namespaces of this cluster's pods that are left."""
+    found = [path.name for path in Path("/run/netns").glob("cni-*")]
+    ours = ipaddress.ip_network(PODS)
+    return [name for name in found if any(address in ours for address in _addresses(name))]
+
+
+def _addresses(namespace: str) -> list[ipaddress.IPv4Address]:
+    said = call(["ip", "-n", namespace, "-json", "-4", "address"])
+    entries = [entry for device in json.loads(said) for entry in device.get("addr_info", ())]
+    return [ipaddress.IPv4Address(entry["local"]) for entry in entries]
+
+
 def _socket(state: Path) -> Path:
     return state / "containerd.sock"
 
@@ -439,7 +466,7 @@ def _end(log: Path) -> str:
 
 
 def _ctr(state: Path, *action: str) -> str:
-    return _call(["ctr", f"--address={_socket(state)}", "-n", "k8s.io", "tasks", *action])
+    return call(["ctr", f"--address={_socket(state)}", "-n", "k8s.io", "tasks", *action])
 
 
 def _containers(state: Path) -> list[str]:
@@ -458,21 +485,12 @@ def _unmount_below(folder: Path) -> None:
         subprocess.run(["umount", "--lazy", mount], capture_output=True)
 
 
-def _call(argv: Sequence[str], environment: Mapping[str, str] | None = None, given: str | None = None) -> str:
-    done = subprocess.run(
-        list(argv), capture_output=True, text=True, input=given, env={**os.environ, **(environment or {})}
-    )
-    if done.returncode != 0:
-        raise subprocess.CalledProcessError(done.returncode, list(argv), done.stdout, done.stderr)
-    return done.stdout
-
-
 def main() -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["up", "down", "status", "test"])
     action = parser.parse_args().action
-    cluster = Cluster(ROOT / ".cluster")
+    cluster = here()
     if action == "up":
         try:
             cluster.up()
@@ -484,18 +502,19 @@ def main() -> None:
         sys.exit(_test(cluster))
     elif action == "down":
         cluster.down()
-    else:
+    elif isinstance(cluster, OwnCluster):
         for name in cluster.processes.names():
             print(f"{name:<20}{'running' if cluster.processes.running(name) else 'ended'}")
+    else:
+        print(cluster.kubectl("get", "nodes"), end="")
 
 
 def _test(cluster: Cluster) -> int:
-    """Bring the cluster up, run what is proved on it, and take it down again unless it was up before."""
+    """Run what is proved on the cluster; one that was not up is brought up, and taken down again."""
     from tests import run_all
 
-    stays = cluster.processes.running("apiserver")
+    stays = not isinstance(cluster, OwnCluster) or cluster.processes.running("apiserver")
     cluster.up()
-    os.environ["PATH"] = f"{cluster.programs}{os.pathsep}{os.environ['PATH']}"  # kubectl and argo, as a user has them
     try:
         return run_all.main(["cluster"])
     finally:

@@ -1,22 +1,35 @@
 """The cluster, its images, and one model released there by `argo submit`, shared by what must not change it."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
-from tests import seaweed, workshop
-from tests.cluster.cluster import REGISTRY, ROOT, Cluster
+from tests.cluster.cluster import Cluster, OwnCluster, here
 from tests.cluster.images import push_images
+from tests.cluster.place import REGISTRY, ROOT
 from tests.cluster.site import Site, account
 
 NAMESPACE = "lockgate-grants"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def cluster() -> Cluster:
     """The tests' cluster, brought up unless it is."""
-    cluster = Cluster((ROOT / ".cluster").resolve())
+    cluster = here()
     cluster.up()
+    if isinstance(cluster, OwnCluster):
+        os.environ["PATH"] = (
+            f"{cluster.programs}{os.pathsep}{os.environ['PATH']}"  # kubectl and argo, as users have them
+        )
+    return cluster
+
+
+@pytest.fixture(scope="session")
+def own(cluster: Cluster) -> OwnCluster:
+    """The tests' cluster where its processes and its network are in our hands; elsewhere the test is left out."""
+    if not isinstance(cluster, OwnCluster):
+        pytest.skip("it ends processes of the cluster, or calls addresses inside it")
     return cluster
 
 
@@ -25,23 +38,13 @@ def images(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     """Every image, built from this checkout and pushed to the cluster's registry: name -> reference by digest."""
     copy = tmp_path_factory.mktemp("images")
     (copy / "pipelines").symlink_to(ROOT / "pipelines")
-    return dict(push_images(copy, f"{REGISTRY}/lockgate", certificate=cluster.authority.path("ca")))
+    return dict(push_images(copy, f"{REGISTRY}/lockgate", certificate=cluster.ca))
 
 
 @pytest.fixture(scope="session")
 def site(cluster: Cluster, images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Site:
     """The small model on the cluster, nothing run yet."""
-    project = workshop.Project.make(tmp_path_factory.mktemp("site"))
-    data = f"s3://{seaweed.BUCKET}/{NAMESPACE}/rows.csv"
-    source = project.pipeline / "pipeline.py"
-    # Two versions of two pods each, and steps beside them, on a node of two processors.
-    small = 'serving=Serving(cpu="100m", memory="512Mi"),\n    train={'
-    text = source.read_text().replace('"data/rows.csv"', f'"{data}"').replace("train={", small)
-    source.write_text(text.replace("import Data, ModelSpec,", "import Data, ModelSpec, Serving,"))
-    site = Site(cluster, project.root, NAMESPACE, workshop.MODEL)
-    site.set_up(images)
-    assert site.put("rows.csv", project.pipeline / "data" / "rows.csv") == data
-    return site
+    return Site.make(cluster, tmp_path_factory.mktemp("site"), NAMESPACE, images)
 
 
 @pytest.fixture(scope="session")

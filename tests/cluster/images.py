@@ -18,7 +18,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from lockgate.images import LOCK, images, source_digest
 from lockgate.project import Project
 from lockgate.shelf import Shelf
 from tests.cluster import tools
+from tests.cluster.place import CA, REGISTRY
 
 FOLDER = tools.CACHE.parent / "images"
 MANIFESTS = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
@@ -72,6 +73,38 @@ def base() -> str:
     return tag
 
 
+def static_image(name: str, files: Mapping[str, str], command: Sequence[str]) -> str:
+    """An image of a few static files, pushed to the tests' registry unless that name is there.
+
+    files: from a path here to a path in it. Errors: CalledProcessError with what buildah said.
+    """
+    reference = f"{REGISTRY}/{name}:1"
+    if _in_registry(reference, CA):
+        return reference
+    with tempfile.TemporaryDirectory() as folder:
+        certificates = Path(folder, "certificates")
+        certificates.mkdir()
+        shutil.copyfile(CA, certificates / "ca.crt")
+        buildah = ("buildah", f"--root={folder}/root", f"--runroot={folder}/run", "--storage-driver=vfs")
+        container = call([*buildah, "from", "scratch"]).strip()
+        for source, target in files.items():
+            call([*buildah, "copy", "--quiet", container, source, target])
+        call([*buildah, "config", "--entrypoint", json.dumps(list(command)), container])
+        call([*buildah, "commit", "--quiet", "--rm", container, reference])
+        call([*buildah, "push", "--quiet", f"--cert-dir={certificates}", reference])
+    return reference
+
+
+def call(argv: Sequence[str], environment: Mapping[str, str] | None = None, given: str | None = None) -> str:
+    """What a command prints. Errors: CalledProcessError with its words."""
+    done = subprocess.run(
+        list(argv), capture_output=True, text=True, input=given, env={**os.environ, **(environment or {})}
+    )
+    if done.returncode != 0:
+        raise subprocess.CalledProcessError(done.returncode, list(argv), done.stdout, done.stderr)
+    return done.stdout
+
+
 def storage() -> dict[str, str]:
     """This process's environment, in which buildah and podman keep images in a store of the tests' own."""
     return storage_in(FOLDER)
@@ -84,6 +117,8 @@ def storage_in(folder: Path) -> dict[str, str]:
     store.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/root"\nrunroot = "{folder}/run"\n')
     # Podman would give a container more than a test's machine may have given this process.
     files, processes = (resource.getrlimit(each)[1] for each in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC))
+    # It lowers its own limit to the number of processes there can be, and may not raise it again.
+    processes = min(processes, int(Path("/proc/sys/kernel/pid_max").read_text()))
     containers.write_text(
         f'[containers]\ndefault_ulimits = ["nofile={files}:{files}", "nproc={processes}:{processes}"]\n'
     )
@@ -106,7 +141,7 @@ def manifest(reference: str, certificate: Path) -> dict[str, Any]:
     Errors: HTTPError, 404 where it is not there.
     """
     host, _, rest = reference.partition("/")
-    name, _, digest = rest.partition("@")
+    name, _, digest = rest.partition("@" if "@" in rest else ":")
     request = urllib.request.Request(f"https://{host}/v2/{name}/manifests/{digest}", headers={"Accept": MANIFESTS})
     with urllib.request.urlopen(request, context=ssl.create_default_context(cafile=certificate)) as answer:
         return dict(json.load(answer))

@@ -5,7 +5,6 @@ Bundles are the model server's tiny ones, signed by keys made here; what serves 
 
 import http.client
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -23,12 +22,10 @@ from lockgate_store import Missing, Store, open_store, put_tree
 
 from lockgate.installed import Installed, command
 from lockgate.shelf import Shelf
-from tests.cluster.cluster import NODE
-from tests.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY
+from tests.cluster.place import ACCESS_KEY, BUCKET, CA, KUBECONFIG, NODE, ROOT, S3, SECRET_KEY
 
-ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "services" / "model-server"))
-import tiny_bundle  # noqa: E402 - its folder is on no path but the model server's own
+import tiny_bundle
 
 KILLED = ROOT / "tests" / "steps" / "deploy" / "killed.py"
 NAMESPACE = "platform"
@@ -49,7 +46,7 @@ RULES = [
 
 def kubectl(*arguments: str, given: str | None = None) -> str:
     """Call kubectl as the administrator, in the tests' namespace."""
-    argv = ["kubectl", f"--namespace={NAMESPACE}", *arguments]
+    argv = ["kubectl", f"--kubeconfig={KUBECONFIG}", f"--namespace={NAMESPACE}", *arguments]
     return subprocess.run(argv, input=given, capture_output=True, text=True, check=True).stdout
 
 
@@ -82,7 +79,6 @@ class World:
     """
 
     root: Path
-    state: Path
     images: Mapping[str, str]
     bundles: dict[str, Path] = field(default_factory=dict)
 
@@ -92,8 +88,8 @@ class World:
         self.account = self.root / "serviceaccount"
         for folder in (self.environment, self.credentials, self.account):
             folder.mkdir(parents=True)
-        s3 = {"endpoint": f"https://{NODE}:8333", "region": "us-east-1", "addressing_style": "path"}
-        shutil.copy(self.state / "pki" / "ca.pem", self.environment / "ca.pem")
+        s3 = {"endpoint": S3, "region": "us-east-1", "addressing_style": "path"}
+        shutil.copy(CA, self.environment / "ca.pem")
         (self.environment / "store").write_text(f"s3://{BUCKET}/platform-{uuid.uuid4().hex[:12]}\n")
         (self.environment / "s3.json").write_text(json.dumps(s3))
         (self.environment / "platform").write_text("kubernetes\n")
@@ -211,9 +207,7 @@ class World:
             (io / name).symlink_to(self.root / name)
         for name, path in (files or {}).items():
             (shutil.copytree if path.is_dir() else shutil.copy)(path, io / "in" / name)
-        module = (
-            ["-m", "lockgate_deploy"] if not kill else [str(ROOT / "tests" / "steps" / "deploy" / "killed.py"), kill]
-        )
+        module = ["-m", "lockgate_deploy"] if not kill else [str(KILLED), kill]
         argv, env = command(Installed(Shelf.find())("deploy"), [*module, program, *settings])
         variables = {
             "LOCKGATE_IO": str(io),
@@ -344,9 +338,3 @@ def _statement(envelope: Mapping[str, Any]) -> dict[str, Any]:
     import base64
 
     return dict(json.loads(base64.b64decode(envelope["payload"])))
-
-
-def images() -> dict[str, str]:
-    """The images that serve, as `lockgate images push` has recorded them."""
-    chosen = os.environ.get("LOCKGATE_IMAGES", str(ROOT / "images" / "images.lock.json"))
-    return dict(json.loads(Path(chosen).read_bytes()))

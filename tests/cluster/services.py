@@ -17,16 +17,12 @@ import yaml
 
 from tests import seaweed
 from tests.cluster import tools
+from tests.cluster.place import ACCESS_KEY, ARGO, CA, MLFLOW, NODE, S3, SECRET_KEY
 from tests.cluster.processes import wait_for
 
 if TYPE_CHECKING:
-    from tests.cluster.cluster import Cluster
+    from tests.cluster.cluster import OwnCluster
 
-NODE = "10.213.0.2"
-S3 = f"https://{NODE}:8333"
-MLFLOW = f"http://{NODE}:5001"
-ARGO_SERVER = f"https://{NODE}:2746"
-ARGO = "argo"  # the namespace
 # What we recommend to whoever owns the controller: docs/kubernetes.md says why, benchmarks/README.md what it brings.
 CONTROLLER_SETTINGS = {"DEFAULT_REQUEUE_TIME": "200ms"}
 _PORTS = (9333, 9340, 8888, 8333, 19333, 19340, 18888, 18333)
@@ -48,7 +44,7 @@ resources:
 }
 
 
-def start(cluster: "Cluster") -> None:
+def start(cluster: "OwnCluster") -> None:
     """Start what does not run yet."""
     _registry(cluster)
     _store(cluster)
@@ -57,12 +53,12 @@ def start(cluster: "Cluster") -> None:
         raise cluster.failed("mlflow")
 
 
-def store(cluster: "Cluster") -> seaweed.SeaweedFS:
+def store() -> seaweed.SeaweedFS:
     """The S3 service, as tests and programs reach it."""
-    return seaweed.SeaweedFS(S3, cluster.authority.path("ca"))
+    return seaweed.SeaweedFS(S3, CA, (ACCESS_KEY, SECRET_KEY))
 
 
-def start_store(cluster: "Cluster") -> None:
+def start_store(cluster: "OwnCluster") -> None:
     """Start the S3 service on what it kept."""
     cluster.authority.issue("s3", "s3", addresses=(NODE,))
     pair = (cluster.authority.path("s3"), cluster.authority.key("s3"))
@@ -70,13 +66,13 @@ def start_store(cluster: "Cluster") -> None:
     cluster.processes.start("s3", cluster.inside(*command))
 
 
-def start_controller(cluster: "Cluster", settings: dict[str, str] = CONTROLLER_SETTINGS) -> None:
+def start_controller(cluster: "OwnCluster", settings: dict[str, str] = CONTROLLER_SETTINGS) -> None:
     """Start Argo's controller with these settings of its environment."""
     environment = {"LEADER_ELECTION_DISABLE": "true", **settings}
     cluster.processes.start("argo-controller", controller_command(cluster), environment)
 
 
-def controller_command(cluster: "Cluster", *more: str) -> list[str]:
+def controller_command(cluster: "OwnCluster", *more: str) -> list[str]:
     """The command line of Argo's controller."""
     return cluster.inside(
         cluster.programs / "workflow-controller", f"--kubeconfig={cluster.authority.folder / 'argo.kubeconfig'}",
@@ -85,12 +81,12 @@ def controller_command(cluster: "Cluster", *more: str) -> list[str]:
     )  # fmt: skip
 
 
-def _store(cluster: "Cluster") -> None:
+def _store(cluster: "OwnCluster") -> None:
     start_store(cluster)
-    seaweed.make_bucket(store(cluster), lambda: cluster.processes.running("s3"))
+    seaweed.make_bucket(store(), lambda: cluster.processes.running("s3"))
 
 
-def _registry(cluster: "Cluster") -> None:
+def _registry(cluster: "OwnCluster") -> None:
     folder = cluster.state / "mlflow"
     folder.mkdir(exist_ok=True)
     lock = (Path(__file__).resolve().parents[2] / "images" / "fetch" / "requirements.lock").read_text()
@@ -108,7 +104,7 @@ def _registry(cluster: "Cluster") -> None:
     cluster.processes.start("mlflow", cluster.inside(*command), quiet)
 
 
-def _argo(cluster: "Cluster") -> None:
+def _argo(cluster: "OwnCluster") -> None:
     manifests = tools.module("argo") / "manifests"
     cluster.kubectl("apply", "--server-side", "-k", str(manifests / "base" / "crds" / "minimal"))
     with suppress(subprocess.CalledProcessError):  # it is there already
@@ -145,7 +141,7 @@ def _argo(cluster: "Cluster") -> None:
         raise cluster.failed("argo-server")
 
 
-def _server_certificate(cluster: "Cluster") -> None:
+def _server_certificate(cluster: "OwnCluster") -> None:
     cluster.authority.issue("argo-tls", "argo-server", addresses=(NODE, "argo-server.argo.svc"))
     made = cluster.kubectl(
         "create", "secret", "tls", "argo-server-tls", "-n", ARGO, "--dry-run=client", "-o", "yaml",

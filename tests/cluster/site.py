@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,11 +15,11 @@ from typing import Any
 import yaml
 from lockgate_store import Missing, Store, open_store
 
-from tests import seaweed
+from tests import workshop
 from tests.asking import infer
-from tests.cluster import services
+from tests.cluster import place, services
 from tests.cluster.accounts import write_kubeconfig
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, OwnCluster
 from tests.workshop import ASKED, Done, ended
 
 SUBMITTER, OPERATOR = "lockgate-submitter", "lockgate-operator"
@@ -37,14 +38,29 @@ class Site:
     namespace: str
     model: str
 
+    @classmethod
+    def make(cls, cluster: Cluster, folder: Path, namespace: str, images: Mapping[str, str]) -> "Site":
+        """A project with the small model, set up on the cluster, its data in S3."""
+        project = workshop.Project.make(folder)
+        site = cls(cluster, project.root, namespace, workshop.MODEL)
+        data = f"s3://{place.BUCKET}/{namespace}/rows.csv"
+        source = project.pipeline / "pipeline.py"
+        # Two versions of two pods each, and steps beside them, on a node of two processors.
+        small = 'serving=Serving(cpu="100m", memory="512Mi"),\n    train={'
+        text = source.read_text().replace('"data/rows.csv"', f'"{data}"').replace("train={", small)
+        source.write_text(text.replace("import Data, ModelSpec,", "import Data, ModelSpec, Serving,"))
+        site.set_up(images)
+        assert site.put("rows.csv", project.pipeline / "data" / "rows.csv") == data
+        return site
+
     def clean(self, *prefixes: str) -> None:
         """Take away the namespace, and what an earlier session left under these prefixes of the bucket."""
         self.kubectl("delete", "namespace", self.namespace, "--ignore-not-found")
-        client = services.store(self.cluster).client()
+        client = services.store().client()
         for prefix in prefixes:
-            for page in client.get_paginator("list_objects_v2").paginate(Bucket=seaweed.BUCKET, Prefix=prefix):
+            for page in client.get_paginator("list_objects_v2").paginate(Bucket=place.BUCKET, Prefix=prefix):
                 for entry in page.get("Contents", ()):
-                    client.delete_object(Bucket=seaweed.BUCKET, Key=entry["Key"])
+                    client.delete_object(Bucket=place.BUCKET, Key=entry["Key"])
 
     def set_up(self, images: Mapping[str, str]) -> None:
         """Render everything with these images and apply it, by the commands of the README, on a clean namespace."""
@@ -52,12 +68,12 @@ class Site:
         (self.root / "images").mkdir(exist_ok=True)
         (self.root / "images" / "images.lock.json").write_text(json.dumps(dict(images), indent=2, sort_keys=True))
         told = {
-            "store": f"s3://{seaweed.BUCKET}/{self.namespace}",
-            "endpoint": services.S3,
+            "store": f"s3://{place.BUCKET}/{self.namespace}",
+            "endpoint": place.S3,
             "region": "us-east-1",
             "addressing_style": "path",
-            "ca": str(self.cluster.authority.path("ca")),
-            "registry": services.MLFLOW,
+            "ca": str(self.cluster.ca),
+            "registry": place.MLFLOW,
         }
         settings = [part for name, value in told.items() for part in ("--set", f"{name}={value}")]
         self.lockgate("render", "--kubernetes", "--namespace", self.namespace, *settings).expect(0)
@@ -72,8 +88,7 @@ class Site:
         cache = {"LOCKGATE_CACHE": os.environ["LOCKGATE_CACHE"]} if "LOCKGATE_CACHE" in os.environ else {}
         return {
             **kept, **cache, "KUBECONFIG": str(self.cluster.kubeconfig),
-            "AWS_ACCESS_KEY_ID": seaweed.ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": seaweed.SECRET_KEY,
-            "PATH": f"{self.cluster.programs}{os.pathsep}{kept['PATH']}",
+            "AWS_ACCESS_KEY_ID": place.ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": place.SECRET_KEY,
         }  # fmt: skip
 
     def lockgate(self, *arguments: str, more: Mapping[str, str] | None = None) -> "Ended":
@@ -99,7 +114,7 @@ class Site:
 
     def argo(self, *arguments: str, account: str = SUBMITTER) -> Done:
         """Call `argo ARGUMENTS` with the rights of an account."""
-        argv = [str(self.cluster.programs / "argo"), *arguments, f"--namespace={self.namespace}"]
+        argv = [self.cluster.program("argo"), *arguments, f"--namespace={self.namespace}"]
         environment = {**self.variables, "KUBECONFIG": str(self.account(account))}
         done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
         return Done(done.returncode, done.stdout, done.stderr)
@@ -166,14 +181,27 @@ class Site:
             return {}
 
     @cached_property
-    def address(self) -> str:
-        """Where users call: the Service of the model."""
-        service = json.loads(self.kubectl("get", "service", self.model, "-o", "json"))
-        return f"http://{service['spec']['clusterIP']}:{service['spec']['ports'][0]['port']}"
+    def _port(self) -> tuple[str, int]:
+        """Where users call: the address and the port of the model's Service."""
+        service = json.loads(self.kubectl("get", "service", self.model, "-o", "json"))["spec"]
+        return service["clusterIP"], service["ports"][0]["port"]
 
     def ask(self, asked: Mapping[str, object] = ASKED) -> dict[str, Any]:
         """One request of a user; the whole answer."""
-        return infer(self.address, self.model, asked, seconds=30)
+        address, port = self._port
+        if isinstance(self.cluster, OwnCluster):
+            return infer(f"http://{address}:{port}", self.model, asked, seconds=30)
+        # Its Services have no address outside.
+        argv = [self.cluster.program("kubectl"), f"--kubeconfig={self.cluster.kubeconfig}"]
+        argv += [f"--namespace={self.namespace}", "port-forward", f"service/{self.model}", f":{port}"]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as forwarding:
+            try:
+                assert forwarding.stdout
+                there = re.search(r"127\.0\.0\.1:\d+", forwarding.stdout.readline())
+                assert there, "kubectl says why, above"
+                return infer(f"http://{there[0]}", self.model, asked, seconds=30)
+            finally:
+                forwarding.terminate()
 
     def answers(self) -> str:
         """The digest of the bundle that answers users."""
@@ -185,8 +213,8 @@ class Site:
 
     def put(self, key: str, path: Path) -> str:
         """Put a file into S3; returns its address."""
-        services.store(self.cluster).client().upload_file(str(path), seaweed.BUCKET, f"{self.namespace}/{key}")
-        return f"s3://{seaweed.BUCKET}/{self.namespace}/{key}"
+        services.store().client().upload_file(str(path), place.BUCKET, f"{self.namespace}/{key}")
+        return f"s3://{place.BUCKET}/{self.namespace}/{key}"
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ import pytest
 import yaml
 from lockgate_step import canonical, sha256
 
-from tests import seaweed
-from tests.cluster import services
+from tests.cluster import place, services
 from tests.cluster.site import SUBMITTER, Site, Workflow, account
 
 FORGED_FILE = canonical({"result": "passed", "model": "grants", "gate": "bias-audit", "reasons": []}).decode()
@@ -99,7 +98,7 @@ def _genuine(site: Site, name: str) -> dict[str, Any] | None:
 
 def _forged_bundle(site: Site) -> str:
     """The live bundle with a card of the attacker's and a manifest that agrees with it; returns its key."""
-    client, key = services.store(site.cluster).client(), f"{site.namespace}-attacker/bundle"
+    client, key = services.store().client(), f"{site.namespace}-attacker/bundle"
     prefix = f"models/{site.model}/bundles/{site.live()['bundle'].removeprefix('sha256:')}/"
     files = {name.removeprefix(prefix): site.store.read(name).data for name in site.store.list(prefix)}
     manifest = json.loads(files["manifest.json"])
@@ -107,7 +106,7 @@ def _forged_bundle(site: Site) -> str:
     manifest["files"]["card.md"] = sha256(files["card.md"])
     files["manifest.json"] = canonical(manifest)
     for name, content in files.items():
-        client.put_object(Bucket=seaweed.BUCKET, Key=f"{key}/{name}", Body=content)
+        client.put_object(Bucket=place.BUCKET, Key=f"{key}/{name}", Body=content)
     return key
 
 

@@ -1,11 +1,9 @@
 """What Couler made runs on today's Argo once it is converted, and a release written in Couler is a release."""
 
 import json
-import os
 import subprocess
 import time
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,11 @@ import yaml
 from lockgate.cli import run_app
 from lockgate.installed import command, environment
 from lockgate.shelf import Shelf
-from tests import workshop
-from tests.cluster.cluster import PAUSE, ROOT
+from tests.cluster.cluster import Cluster
+from tests.cluster.place import KUBECONFIG, PAUSE, ROOT
+from tests.cluster.site import Site, account
 
 NAMESPACE = "couler"
-KUBECONFIG = os.environ.get("KUBECONFIG", str(ROOT / ".cluster" / "admin.kubeconfig"))
 SUITE = ROOT / "tests" / "couler"
 PROGRAMS = sorted(path.stem for path in (SUITE / "programs").glob("*.py") if path.stem != "keys")
 # What Argo's own containers ask of the API, by the account that pods have where none is named.
@@ -139,14 +137,15 @@ sys.stdout.buffer.write(release_couler.release(Project(Path(sys.argv[2])).model(
 """
 
 
-def test_a_release_written_in_couler_reaches_users(cluster: Any, images: dict[str, str], tmp_path: Path) -> None:
-    project = workshop.Project.make(tmp_path / "site")
-    site = import_module("tests.cluster.site").Site(cluster, project.root, "lockgate-couler", workshop.MODEL)
-    site.set_up(images)
-    manifest = couler(RELEASE, str(ROOT / "pipelines" / "adult_income"), str(project.root), site.model)
+def test_a_release_written_in_couler_reaches_users(cluster: Cluster, images: dict[str, str], tmp_path: Path) -> None:
+    site = Site.make(cluster, tmp_path / "site", "lockgate-couler", images)
+    manifest = couler(RELEASE, str(ROOT / "pipelines" / "adult_income"), str(site.root), site.model)
     name = yaml.safe_load(manifest)["metadata"]["name"]
     site.kubectl("delete", "workflowtemplate", name)
     site.kubectl("create", "-f", "-", given=manifest.decode())
-    run = site.submit(data=site.put("rows.csv", project.pipeline / "data" / "rows.csv"))
-    assert site.wait(run)["status"]["phase"] == "Succeeded"
-    assert site.answers() == site.live()["bundle"]
+    try:
+        ended = site.wait(site.submit())
+        assert ended["status"]["phase"] == "Succeeded", account(ended)
+        assert site.answers() == site.live()["bundle"]
+    finally:
+        site.clean()

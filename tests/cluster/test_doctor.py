@@ -14,15 +14,11 @@ import pytest
 
 from lockgate.kubernetes.accounts import EXECUTOR, SUBMITTER
 from tests.cluster import tools
-from tests.cluster.cluster import PAUSE, ROOT
-from tests.cluster.services import S3
-from tests.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY
+from tests.cluster.place import ACCESS_KEY, BUCKET, CA, KUBECONFIG, PAUSE, S3, SECRET_KEY
 from tests.workshop import Done
 from tests.workshop import Project as Workshop
 
 NAMESPACE, ARGO = "manifests-doctor", "manifests-argo"
-KUBECONFIG = Path(os.environ.get("KUBECONFIG", ROOT / ".cluster" / "admin.kubeconfig"))
-CA = KUBECONFIG.parent / "pki" / "ca.pem"
 GOOD = "v3.7.15"
 
 
@@ -34,9 +30,8 @@ class Site:
 
     def call(self, *argv: str, given: str | None = None) -> Done:
         """A command as its owner gives it."""
-        path = f"{tools.CACHE / tools.digest()}{os.pathsep}{os.environ['PATH']}"
         settings = {
-            **os.environ, "PATH": path, "KUBECONFIG": str(KUBECONFIG), "SSL_CERT_FILE": str(CA),
+            **os.environ, "KUBECONFIG": str(KUBECONFIG), "SSL_CERT_FILE": str(CA),
             "AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         }  # fmt: skip
         done = subprocess.run(argv, cwd=self.root, env=settings, input=given, capture_output=True, text=True)
@@ -74,7 +69,6 @@ class Site:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A project with a model, applied to the cluster, beside Argo's own manifests as they are released."""
-    assert KUBECONFIG.is_file(), "there is no cluster. Next: make cluster-up"
     site = Site(tmp_path_factory.mktemp("project"))
     Workshop.make(site.root)
     (site.root / "images").mkdir()

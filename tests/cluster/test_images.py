@@ -19,8 +19,9 @@ from lockgate.images import images as images_of
 from lockgate.project import Project
 from lockgate.shelf import Shelf
 from tests import workshop
-from tests.cluster.cluster import REGISTRY, ROOT, Cluster
+from tests.cluster.cluster import Cluster
 from tests.cluster.images import base, manifest, storage, storage_in
+from tests.cluster.place import REGISTRY, ROOT
 
 IMAGES = images_of(Project(ROOT))
 CODE_AT_MOST = 1_000_000
@@ -46,7 +47,7 @@ MACHINE = {
 @pytest.fixture(scope="module")
 def engine(cluster: Cluster) -> dict[str, str]:
     """The environment in which podman and buildah trust the cluster's registry."""
-    return {**storage(), "SSL_CERT_FILE": str(cluster.authority.path("ca"))}
+    return {**storage(), "SSL_CERT_FILE": str(cluster.ca)}
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +132,7 @@ def test_what_is_installed_is_exactly_its_lock(engine: Mapping[str, str], pulled
 
 def test_no_image_makes_a_node_pull_much_when_a_program_changes(cluster: Cluster, images: Mapping[str, str]) -> None:
     for name, reference in images.items():
-        layers = manifest(reference, cluster.authority.path("ca"))["layers"]
+        layers = manifest(reference, cluster.ca)["layers"]
         assert len(layers) == 3, name
         assert layers[-1]["size"] <= CODE_AT_MOST, name
 
@@ -184,7 +185,7 @@ def built(environment: Mapping[str, str], project: Path, name: str, on: str) -> 
 
 def layers(cluster: Cluster, reference: str) -> list[str]:
     """The digests of an image's layers, the base's first."""
-    return [each["digest"] for each in manifest(reference, cluster.authority.path("ca"))["layers"]]
+    return [each["digest"] for each in manifest(reference, cluster.ca)["layers"]]
 
 
 @pytest.fixture(scope="module")

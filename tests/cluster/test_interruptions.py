@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.cluster import services
+from tests.cluster.cluster import OwnCluster
 from tests.cluster.site import OPERATOR, Site, account, phases, pods
 
 SHUTDOWN = "Pod was terminated in response to imminent node shutdown."
@@ -26,19 +27,20 @@ def promoted_once(site: Site, run: str, before: int) -> None:
     assert generations(site) == list(range(1, before + 2))
 
 
-def test_a_controller_killed_in_the_middle_goes_on_when_it_is_back(released: Site) -> None:
+def test_a_controller_killed_in_the_middle_goes_on_when_it_is_back(own: OwnCluster, released: Site) -> None:
     before = released.live()["generation"]
     run = released.submit(seed=11)
     released.until(run, "train")
-    os.kill(released.cluster.processes.pid("argo-controller"), signal.SIGKILL)
+    os.kill(own.processes.pid("argo-controller"), signal.SIGKILL)
     time.sleep(5)
-    services.start_controller(released.cluster)
+    services.start_controller(own)
     ended = released.wait(run)
     assert ended["status"]["phase"] == "Succeeded", account(ended)
     promoted_once(released, run, before)
 
 
-def test_a_pod_of_each_program_may_be_killed_and_a_node_may_shut_down(released: Site) -> None:
+def test_a_pod_of_each_program_may_be_killed_and_a_node_may_shut_down(own: OwnCluster, released: Site) -> None:
+    del own  # the node is this machine
     before = released.live()["generation"]
     run = released.submit(seed=12)
     killed: set[str] = set()
@@ -63,13 +65,13 @@ def test_a_pod_of_each_program_may_be_killed_and_a_node_may_shut_down(released: 
     promoted_once(released, run, before)
 
 
-def test_a_store_that_is_away_for_a_minute_harms_nobody(released: Site) -> None:
+def test_a_store_that_is_away_for_a_minute_harms_nobody(own: OwnCluster, released: Site) -> None:
     before = released.live()["generation"]
     run = released.submit(seed=13)
     released.until(run, "validate-data")
-    released.cluster.processes.stop("s3")
+    own.processes.stop("s3")
     time.sleep(60)
-    services.start_store(released.cluster)
+    services.start_store(own)
     ended = released.wait(run)
     assert ended["status"]["phase"] == "Succeeded", account(ended)
     promoted_once(released, run, before)

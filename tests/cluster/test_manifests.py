@@ -13,16 +13,12 @@ from typing import Any
 import pytest
 
 from lockgate.kubernetes.accounts import EVENTS, EXECUTOR, OPERATOR, PLATFORM, SERVER, SUBMITTER
-from tests.cluster import tools
 from tests.cluster.accounts import write_kubeconfig
-from tests.cluster.cluster import PAUSE, ROOT
+from tests.cluster.place import ACCESS_KEY, BUCKET, CA, KUBECONFIG, PAUSE, S3, SECRET_KEY
 from tests.cluster.processes import wait_for
-from tests.cluster.services import S3
-from tests.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY
 
 NAMESPACE = "manifests"
 CONTROLLER = "system:serviceaccount:argo:argo"
-KUBECONFIG = Path(os.environ.get("KUBECONFIG", ROOT / ".cluster" / "admin.kubeconfig"))
 Manifest = dict[str, Any]
 Change = Callable[[Manifest], object]
 
@@ -76,12 +72,10 @@ class Applied:
 @pytest.fixture(scope="session")
 def applied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applied]:
     """What the README says, on this cluster."""
-    assert KUBECONFIG.is_file(), "there is no cluster. Next: make cluster-up"
-    os.environ["PATH"] = f"{tools.CACHE / tools.digest()}{os.pathsep}{os.environ['PATH']}"
     project = tmp_path_factory.mktemp("project")
     (project / "pipelines").mkdir()
     admin = User(KUBECONFIG)
-    told = {"store": f"s3://{BUCKET}/manifests", "endpoint": S3, "ca": str(KUBECONFIG.parent / "pki" / "ca.pem")}
+    told = {"store": f"s3://{BUCKET}/manifests", "endpoint": S3, "ca": str(CA)}
     settings = [part for name, value in told.items() for part in ("--set", f"{name}={value}")]
     argv = [sys.executable, "-m", "lockgate", "render", "--kubernetes", "--namespace", NAMESPACE, *settings]
     credentials = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
@@ -368,13 +362,15 @@ RESOURCES = (
 
 
 @pytest.mark.parametrize("account", sorted(MAY))
-def test_each_account_may_do_what_it_needs_and_no_more(applied: Applied, account: str) -> None:
+def test_each_account_may_do_what_it_needs_and_no_more(
+    applied: Applied, account: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from lightkube.models.authorization_v1 import ResourceAttributes, SelfSubjectAccessReviewSpec
     from lightkube.resources.authorization_v1 import SelfSubjectAccessReview
 
     from lockgate.cluster import connect
 
-    os.environ["KUBECONFIG"] = str(applied.account(account).kubeconfig)
+    monkeypatch.setenv("KUBECONFIG", str(applied.account(account).kubeconfig))
     groups = {name: group for group, names in GROUPS.items() for name in names}
     with connect().client as client:
         may = set()

@@ -1,7 +1,6 @@
 """Platform `kubernetes`, on a real one: versions come, users are sent on without missing one, and what is left goes."""
 
 import http.client
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,18 +8,20 @@ import pytest
 from lockgate_proof import verify
 
 from tests.cluster import rollout
+from tests.cluster.cluster import OwnCluster
 from tests.cluster.rollout import MODEL, ROWS, Callers, World, kubectl, read
 
 
 @pytest.fixture(scope="module")
-def namespace() -> None:
+def namespace(own: OwnCluster) -> None:
+    del own  # whose addresses the programs and the callers here can reach
     rollout.prepare()
 
 
 @pytest.fixture
-def world(namespace: None, tmp_path: Path) -> Iterator[World]:
+def world(namespace: None, images: dict[str, str], tmp_path: Path) -> Iterator[World]:
     rollout.clear()
-    yield World(tmp_path / "world", Path(os.environ["KUBECONFIG"]).parent, rollout.images())
+    yield World(tmp_path / "world", images)
     rollout.clear()
 
 

@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests import seaweed
 from tests.cluster import services
-from tests.cluster.cluster import REGISTRY, ROOT, Cluster
+from tests.cluster.cluster import Cluster
 from tests.cluster.images import base, storage
+from tests.cluster.place import BUCKET, REGISTRY, ROOT, S3
 from tests.cluster.site import Site
 
 [SECTION] = re.findall(r"(?ms)^## On a cluster$(.*?)(?=^## )", (ROOT / "README.md").read_text(encoding="utf-8"))
@@ -32,12 +32,12 @@ def test_its_commands_lead_to_a_served_model(cluster: Cluster, images: dict[str,
     project = _clone(tmp_path / "project")
     site = Site(cluster, project, NAMESPACE, "adult-income")
     site.clean("models/")
-    shutil.copyfile(cluster.authority.path("ca"), project / "ca.pem")
-    s3 = services.store(cluster).client()
+    shutil.copyfile(cluster.ca, project / "ca.pem")
+    s3 = services.store().client()
     for name in ("adult.data.gz", "adult.test.gz"):
-        s3.upload_file(str(project / "pipelines/adult_income/data" / name), seaweed.BUCKET, f"data/{name}")
+        s3.upload_file(str(project / "pipelines/adult_income/data" / name), BUCKET, f"data/{name}")
     environment = {
-        **storage(), **site.variables, "SSL_CERT_FILE": str(cluster.authority.path("ca")),
+        **storage(), **site.variables, "SSL_CERT_FILE": str(cluster.ca),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{site.variables['PATH']}",
     }  # fmt: skip
     try:
@@ -57,7 +57,7 @@ def test_its_commands_lead_to_a_served_model(cluster: Cluster, images: dict[str,
 def _here(command: str) -> str:
     """A command with this cluster's addresses in the place of the examples'."""
     command = command.replace("registry.example.org/python@sha256:BASE", base())
-    command = command.replace("registry.example.org", REGISTRY).replace("https://s3.example.org", services.S3)
+    command = command.replace("registry.example.org", REGISTRY).replace("https://s3.example.org", S3)
     # The Argo that can be had for tests is one that doctor refuses for production.
     return command.replace("doctor --cluster", "doctor --cluster --for-tests")
 

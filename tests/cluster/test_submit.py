@@ -22,10 +22,8 @@ from lockgate.live import LiveTree
 from lockgate.project import Project
 from lockgate.submitting import Order, Submission
 from tests.cluster import tiny
-from tests.cluster.cluster import ROOT
+from tests.cluster.place import ARGO_SERVER, CA, ROOT
 from tests.cluster.tiny import (
-    ARGO_SERVER,
-    CA,
     MODEL,
     NAMESPACE,
     OPERATOR,

@@ -1,7 +1,6 @@
 """A small model's release on a real cluster: three tasks and an end, of busybox, in the form of a rendered template."""
 
 import json
-import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -10,15 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from lockgate.submitting import Order
-from tests.cluster import services
 from tests.cluster.accounts import write_kubeconfig
-from tests.cluster.cluster import PAUSE, ROOT
+from tests.cluster.place import ARGO_SERVER, CA, KUBECONFIG, PAUSE
 
 NAMESPACE = "submit"
 MODEL = "tiny"
-ARGO_SERVER = os.environ.get("LOCKGATE_TESTS_ARGO_SERVER", services.ARGO_SERVER)
-KUBECONFIG = Path(os.environ.get("KUBECONFIG", ROOT / ".cluster" / "admin.kubeconfig"))
-CA = KUBECONFIG.parent / "pki" / "ca.pem"
 SUBMITTER, OPERATOR, STRANGER = "lockgate-submitter", "lockgate-operator", "stranger"
 ARGO = "argoproj.io"
 RIGHTS: Mapping[str, list[tuple[str, str, str]]] = {

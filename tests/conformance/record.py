@@ -10,7 +10,6 @@ under its own name, with an image of the one program they all use. A record that
 import copy
 import datetime as dt
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -23,9 +22,9 @@ from pathlib import Path
 import yaml
 
 from lockgate.local import load_manifests
-from tests import seaweed
-from tests.cluster.cluster import Cluster
-from tests.cluster.services import S3
+from tests.cluster.cluster import OwnCluster
+from tests.cluster.images import static_image
+from tests.cluster.place import ACCESS_KEY, BUCKET, S3, SECRET_KEY
 from tests.conformance.normal import Json, normal
 
 HERE = Path(__file__).resolve().parent
@@ -52,9 +51,9 @@ BINDING = {
 class Recording:
     """A namespace of the cluster in which workflows are recorded."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: OwnCluster) -> None:
         self._cluster = cluster
-        self._image = _image(cluster)
+        self._image = _image()
         version = subprocess.run(
             [cluster.programs / "workflow-controller", "version", "--short"], capture_output=True, text=True, check=True
         ).stdout
@@ -147,13 +146,13 @@ def _write(path: Path, version: str, status: Json) -> None:
         path.write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _store(cluster: Cluster) -> Iterator[Json]:
+def _store(cluster: OwnCluster) -> Iterator[Json]:
     """Where pods keep artifacts."""
-    authority = cluster.authority.path("ca").read_text(encoding="utf-8")
-    keys = {"access": seaweed.ACCESS_KEY, "secret": seaweed.SECRET_KEY, "ca.pem": authority}
+    authority = cluster.ca.read_text(encoding="utf-8")
+    keys = {"access": ACCESS_KEY, "secret": SECRET_KEY, "ca.pem": authority}
     yield {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "store"}, "stringData": keys}
     place = {
-        "bucket": seaweed.BUCKET,
+        "bucket": BUCKET,
         "endpoint": S3.removeprefix("https://"),
         "accessKeySecret": {"name": "store", "key": "access"},
         "secretKeySecret": {"name": "store", "key": "secret"},
@@ -169,7 +168,7 @@ def _store(cluster: Cluster) -> Iterator[Json]:
     }
 
 
-def _image(cluster: Cluster) -> str:
+def _image() -> str:
     """The image of the program, with a Python of Debian's; pushed once for its content."""
     program, base = HERE / "program" / "conformance_program.py", ROOT / "images" / "base" / "debian.sh"
     digest = sha256(program.read_bytes() + base.read_bytes()).hexdigest()[:12]
@@ -183,15 +182,14 @@ def _image(cluster: Cluster) -> str:
         code = root / "usr/lib/python3/dist-packages"
         code.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(program, code / program.name)
-        return cluster.image(f"conformance-{digest}", {f"{root}/": "/"}, ["/usr/bin/python3"])
+        return static_image(f"conformance-{digest}", {f"{root}/": "/"}, ["/usr/bin/python3"])
 
 
 def main(names: list[str]) -> None:
     """Record the named workflows, or all."""
     files = sorted((HERE / "workflows").glob("*.yaml"))
     chosen = [file for file in files if not names or file.stem in names]
-    kubeconfig = Path(os.environ.get("KUBECONFIG", ROOT / ".cluster" / "admin.kubeconfig"))
-    recording = Recording(Cluster(kubeconfig.parent))
+    recording = Recording(OwnCluster())
     recording.prepare()
     recording.record(chosen)
 

@@ -9,6 +9,7 @@ import gzip
 import json
 import re
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,21 @@ def test_a_step_that_is_tried_again_says_what_it_waits_for() -> None:
     assert ("promote", "Backoff for N seconds") in waits
     attempts = {event.node.display_name for event in seen if isinstance(event, NodeStarted)}
     assert {"promote(0)", "promote(1)", "promote(2)", "promote(3)"} <= attempts
+
+
+def test_an_image_that_cannot_be_pulled_is_named_once() -> None:
+    image = "registry.example.org/lockgate/train@sha256:aa"
+    head = f'Head "https://{image}"'
+    no = f'failed to pull and unpack image "{image}": failed to do request: {head}: dial tcp: connection refused'
+    before, state = states("released")[2:4]
+    seen = [record_of(before, WATCHED)]
+    for message in (f"ErrImagePull: {no}", f'ImagePullBackOff: Back-off pulling image "{image}": ErrImagePull: {no}'):
+        said = json.loads(json.dumps(state))
+        pod = next(node for node in said["status"]["nodes"].values() if node["type"] == "Pod")
+        pod |= {"phase": "Pending", "message": message}
+        seen.append(record_of(said, WATCHED))
+    waits = [e for was, now in pairwise(seen) for e in events(was, now) if isinstance(e, Waiting)]
+    assert [wait.message for wait in waits] == [f"the node cannot pull {image}: dial tcp: connection refused"]
 
 
 def test_a_refusal_is_read_from_the_message_of_its_node() -> None:

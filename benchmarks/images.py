@@ -1,0 +1,95 @@
+"""Bytes of each image as a registry serves it, and what a node pulls when one step's code changes.
+
+Not part of `make bench`: needs the tests' cluster with its registry, so Linux and root.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+from benchmarks.harness import ROOT, AtMost, Benchmark, Figure, Measured, main
+from tests.cluster.cluster import here
+from tests.cluster.images import base, manifest, push_images, storage
+from tests.cluster.place import CA, REGISTRY
+
+FOLDER = f"{REGISTRY}/lockgate"
+MB = 1_000_000
+CHANGED = "credit-train"  # a step of a user's own, of one file
+
+
+def measure(repeats: int) -> Measured:
+    """Ask the registry; nothing about it varies."""
+    del repeats
+    here().up()
+    with tempfile.TemporaryDirectory() as name:
+        project = Path(name, "project")
+        project.mkdir()
+        (project / "pipelines").symlink_to(ROOT / "pipelines")
+        references = push_images(project, FOLDER, CA)
+        made = {name: manifest(reference, CA) for name, reference in sorted(references.items())}
+        pulled = _pulled_anew(made[CHANGED], _with_other_code(Path(name, "changed")))
+    common = made[CHANGED]["layers"][0]
+    figures = [Figure("the base that all images share", "MB", [_size([common])])]
+    figures += [Figure(f"{name}, its base apart", "MB", [_size(own[1:])]) for name, own in _layers(made)]
+    figures += [
+        Figure("all images, each layer once", "MB", [_size(_once(made).values())]),
+        Figure("the last layer, the code, of each image", "MB", [_size(own[-1:]) for _, own in _layers(made)]),
+        Figure(f"pulled by a node when the code of {CHANGED} changes", "MB", [pulled], AtMost(1)),
+        Figure(
+            "the most of any image when its code changes: code, configuration and manifest", "MB",
+            [max(_size([own["layers"][-1], own["config"]]) + _length(own) for own in made.values())], AtMost(1),
+        ),
+    ]  # fmt: skip
+    notes = ["Compressed, as they are pulled. Bases are made of Debian's packages here; another base has other bytes."]
+    return Measured(figures, notes=notes)
+
+
+def _with_other_code(project: Path) -> dict[str, Any]:
+    """The manifest of the same image when a line was added to its program."""
+    copytree(ROOT / "pipelines" / "credit", project / "pipelines" / "credit")
+    with (project / "pipelines" / "credit" / "train.py").open("a") as program:
+        program.write("# a change\n")
+    chosen = (f"--registry={FOLDER}", f"--only={CHANGED}", "--tool=buildah", "--json")
+    _lockgate(project, storage(), "build", f"--base={base()}", *chosen)
+    pushed = _lockgate(project, {**storage(), "SSL_CERT_FILE": str(CA)}, "push", *chosen)
+    return manifest(json.loads(pushed)[CHANGED]["reference"], CA)
+
+
+def _lockgate(project: Path, environment: Mapping[str, str], *arguments: str) -> str:
+    argv = [sys.executable, "-m", "lockgate", "images", *arguments]
+    return subprocess.run(
+        argv, cwd=project, env=dict(environment), stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+
+
+def _pulled_anew(known: Mapping[str, Any], new: Mapping[str, Any]) -> float:
+    """What a node that has the one lacks of the other, its manifest included."""
+    there = {part["digest"] for part in (*known["layers"], known["config"])}
+    return _size(part for part in (*new["layers"], new["config"]) if part["digest"] not in there) + _length(new)
+
+
+def _layers(made: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    return [(name, found["layers"]) for name, found in made.items()]
+
+
+def _once(made: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {layer["digest"]: layer for _, layers in _layers(made) for layer in layers}
+
+
+def _size(parts: Any) -> float:
+    return sum(part["size"] for part in parts) / MB
+
+
+def _length(found: Mapping[str, Any]) -> float:
+    return len(json.dumps(found)) / MB
+
+
+BENCHMARK = Benchmark("image_bytes", "images.py", 1, measure)
+
+if __name__ == "__main__":
+    sys.exit(main(BENCHMARK))
