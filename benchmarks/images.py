@@ -82,7 +82,7 @@ def _once(made: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _size(parts: Any) -> float:
-    return sum(part["size"] for part in parts) / MB
+    return float(sum(part["size"] for part in parts)) / MB
 
 
 def _length(found: Mapping[str, Any]) -> float:

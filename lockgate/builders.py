@@ -20,12 +20,14 @@ class Layer:
     """One layer to build: a folder of the context, on an image that is there.
 
     name: `packages` or `code`: the folder, and its path in the image.
+    origin: the base that was asked for, which the image below this layer need not be.
     labels: of the image.
     """
 
     name: str
     base: str
     context: Path
+    origin: str
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -33,6 +35,13 @@ class Layer:
         """What every builder is told in the same words."""
         said = [f"--build-arg=BASE={self.base}", f"--build-arg=LAYER={self.name}"]
         return [*said, *(f"--label={name}={value}" for name, value in self.labels.items())]
+
+    @property
+    def annotations(self) -> list[str]:
+        """What it was built on, in the words of OCI: left to themselves, builders write how their own store has it."""
+        name, _, digest = self.origin.partition("@")
+        said = {"name": name, "digest": digest}
+        return [f"--annotation=org.opencontainers.image.base.{key}={value}" for key, value in said.items()]
 
 
 class Builder(Protocol):
@@ -78,7 +87,9 @@ class Buildah:
         """Build the Dockerfile of the layer's context."""
         # One layer, without a clock time and without the builder's version, which would be another digest elsewhere.
         same = ("--layers=false", "--timestamp=0", "--identity-label=false")
-        _call(self.name, "build", "--quiet", *same, *layer.options, f"--tag={tag}", str(layer.context))
+        _call(
+            self.name, "build", "--quiet", *same, *layer.options, *layer.annotations, f"--tag={tag}", str(layer.context)
+        )
 
     def push(self, tag: str) -> str:
         """Push an image; returns its digest."""

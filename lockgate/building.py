@@ -97,7 +97,7 @@ def build(image: Image, target: Target, builder: Builder) -> str:
     tag = target.tag(image.name)
     with _context() as folder:
         lay_out_code(image, target, folder)
-        builder.build(Layer("code", packages, folder, {SOURCE: source_digest(image)}), tag)
+        builder.build(Layer("code", packages, folder, target.base, {SOURCE: source_digest(image)}), tag)
     return tag
 
 
@@ -106,12 +106,12 @@ def _packages(image: Image, target: Target, builder: Builder) -> str:
     if not builder.find(target.base):
         builder.pull(target.base)
     said = hashlib.sha256(f"{builder.find(target.base)} {target.python} {target.machine}\n".encode())
-    said.update(Shelf.find().dockerfile.read_bytes() + image.lock.read_bytes())
+    said.update(Shelf.find().dockerfile.read_bytes() + Path(__file__).read_bytes() + image.lock.read_bytes())
     tag = f"{PACKAGES}:{said.hexdigest()[:16]}"
     if not builder.find(tag):
         with _context() as folder:
             lay_out_packages(image, target, folder)
-            builder.build(Layer("packages", target.base, folder), tag)
+            builder.build(Layer("packages", target.base, folder, target.base), tag)
     return tag
 
 
@@ -143,6 +143,9 @@ def lay_out_packages(image: Image, target: Target, folder: Path) -> None:
     packages = folder / "packages"
     Environments(cache()).lay_out(image.lock, packages, target.python, f"{target.machine}-manylinux_2_28")
     shutil.rmtree(packages / "bin", ignore_errors=True)  # scripts that name this machine's Python
+    for record in packages.glob("*.dist-info/RECORD"):  # which has a digest of each of them
+        kept = [line for line in record.read_text("utf-8").splitlines(keepends=True) if not line.startswith("bin/")]
+        record.write_text("".join(kept), "utf-8", newline="")
     _settle(packages, target)
 
 

@@ -14,11 +14,12 @@ from lockgate.shelf import Shelf
 
 
 def contained(
-    engine: str, images: Iterable[str], model: Model, environment: Environment, data: str
+    engine: str, images: Iterable[str], pinned: Mapping[str, str], model: Model, environment: Environment, data: str
 ) -> ContainerRuntime:
     """The runtime of `lockgate run --in ENGINE`.
 
-    images: the references in the manifest. data: the address of the run's data.
+    images: the references in the manifest. pinned: image name -> reference, as they were pushed.
+    data: the address of the run's data.
 
     Errors: UnknownName; BadCall where an image was not built, or the registry's file lies among keys.
     """
@@ -28,17 +29,18 @@ def contained(
     if missing:
         msg = f"there is no image yet of {', '.join(missing)}"
         raise BadCall(msg, fix="lockgate images build, then lockgate images push; or run without --in")
-    return ContainerRuntime(engine, [*_stores(environment), *_data(model, data)], _check(model))
+    return ContainerRuntime(engine, [*_stores(environment), *_data(model, data)], _check(model, pinned))
 
 
-def _check(model: Model) -> Callable[[str, Mapping[str, str]], None]:
+def _check(model: Model, pinned: Mapping[str, str]) -> Callable[[str, Mapping[str, str]], None]:
     """Refuses an image made from another lock or other code than is here."""
     shelf = Shelf.find()
     own = own_images(model, shelf)
 
     def check(reference: str, labels: Mapping[str, str]) -> None:
-        name = image_name(reference)
-        check_current(own.get(name) or shelf.image(name), labels)
+        # Under whose names it is pinned, not the name it has: a pin may be of another step's image.
+        for name in (name for name, each in pinned.items() if each == reference):
+            check_current(own.get(name) or shelf.image(name), labels)
 
     return check
 

@@ -190,9 +190,10 @@ class Session:
         if not engine:
             return ProcessRuntime(Installed(self.shelf, model), cache())
         from lockgate.contained import contained
+        from lockgate.images import built
 
         images = [t["container"]["image"] for t in manifest["spec"]["templates"] if "container" in t]
-        return contained(engine, images, model, environment, data)
+        return contained(engine, images, built(self.project), model, environment, data)
 
     def _trains(self, manifest: Mapping[str, Any]) -> bool:
         """Whether the chain holds the shelf's own train; a model's own step may mean something else by its settings."""

@@ -34,10 +34,12 @@ class Suite:
     folder: Path
     lock: Path | None
     code: tuple[Path, ...]
+    files: tuple[str, ...] = ()  # of the folder; all where none is named
 
     def command(self) -> tuple[list[str], dict[str, str]]:
         """The command line and environment of its pytest."""
-        options = ["-q", "-p", "no:cacheprovider", str(self.folder)]
+        tests = [str(self.folder / name) for name in self.files] or [str(self.folder)]
+        options = ["-q", "-p", "no:cacheprovider", *tests]
         if self.lock is None:
             return [sys.executable, "-m", "pytest", *options], dict(os.environ)
         made = environment(self.lock, self.code)
@@ -59,10 +61,20 @@ def suites() -> list[Suite]:
     couler = TESTS / "couler"
     here.append(Suite(couler.name, couler, couler / "lock.txt", (ROOT, shelf.sdk)))
     slow = TESTS / "statistics"
-    here.append(Suite(CLUSTER, TESTS / CLUSTER, None, ()))
+    here += _on_the_cluster(TESTS / CLUSTER)
     here.append(Suite(SLOW, slow, slow / "lock.txt", (shelf.sdk, *gates)))
     return here + [
         Suite(f.name, f, f / "lock.txt", (shelf.sdk, *_code(shelf, f))) for f in locked if (f / "lock.txt").is_file()
+    ]
+
+
+def _on_the_cluster(folder: Path) -> list[Suite]:
+    """What serves models, one after the other for want of processors; and beside it what asks for little."""
+    every = {path.name for path in folder.glob("test_*.py")}
+    light = {f"test_{name}.py" for name in ("doctor", "images", "manifests", "submit")}
+    return [
+        Suite(f"{CLUSTER}-{name}", folder, None, (), tuple(sorted(files)))
+        for name, files in (("serving", every - light), ("commands", light))
     ]
 
 
@@ -88,18 +100,21 @@ def run(suite: Suite, aloud: bool = False) -> tuple[Suite, int, str, float]:
         for line in process.stdout:
             said.append(line)
             if aloud:
-                print(line, end="", flush=True)
+                print(f"{suite.name}: {line}", end="", flush=True)
     return suite, process.returncode, "".join(said), time.monotonic() - began
 
 
 def main(words: list[str]) -> int:
     """Run the suites and print one closing line that counts every test."""
-    unasked = (SLOW, CLUSTER)
-    chosen = [s for s in suites() if (any(word in s.name for word in words) if words else s.name not in unasked)]
+    chosen = [
+        suite
+        for suite in suites()
+        if (any(word in suite.name for word in words) if words else not suite.name.startswith((SLOW, CLUSTER)))
+    ]
     chosen.sort(key=lambda s: s.name not in LONG)  # the long ones first, so that neither core waits at the end
     counts = dict.fromkeys(("passed", "failed", "skipped"), 0)
     bad = []
-    aloud = [suite.name for suite in chosen] == [CLUSTER]
+    aloud = all(suite.name.startswith(CLUSTER) for suite in chosen)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for suite, code, output, took in pool.map(partial(run, aloud=aloud), chosen):
             for number, word in SUMMARY.findall(output.strip().splitlines()[-1] if output.strip() else ""):

@@ -9,6 +9,7 @@ it reaches nothing outside. State lies in `.cluster/` alone.
 """
 
 import argparse
+import fcntl
 import ipaddress
 import json
 import os
@@ -128,13 +129,15 @@ class OwnCluster(Cluster):
         self.state.mkdir(exist_ok=True)
         programs = self.programs
         began = time.monotonic()
-        self._network()
-        self._certificates()
-        self._registry()
-        self._containerd()
-        self._control_plane(programs)
-        self._node(programs)
-        services.start(self)
+        with (self.state / "coming-up").open("a") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)  # two may ask for it at once
+            self._network()
+            self._certificates()
+            self._registry()
+            self._containerd()
+            self._control_plane(programs)
+            self._node(programs)
+            services.start(self)
         print(f"cluster ready after {time.monotonic() - began:.0f} s", flush=True)
 
     def down(self) -> None:

@@ -1,16 +1,31 @@
 """The cluster, its images, and one model released there by `argo submit`, shared by what must not change it."""
 
+import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
 from tests.cluster.cluster import Cluster, OwnCluster, here
 from tests.cluster.images import push_images
-from tests.cluster.place import REGISTRY, ROOT
+from tests.cluster.place import REGISTRY, ROOT, STATE
 from tests.cluster.site import Site, account
 
 NAMESPACE = "lockgate-grants"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Tests of two processes run side by side, but none beside one that takes away what all of them use."""
+    STATE.mkdir(exist_ok=True)
+    with (STATE / "in-use").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX if item.get_closest_marker("outage") else fcntl.LOCK_SH)
+        return (yield)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say what the markers mean."""
+    config.addinivalue_line("markers", "outage: takes away what other tests use; runs beside none")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -29,6 +29,7 @@ import tiny_bundle
 
 KILLED = ROOT / "tests" / "steps" / "deploy" / "killed.py"
 NAMESPACE = "platform"
+NAMES_KEPT = 5  # seconds that the cluster's CoreDNS keeps an answer
 MODEL = tiny_bundle.NAME
 NO_BASE = tiny_bundle.NO_BASE
 ROWS = tiny_bundle.ROWS

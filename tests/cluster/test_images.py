@@ -34,7 +34,10 @@ PROGRAMS = {"python3.11"}
 INSTALLERS = {"pip", "setuptools", "wheel", "uv"}
 INSTALLED = """
 from importlib.metadata import distributions
-print(*sorted(f"{d.name} {d.version}" for d in distributions(path=["/packages"])), sep="\\n")
+found = list(distributions(path=["/packages"]))
+print(*sorted(f"{d.name} {d.version}" for d in found), sep="\\n")
+missing = [str(file) for d in found for file in d.files or () if not file.locate().exists()]
+assert not missing, missing
 """
 # What the markers of a lock ask of an image, wherever this test itself runs.
 MACHINE = {
@@ -168,7 +171,7 @@ def test_the_same_lock_code_and_base_give_the_same_digest_with_nothing_kept(
 def test_the_base_is_the_same_twice(tmp_path: Path) -> None:
     script = Shelf.find().root / "images" / "base" / "debian.sh"
     made: list[bytes] = []
-    for name in ("first", "second"):
+    for name in ("first.tar", "second.tar"):
         subprocess.run(["sh", str(script), str(tmp_path / name)], check=True, umask=0o077 if made else 0o022)
         made.append((tmp_path / name).read_bytes())
     assert made[0] == made[1]

@@ -8,6 +8,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from tests.cluster import services
 from tests.cluster.cluster import OwnCluster
 from tests.cluster.site import OPERATOR, Site, account, phases, pods
@@ -65,6 +67,7 @@ def test_a_pod_of_each_program_may_be_killed_and_a_node_may_shut_down(own: OwnCl
     promoted_once(released, run, before)
 
 
+@pytest.mark.outage
 def test_a_store_that_is_away_for_a_minute_harms_nobody(own: OwnCluster, released: Site) -> None:
     before = released.live()["generation"]
     run = released.submit(seed=13)

@@ -84,7 +84,14 @@ def applied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applied]:
     admin.can("apply", "--server-side", "-k", str(project / ".lockgate" / "kubernetes"))
     for template in (TEMPLATE, WRITES):
         admin.can("apply", "--server-side", "-f", "-", given=template)
-    yield Applied(project, admin, tmp_path_factory.mktemp("accounts"))
+    made = Applied(project, admin, tmp_path_factory.mktemp("accounts"))
+    submitter, hostile = made.account(SUBMITTER), run(put("spec", "affinity", value={}))
+    # The API server takes a while to learn of a policy.
+    denied = wait_for(
+        lambda: submitter.call("create", "--dry-run=server", "-f", "-", given=hostile).returncode != 0, 60
+    )
+    assert denied, "the policies that were applied deny nothing"
+    yield made
     admin.can("delete", "-k", str(project / "kubernetes"), "--ignore-not-found", "--timeout=120s")
 
 

@@ -1,6 +1,7 @@
 """Platform `kubernetes`, on a real one: versions come, users are sent on without missing one, and what is left goes."""
 
 import http.client
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,6 +81,7 @@ def test_smoke_test_asks_every_replica_by_its_own_address(world: World) -> None:
     kubectl("scale", "deployments", "--all", "--replicas=1")
     kubectl("delete", "pods", "--all", "--force", "--grace-period=0")
     kubectl("rollout", "status", "deployments", "--timeout=300s")
+    time.sleep(2 * rollout.NAMES_KEPT)  # until nobody remembers the addresses of those that are gone
     assert "2 replicas were deployed" in world.smoke_test(staged, "--patience", "6").message
 
 
