@@ -408,6 +408,7 @@ def waive(
         str | None, typer.Option(metavar="TEXT", help="Why it can be defended; it stands on the model card.")
     ] = None,
     key: Annotated[Path | None, typer.Option(help="The approver's private key; by default this machine's own.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Sign an exception to one reason of one verdict; the next run of the same model and data honours it.
 
@@ -419,8 +420,7 @@ def waive(
     record = _runs(project).find(run_)
     if by is None and sys.stdin.isatty():
         by = typer.prompt("Who approved this exception", err=True)
-    for line in write_waiver(project, _environment(project), record, reason, by, why, until, key):
-        _say(line)
+    _say_lines(write_waiver(project, _environment(project), record, reason, by, why, until, key), as_json)
 
 
 @app.command(rich_help_panel=YOURS)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from lockgate_proof import ProofError, Trust, read_waiver, sign, verify
 from lockgate_step import StepError, canonical, sha256
@@ -24,8 +25,8 @@ def write_waiver(
     why: str | None,
     until: str | None,
     key: Path | None,
-) -> list[str]:
-    """Sign the waiver, put it beside the model's policy, and say what to do next.
+) -> tuple[list[str], dict[str, Any]]:
+    """Sign the waiver, put it beside the model's policy, and say what to do next: lines for people, and JSON values.
 
     by: who approved it; the key that signs only vouches for that.
     Errors: BadCall when there is nothing to except, nobody or no reason is named, or the end is not a day within a
@@ -64,14 +65,16 @@ def write_waiver(
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     write_or_check(model_files(project, load_model(model.folder)))  # the manifests carry the waivers
-    return [
+    file = path.relative_to(project.root).as_posix()
+    lines = [
         f"Waived until {expires.date()}: {reason['message']}",
         f"  approved by {approver}; signed by {signer}",
-        f"  {path.relative_to(project.root)}, and in workflows/{model.spec.name}/",
+        f"  {file}, and in workflows/{model.spec.name}/",
         "  It covers this model on these data by this policy, while the same version is live; the model card shows it.",
         "Next",
         f"  lockgate run {run.about.model}{_settings(run)}",
     ]
+    return lines, {"run": run.id, "reason_id": reason_id, "file": file, "signer": signer, **said}
 
 
 def check_waivers(model: Model, trust: Trust) -> None:

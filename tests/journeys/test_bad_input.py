@@ -282,6 +282,17 @@ def test_an_expired_waiver_changes_nothing(judged: Judged, released: Project, tm
     assert re.search(r"  waiver waivers/old.json expired on \d{4}-\d\d-\d\d\n", done.out), done.said
 
 
+def test_a_waiver_that_is_written_is_said_as_json(judged: Judged, tmp_path: Path) -> None:
+    project = judged.project.twin(tmp_path / "project")
+    until = (datetime.now(UTC) + timedelta(days=9)).date().isoformat()
+    settings = ("--by", "Ana Diaz, director", "--until", until, "--why", "A pilot.")
+    done = project.lockgate("waive", judged.run, "bias-audit/1", *settings, "--json")
+    said = json.loads(done.out)
+    assert (done.code, done.err, said["run"], said["reason_id"]) == (0, "", judged.run, "bias-audit/1"), done.said
+    signed = verify(json.loads((project.root / said["file"]).read_bytes()), judged.trust, signer="waive").predicate
+    assert {name: said[name] for name in signed} == signed
+
+
 def test_a_waiver_of_another_key_is_refused_before_the_first_step(
     judged: Judged, released: Project, tmp_path: Path
 ) -> None:
