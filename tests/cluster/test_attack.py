@@ -5,6 +5,7 @@ the programs prove: pins, signatures, and what a bundle was compared with.
 """
 
 import json
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ import yaml
 from lockgate_step import canonical, sha256
 
 from tests.cluster import place, services
+from tests.cluster.processes import wait_for
 from tests.cluster.site import SUBMITTER, Site, Workflow, account
 
 FORGED_FILE = canonical({"result": "passed", "model": "grants", "gate": "bias-audit", "reasons": []}).decode()
@@ -28,6 +30,9 @@ def unguarded(released: Site) -> Iterator[Site]:
     ]
     names = [document["metadata"]["name"] for document in bindings]
     released.kubectl("delete", "validatingadmissionpolicybinding", *names)
+    name, template = next(_templates(released))
+    # The API server takes a while to learn that they are gone.
+    assert wait_for(lambda: _may_start(released, name, template), 60), "the policies still deny it"
     yield released
     released.kubectl("apply", "--server-side", "-f", "-", given=yaml.safe_dump_all(bindings))
 
@@ -36,7 +41,7 @@ def test_forged_bundles_policies_and_verdicts_move_nothing(unguarded: Site) -> N
     before = unguarded.live()
     bundle = _forged_bundle(unguarded)
     runs = {
-        (template["name"], how): _start(unguarded, name, template, how, arguments)
+        (template["name"], how): _start(unguarded, name, template, arguments)
         for name, template in _templates(unguarded)
         for how, arguments in _hostile(unguarded, template, bundle)
     }
@@ -110,7 +115,15 @@ def _forged_bundle(site: Site) -> str:
     return key
 
 
-def _start(site: Site, name: str, template: Workflow, how: str, artifacts: list[dict[str, Any]]) -> str:
+def _may_start(site: Site, name: str, template: Workflow) -> bool:
+    try:
+        return bool(_start(site, name, template, [], "--dry-run=server"))
+    except subprocess.CalledProcessError as error:
+        assert "ValidatingAdmissionPolicy" in error.stderr, error.stderr
+        return False
+
+
+def _start(site: Site, name: str, template: Workflow, artifacts: list[dict[str, Any]], *options: str) -> str:
     workflow = {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Workflow",
@@ -121,5 +134,5 @@ def _start(site: Site, name: str, template: Workflow, how: str, artifacts: list[
             "arguments": {"artifacts": artifacts, "parameters": [{"name": "version", "value": "1"}]},
         },
     }
-    kubectl = ["create", "-o", "name", "-f", "-", f"--kubeconfig={site.account(SUBMITTER)}"]
+    kubectl = ["create", *options, "-o", "name", "-f", "-", f"--kubeconfig={site.account(SUBMITTER)}"]
     return site.kubectl(*kubectl, given=yaml.safe_dump(workflow)).strip().split("/")[-1]
