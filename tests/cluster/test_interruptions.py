@@ -63,8 +63,7 @@ def test_a_pod_of_each_program_may_be_killed_and_a_node_may_shut_down(own: OwnCl
         "smoke-test", "promote",
     }  # fmt: skip
     assert killed >= programs, account(found)
-    assert len(harmed & programs) >= 5, (harmed, account(found))  # the others had just begun, or ended by themselves
-    assert {step: len(list(pods(found, step))) for step in harmed} == dict.fromkeys(harmed, 2), account(found)
+    assert len(harmed & programs) >= 8, (harmed, account(found))  # the others had just ended by themselves
     promoted_once(released, run, before)
 
 
@@ -103,7 +102,8 @@ def test_a_terminated_run_does_not_block_the_next(released: Site) -> None:
 def _end(site: Site, run: str, step: str, node: str, *, shutdown: bool) -> bool:
     """Let a step's pod be gone as with its node, or say of it what a kubelet says when its node shuts down.
 
-    Returns whether the step's own program still ran.
+    Returns whether a process of it still ran. A second attempt is no proof of that: a pod that is gone within ten
+    seconds Argo makes again for the same attempt.
     """
     harmed = False
     suffix = node.rsplit("-", 1)[1]
@@ -129,7 +129,6 @@ def _kill_processes(pod: str) -> bool:
         if folder.name.isdecimal():
             with suppress(OSError):  # it may have ended since
                 if f"pod{pod}" in (folder / "cgroup").read_text():
-                    program = (folder / "cmdline").read_bytes().split(b"\0")[0].endswith(b"python")
                     os.kill(int(folder.name), signal.SIGKILL)
-                    found |= program
+                    found = True
     return found
