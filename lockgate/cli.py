@@ -60,6 +60,24 @@ TokenFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Its bearer
 Ca = Annotated[Path | None, typer.Option(metavar="FILE", help="The CA of its certificate, where it has its own.")]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        _say(f"lockgate {version('lockgate')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _every_verb(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """What can be asked without a verb; its help is the app's."""
+    del version
+
+
 # Typer brings a click of its own or uses the one that is installed; this is the one it raises.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
@@ -97,7 +115,8 @@ def run_app(arguments: list[str]) -> int:
 
 def _misused(error: Any, as_json: bool) -> int:
     message = str(error.format_message()).rstrip(".")
-    if not message:  # nothing was asked, and the help is shown
+    if type(error).__name__ == "NoArgsIsHelpError":  # nothing was asked, and the help is its message
+        _say(message, err=True)
         return 2
     command = error.ctx.command_path if error.ctx else "lockgate"
     return _fail(message[0].lower() + message[1:], f"{command} --help shows what it takes", 2, as_json)

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,15 @@ def test_help_shows_two_groups_of_verbs_with_whole_sentences(tmp_path: Path) -> 
     yours, platform = said.index("Your model:"), said.index("The platform:")
     assert yours < said.index("  run ") < platform < said.index("  render ")
     assert "..." not in said.partition("Your model:")[2]
+
+
+def test_nothing_asked_is_answered_by_the_help(tmp_path: Path) -> None:
+    done = lockgate(tmp_path)
+    assert (done.returncode, done.stderr.strip()) == (2, lockgate(tmp_path, "--help").stdout.strip().rstrip("."))
+
+
+def test_it_says_its_version(tmp_path: Path) -> None:
+    assert lockgate(tmp_path, "--version").stdout == f"lockgate {version('lockgate')}\n"
 
 
 def test_help_imports_nothing_that_only_a_run_needs(tmp_path: Path) -> None:
