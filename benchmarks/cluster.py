@@ -24,11 +24,10 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Pod
 
 from benchmarks.harness import ROOT, AtMost, Benchmark, Figure, Measured, Stopwatch, main
-from tests import workshop
 from tests.cluster import services
 from tests.cluster.cluster import OwnCluster
 from tests.cluster.images import push_images, static_image
-from tests.cluster.place import ARGO, BUCKET, REGISTRY
+from tests.cluster.place import ARGO, REGISTRY
 from tests.cluster.site import Site, account
 
 NAMESPACE = "lockgate-bench"
@@ -267,16 +266,11 @@ def release(repeats: int) -> Measured:
     cluster = OwnCluster()
     cluster.up()
     with tempfile.TemporaryDirectory() as folder:
-        copy, project = Path(folder, "images"), workshop.Project.make(Path(folder, "site"))
+        copy = Path(folder, "images")
         copy.mkdir()
         (copy / "pipelines").symlink_to(ROOT / "pipelines")
         images = push_images(copy, f"{REGISTRY}/lockgate", certificate=cluster.ca)
-        source = project.pipeline / "pipeline.py"
-        rows = f"s3://{BUCKET}/{NAMESPACE}/rows.csv"
-        source.write_text(source.read_text().replace('"data/rows.csv"', f'"{rows}"'))
-        site = Site(cluster, project.root, NAMESPACE, workshop.MODEL)
-        site.set_up(images)
-        site.put("rows.csv", project.pipeline / "data" / "rows.csv")
+        site = Site.make(cluster, Path(folder, "site"), NAMESPACE, images)
         promoted, ended, loads = [], [], []
         try:
             for seed in range(repeats):
