@@ -39,7 +39,8 @@ def _check(model: Model, pinned: Mapping[str, str]) -> Callable[[str, Mapping[st
 
     def check(reference: str, labels: Mapping[str, str]) -> None:
         # Under whose names it is pinned, not the name it has: a pin may be of another step's image.
-        for name in (name for name, each in pinned.items() if each == reference):
+        names = [name for name, each in pinned.items() if each == reference]
+        for name in names or [image_name(reference)]:  # an earlier run's reference may be pinned no more
             check_current(own.get(name) or shelf.image(name), labels)
 
     return check

@@ -92,7 +92,7 @@ def run(suite: Suite, aloud: bool = False) -> tuple[Suite, int, str, float]:
     argv, env = suite.command()
     began = time.monotonic()
     said = []
-    more = ["-vv", "--durations=15"]  # one v takes the q back if aloud else []
+    more = ["-vv", "--durations=15"] if aloud else []  # one v takes back the q
     with subprocess.Popen(
         [*argv, *more], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
@@ -123,7 +123,8 @@ def main(words: list[str]) -> int:
             print(f"  {'ok ' if code == 0 else 'BAD'} {suite.name:<20} {took:6.1f} s  {last}", flush=True)
             if code:
                 bad.append(suite.name)
-                print("" if aloud else output, flush=True)
+                if not aloud:
+                    print(output, flush=True)
     if bad and not counts["failed"]:
         counts["failed"] = len(bad)  # a suite that did not even start has failed all the same
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
