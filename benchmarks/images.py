@@ -4,22 +4,19 @@ Not part of `make bench`: needs the tests' cluster with its registry, so Linux a
 """
 
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from shutil import copytree
 from typing import Any
 
 from benchmarks.harness import ROOT, AtMost, Benchmark, Figure, Measured, main
 from tests.cluster.cluster import here
-from tests.cluster.images import base, manifest, push_images, storage
+from tests.cluster.images import CHANGED, manifest, push_changed, push_images
 from tests.cluster.place import CA, REGISTRY
 
 FOLDER = f"{REGISTRY}/lockgate"
 MB = 1_000_000
-CHANGED = "credit-train"  # a step of a user's own, of one file
 
 
 def measure(repeats: int) -> Measured:
@@ -32,7 +29,7 @@ def measure(repeats: int) -> Measured:
         (project / "pipelines").symlink_to(ROOT / "pipelines")
         references = push_images(project, FOLDER, CA)
         made = {name: manifest(reference, CA) for name, reference in sorted(references.items())}
-        pulled = _pulled_anew(made[CHANGED], _with_other_code(Path(name, "changed")))
+        pulled = _pulled_anew(made[CHANGED], manifest(push_changed(Path(name, "changed")), CA))
     common = made[CHANGED]["layers"][0]
     figures = [Figure("the base that all images share", "MB", [_size([common])])]
     figures += [Figure(f"{name}, its base apart", "MB", [_size(own[1:])]) for name, own in _layers(made)]
@@ -47,24 +44,6 @@ def measure(repeats: int) -> Measured:
     ]  # fmt: skip
     notes = ["Compressed, as they are pulled. Bases are made of Debian's packages here; another base has other bytes."]
     return Measured(figures, notes=notes)
-
-
-def _with_other_code(project: Path) -> dict[str, Any]:
-    """The manifest of the same image when a line was added to its program."""
-    copytree(ROOT / "pipelines" / "credit", project / "pipelines" / "credit")
-    with (project / "pipelines" / "credit" / "train.py").open("a") as program:
-        program.write("# a change\n")
-    chosen = (f"--registry={FOLDER}", f"--only={CHANGED}", "--tool=buildah", "--json")
-    _lockgate(project, storage(), "build", f"--base={base()}", *chosen)
-    pushed = _lockgate(project, {**storage(), "SSL_CERT_FILE": str(CA)}, "push", *chosen)
-    return manifest(json.loads(pushed)[CHANGED]["reference"], CA)
-
-
-def _lockgate(project: Path, environment: Mapping[str, str], *arguments: str) -> str:
-    argv = [sys.executable, "-m", "lockgate", "images", *arguments]
-    return subprocess.run(
-        argv, cwd=project, env=dict(environment), stdout=subprocess.PIPE, text=True, check=True
-    ).stdout
 
 
 def _pulled_anew(known: Mapping[str, Any], new: Mapping[str, Any]) -> float:

@@ -27,9 +27,10 @@ from lockgate.images import LOCK, images, source_digest
 from lockgate.project import Project
 from lockgate.shelf import Shelf
 from tests.cluster import tools
-from tests.cluster.place import CA, REGISTRY
+from tests.cluster.place import CA, REGISTRY, ROOT
 
 FOLDER = tools.CACHE.parent / "images"
+CHANGED = "credit-train"  # a step of a user's own, of one file
 MANIFESTS = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 
 
@@ -47,8 +48,8 @@ def push_images(project: Path, registry: str, certificate: Path) -> dict[str, st
         kept = FOLDER / f"{_digest(Project(project), registry)}.json"
         known = json.loads(kept.read_bytes()) if kept.exists() else {}
         if not known or not all(_in_registry(reference, certificate) for reference in known.values()):
-            _lockgate(project, "build", f"--base={base()}", f"--registry={registry}")
-            trusted = {"SSL_CERT_FILE": str(certificate)}
+            _lockgate(project, "build", f"--base={base()}", f"--registry={registry}", environment=storage())
+            trusted = {**storage(), "SSL_CERT_FILE": str(certificate)}
             pushed = _lockgate(project, "push", f"--registry={registry}", environment=trusted)
             known = {name: entry["reference"] for name, entry in json.loads(pushed).items()}
             kept.write_text(json.dumps(known))
@@ -56,6 +57,26 @@ def push_images(project: Path, registry: str, certificate: Path) -> dict[str, st
     lock.parent.mkdir(exist_ok=True)
     lock.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
     return known
+
+
+def push_image(project: Path, name: str, environment: Mapping[str, str] | None = None) -> str:
+    """Build and push one image of a project; returns its reference by digest.
+
+    environment: whose store of images is used, by default the tests' own. Errors: CalledProcessError.
+    """
+    where, chosen = environment or storage(), (f"--registry={REGISTRY}/lockgate", f"--only={name}")
+    plain = {key: value for key, value in where.items() if key != "SSL_CERT_FILE"}  # the index has another
+    _lockgate(project, "build", f"--base={base()}", *chosen, environment=plain)
+    pushed = _lockgate(project, "push", *chosen, environment={**where, "SSL_CERT_FILE": str(CA)})
+    return str(json.loads(pushed)[name]["reference"])
+
+
+def push_changed(project: Path) -> str:
+    """Push the image of CHANGED with a line more in its program; returns its reference by digest."""
+    folder = shutil.copytree(ROOT / "pipelines" / "credit", project / "pipelines" / "credit")
+    with (folder / "train.py").open("a") as program:
+        program.write("# a change\n")
+    return push_image(project, CHANGED)
 
 
 def base() -> str:
@@ -156,10 +177,9 @@ def _in_registry(reference: str, certificate: Path) -> bool:
         raise
 
 
-def _lockgate(project: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
+def _lockgate(project: Path, *arguments: str, environment: Mapping[str, str]) -> str:
     argv = [sys.executable, "-m", "lockgate", "images", *arguments, "--tool=buildah", "--json"]
-    env = {**storage(), **(environment or {})}
-    done = subprocess.run(argv, cwd=project, env=env, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(argv, cwd=project, env=dict(environment), stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise subprocess.CalledProcessError(done.returncode, argv, done.stdout)
     return done.stdout

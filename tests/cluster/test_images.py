@@ -2,10 +2,8 @@
 
 import json
 import os
-import shutil
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +18,8 @@ from lockgate.project import Project
 from lockgate.shelf import Shelf
 from tests import workshop
 from tests.cluster.cluster import Cluster
-from tests.cluster.images import base, manifest, storage, storage_in
-from tests.cluster.place import REGISTRY, ROOT
+from tests.cluster.images import base, manifest, push_changed, push_image, storage, storage_in
+from tests.cluster.place import ROOT
 
 IMAGES = images_of(Project(ROOT))
 CODE_AT_MOST = 1_000_000
@@ -140,13 +138,8 @@ def test_no_image_makes_a_node_pull_much_when_a_program_changes(cluster: Cluster
         assert layers[-1]["size"] <= CODE_AT_MOST, name
 
 
-def test_another_code_changes_the_last_layer_alone(
-    cluster: Cluster, engine: Mapping[str, str], images: Mapping[str, str], tmp_path: Path
-) -> None:
-    shutil.copytree(ROOT / "pipelines" / "credit", tmp_path / "pipelines" / "credit")
-    with (tmp_path / "pipelines" / "credit" / "train.py").open("a") as file:
-        file.write("# a change\n")
-    changed = built(engine, tmp_path, "credit-train", base())
+def test_another_code_changes_the_last_layer_alone(cluster: Cluster, images: Mapping[str, str], tmp_path: Path) -> None:
+    changed = push_changed(tmp_path)
     before, after = (layers(cluster, each) for each in (images["credit-train"], changed))
     assert before[:-1] == after[:-1]
     assert before[-1] != after[-1]
@@ -162,7 +155,7 @@ def test_the_same_lock_code_and_base_give_the_same_digest_with_nothing_kept(
     apart = {**storage_in(tmp_path / "apart"), "SSL_CERT_FILE": engine["SSL_CERT_FILE"]}
     try:
         said(apart, "buildah", "pull", "--quiet", f"oci-archive:{kept}")
-        again = built(apart, project, "smoke-test", base())
+        again = push_image(project, "smoke-test", apart)
     finally:
         subprocess.run(["umount", str(tmp_path / "apart" / "root" / "overlay")], capture_output=True, check=False)
     assert again == images["smoke-test"]
@@ -175,15 +168,6 @@ def test_the_base_is_the_same_twice(tmp_path: Path) -> None:
         subprocess.run(["sh", str(script), str(tmp_path / name)], check=True, umask=0o077 if made else 0o022)
         made.append((tmp_path / name).read_bytes())
     assert made[0] == made[1]
-
-
-def built(environment: Mapping[str, str], project: Path, name: str, on: str) -> str:
-    """Build and push one image of a project; returns its reference by digest."""
-    lockgate = (sys.executable, "-m", "lockgate", "images")
-    registry = (f"--registry={REGISTRY}/lockgate", f"--only={name}", "--tool=buildah", "--json")
-    plain = {key: value for key, value in environment.items() if key != "SSL_CERT_FILE"}  # the index has another
-    said(plain, *lockgate, "build", f"--base={on}", *registry, folder=project)
-    return str(json.loads(said(environment, *lockgate, "push", *registry, folder=project))[name]["reference"])
 
 
 def layers(cluster: Cluster, reference: str) -> list[str]:
