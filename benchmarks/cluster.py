@@ -25,6 +25,7 @@ from lightkube.resources.core_v1 import Pod
 
 from benchmarks.harness import ROOT, AtMost, Benchmark, Figure, Measured, Stopwatch, main
 from tests.cluster import services
+from tests.cluster.accounts import EXECUTOR, service_account
 from tests.cluster.cluster import OwnCluster
 from tests.cluster.images import push_images, static_image
 from tests.cluster.place import ARGO, REGISTRY
@@ -210,17 +211,8 @@ class Bench:
 
 def _rights() -> Iterator[dict[str, Any]]:
     """The namespace, and what Argo's own containers may do there."""
-    place = {"name": "executor", "namespace": NAMESPACE}
     yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": place}
-    group = "rbac.authorization.k8s.io"
-    rule = {"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}
-    yield {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": place, "rules": [rule]}
-    yield {
-        "apiVersion": f"{group}/v1", "kind": "RoleBinding", "metadata": place,
-        "roleRef": {"apiGroup": group, "kind": "Role", "name": "executor"},
-        "subjects": [{"kind": "ServiceAccount", **place}],
-    }  # fmt: skip
+    yield from service_account(NAMESPACE, "executor", EXECUTOR)
 
 
 def _template(image: str) -> dict[str, Any]:

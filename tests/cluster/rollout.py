@@ -22,7 +22,9 @@ from lockgate_store import Missing, Store, open_store, put_tree
 
 from lockgate.installed import Installed, command
 from lockgate.shelf import Shelf
-from tests.cluster.place import ACCESS_KEY, BUCKET, CA, KUBECONFIG, NODE, ROOT, S3, SECRET_KEY
+from tests.cluster.accounts import service_account
+from tests.cluster.cluster import here
+from tests.cluster.place import ACCESS_KEY, BUCKET, CA, NODE, ROOT, S3, SECRET_KEY
 
 sys.path.insert(0, str(ROOT / "tests" / "services" / "model-server"))
 import tiny_bundle
@@ -47,8 +49,7 @@ RULES = [
 
 def kubectl(*arguments: str, given: str | None = None) -> str:
     """Call kubectl as the administrator, in the tests' namespace."""
-    argv = ["kubectl", f"--kubeconfig={KUBECONFIG}", f"--namespace={NAMESPACE}", *arguments]
-    return subprocess.run(argv, input=given, capture_output=True, text=True, check=True).stdout
+    return here().kubectl(f"--namespace={NAMESPACE}", *arguments, given=given)
 
 
 def read(kind: str, labels: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
@@ -305,14 +306,8 @@ def prepare() -> None:
         {"kind": "Namespace", "apiVersion": "v1", "metadata": {
             "name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
         }},
-        *({"kind": "ServiceAccount", "apiVersion": "v1", "metadata": {"name": name, "namespace": NAMESPACE}}
-          for name in ("lockgate-platform", "lockgate-model-server")),
-        {"kind": "Role", "apiVersion": "rbac.authorization.k8s.io/v1", "rules": RULES,
-         "metadata": {"name": "lockgate-platform", "namespace": NAMESPACE}},
-        {"kind": "RoleBinding", "apiVersion": "rbac.authorization.k8s.io/v1",
-         "metadata": {"name": "lockgate-platform", "namespace": NAMESPACE},
-         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "lockgate-platform"},
-         "subjects": [{"kind": "ServiceAccount", "name": "lockgate-platform", "namespace": NAMESPACE}]},
+        *service_account(NAMESPACE, "lockgate-platform", *RULES),
+        *service_account(NAMESPACE, "lockgate-model-server"),
     ]  # fmt: skip
     for each in objects:
         kubectl("apply", "--server-side", "-f", "-", given=json.dumps(each))

@@ -13,6 +13,7 @@ import yaml
 from lockgate.cli import run_app
 from lockgate.installed import command, environment
 from lockgate.shelf import Shelf
+from tests.cluster.accounts import EXECUTOR, service_account
 from tests.cluster.cluster import Cluster
 from tests.cluster.place import KUBECONFIG, PAUSE, ROOT
 from tests.cluster.site import Site, account
@@ -20,19 +21,6 @@ from tests.cluster.site import Site, account
 NAMESPACE = "couler"
 SUITE = ROOT / "tests" / "couler"
 PROGRAMS = sorted(path.stem for path in (SUITE / "programs").glob("*.py") if path.stem != "keys")
-# What Argo's own containers ask of the API, by the account that pods have where none is named.
-RIGHTS = """
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: executor}
-rules: [{apiGroups: [argoproj.io], resources: [workflowtaskresults], verbs: [create, patch]}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: executor}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: executor}
-subjects: [{kind: ServiceAccount, name: default}]
-"""
 
 
 def call(program: str, *arguments: str, given: str | None = None) -> "subprocess.CompletedProcess[str]":
@@ -59,14 +47,9 @@ def couler(script: str, *arguments: str) -> bytes:
 
 @pytest.fixture(scope="module", autouse=True)
 def _namespace() -> Iterator[None]:
-    done(
-        "kubectl",
-        "apply",
-        "-f",
-        "-",
-        given=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
-    )
-    done("kubectl", "apply", "-f", "-", given=RIGHTS)
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+    for made in (namespace, *service_account(NAMESPACE, "default", EXECUTOR)):  # what pods have where none is named
+        done("kubectl", "apply", "-f", "-", given=json.dumps(made))
     yield
     done("kubectl", "delete", "workflows,workflowtemplates,cronworkflows", "--all", "--wait=false")
 

@@ -1,7 +1,6 @@
 """A small model's release on a real cluster: three tasks and an end, of busybox, in the form of a rendered template."""
 
 import json
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lockgate.submitting import Order
-from tests.cluster.accounts import write_kubeconfig
+from tests.cluster.accounts import service_account, write_kubeconfig
+from tests.cluster.cluster import here
 from tests.cluster.place import ARGO_SERVER, CA, KUBECONFIG, PAUSE
 
 NAMESPACE = "submit"
@@ -45,9 +45,7 @@ SAY = 'echo \'{"event":"%s","time":"2026-01-31T12:00:00Z"}\' >&2'
 
 def kubectl(*arguments: str, given: Any = None) -> str:
     """Call kubectl as the administrator, in the namespace of these tests."""
-    argv = ["kubectl", f"--kubeconfig={KUBECONFIG}", f"--namespace={NAMESPACE}", *arguments]
-    done = subprocess.run(argv, input=json.dumps(given) if given else None, capture_output=True, text=True, check=True)
-    return done.stdout
+    return here().kubectl(f"--namespace={NAMESPACE}", *arguments, given=json.dumps(given) if given else None)
 
 
 def manifest(name: str = "tiny-release-00c0ffee") -> dict[str, Any]:
@@ -122,21 +120,9 @@ def order(**given: str) -> Order:
 def prepare() -> None:
     """Make the namespace, its accounts and the template, as they would be before anybody submits."""
     made: list[dict[str, Any]] = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}]
-    for account, rights in RIGHTS.items():
-        head = {"name": account, "namespace": NAMESPACE}
+    for name, rights in RIGHTS.items():
         rules = [{"apiGroups": [g], "resources": [r], "verbs": verbs.split()} for g, r, verbs in rights]
-        rbac = "rbac.authorization.k8s.io"
-        made += [
-            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": head},
-            {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": head, "rules": rules},
-            {
-                "apiVersion": f"{rbac}/v1",
-                "kind": "RoleBinding",
-                "metadata": head,
-                "subjects": [{"kind": "ServiceAccount", **head}],
-                "roleRef": {"apiGroup": rbac, "kind": "Role", "name": account},
-            },
-        ]
+        made += service_account(NAMESPACE, name, *rules)
     token = {
         "name": "lockgate-executor.service-account-token",
         "namespace": NAMESPACE,

@@ -22,6 +22,7 @@ from pathlib import Path
 import yaml
 
 from lockgate.local import load_manifests
+from tests.cluster.accounts import EXECUTOR, service_account
 from tests.cluster.cluster import OwnCluster
 from tests.cluster.images import static_image
 from tests.cluster.place import ACCESS_KEY, BUCKET, S3, SECRET_KEY
@@ -33,19 +34,6 @@ NAMESPACE = "conformance"
 AT_ONCE = 8
 PATIENCE = 240  # seconds for one workflow; one that Argo never ends is recorded as it stands
 USER = 65532
-RIGHTS = {
-    "apiVersion": "rbac.authorization.k8s.io/v1",
-    "kind": "Role",
-    "metadata": {"name": "executor"},
-    "rules": [{"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}],
-}
-BINDING = {
-    "apiVersion": "rbac.authorization.k8s.io/v1",
-    "kind": "RoleBinding",
-    "metadata": {"name": "executor"},
-    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "executor"},
-    "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": NAMESPACE}],
-}
 
 
 class Recording:
@@ -63,7 +51,7 @@ class Recording:
     def prepare(self) -> None:
         """Make the namespace and what pods need in it."""
         self._apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-        for document in (RIGHTS, BINDING, *_store(self._cluster)):
+        for document in (*service_account(NAMESPACE, "default", EXECUTOR), *_store(self._cluster)):
             self._apply(document)
 
     def record(self, files: list[Path]) -> None:
