@@ -10,7 +10,17 @@ from lockgate.errors import BadCall
 from lockgate.live import LiveTree
 from lockgate.project import Project
 from lockgate.runs import UNREACHED, RunRecord, named
-from lockgate.show import duration, ending_lines, exit_code, next_lines, outcome_lines, run_word, short, waived_lines
+from lockgate.show import (
+    duration,
+    ending_lines,
+    exit_code,
+    next_lines,
+    outcome_lines,
+    run_word,
+    settings_options,
+    short,
+    waived_lines,
+)
 from lockgate.submitting import Order, Submission
 from lockgate.watching import NAME, PART_OF, Live, fetch_log, live_on, record_of, watch
 
@@ -65,16 +75,16 @@ class Watched:
             return [(f"lockgate status {model} {self.options}", "what is live, and the last runs")]
         step = next(iter((*self.record.refused, *self.record.failed)), None)
         found = [(f"lockgate logs {run} {step.name if step else ''} {self.options}", "what it said")]
-        given = self.record.about.given
+        given = dict(self.record.about.given)
         if self.record.refused:
             found += [
-                (f"lockgate submit {model} --set {name}={value} --watch {self.options}", "")
+                (f"lockgate submit {model}{settings_options(given | {name: value})} --watch {self.options}", "")
                 for name, values in self.tunable.items()
                 for value in values
                 if name in given and value != given[name]
             ][:1]
         elif self.exit_code != 2:
-            found += [(f"lockgate submit {model} --watch {self.options}", "tries again")]
+            found += [(f"lockgate submit {model}{settings_options(given)} --watch {self.options}", "tries again")]
         return found
 
 

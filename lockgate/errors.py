@@ -12,6 +12,8 @@ LockgateError
 import difflib
 from collections.abc import Iterable
 
+_SHOWN = 12  # names in one message
+
 
 class LockgateError(Exception):
     """An error with the next action in `fix` and the exit code of the command line."""
@@ -36,7 +38,8 @@ class UnknownName(BadCall):
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        fix = f"did you mean {', '.join(near)}?" if near else f"choose one of {', '.join(names[:8])}"
+        more = ", ..." if len(names) > _SHOWN else ""
+        fix = f"did you mean {', '.join(near)}?" if near else f"choose one of {', '.join(names[:_SHOWN])}{more}"
         super().__init__(f"there is no {what} {name!r}", fix=fix if names else "lockgate status shows what there is")
 
 

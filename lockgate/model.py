@@ -127,6 +127,11 @@ class Data:
     comment: str | None = None
     encoding: str = "utf-8"
 
+    @property
+    def in_reach_of_pods(self) -> bool:
+        """Whether a cluster's pods can read them: a file of one machine they cannot."""
+        return self.uri.startswith("s3://")
+
     def to_json(self) -> dict[str, Any]:
         """The data as they stand in spec.json."""
         return {

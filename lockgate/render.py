@@ -361,6 +361,8 @@ def _retrain(model: Model, release: str) -> dict[str, Any]:
             name=f"{model.spec.name}-retrain",
             labels=_labels(model, "retrain"),
             schedules=[schedule.cron],
+            # It would fail each time; who moves the data to the store and renders again has it running.
+            cron_suspend=None if model.spec.source.in_reach_of_pods else True,
             timezone=schedule.timezone,
             concurrency_policy="Forbid",
             starting_deadline_seconds=3600,

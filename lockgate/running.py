@@ -21,7 +21,7 @@ from lockgate.rendering import model_files, write_or_check
 from lockgate.reports import write_index
 from lockgate.runs import About, RunRecord, Runs, program_steps
 from lockgate.shelf import Shelf
-from lockgate.show import exit_code, next_lines, outcome_lines
+from lockgate.show import exit_code, next_lines, outcome_lines, settings_options
 from lockgate.submitting import check_settings
 from lockgate.waiving import check_waivers
 
@@ -89,9 +89,9 @@ class Result:
         for step in self.record.refused[:1]:
             shows = "every group, with intervals" if step.name == "bias-audit" else "everything that was checked"
             found = [(f"lockgate report {run}", shows)]
-            given = self.record.about.given
+            given = dict(self.record.about.given)
             found += [
-                (f"lockgate run {model} --set {name}={value}", "")
+                (f"lockgate run {model}{settings_options(given | {name: value})}", "")
                 for name, values in self.tunable.items()
                 for value in values
                 if name in given and value != given[name]

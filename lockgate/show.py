@@ -1,5 +1,6 @@
 """How results are said: plain lines from records, so that the terminal, the logs and the tests see the same words."""
 
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -96,6 +97,13 @@ def next_lines(commands: Iterable[tuple[str, str]]) -> list[str]:
     commands = list(commands)
     width = max((len(command) for command, note in commands if note and len(command) <= 60), default=0)
     return ["Next", *[f"  {command:<{width}}  {note}".rstrip() for command, note in commands]]
+
+
+def settings_options(given: Mapping[str, str]) -> str:
+    """The options that give a command these settings, each with a blank before it, as a shell reads them."""
+    own = ("data", "version")
+    options = [f"--{k}={shlex.quote(v)}" if k in own else f"--set {shlex.quote(f'{k}={v}')}" for k, v in given.items()]
+    return "".join(f" {option}" for option in options)
 
 
 def ending_lines(run: RunRecord) -> list[str]:

@@ -12,6 +12,7 @@ from lockgate.argo import Argo
 from lockgate.cluster import NotThere
 from lockgate.errors import BadCall, NotRendered, UnknownName
 from lockgate.images import UNBUILT, image_name
+from lockgate.model import Data
 from lockgate.project import Project
 from lockgate.rendering import model_files
 from lockgate.shelf import Program, Shelf
@@ -143,7 +144,7 @@ class Order:
         if self.unbuilt:
             return Submission(self.model, namespace, self.command(namespace), unbuilt=self.unbuilt)
         data = self.given.get("data") or str(self.parameters.get("data", {}).get("value", "s3://"))
-        if not data.startswith("s3://"):
+        if not Data(uri=data).in_reach_of_pods:
             msg = f"data {data!r} cannot be reached from a cluster"
             raise BadCall(msg, fix="lockgate submit ... --data s3://BUCKET/KEY")
         return None

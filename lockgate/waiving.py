@@ -12,6 +12,7 @@ from lockgate.errors import BadCall, Refused, UnknownName
 from lockgate.project import Model, Project, load_model
 from lockgate.rendering import model_files, write_or_check
 from lockgate.runs import RunRecord
+from lockgate.show import settings_options
 
 LONGEST = timedelta(days=366)
 
@@ -72,7 +73,7 @@ def write_waiver(
         f"  {file}, and in workflows/{model.spec.name}/",
         "  It covers this model on these data by this policy, while the same version is live; the model card shows it.",
         "Next",
-        f"  lockgate run {run.about.model}{_settings(run)}",
+        f"  lockgate run {run.about.model}{settings_options(run.about.given)}",
     ]
     return lines, {"run": run.id, "reason_id": reason_id, "file": file, "signer": signer, **said}
 
@@ -86,11 +87,6 @@ def check_waivers(model: Model, trust: Trust) -> None:
             kind = Refused if isinstance(error, ProofError) else BadCall
             msg = f"{model.spec.name}: {error.message}"
             raise kind(msg, fix=f"{error.fix}: {model.folder / file}") from error
-
-
-def _settings(run: RunRecord) -> str:
-    given = {k: v for k, v in run.about.given.items() if k != "data"}
-    return "".join(f" --set {name}={value}" for name, value in given.items())
 
 
 def _said(text: str | None, need: str, run: str, reason: str) -> str:

@@ -139,7 +139,9 @@ def _workflows(live: Live, project: Project) -> Finding:
     if different := list(live.different(wanted)):
         apply = f"kubectl apply -n {live.settings.namespace} -R -f workflows"
         return Finding("workflows", f"not as rendered: {', '.join(different)}", f"lockgate render, then {apply}")
-    return Finding("workflows", f"{len(wanted)} objects of {len(models)} models are as rendered")
+    local = [f"{m.spec.name} ({m.spec.source.uri})" for m in models if not m.spec.source.in_reach_of_pods]
+    note = f"; no pod reaches the data of {', '.join(local)}: give a run --data, its cron is suspended" if local else ""
+    return Finding("workflows", f"{len(wanted)} objects of {len(models)} models are as rendered{note}")
 
 
 def _objects(files: Mapping[Any, bytes]) -> list[dict[str, Any]]:

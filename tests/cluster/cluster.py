@@ -48,8 +48,8 @@ NODES, PODS, SERVICES = "10.213.0.0/16", "10.213.64.0/20", "10.213.128.0/20"
 API_SERVICE = "10.213.128.1"
 API = f"https://{NODE}:6443"
 PACKAGES = (
-    "buildah", "busybox-static", "catatonit", "conntrack", "containerd", "containernetworking-plugins", "ipset", "iptables",
-    "mmdebstrap", "podman", "runc", "socat",
+    "buildah", "busybox-static", "catatonit", "conntrack", "containerd", "containernetworking-plugins", "ipset",
+    "iptables", "mmdebstrap", "podman", "runc", "socat",
 )  # fmt: skip
 
 

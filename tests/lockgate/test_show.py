@@ -6,6 +6,7 @@ shown.txt the words that followed. After a change of words: LOCKGATE_REWRITE=1 p
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 from lockgate.cli import app
 from lockgate.running import Result
 from lockgate.runs import RunRecord
-from lockgate.show import step_lines
+from lockgate.show import settings_options, step_lines
 
 RECORDED = Path(__file__).parent / "recorded"
 ENDS = {"released": 0, "waived": 0, "refused": 3, "undecided": 3, "failed": 2, "interrupted": 1}
@@ -51,6 +52,19 @@ def test_a_result_ends_in_its_code_and_names_the_next_action(end: str, code: int
     assert found.exit_code == code
     assert (f"exit {code}" in lines) == (code != 0)
     assert [line for line in lines[lines.index("Next") + 1 :] if line.startswith("  lockgate ")]
+
+
+def test_the_way_out_of_a_refusal_changes_one_setting_and_keeps_the_others() -> None:
+    found = result("refused")
+    given = {"data": "s3://evidence/data 7.csv", "mitigation": "none", "seed": "3"}
+    found = replace(found, record=replace(found.record, about=replace(found.record.about, given=given)))
+    wanted = "  lockgate run adult-income --data='s3://evidence/data 7.csv' --set mitigation=grid-search --set seed=3"
+    assert wanted in found.lines()
+
+
+def test_settings_are_written_as_a_shell_reads_them() -> None:
+    given = {"data": "a b", "version": "3", "note": "it's $HOME"}
+    assert shlex.split(settings_options(given)) == ["--data=a b", "--version=3", "--set", "note=it's $HOME"]
 
 
 @pytest.mark.parametrize("end", ENDS)
