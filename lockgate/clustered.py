@@ -20,6 +20,7 @@ from lockgate.show import (
     settings_options,
     short,
     waived_lines,
+    ways_out,
 )
 from lockgate.submitting import Order, Submission
 from lockgate.watching import NAME, PART_OF, Live, fetch_log, live_on, record_of, watch
@@ -75,14 +76,10 @@ class Watched:
             return [(f"lockgate status {model} {self.options}", "what is live, and the last runs")]
         step = next(iter((*self.record.refused, *self.record.failed)), None)
         found = [(f"lockgate logs {run} {step.name if step else ''} {self.options}", "what it said")]
-        given = dict(self.record.about.given)
+        given = self.record.about.given
         if self.record.refused:
-            found += [
-                (f"lockgate submit {model}{settings_options(given | {name: value})} --watch {self.options}", "")
-                for name, values in self.tunable.items()
-                for value in values
-                if name in given and value != given[name]
-            ][:1]
+            changed = ways_out(given, self.tunable)
+            found += [(f"lockgate submit {model}{options} --watch {self.options}", "") for options in changed]
         elif self.exit_code != 2:
             found += [(f"lockgate submit {model}{settings_options(given)} --watch {self.options}", "tries again")]
         return found

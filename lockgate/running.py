@@ -21,7 +21,7 @@ from lockgate.rendering import model_files, write_or_check
 from lockgate.reports import write_index
 from lockgate.runs import About, RunRecord, Runs, program_steps
 from lockgate.shelf import Shelf
-from lockgate.show import exit_code, next_lines, outcome_lines, settings_options
+from lockgate.show import exit_code, next_lines, outcome_lines, ways_out
 from lockgate.submitting import check_settings
 from lockgate.waiving import check_waivers
 
@@ -89,13 +89,8 @@ class Result:
         for step in self.record.refused[:1]:
             shows = "every group, with intervals" if step.name == "bias-audit" else "everything that was checked"
             found = [(f"lockgate report {run}", shows)]
-            given = dict(self.record.about.given)
-            found += [
-                (f"lockgate run {model}{settings_options(given | {name: value})}", "")
-                for name, values in self.tunable.items()
-                for value in values
-                if name in given and value != given[name]
-            ][:1]
+            changed = ways_out(self.record.about.given, self.tunable)
+            found += [(f"lockgate run {model}{options}", "") for options in changed]
             reason = next((r for r in (step.verdict or {})["reasons"] if not r["waived_by"]), None)
             found += [(f"lockgate waive {run} {reason['id']}", "signs an exception that ends")] if reason else []
         if not self.record.refused:

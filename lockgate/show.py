@@ -106,6 +106,15 @@ def settings_options(given: Mapping[str, str]) -> str:
     return "".join(f" {option}" for option in options)
 
 
+def ways_out(given: Mapping[str, str], tunable: Mapping[str, list[str]]) -> list[str]:
+    """The options of a run that differs in one setting from a refused one, as a list of one; empty where there is none.
+
+    tunable: the settings a run may vary, each with the values it can have.
+    """
+    others = ((k, v) for k, values in tunable.items() for v in values if k in given and v != given[k])
+    return [settings_options({**given, name: value}) for name, value in others][:1]
+
+
 def ending_lines(run: RunRecord) -> list[str]:
     """Why a run ended that did not succeed."""
     if run.phase == "Stopped":
