@@ -34,10 +34,12 @@ IO = "/lockgate"
 EXECUTOR_ACCOUNT = "lockgate-executor"
 PLATFORM_ACCOUNT = "lockgate-platform"
 
-# Transient infrastructure only; a refused gate (3) is never tried again.
+# Transient infrastructure only; a refused gate (3) is never tried again. The message is read from its beginning, where
+# the kubelet or Argo writes: what follows is the program's, and may name a model of evictions. A drained node asks a
+# program to end (143), and ends it (137); what is killed for want of memory says OOMKilled in Error's place.
 RETRY = (
-    "lastRetry.status == 'Error' || asInt(lastRetry.exitCode) == 4 || "
-    "lastRetry.message matches '(?i)node shutdown|evict|preempt'"
+    "lastRetry.status == 'Error' || asInt(lastRetry.exitCode) == 4 || lastRetry.message matches "
+    "'^(Pod was (terminated|rejected)|The node |Preempted|main: Error [(]exit code (137|143)[)])'"
 )
 LOCKED_DOWN = {
     "allowPrivilegeEscalation": False,

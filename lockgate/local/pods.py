@@ -72,6 +72,7 @@ class Pod:
         self._guard = threading.Lock()
         self._process: Process | None = None
         self._stopped_for = ""
+        self._starved_before = 0
 
     def start(self) -> None:
         """Begin, in a thread that stays until the program has ended: a child dies with the thread that started it."""
@@ -127,7 +128,9 @@ class Pod:
         if code:
             log = self._folder / "log"
             said = files.termination_message(self._folder, self._template["container"], log, failed=True)
-            return Over(self.node, "Failed", f"main: Error (exit code {code})" + (f": {said}" if said else ""), outputs)
+            reason = "OOMKilled" if code == 137 and _starved() > self._starved_before else "Error"
+            message = f"main: {reason} (exit code {code})" + (f": {said}" if said else "")
+            return Over(self.node, "Failed", message, outputs)
         if missing:
             return Over(self.node, "Error", f"wait: Error (exit code 64): {missing[0]}", outputs)
         return Over(self.node, "Succeeded", "", outputs)
@@ -143,6 +146,7 @@ class Pod:
             with self._guard:
                 if self._stopped_for:
                     return None
+                self._starved_before = _starved()
                 self._process = self._runtime.start(launch)
         self._tell(Began(self.node))
         code = self._process.wait()
@@ -172,6 +176,15 @@ class Pod:
                 with contextlib.suppress(OSError):  # a full disk must not stop the program
                     log.write(line)
                 self._tell(Said(self.node, line))
+
+
+def _starved() -> int:
+    """How many processes this machine has killed for want of memory since it started, as far as it says so."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/vmstat").read_text("ascii").splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
 
 
 def _referenced(value: str, env: Mapping[str, str]) -> str:

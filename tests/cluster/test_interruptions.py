@@ -14,6 +14,7 @@ from tests.cluster import services
 from tests.cluster.cluster import OwnCluster
 from tests.cluster.site import OPERATOR, Site, account, phases, pods
 
+GONE = {"train": "drained", "bias-audit": "drained", "smoke-test": "drained", "predict": "shutdown"}  # others are lost
 SHUTDOWN = "Pod was terminated in response to imminent node shutdown."
 
 
@@ -41,7 +42,9 @@ def test_a_controller_killed_in_the_middle_goes_on_when_it_is_back(own: OwnClust
     promoted_once(released, run, before)
 
 
-def test_a_pod_of_each_program_may_be_killed_and_a_node_may_shut_down(own: OwnCluster, released: Site) -> None:
+def test_a_pod_of_each_program_may_be_killed_and_a_node_may_be_drained_or_shut_down(
+    own: OwnCluster, released: Site
+) -> None:
     del own  # the node is this machine
     before = released.live()["generation"]
     run = released.submit(seed=12)
@@ -54,7 +57,7 @@ def test_a_pod_of_each_program_may_be_killed_and_a_node_may_shut_down(own: OwnCl
             step = node.get("templateName", "")
             if node["type"] == "Pod" and node["phase"] == "Running" and step not in killed:
                 killed.add(step)
-                if _end(released, run, step, node["id"], shutdown=step == "predict"):
+                if _end(released, run, node["id"], GONE.get(step, "lost")):
                     harmed.add(step)
         time.sleep(0.5)
     assert found["status"]["phase"] == "Succeeded", account(found)
@@ -99,8 +102,8 @@ def test_a_terminated_run_does_not_block_the_next(released: Site) -> None:
     assert len(versions) == 1  # the terminated run's version is gone too
 
 
-def _end(site: Site, run: str, step: str, node: str, *, shutdown: bool) -> bool:
-    """Let a step's pod be gone as with its node, or say of it what a kubelet says when its node shuts down.
+def _end(site: Site, run: str, node: str, how: str) -> bool:
+    """Let a step's pod be lost with its node, drained from it, or shut down with it.
 
     Returns whether a process of it still ran. A second attempt is no proof of that: a pod that is gone within ten
     seconds Argo makes again for the same attempt.
@@ -108,27 +111,35 @@ def _end(site: Site, run: str, step: str, node: str, *, shutdown: bool) -> bool:
     harmed = False
     suffix = node.rsplit("-", 1)[1]
     for name in [name for name in site.kubectl("get", "pods", "-o", "name").split() if name.endswith(suffix)]:
-        assert run in name, (name, step)
+        assert run in name, name
         try:
             uid = site.kubectl("get", name, "-o", "jsonpath={.metadata.uid}")
-            if shutdown:
+            if how == "shutdown":  # what a kubelet says then; this one goes on and takes it back
                 status = {"status": {"phase": "Failed", "reason": "Terminated", "message": SHUTDOWN}}
                 site.kubectl("patch", name, "--subresource=status", "--type=merge", f"-p={json.dumps(status)}")
             else:
-                site.kubectl("delete", name, "--force", "--grace-period=0", "--wait=false")
+                now = ["--force", "--grace-period=0"] if how == "lost" else []
+                site.kubectl("delete", name, "--wait=false", *now)
         except subprocess.CalledProcessError as error:
             assert "not found" in error.stderr.lower(), error.stderr  # it had just ended
         else:
-            harmed |= _kill_processes(uid)  # at once: asked to end, it would end its work and report
+            # What is lost ends at once: asked to end, it would end its work and report. A drain asks.
+            harmed |= bool(_processes(uid)) if how == "drained" else _kill(_processes(uid))
     return harmed
 
 
-def _kill_processes(pod: str) -> bool:
-    found = False
+def _processes(pod: str) -> list[int]:
+    found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():
             with suppress(OSError):  # it may have ended since
                 if f"pod{pod}" in (folder / "cgroup").read_text():
-                    os.kill(int(folder.name), signal.SIGKILL)
-                    found = True
+                    found.append(int(folder.name))
     return found
+
+
+def _kill(processes: list[int]) -> bool:
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    return bool(processes)

@@ -5,12 +5,14 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lockgate.local import ask_to_stop
 from lockgate.local.events import Event, NodeStarted, RunStarted, Stopping, Waiting
+from lockgate.render import RETRY as PINNED
 
 from .workshop import Json, Workshop, container, dag, files, inputs, task, workflow
 
@@ -35,6 +37,33 @@ def test_the_expression_decides(shop: Workshop, code: str, attempts: int) -> Non
     assert found[""] == "Failed"
     why = {"4": "No more retries left", "3": "retryStrategy.expression evaluated to false"}
     assert found["message"] == why[code]
+
+
+@pytest.fixture
+def narrow() -> Iterator[Path]:
+    """A control group of 64 MiB; left out where this account may make none."""
+    old, unified = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
+    place, limit = (old, "memory.limit_in_bytes") if old.is_dir() else (unified, "memory.max")
+    made = place / f"lockgate-test-{os.getpid()}"
+    try:
+        made.mkdir()
+        (made / limit).write_text(str(64 << 20))
+    except OSError as error:
+        pytest.skip(f"no control group of memory can be made: {error}")
+    yield made
+    made.rmdir()
+
+
+def test_what_was_killed_for_want_of_memory_says_so_and_is_not_tried_again(shop: Workshop, narrow: Path) -> None:
+    found = retried(shop, "starve", str(narrow), limit=2, retryPolicy="Always", expression=PINNED)
+    assert found == {"": "Failed", "(0)": "Failed", "message": "retryStrategy.expression evaluated to false"}
+    run = shop.run(workflow(container("starve", str(narrow), name="main")))
+    assert run.message.startswith("main: OOMKilled (exit code 137)")
+
+
+def test_what_was_killed_by_somebody_is_tried_again(shop: Workshop) -> None:
+    found = retried(shop, "exit", "137", limit=1, retryPolicy="Always", expression=PINNED)
+    assert found["message"] == "No more retries left"
 
 
 def test_a_later_attempt_succeeds_and_its_outputs_count(shop: Workshop) -> None:

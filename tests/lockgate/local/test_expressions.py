@@ -24,6 +24,7 @@ from lockgate.local.expressions import (
     show,
 )
 from lockgate.local.kinds import check
+from lockgate.render import RETRY
 
 RESERVED = {"true", "false", "nil", "and", "or", "not", "in", "matches", "contains", "startsWith", "endsWith"}
 WORDS = st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,6}", fullmatch=True).filter(lambda word: word not in RESERVED)
@@ -162,16 +163,21 @@ def test_a_condition_is_true_or_false() -> None:
         decide("1 + 1", {})
 
 
-RETRY = "lastRetry.status == 'Error' || asInt(lastRetry.exitCode) == 4 || lastRetry.message matches '(?i)evict|preempt'"
-
-
 @pytest.mark.parametrize(
     ("status", "code", "message", "again"),
     [
         ("Error", "-1", "", True),
         ("Failed", "4", "", True),
         ("Failed", "3", "", False),
-        ("Failed", "3", "The node was Evicted", True),
+        ("Failed", "3", "main: Error (exit code 3): eviction-risk: Preempted is below its limit", False),
+        ("Failed", "1", "main: Error (exit code 1): Pod was terminated", False),
+        ("Failed", "-1", "Pod was terminated in response to imminent node shutdown.", True),
+        ("Failed", "-1", "Pod was rejected as the node is shutting down.", True),
+        ("Failed", "137", "The node was low on resource: memory. Threshold quantity: 100Mi", True),
+        ("Failed", "-1", "Preempted in order to admit critical pod", True),
+        ("Failed", "137", "main: Error (exit code 137): a last line", True),
+        ("Failed", "143", "main: Error (exit code 143)", True),
+        ("Failed", "137", "main: OOMKilled (exit code 137)", False),
         ("Failed", "143", "Pod was active on the node longer than the specified deadline", False),
     ],
 )

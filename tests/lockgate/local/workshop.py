@@ -82,6 +82,9 @@ for word in words:
     elif word == "ignore-term":
         import signal
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    elif word == "starve":
+        (pathlib.Path(next(words)) / "cgroup.procs").write_text(str(os.getpid()))
+        held = b"x" * (256 << 20)
     elif word == "exit":
         sys.exit(int(next(words)))
     else:
