@@ -105,16 +105,14 @@ def _left(message: str) -> dict[str, Any]:
 
 
 def _told(message: str) -> dict[str, Any] | None:
-    """The verdict as a gate's termination message tells it, `{"result", "verdict", "reasons"}`, or None."""
+    """The verdict as a gate's termination message tells it, `{"result", "verdict", "reasons", "notes"}`, or None."""
     said = _left(message)
-    if not {"result", "reasons"} <= said.keys():
+    if not {"result", "reasons", "notes"} <= said.keys():
         return None
-    kept: dict[str, Any] = {"rule": "", "lines": [], "why": "", "waived_by": None, "waiver": None}
-    reasons = [reason.partition(": ") for reason in said["reasons"]]
     return {
         "result": said["result"],
-        "reasons": [{"id": number, "message": text, **kept} for number, _, text in reasons],
-        "notes": [],
+        "reasons": [{**reason, "waiver": None} for reason in said["reasons"]],
+        "notes": said["notes"],
         "measurements": {},
     }
 

@@ -116,15 +116,16 @@ def test_a_refusal_is_told_as_it_is_here(
     done = watched(project, where(way, account), mitigation="none")
     lines = done.lines()
     assert (done.exit_code, done.record.phase) == (3, "Failed")
-    assert "Refused by bias-audit: men are selected far more often than women" in lines
+    said = lines.index("Refused by bias-audit: men are selected far more often than women")
+    assert lines[said + 1 : said + 3] == [f"  {line}" for line in tiny.LINES]
     assert any(line.startswith("Nothing changed for users: ") for line in lines)
     assert any("--set mitigation=grid-search" in line for line in lines)
     assert lines[-1] == "exit 3"
     shown = capfd.readouterr().err
     assert "promote   not reached" in shown
-    said = json.loads(json.dumps(done.to_json()))
-    verdicts = {step["name"]: step["verdict"]["result"] for step in said["steps"] if step["verdict"]}
-    assert (said["exit_code"], verdicts) == (3, {"bias-audit": "refused"})
+    value = json.loads(json.dumps(done.to_json()))
+    verdicts = {step["name"]: step["verdict"]["result"] for step in value["steps"] if step["verdict"]}
+    assert (value["exit_code"], verdicts) == (3, {"bias-audit": "refused"})
 
 
 @pytest.mark.parametrize("way", WAYS)

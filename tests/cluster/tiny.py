@@ -28,9 +28,20 @@ RIGHTS: Mapping[str, list[tuple[str, str, str]]] = {
     OPERATOR: [(ARGO, "workflows", "get list watch patch")],
     STRANGER: [],
 }
+LINES = ["0.20 [0.10, 0.30], at most 0.12", "policy.toml:7"]
 # What a gate of ours leaves when it refuses, as lockgate_step writes it.
 REFUSAL = {
-    "reasons": ["bias-audit/1: men are selected far more often than women"],
+    "notes": [],
+    "reasons": [
+        {
+            "id": "bias-audit/1",
+            "lines": LINES,
+            "message": "men are selected far more often than women",
+            "rule": "selection-by-sex",
+            "waived_by": None,
+            "why": "law of the land",
+        }
+    ],
     "result": "refused",
     "verdict": f"sha256:{'9c' * 32}",
 }

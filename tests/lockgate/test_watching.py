@@ -20,7 +20,7 @@ from lockgate.errors import BadCall
 from lockgate.live import LiveTree
 from lockgate.local.events import NodeFinished, NodeStarted, RunFinished, RunStarted, Waiting
 from lockgate.runs import RunRecord, Step
-from lockgate.show import exit_code, failure_lines, run_word
+from lockgate.show import exit_code, failure_lines, refusal_lines, run_word
 from lockgate.watching import Live, events, record_of, shown
 
 WATCHED = Path(__file__).parent / "watched"
@@ -126,6 +126,12 @@ def test_a_refusal_is_read_from_the_message_of_its_node() -> None:
     (reason,) = step.verdict["reasons"]
     assert (step.name, step.verdict["result"]) == ("bias-audit", "refused")
     assert (reason["id"], reason["message"]) == ("bias-audit/1", "men are selected far more often than women")
+    assert refusal_lines(step) == [
+        "Refused by bias-audit: men are selected far more often than women",
+        "  0.20 [0.10, 0.30], at most 0.12",
+        "  policy.toml:7",
+        "  why: law of the land",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +139,7 @@ def test_a_refusal_is_read_from_the_message_of_its_node() -> None:
     [
         "",
         "main: Error (exit code 3)",
-        'main: Error (exit code 3): {"reasons":["bias-audit/1: men are',
+        'main: Error (exit code 3): {"notes":[],"reasons":[{"id":"bias-audit/1","lines":["men are',
         "main: Error (exit code 1): {}",
         'main: Error (exit code 1): {"result":"refused"}',
     ],

@@ -23,6 +23,7 @@ from lockgate_step._outcome import Inconclusive, Passed, Record, Refused
 F = TypeVar("F", bound=Callable[..., object])
 
 _TERMINATION_BYTES = 4096
+_TOLD = ("id", "rule", "message", "lines", "why", "waived_by")  # what a reader of a refusal needs of each reason
 # Readers raise these when a file is damaged or of another kind; by name, since the SDK imports no reader.
 _UNREADABLE = {"ArrowInvalid", "JSONDecodeError", "TOMLDecodeError", "BadZipFile", "BadGzipFile", "UnicodeDecodeError"}
 
@@ -223,9 +224,10 @@ def _finish(outcome: object, contract: Mapping[str, Any], root: Path) -> int:
 def _verdict(predicate: Mapping[str, Any], digest: str) -> int:
     """Say the signed result, which may differ from the gate's own where waivers cover every reason."""
     result = predicate["result"]
-    reasons = [f"{reason['id']}: {reason['message']}" for reason in predicate["reasons"]]
-    log("verdict", result=result, digest=digest, reasons=reasons, notes=predicate["notes"])
-    _terminate({"result": result, "verdict": digest, "reasons": reasons})
+    reasons, notes = predicate["reasons"], predicate["notes"]
+    log("verdict", result=result, digest=digest, reasons=[f"{r['id']}: {r['message']}" for r in reasons], notes=notes)
+    told = [{key: reason[key] for key in _TOLD} for reason in reasons]
+    _terminate({"result": result, "verdict": digest, "reasons": told, "notes": notes})
     match result:
         case "passed":
             return 0
@@ -236,18 +238,28 @@ def _verdict(predicate: Mapping[str, Any], digest: str) -> int:
 
 
 def _terminate(message: Mapping[str, Any]) -> None:
-    """Leave the result where Kubernetes picks it up, so that it survives a store that is down.
-
-    Kubernetes keeps 4096 bytes: the last reasons are left out where they do not fit, so that it stays JSON.
-    """
-    data = canonical(message)
-    if len(data) > _TERMINATION_BYTES and message.get("reasons"):
-        _terminate({**message, "reasons": message["reasons"][:-1]})
-        return
+    """Leave the result where Kubernetes picks it up, so that it survives a store that is down."""
     try:
-        (io_root() / "termination").write_bytes(data[:_TERMINATION_BYTES])
+        (io_root() / "termination").write_bytes(_fitting(message))
     except OSError as error:
         log("no-termination-message", problem=error.strerror or "")
+
+
+def _fitting(message: Mapping[str, Any]) -> bytes:
+    """As many bytes as Kubernetes keeps. What explains gives way first, then the last reasons: it stays JSON."""
+    while len(data := canonical(message)) > _TERMINATION_BYTES:
+        reasons = list(message.get("reasons", ()))
+        explained = [at for at, reason in enumerate(reasons) if reason["lines"]]
+        if message.get("notes"):
+            message = {**message, "notes": []}
+        elif explained:
+            reasons[explained[-1]] = {**reasons[explained[-1]], "lines": []}
+            message = {**message, "reasons": reasons}
+        elif reasons:
+            message = {**message, "reasons": reasons[:-1]}
+        else:
+            return data[:_TERMINATION_BYTES]
+    return data
 
 
 def _position(error: BaseException) -> str:

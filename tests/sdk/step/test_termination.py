@@ -1,20 +1,47 @@
 """What a gate leaves for Kubernetes stays JSON, however much it has to say."""
 
-import json
 from pathlib import Path
 
 import pytest
+from lockgate_step import canonical
 from lockgate_step._run import _terminate
 
 LIMIT = 4096
 
 
-@pytest.mark.parametrize(("count", "kept"), [(0, 0), (3, 3), (40, 18)])
-def test_the_last_reasons_give_way(count: int, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def reason(number: int) -> dict[str, object]:
+    lines = [f"{'é' * 40} {number}"]
+    return {
+        "id": f"bias-audit/{number:02}",
+        "rule": "r",
+        "message": "é" * 40,
+        "lines": lines,
+        "why": "",
+        "waived_by": None,
+    }
+
+
+@pytest.mark.parametrize("count", [0, 3, 12, 16, 20, 40])
+def test_what_explains_gives_way_first_and_then_the_last_reasons(
+    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LOCKGATE_IO", str(tmp_path))
-    reasons = [f"bias-audit/{number:02}: {'é' * 100}" for number in range(1, count + 1)]
-    _terminate({"result": "refused", "verdict": "sha256:9c41e0", "reasons": reasons})
-    written = (tmp_path / "termination").read_bytes()
-    said = json.loads(written)
-    assert len(written) <= LIMIT
-    assert (said["result"], said["verdict"], said["reasons"]) == ("refused", "sha256:9c41e0", reasons[:kept])
+    reasons = [reason(number) for number in range(1, count + 1)]
+    whole = {"result": "refused", "verdict": "sha256:9c41e0", "reasons": reasons, "notes": ["." * 1600]}
+    _terminate(whole)
+
+    def told(noted: bool, kept: int, explained: int) -> bytes:
+        left = [{**each, "lines": each["lines"] if at < explained else []} for at, each in enumerate(reasons[:kept])]
+        return canonical({**whole, "reasons": left, "notes": whole["notes"] if noted else []})
+
+    ever_less = [told(True, count, count)]
+    ever_less += [told(False, count, explained) for explained in range(count, -1, -1)]
+    ever_less += [told(False, kept, 0) for kept in range(count, -1, -1)]
+    expected = next(each for each in ever_less if len(each) <= LIMIT)
+    assert (tmp_path / "termination").read_bytes() == expected
+
+
+def test_an_error_too_long_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCKGATE_IO", str(tmp_path))
+    _terminate({"error": "x" * 2 * LIMIT})
+    assert len((tmp_path / "termination").read_bytes()) == LIMIT
