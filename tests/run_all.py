@@ -69,12 +69,12 @@ def suites() -> list[Suite]:
 
 
 def _on_the_cluster(folder: Path) -> list[Suite]:
-    """What serves models, one after the other for want of processors; and beside it what asks for little."""
+    """Releases, one after the other for want of processors; and beside them what asks for less."""
     every = {path.name for path in folder.glob("test_*.py")}
-    light = {f"test_{name}.py" for name in ("doctor", "images", "manifests", "submit")}
+    light = {f"test_{name}.py" for name in ("doctor", "images", "manifests", "platform", "submit")}
     return [
         Suite(f"{CLUSTER}-{name}", folder, None, (), tuple(sorted(files)))
-        for name, files in (("serving", every - light), ("commands", light))
+        for name, files in (("releases", every - light), ("commands", light))
     ]
 
 

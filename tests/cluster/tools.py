@@ -16,7 +16,11 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent / "tools"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lockgate" / "tools"
-STATIC = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false"}  # argoexec starts in an empty image
+STATIC = {
+    "CGO_ENABLED": "0",  # argoexec starts in an empty image
+    # Nobody debugs them, and a fifth of the time of building goes into what a debugger reads.
+    "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false -gcflags=all=-dwarf=false",
+}
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def build(say: Callable[[str], None] = print) -> Path:
             "Building the cluster's programs needs Go 1.26 or newer. Next: install it, or name a cluster by KUBECONFIG"
         )
     folder = CACHE / digest()
-    if (folder / "made").exists():
+    if made():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     for tool in TOOLS:
@@ -81,6 +85,11 @@ def build(say: Callable[[str], None] = print) -> Path:
             _build(tool, missing, folder)
     (folder / "made").touch()
     return folder
+
+
+def made() -> bool:
+    """Whether every program is there."""
+    return (CACHE / digest() / "made").exists()
 
 
 def program(package: str) -> str:
