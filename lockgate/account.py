@@ -15,6 +15,11 @@ from lockgate.runs import GATES, RunRecord, Step
 _RECORDS = {"ingest": "record", "predict": "answers/record.json", "package": "bundle/record.json"}
 
 
+def signed_file(step: str) -> str:
+    """Where a step has what it signed, below its outputs: its verdict, or else its record."""
+    return _RECORDS.get(step, "verdict")
+
+
 @dataclass(frozen=True)
 class Figure:
     """One thing a gate judged: the rule's key, what it asks for and where it stands, and what was measured.
@@ -30,11 +35,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Account:
-    """A run, the keys that are believed, and the live pointer as it is now."""
+    """A run, the keys that are believed, and the live pointer as it is now.
+
+    options: which cluster it ran on, as a command line says it.
+    """
 
     record: RunRecord
     trust: Trust
     live: Mapping[str, Any] | None
+    options: str = ""
 
     @cached_property
     def statements(self) -> dict[str, Statement]:
@@ -42,9 +51,7 @@ class Account:
         found = {}
         for step in self.record.steps:
             with suppress(ProofError):
-                found[step.name] = verify(
-                    step.folder / "out" / _RECORDS.get(step.name, "verdict"), self.trust, signer=step.name
-                )
+                found[step.name] = verify(step.folder / "out" / signed_file(step.name), self.trust, signer=step.name)
         return found
 
     @property

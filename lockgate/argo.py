@@ -81,9 +81,6 @@ class Argo(Protocol):
     def log(self, workflow: str, node: str) -> list[str] | None:
         """What the program of a node wrote, or None when its pod is gone."""
 
-    def artifact(self, workflow: str, node: str, name: str) -> bytes | None:
-        """A file that a node has written, or None where this way brings none."""
-
     def users_service(self, model: str) -> Json | None:
         """The Service that users of a model call, or None where there is none. Errors: NotAllowed."""
 
@@ -178,9 +175,6 @@ class KubernetesApi:
         except NotThere:  # it went between the two questions
             return None
 
-    def artifact(self, workflow: str, node: str, name: str) -> bytes | None:
-        return None  # the files lie in the store, whose credentials a submitter does not have
-
     def users_service(self, model: str) -> Json | None:
         from lightkube.resources.core_v1 import Service
 
@@ -253,14 +247,14 @@ class ArgoServer:
         mark = node.rpartition("-")[2]
         lines = self._stream("workflows", workflow, "log", query={"logOptions.container": "main"})
         said = [str(line.get("content", "")) for line in lines if str(line.get("podName", "")).endswith(f"-{mark}")]
-        archived = None if said else self.artifact(workflow, node, "main-logs")
-        return archived.decode(errors="replace").splitlines() if archived is not None else said or None
+        return said or self._archived(workflow, node)
 
-    def artifact(self, workflow: str, node: str, name: str) -> bytes | None:
-        path = f"/artifact-files/{self._namespace}/workflows/{quote(workflow)}/{quote(node)}/outputs/{quote(name)}"
+    def _archived(self, workflow: str, node: str) -> list[str] | None:
+        path = f"/artifact-files/{self._namespace}/workflows/{quote(workflow)}/{quote(node)}/outputs/main-logs"
         with self._asked():
             answer = self._http.get(path)
-        return answer.content if answer.status_code == 200 else None  # kept nowhere, or hidden from this token
+        # Kept nowhere, or hidden from this token, which must open the store for it.
+        return answer.text.splitlines() if answer.status_code == 200 else None
 
     def users_service(self, model: str) -> Json | None:
         msg = f"an Argo server does not show what {model} serves"

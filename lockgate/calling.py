@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
+from urllib.parse import urlsplit
 
 from lockgate_proof import GATES_OF_A_BUNDLE, predicate
-from lockgate_store import Missing, Store, open_store
+from lockgate_store import Missing, Store, open_at, open_store
 
 from lockgate.checking import near_names, plain
 from lockgate.environment import Environment
@@ -33,13 +34,49 @@ SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 
 def store_of(environment: Environment) -> Store:
     """The store of this environment."""
-    credentials = environment.root / "lockgate-store"
-    return open_store(environment.config, credentials if credentials.is_dir() else None)
+    with _client():
+        return open_store(environment.config, _credentials(environment))
+
+
+def bucket_of(environment: Environment) -> Store:
+    """The whole bucket that a cluster's store is in, where Argo keeps what steps wrote. Errors: BadCall."""
+    address = environment.setting("store")
+    with _client():
+        found = open_at(f"s3://{urlsplit(address).netloc}", environment.config, _credentials(environment))
+    if found is None:
+        msg = f"store {address!r} has no bucket"
+        raise BadCall(msg, fix="lockgate render --kubernetes --set store=s3://BUCKET/PREFIX")
+    return found
+
+
+def _credentials(environment: Environment) -> Path | None:
+    folder = environment.root / "lockgate-store"
+    return folder if folder.is_dir() else None
+
+
+@contextmanager
+def _client() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        msg = f"this needs a client for S3, which is not installed ({error.name})"
+        raise BadCall(msg, fix="pip install 'lockgate[s3]'") from error
 
 
 def live_of(environment: Environment, model: str) -> dict[str, Any] | None:
     """The live pointer of a model, or None where no version is live."""
     return read_json(store_of(environment), f"models/{model}/live.json")
+
+
+def live_at(environment: Environment, model: str, moment: str) -> dict[str, Any] | None:
+    """The live pointer of a model as it was at a moment, or None where no version was live."""
+    store, prefix = store_of(environment), f"models/{model}/history/"
+    generations = [int(key.removeprefix(prefix).removesuffix(".json")) for key in store.list(prefix)]
+    for generation in sorted(generations, reverse=True):
+        said = read_json(store, f"{prefix}{generation}.json")
+        if said and datetime.fromisoformat(said["at"]) < datetime.fromisoformat(moment):
+            return said
+    return None
 
 
 def read_json(store: Store, key: str) -> dict[str, Any] | None:

@@ -259,16 +259,30 @@ def run(
 
 
 @app.command(rich_help_panel=YOURS)
-def report(run_: RunName = "last", as_json: Json = False) -> None:
-    """Where the reports of a run lie: verdicts, groups with intervals, the model card.
+def report(
+    run_: RunName = "last",
+    namespace: Namespace = None,
+    context: Context = None,
+    server: Server = None,
+    token_file: TokenFile = None,
+    ca: Ca = None,
+    as_json: Json = False,
+) -> None:
+    """Where the reports of a run lie: verdicts, groups with intervals, the model card; here, or of a run on a cluster.
 
     Example: lockgate report last
     """
+    from lockgate import clustered
     from lockgate.reports import write_index
 
     project = _project()
-    record = _runs(project).find(run_)
-    pages = write_index(record, _environment(project))
+    where = _where(namespace, context, server, token_file, ca)
+    if where.elsewhere:
+        record, files = clustered.report(project, where, run_)
+        pages = {name: path.as_uri() for name, path in files.items()}
+    else:
+        record = _runs(project).find(run_)
+        pages = write_index(record, _environment(project))
     if as_json:
         _print_json({"run": record.id, "pages": pages})
         return
@@ -427,19 +441,32 @@ def waive(
         str | None, typer.Option(metavar="TEXT", help="Why it can be defended; it stands on the model card.")
     ] = None,
     key: Annotated[Path | None, typer.Option(help="The approver's private key; by default this machine's own.")] = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    server: Server = None,
+    token_file: TokenFile = None,
+    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
-    """Sign an exception to one reason of one verdict; the next run of the same model and data honours it.
+    """Sign an exception to one reason of one verdict, here or of a run on a cluster.
+
+    The next run of the same model and data honours it.
 
     Example: lockgate waive 7f3b bias-audit/1 --by "Ana Diaz, director" --until 2027-01-31 --why "Pilot with 40 cases"
     """
-    from lockgate.waiving import write_waiver
+    from lockgate import clustered
+    from lockgate.waiving import Waiving, write_waiver
 
     project = _project()
-    record = _runs(project).find(run_)
+    where = _where(namespace, context, server, token_file, ca)
+    record = None if where.elsewhere else _runs(project).find(run_)
     if by is None and sys.stdin.isatty():
         by = typer.prompt("Who approved this exception", err=True)
-    _say_lines(write_waiver(project, _environment(project), record, reason, by, why, until, key), as_json)
+    asked = Waiving(reason, by, why, until, key)
+    if record is None:
+        _say_lines(clustered.waive(project, where, run_, asked), as_json)
+        return
+    _say_lines(write_waiver(project, _environment(project), record, asked, where), as_json)
 
 
 @app.command(rich_help_panel=YOURS)
@@ -447,16 +474,19 @@ def verify(
     what: Annotated[
         str, typer.Argument(metavar="MODEL|BUNDLE", help="A model (its live bundle) or a bundle's folder.")
     ],
+    cluster: Annotated[bool, typer.Option("--cluster", help="What is live on the cluster of kubernetes/.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Prove a bundle again: every file, signature, subject and waiver.
+    """Prove a bundle again: every file, signature, subject and waiver; here, or with --cluster of the cluster's.
 
     Example: lockgate verify adult-income
     """
+    from lockgate.kubernetes.settings import Cluster
     from lockgate.verifying import verify_what
 
     project = _project()
-    value, lines = verify_what(project, _environment(project), what)
+    environment = Cluster(project).as_environment if cluster else _environment(project)
+    value, lines = verify_what(project, environment, what)
     _say_lines((lines, value), as_json)
 
 
@@ -488,8 +518,11 @@ def render(
 
     project, given = _project(), _given(settings)
     given |= {name: value for name, value in (("namespace", namespace), ("argo", argo)) if value is not None}
-    notes = _prepared(project, given, check=check) if kubernetes or given else []
+    of_cluster = kubernetes or bool(given)
+    notes = _prepared(project, given, check=check) if of_cluster else []
     lines, value = render_project(project, models or [], check=check)
+    if of_cluster and not check:
+        lines.append("  .lockgate/kubernetes holds private keys and the store's credentials: apply it, never commit it")
     _say_lines((lines + [f"  next: {note}" for note in notes], {**value, "next": notes}), as_json)
 
 
@@ -616,6 +649,8 @@ def images(
                 _say(f"  {action:<5} {done.reference}  {done.seconds:.1f} s", err=True)
     if action == "build":
         _say_lines(([f"Next: lockgate images push --registry {registry}"], references), as_json)
+    elif action == "push":
+        _say_lines((["Next: lockgate render, which names them by these digests"], describe(project)[1]), as_json)
     else:
         _say_lines(describe(project), as_json)
 

@@ -1,14 +1,22 @@
-"""The verbs that can mean a cluster: submit and watch, status, logs, stop."""
+"""The verbs that can mean a cluster: submit and watch, status, logs, report, waive, stop."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lockgate_store import Missing
+
+from lockgate.account import Account, signed_file
 from lockgate.argo import Argo, Where, reach
+from lockgate.calling import bucket_of, live_at, live_of
 from lockgate.errors import BadCall
+from lockgate.index import PAGES
+from lockgate.kubernetes.settings import Cluster
 from lockgate.live import LiveTree
 from lockgate.project import Project
+from lockgate.reports import write_pages
 from lockgate.runs import UNREACHED, RunRecord, named
 from lockgate.show import (
     duration,
@@ -23,6 +31,7 @@ from lockgate.show import (
     ways_out,
 )
 from lockgate.submitting import Order, Submission
+from lockgate.waiving import Waiving, write_waiver
 from lockgate.watching import NAME, PART_OF, Live, fetch_log, live_on, record_of, watch
 
 LAST = 5
@@ -182,6 +191,50 @@ def logs(project: Project, where: Where, run: str, step: str | None) -> tuple[Ru
         "a log outlives it where the controller archives logs and an Argo server shows them (--server)"
     ]
     return record, notes if gone else []
+
+
+def report(project: Project, where: Where, run: str) -> tuple[RunRecord, dict[str, Path]]:
+    """Write the pages of a run on a cluster: its record, and name -> file, the index first.
+
+    Errors: BadCall, OutsideFailed.
+    """
+    environment = Cluster(project).as_environment
+    record = _fetched(project, where, run)
+    model = record.about.model
+    record = replace(record, about=replace(record.about, before=live_at(environment, model, record.started)))
+    return record, write_pages(Account(record, environment.trust, live_of(environment, model), where.options))
+
+
+def waive(project: Project, where: Where, run: str, asked: Waiving) -> tuple[list[str], dict[str, Any]]:
+    """Sign an exception to a verdict of a run on a cluster: lines for people, and JSON values.
+
+    Errors: BadCall, OutsideFailed.
+    """
+    return write_waiver(project, Cluster(project).as_environment, _fetched(project, where, run), asked, where)
+
+
+def _fetched(project: Project, where: Where, run: str) -> RunRecord:
+    """A run on a cluster with what its steps signed and the pages they wrote, read from the store.
+
+    Errors: BadCall, OutsideFailed.
+    """
+    environment = Cluster(project).as_environment
+    with reach(where) as argo:
+        record = _find(argo, run, _kept(project, argo))
+    store = bucket_of(environment)
+    nodes = {node.id: node for node in record.run.nodes}
+    for step in record.steps:
+        node = nodes.get(step.folder.name)
+        written = {each["name"]: each for each in (node.outputs.get("artifacts") or ())} if node else {}
+        for name in (signed_file(step.name), *PAGES):
+            output, _, inside = name.partition("/")
+            path = step.folder / "out" / name
+            if (key := written.get(output, {}).get("s3", {}).get("key")) and not path.is_file():
+                with suppress(Missing):  # it may have been optional
+                    content = store.read(f"{key}/{inside}" if inside else key).data
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(content)
+    return replace(record)  # read anew, with what was fetched
 
 
 def stop(project: Project, where: Where, run: str) -> tuple[list[str], dict[str, Any]]:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from lockgate_proof import Trust, TrustedKey, new_key
 
@@ -20,14 +21,18 @@ DEFAULT_PORT = 8080
 
 @dataclass(frozen=True)
 class Environment:
-    """The folders the engine mounts."""
+    """What programs are given, as folders: of this machine, which the engine mounts, or of a cluster.
+
+    root: private keys and credentials, by the names of their Secrets. config: what every program sees.
+    """
 
     root: Path
+    config: Path
 
-    @property
-    def config(self) -> Path:
-        """What every program sees."""
-        return self.root / CONFIG
+    @classmethod
+    def below(cls, root: Path) -> Self:
+        """The one whose folders lie side by side."""
+        return cls(root, root / CONFIG)
 
     @property
     def trust(self) -> Trust:
@@ -47,6 +52,11 @@ class Environment:
             raise BadCall(msg, fix=f"lockgate doctor restores it ({self.config / name})") from error
 
     @property
+    def local(self) -> bool:
+        """Whether it is this machine's."""
+        return self.setting("platform") == "local"
+
+    @property
     def port(self) -> int:
         """The public port of the local platform."""
         return int(self.setting("gateway").rsplit(":", 1)[1])
@@ -58,7 +68,7 @@ def ensure_environment(project: Project, signers: Iterable[str]) -> Environment:
     signers: the programs that sign; each gets a key of its own, and so does `waive`.
     Errors: BadCall when that is no port.
     """
-    environment = Environment(project.state / "environment")
+    environment = Environment.below(project.state / "environment")
     port = os.environ.get("LOCKGATE_PORT")
     if port and not port.isdigit():
         msg = f"LOCKGATE_PORT={port} is not a port"

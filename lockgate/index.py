@@ -185,10 +185,15 @@ def _name(figure: Figure) -> str:
 
 def _next(account: Account) -> Html:
     record, waiting = account.record, [r for s in account.record.refused for r in (s.verdict or {})["reasons"]]
-    waive = [f"lockgate waive {record.id} {reason['id']}" for reason in waiting if not reason["waived_by"]]
+    again = f"lockgate {'submit' if account.options else 'run'} {record.about.model} {account.options}".rstrip()
+    waive = [
+        f"lockgate waive {record.id} {reason['id']} {account.options}".rstrip()
+        for reason in waiting
+        if not reason["waived_by"]
+    ]
     return el(
         "ul",
-        el("li", say("run.next.model"), " ", el("code", f"lockgate run {record.about.model}")),
+        el("li", say("run.next.model"), " ", el("code", again)),
         el("li", say("run.next.policy")),
         el("li", say("run.next.waive"), " ", join(el("code", f"{command} ") for command in waive)),
     )

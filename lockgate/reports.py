@@ -18,6 +18,17 @@ def write_index(record: RunRecord, environment: Environment) -> dict[str, str]:
 
     Errors: BadCall when no step has written a page yet.
     """
+    live = live_of(environment, record.about.model) if record.about.model else None
+    written = write_pages(Account(record, environment.trust, live))
+    return {name: _link(path, record, environment) for name, path in written.items()}
+
+
+def write_pages(account: Account) -> dict[str, Path]:
+    """Write the pages of a run into `report/` of its folder; returns name -> file, the index first.
+
+    Errors: BadCall when no step has written a page yet.
+    """
+    record = account.record
     folder = record.run.folder / "report"
     found = {
         f"{step.name}-{name}.html" if name != "report" else f"{step.name}.html": (step, step.folder / "out" / name)
@@ -27,17 +38,14 @@ def write_index(record: RunRecord, environment: Environment) -> dict[str, str]:
     }
     if not found:
         msg = f"run {record.id} has written no report: {record.phase.lower()}"
-        raise BadCall(msg, fix=f"lockgate logs {record.id}")
-    account = Account(
-        record, environment.trust, live_of(environment, record.about.model) if record.about.model else None
-    )
+        raise BadCall(msg, fix=f"lockgate logs {record.id} {account.options}".rstrip())
     written = {"index.html": _cited(index(account, {n: step for n, (step, _) in found.items()}), account)}
     for name, (step, source) in found.items():
         written[name] = _cited(source.read_text(encoding="utf-8"), account, step, top=source.name == "card")
     folder.mkdir(exist_ok=True)
     for name, text in written.items():
         (folder / name).write_text(text, encoding="utf-8")
-    return {name.removesuffix(".html"): _link(folder / name, record, environment) for name in written}
+    return {name.removesuffix(".html"): folder / name for name in written}
 
 
 def _cited(text: str, account: Account, step: Step | None = None, *, top: bool = False) -> str:

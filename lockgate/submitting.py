@@ -151,7 +151,7 @@ class Order:
 
     def check_template(self, argo: Argo) -> None:
         """Refuse where the cluster has not the rendered template, or another by its name. Errors: NotRendered."""
-        fix = argo.kubectl("apply", "-f", f"{self.folder}/")
+        fix = argo.kubectl("apply", "--server-side", "-f", f"{self.folder}/")
         try:
             found = argo.template(self.template)
         except NotThere as error:

@@ -26,7 +26,7 @@ def verify_what(project: Project, environment: Environment, what: str) -> tuple[
         live = live_of(environment, model)
         if live is None:
             msg = f"{model} has no live version"
-            raise BadCall(msg, fix=f"lockgate run {model}")
+            raise BadCall(msg, fix=f"lockgate {'run' if environment.local else 'submit'} {model}")
         digest = str(live["bundle"])
         folder = project.state / "verify" / digest.removeprefix("sha256:")
         get_tree(store_of(environment), f"models/{model}/bundles/{digest.removeprefix('sha256:')}", folder)

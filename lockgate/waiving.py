@@ -1,5 +1,6 @@
 """Writing a waiver: a signed, expiring, named exception to one reason of one verdict."""
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from lockgate_proof import ProofError, Trust, read_waiver, sign, verify
 from lockgate_step import StepError, canonical, sha256
 
+from lockgate.argo import Where
 from lockgate.environment import Environment
 from lockgate.errors import BadCall, Refused, UnknownName
 from lockgate.project import Model, Project, load_model
@@ -17,34 +19,46 @@ from lockgate.show import settings_options
 LONGEST = timedelta(days=366)
 
 
+@dataclass(frozen=True)
+class Waiving:
+    """What is asked for: the reason to except, who approved it, why, until which day, and the private key that signs.
+
+    by: the key that signs only vouches for whoever is named here.
+    """
+
+    reason_id: str
+    by: str | None
+    why: str | None
+    until: str | None
+    key: Path | None
+
+
 def write_waiver(
-    project: Project,
-    environment: Environment,
-    run: RunRecord,
-    reason_id: str,
-    by: str | None,
-    why: str | None,
-    until: str | None,
-    key: Path | None,
+    project: Project, environment: Environment, run: RunRecord, asked: Waiving, where: Where
 ) -> tuple[list[str], dict[str, Any]]:
     """Sign the waiver, put it beside the model's policy, and say what to do next: lines for people, and JSON values.
 
-    by: who approved it; the key that signs only vouches for that.
+    environment: of where the run was. where: the cluster it was on, or this machine.
     Errors: BadCall when there is nothing to except, nobody or no reason is named, or the end is not a day within a
     year; UnknownName for a reason that no verdict of this run has.
     """
     reasons = {r["id"]: (s, r) for s in run.steps if s.verdict for r in s.verdict["reasons"]}
     if not reasons:
         msg = f"run {run.id} was not refused: there is nothing to waive"
-        raise BadCall(msg, fix="lockgate status names the runs that were")
-    if reason_id not in reasons:
-        raise UnknownName("reason", reason_id, reasons)
+        raise BadCall(msg, fix=f"lockgate status {where.options}".rstrip() + " names the runs that were")
+    if asked.reason_id not in reasons:
+        raise UnknownName("reason", asked.reason_id, reasons)
     model = project.model(run.about.model)
-    approver = _said(by, "a waiver names who approved it", run.id, reason_id)
-    why = _said(why, "a waiver says why", run.id, reason_id)
-    expires = _end(until, run.id, reason_id)
-    step, reason = reasons[reason_id]
-    trust = Trust.read(environment.config / "trust.json")
+    example = _example(run, asked.reason_id, where)
+    approver = _said(asked.by, "a waiver names who approved it", example)
+    why = _said(asked.why, "a waiver says why", example)
+    expires = _end(asked.until, example)
+    key = asked.key or environment.key("waive")
+    if asked.key is None and not key.is_file():
+        msg = "a waiver for a cluster is signed with its approver's own key"
+        raise BadCall(msg, fix="add --key FILE; docs/kubernetes.md says how a key may waive")
+    step, reason = reasons[asked.reason_id]
+    trust = environment.trust
     verdict = verify(step.envelope or {}, trust, signer=step.name, kind="verdict")
     said = {
         "model": verdict.predicate["model"],
@@ -55,11 +69,11 @@ def write_waiver(
         "why": why,
         "expires": expires.isoformat(),
     }
-    envelope = sign("waiver", verdict.subjects, said, key or environment.key("waive"))
+    envelope = sign("waiver", verdict.subjects, said, key)
     try:
         signer = verify(envelope, trust, signer="waive").owner
     except ProofError as error:
-        msg = f"nobody may waive here with the key {key}"
+        msg = f"nobody may waive {'there' if where.elsewhere else 'here'} with the key {key}"
         raise Refused(msg, fix="ask the platform's owner to add it to the trust file, or leave out --key") from error
     content = canonical(envelope)
     path = model.folder / "waivers" / f"{said['gate']}-{sha256(content).removeprefix('sha256:')[:8]}.json"
@@ -73,9 +87,18 @@ def write_waiver(
         f"  {file}, and in workflows/{model.spec.name}/",
         "  It covers this model on these data by this policy, while the same version is live; the model card shows it.",
         "Next",
-        f"  lockgate run {run.about.model}{settings_options(run.about.given)}",
+        *[f"  {line}" for line in _again(run, where)],
     ]
-    return lines, {"run": run.id, "reason_id": reason_id, "file": file, "signer": signer, **said}
+    return lines, {"run": run.id, "reason_id": asked.reason_id, "file": file, "signer": signer, **said}
+
+
+def _again(run: RunRecord, where: Where) -> list[str]:
+    model, given = run.about.model, settings_options(run.about.given)
+    if not where.elsewhere:
+        return [f"lockgate run {model}{given}"]
+    namespace = f" -n {where.namespace}" if where.namespace else ""
+    apply = f"kubectl apply --server-side{namespace} -f workflows/{model}"
+    return [apply, f"lockgate submit {model}{given} --watch {where.options}"]
 
 
 def check_waivers(model: Model, trust: Trust) -> None:
@@ -89,32 +112,33 @@ def check_waivers(model: Model, trust: Trust) -> None:
             raise kind(msg, fix=f"{error.fix}: {model.folder / file}") from error
 
 
-def _said(text: str | None, need: str, run: str, reason: str) -> str:
+def _said(text: str | None, need: str, example: str) -> str:
     """The text on one line. Errors: BadCall where there is none, or it would not print."""
     line = " ".join((text or "").split())
     if not line:
-        raise BadCall(need, fix=_call(run, reason))
+        raise BadCall(need, fix=example)
     if not line.isprintable():
         msg = f"{line!r} holds characters that do not print"
         raise BadCall(msg, fix="write it in plain text")
     return line
 
 
-def _call(run: str, reason: str) -> str:
+def _example(run: RunRecord, reason: str, where: Where) -> str:
     day = _today() + timedelta(days=30)
-    return f'lockgate waive {run} {reason} --by "NAME, ROLE" --until {day} --why "..."'
+    signed = f" --key waive.pem {where.options}" if where.elsewhere else ""
+    return f'lockgate waive {run.id} {reason} --by "NAME, ROLE" --until {day} --why "..."{signed}'
 
 
 def _today() -> date:
     return datetime.now(UTC).date()
 
 
-def _end(until: str | None, run: str, reason: str) -> datetime:
+def _end(until: str | None, example: str) -> datetime:
     try:
         day = datetime.fromisoformat(until or "").replace(tzinfo=UTC)
     except ValueError as error:
         msg = f"--until {until!r} is not a date" if until else "a waiver ends on a day"
-        raise BadCall(msg, fix=_call(run, reason)) from error
+        raise BadCall(msg, fix=example) from error
     if not datetime.now(UTC) < day <= datetime.now(UTC) + LONGEST:
         msg = f"--until {until} is not a day within the next year"
         raise BadCall(msg, fix="choose a nearer day; a waiver can be signed again")

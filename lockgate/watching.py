@@ -20,7 +20,7 @@ from lockgate.errors import BadCall, LockgateError, OutsideFailed
 from lockgate.live import LiveTree
 from lockgate.local.events import Event, NodeFinished, NodeStarted, RunFinished, RunStarted, Waiting
 from lockgate.local.record import Run
-from lockgate.runs import GATES, About, RunRecord, Step, program_steps
+from lockgate.runs import About, RunRecord, Step, program_steps
 
 Json = dict[str, Any]
 ARGOS_OWN = re.compile(
@@ -187,15 +187,10 @@ def _plain(message: str) -> str:
 
 
 def evidence(argo: Argo, record: RunRecord) -> None:
-    """Fetch what steps that did not succeed left: a gate's signed verdict, or else the log. What is hidden stays so."""
-    for step in (*record.refused, *record.failed):
+    """Fetch the logs of what failed without a verdict. What is hidden stays so."""
+    for step in record.failed:
         with suppress(LockgateError):
-            envelope = argo.artifact(record.id, step.folder.name, "verdict") if step.name in GATES else None
-            if envelope is not None:
-                (step.folder / "out").mkdir(parents=True, exist_ok=True)
-                (step.folder / "out" / "verdict").write_bytes(envelope)
-            else:
-                fetch_log(argo, record, step)
+            fetch_log(argo, record, step)
 
 
 def fetch_log(argo: Argo, record: RunRecord, step: Step) -> bool:

@@ -158,7 +158,7 @@ class Project:
     @property
     def store(self) -> Store:
         """The store its environment names."""
-        return store_of(Environment(self.state / "environment"))
+        return store_of(Environment.below(self.state / "environment"))
 
     @property
     def variables(self) -> dict[str, str]:

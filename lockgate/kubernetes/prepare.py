@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from lockgate_proof import Trust
 
-from lockgate.environment import Environment, make_keys
+from lockgate.environment import make_keys
 from lockgate.errors import BadCall
 from lockgate.kubernetes.files import CREDENTIALS, private_files
 from lockgate.kubernetes.namespace import CREDENTIALS as SECRET
@@ -35,7 +35,7 @@ def _keys(cluster: Cluster, signers: list[str]) -> None:
     """A key for each program that the trust file knows none for: whoever renders next does not make them again."""
     trust = cluster.environment / "trust.json"
     known = {name for key in Trust.read(trust).keys for name in key.may} if trust.exists() else set()
-    place = Environment(cluster.private)
+    place = cluster.as_environment
     missing = [signer for signer in signers if signer not in known]
     for signer in missing:
         if place.key(signer).exists():

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from lockgate.environment import Environment
 from lockgate.errors import BadCall, NotRendered, UnknownName
 from lockgate.project import Project
 
@@ -151,6 +152,12 @@ class Cluster:
             msg = f"{self.project.root} has no kubernetes/"
             raise NotRendered(msg, fix=FIRST)
         return Settings.read(self.file)
+
+    @property
+    def as_environment(self) -> Environment:
+        """What programs are given there, as it lies here. Errors: NotRendered where the project has no cluster."""
+        _ = self.settings
+        return Environment(self.private, self.environment)
 
     def value(self, key: str) -> str:
         """One value of the environment; empty where it has none."""

@@ -142,7 +142,7 @@ class OwnCluster(Cluster):
 
     def down(self) -> None:
         """Stop everything and take the state away."""
-        if self.processes.running("kubelet") and self._api_ready():
+        if tools.made() and self.processes.running("kubelet") and self._api_ready():
             # The kubelet takes each pod's network away again; whoever only kills the pods leaves it behind.
             self.kubectl("delete", "pods", "--all", "--all-namespaces", "--force", "--grace-period=0")
             wait_for(lambda: not _containers(self.state), 20)

@@ -77,6 +77,10 @@ class Site:
         }
         settings = [part for name, value in told.items() for part in ("--set", f"{name}={value}")]
         self.lockgate("render", "--kubernetes", "--namespace", self.namespace, *settings).expect(0)
+        self.apply()
+
+    def apply(self) -> None:
+        """Apply what is rendered, by the commands of the README."""
         self.kubectl("apply", "--server-side", "-k", str(self.root / "kubernetes"))
         self.kubectl("apply", "--server-side", "-k", str(self.root / ".lockgate" / "kubernetes"))
         self.kubectl("apply", "--server-side", "-f", str(self.root / "workflows" / self.model))

@@ -2,19 +2,36 @@
 
 import hashlib
 import json
+import re
 import ssl
 import time
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime, timedelta
+from html import unescape
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from lockgate_proof import new_key
 
+from lockgate.show import short
 from tests.asking import Client
 from tests.cluster import place, services
 from tests.cluster.cluster import OwnCluster
+from tests.cluster.conftest import NAMESPACE
 from tests.cluster.site import OPERATOR, Site, account, phases, pods
+
+
+@pytest.fixture(scope="module")
+def refused(site: Site, first: str) -> str:
+    """A run that validate-model refused, beside a version that is live."""
+    del first
+    run = site.submit(threshold=0.999)
+    ended = site.wait(run)
+    assert ended["status"]["phase"] == "Failed", account(ended)
+    return run
 
 
 def test_data_in_s3_become_a_model_that_answers_through_its_service(released: Site, first: str) -> None:
@@ -45,21 +62,74 @@ def test_each_step_ran_in_its_own_image_named_by_digest(released: Site, first: s
     assert len(used) == 8, used
 
 
-def test_a_refused_variant_fails_with_its_verdict_kept_and_live_unchanged(released: Site) -> None:
-    before = released.live()
-    run = released.submit(threshold=0.999)
-    ended = released.wait(run)
-    assert ended["status"]["phase"] == "Failed", account(ended)
+def test_a_refused_variant_fails_with_its_verdict_kept_and_live_unchanged(
+    released: Site, first: str, refused: str
+) -> None:
+    ended = released.workflow(refused)
     [node] = pods(ended, "validate-model")  # once: a gate that refuses is not tried again
     assert node["outputs"]["exitCode"] == "3"
     said = json.loads(node["message"].split("): ", 1)[1])
-    assert (said["result"], said["reasons"][0].split(":")[0]) == ("refused", "validate-model/1")
+    assert (said["result"], said["reasons"][0]["id"]) == ("refused", "validate-model/1")
+    assert said["reasons"][0]["lines"]  # what was measured, beside its limit and the policy's line
     [verdict] = [a for a in node["outputs"]["artifacts"] if a["name"] == "verdict"]
     kept = services.store().client().get_object(Bucket=place.BUCKET, Key=verdict["s3"]["key"])
     assert said["verdict"] == f"sha256:{hashlib.sha256(kept['Body'].read()).hexdigest()}"
     assert phases(ended)["package"] == "Omitted"
     assert not list(pods(ended, "deploy"))
-    assert (released.live(), released.answers()) == (before, before["bundle"])
+    assert released.live()["run"] == first
+    assert released.answers() == released.live()["bundle"]
+
+
+def test_the_pages_of_a_run_are_read_from_the_store(released: Site, first: str, refused: str) -> None:
+    text = {run: _first_page(released, run) for run in (first, refused)}
+    measured = "Accuracy"
+    assert all(measured in page and "at least 0.7" in page for page in text.values())
+    assert "not signed" not in "".join(text.values())
+    live = short(released.live()["bundle"])
+    assert f"Users get {live}" in text[first]
+    assert "before it, no version" in text[first]
+    assert f"Nothing changed: users still get {live}" in text[refused]
+    assert f"lockgate waive {refused} validate-model/1 -n {released.namespace}" in text[refused]
+    proven = json.loads(released.lockgate("verify", released.model, "--cluster", "--json").done.out)
+    assert proven["bundle"] == released.live()["bundle"]
+
+
+def test_who_may_excepts_a_refusal_and_the_next_run_is_released(released: Site, refused: str, tmp_path: Path) -> None:
+    trust = released.root / "kubernetes" / "environment" / "trust.json"
+    before, generation = trust.read_bytes(), released.live()["generation"]
+    key = tmp_path / "waive.pem"
+    asked = ["waive", refused, "validate-model/1", "--by", "Ana Diaz, director", "--why", "a test", "-n", NAMESPACE]
+    asked += ["--until", f"{datetime.now(UTC) + timedelta(days=2):%Y-%m-%d}"]
+    assert "its approver's own key" in released.lockgate(*asked).expect(2)
+    public = new_key(key)
+    assert "nobody may waive there" in released.lockgate(*asked, "--key", str(key)).expect(3)
+    try:
+        known = json.loads(before)
+        known["keys"].append({"public": public, "may": ["waive"], "owner": "Ana Diaz, director"})
+        trust.write_text(json.dumps(known))
+        released.lockgate("render").expect(0)
+        said = released.lockgate(*asked, "--key", str(key)).expect(0)
+        assert f"lockgate submit {released.model} --set threshold=0.999 --watch -n {NAMESPACE}" in said
+        released.apply()
+        run = released.submit(threshold=0.999)
+        ended = released.wait(run)
+        assert ended["status"]["phase"] == "Succeeded", account(ended)
+        assert released.live()["generation"] == generation + 1
+        assert "Ana Diaz, director" in _first_page(released, run)
+    finally:
+        trust.write_bytes(before)
+        for waiver in (released.root / "pipelines" / released.model / "waivers").glob("*"):
+            waiver.unlink()
+        released.lockgate("render").expect(0)
+        released.apply()
+
+
+def _first_page(site: Site, run: str) -> str:
+    """The text of the first page that `lockgate report` makes."""
+    said = json.loads(site.lockgate("report", run, "-n", site.namespace, "--json").done.out)
+    assert {"index", "validate-data", "validate-model", "bias-audit"} <= said["pages"].keys()
+    page = Path(urlsplit(said["pages"]["index"]).path).read_text()
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", page.partition("</style>")[2])).split())
 
 
 def test_an_event_of_the_registry_starts_a_review_once(released: Site) -> None:

@@ -28,7 +28,7 @@ class Pages:
         (source,) = (path.parent for path in (RECORDED / end).glob("*/run.json"))
         self.folder = root / ".lockgate" / "runs" / source.name
         shutil.copytree(source, self.folder)
-        self.environment = Environment(root / ".lockgate" / "environment")
+        self.environment = Environment.below(root / ".lockgate" / "environment")
         self.environment.config.mkdir(parents=True)
         store = root / ".lockgate" / "store"
         (self.environment.config / "store").write_text(store.as_uri())

@@ -31,7 +31,7 @@ def waived(bench: Bench, days: float) -> Path:
 
 
 def environment(bench: Bench) -> Environment:
-    found = Environment(bench.root / "here")
+    found = Environment.below(bench.root / "here")
     found.root.mkdir()
     found.config.parent.joinpath(CONFIG).symlink_to(bench.environment)
     return found

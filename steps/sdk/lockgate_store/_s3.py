@@ -298,4 +298,6 @@ def _version(answer: Any) -> str:
 
 def _secret(credentials: Path | None, name: str) -> str | None:
     path = credentials / name if credentials else None
-    return path.read_text().strip() if path and path.exists() else None
+    if path is None or not path.exists():
+        return None
+    return path.read_text().strip() or None  # not filled in yet
