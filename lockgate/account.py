@@ -20,6 +20,11 @@ def signed_file(step: str) -> str:
     return _RECORDS.get(step, "verdict")
 
 
+def of_run(signed: Statement, record: RunRecord) -> bool:
+    """Whether a statement was made in this run, and not brought from another."""
+    return signed.predicate.get("run") == record.id
+
+
 @dataclass(frozen=True)
 class Figure:
     """One thing a gate judged: the rule's key, what it asks for and where it stands, and what was measured.
@@ -47,11 +52,13 @@ class Account:
 
     @cached_property
     def statements(self) -> dict[str, Statement]:
-        """What each step signed, by step; only what a key in the trust file really signed."""
+        """What each step signed, by step; only what a key in the trust file really signed, and of this run."""
         found = {}
         for step in self.record.steps:
             with suppress(ProofError):
-                found[step.name] = verify(step.folder / "out" / signed_file(step.name), self.trust, signer=step.name)
+                signed = verify(step.folder / "out" / signed_file(step.name), self.trust, signer=step.name)
+                if of_run(signed, self.record):
+                    found[step.name] = signed
         return found
 
     @property

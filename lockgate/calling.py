@@ -71,8 +71,8 @@ def live_of(environment: Environment, model: str) -> dict[str, Any] | None:
 def live_at(environment: Environment, model: str, moment: str) -> dict[str, Any] | None:
     """The live pointer of a model as it was at a moment, or None where no version was live."""
     store, prefix = store_of(environment), f"models/{model}/history/"
-    generations = [int(key.removeprefix(prefix).removesuffix(".json")) for key in store.list(prefix)]
-    for generation in sorted(generations, reverse=True):
+    names = (key.removeprefix(prefix).removesuffix(".json") for key in store.list(prefix))
+    for generation in sorted((int(name) for name in names if name.isdecimal()), reverse=True):
         said = read_json(store, f"{prefix}{generation}.json")
         if said and datetime.fromisoformat(said["at"]) < datetime.fromisoformat(moment):
             return said

@@ -275,19 +275,21 @@ def report(
     from lockgate import clustered
     from lockgate.reports import write_index
 
-    project = _project()
+    project, gone = _project(), list[str]()
     where = _where(namespace, context, server, token_file, ca)
     if where.elsewhere:
-        record, files = clustered.report(project, where, run_)
+        record, files, gone = clustered.report(project, where, run_)
         pages = {name: path.as_uri() for name, path in files.items()}
     else:
         record = _runs(project).find(run_)
         pages = write_index(record, _environment(project))
     if as_json:
-        _print_json({"run": record.id, "pages": pages})
+        _print_json({"run": record.id, "pages": pages, "gone": gone})
         return
     for name, link in pages.items():
         _say(f"  {name:<16} {link}")
+    if gone:
+        _say(f"The store no longer has: {', '.join(gone)}.", err=True)
 
 
 @app.command(rich_help_panel=YOURS)

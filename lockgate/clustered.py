@@ -1,16 +1,16 @@
 """The verbs that can mean a cluster: submit and watch, status, logs, report, waive, stop."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lockgate_store import Missing
+from lockgate_store import Missing, Store
 
 from lockgate.account import Account, signed_file
 from lockgate.argo import Argo, Where, reach
 from lockgate.calling import bucket_of, live_at, live_of
+from lockgate.environment import Environment
 from lockgate.errors import BadCall
 from lockgate.index import PAGES
 from lockgate.kubernetes.settings import Cluster
@@ -19,20 +19,20 @@ from lockgate.project import Project
 from lockgate.reports import write_pages
 from lockgate.runs import UNREACHED, RunRecord, named
 from lockgate.show import (
+    again,
     duration,
     ending_lines,
     exit_code,
     next_lines,
     outcome_lines,
     run_word,
-    settings_options,
     short,
     waived_lines,
     ways_out,
 )
 from lockgate.submitting import Order, Submission
 from lockgate.waiving import Waiving, write_waiver
-from lockgate.watching import NAME, PART_OF, Live, fetch_log, live_on, record_of, watch
+from lockgate.watching import NAME, PART_OF, Live, fetch_log, live_on, raw_input, record_of, watch
 
 LAST = 5
 
@@ -85,12 +85,11 @@ class Watched:
             return [(f"lockgate status {model} {self.options}", "what is live, and the last runs")]
         step = next(iter((*self.record.refused, *self.record.failed)), None)
         found = [(f"lockgate logs {run} {step.name if step else ''} {self.options}", "what it said")]
-        given = self.record.about.given
         if self.record.refused:
-            changed = ways_out(given, self.tunable)
-            found += [(f"lockgate submit {model}{options} --watch {self.options}", "") for options in changed]
+            found += [(f"lockgate report {run} {self.options}", "all that was measured, with the store's credentials")]
+            found += [(command, "") for command in ways_out(self.record, self.tunable, self.options)]
         elif self.exit_code != 2:
-            found += [(f"lockgate submit {model}{settings_options(given)} --watch {self.options}", "tries again")]
+            found += [(again(self.record, self.options), "tries again")]
         return found
 
 
@@ -193,16 +192,17 @@ def logs(project: Project, where: Where, run: str, step: str | None) -> tuple[Ru
     return record, notes if gone else []
 
 
-def report(project: Project, where: Where, run: str) -> tuple[RunRecord, dict[str, Path]]:
-    """Write the pages of a run on a cluster: its record, and name -> file, the index first.
+def report(project: Project, where: Where, run: str) -> tuple[RunRecord, dict[str, Path], list[str]]:
+    """Write the pages of a run on a cluster: its record, name -> file with the index first, and what the store lacks.
 
     Errors: BadCall, OutsideFailed.
     """
     environment = Cluster(project).as_environment
-    record = _fetched(project, where, run)
+    record, gone = _fetched(project, environment, where, run)
     model = record.about.model
-    record = replace(record, about=replace(record.about, before=live_at(environment, model, record.started)))
-    return record, write_pages(Account(record, environment.trust, live_of(environment, model), where.options))
+    about = replace(record.about, before=live_at(environment, model, record.started))
+    account = Account(replace(record, about=about), environment.trust, live_of(environment, model), where.options)
+    return record, write_pages(account), gone
 
 
 def waive(project: Project, where: Where, run: str, asked: Waiving) -> tuple[list[str], dict[str, Any]]:
@@ -210,31 +210,53 @@ def waive(project: Project, where: Where, run: str, asked: Waiving) -> tuple[lis
 
     Errors: BadCall, OutsideFailed.
     """
-    return write_waiver(project, Cluster(project).as_environment, _fetched(project, where, run), asked, where)
+    environment = Cluster(project).as_environment
+    record, _ = _fetched(project, environment, where, run)
+    return write_waiver(project, environment, record, asked, where)
 
 
-def _fetched(project: Project, where: Where, run: str) -> RunRecord:
-    """A run on a cluster with what its steps signed and the pages they wrote, read from the store.
+def _fetched(project: Project, environment: Environment, where: Where, run: str) -> tuple[RunRecord, list[str]]:
+    """A run on the project's cluster with what its steps signed and the pages they wrote, and what is gone of those.
 
     Errors: BadCall, OutsideFailed.
     """
-    environment = Cluster(project).as_environment
     with reach(where) as argo:
+        if argo.namespace != (own := Cluster(project).settings.namespace):
+            msg = f"kubernetes/ has the store and the keys of the namespace {own}, not of {argo.namespace}"
+            raise BadCall(msg, fix=f"give -n {own}, or do this in the project of {argo.namespace}")
         record = _find(argo, run, _kept(project, argo))
-    store = bucket_of(environment)
+        spec = raw_input(argo.workflow(record.id), "spec")
+    store, gone = bucket_of(environment), list[str]()
     nodes = {node.id: node for node in record.run.nodes}
     for step in record.steps:
         node = nodes.get(step.folder.name)
+        if node:
+            _keep(step.folder / "in" / "spec", spec.encode())
         written = {each["name"]: each for each in (node.outputs.get("artifacts") or ())} if node else {}
         for name in (signed_file(step.name), *PAGES):
             output, _, inside = name.partition("/")
-            path = step.folder / "out" / name
-            if (key := written.get(output, {}).get("s3", {}).get("key")) and not path.is_file():
-                with suppress(Missing):  # it may have been optional
-                    content = store.read(f"{key}/{inside}" if inside else key).data
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_bytes(content)
-    return replace(record)  # read anew, with what was fetched
+            if key := written.get(output, {}).get("s3", {}).get("key"):
+                content = _read(store, f"{key}/{inside}" if inside else key)
+                if content is None:
+                    gone.append(f"{output} of {step.name}")
+                else:
+                    _keep(step.folder / "out" / name, content)
+    return replace(record), gone  # read anew, with what was fetched
+
+
+def _keep(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def _read(store: Store, key: str) -> bytes | None:
+    try:
+        return store.read(key).data
+    except Missing:
+        return None
+    except ValueError as error:
+        msg = f"the run names an artifact that is none: {error}"
+        raise BadCall(msg, fix="nobody but Argo should have written its status: ask who may") from error
 
 
 def stop(project: Project, where: Where, run: str) -> tuple[list[str], dict[str, Any]]:

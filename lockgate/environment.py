@@ -6,7 +6,7 @@ say that they are this machine's, never a person's, and are marked untrusted els
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -48,6 +48,9 @@ class Environment:
         try:
             return (self.config / name).read_text(encoding="utf-8").strip()
         except FileNotFoundError as error:
+            if self.config.parent != self.root:
+                msg = f"the cluster's environment has no {name}"
+                raise BadCall(msg, fix=f"lockgate render --kubernetes --set {name}=VALUE") from error
             msg = f"the local environment has no {name}"
             raise BadCall(msg, fix=f"lockgate doctor restores it ({self.config / name})") from error
 
@@ -87,6 +90,7 @@ def ensure_environment(project: Project, signers: Iterable[str]) -> Environment:
             path.write_text(f"{text}\n", encoding="utf-8")
     missing = [signer for signer in (*sorted(signers), "waive") if not environment.key(signer).exists()]
     make_keys(environment, missing, environment.config / "trust.json", "this machine", untrusted_elsewhere=True)
+    _trust_approvers(environment.config / "trust.json", project.root / "kubernetes" / "environment" / "trust.json")
     return environment
 
 
@@ -97,6 +101,25 @@ def make_keys(
     made = [TrustedKey(new_key(environment.key(name)), (name,), f"{owner} ({name} key)") for name in signers]
     if made:
         keys = Trust.read(trust).keys if trust.exists() else ()
-        replacement = trust.with_suffix(".new")
-        replacement.write_bytes(Trust((*keys, *made), untrusted_elsewhere=untrusted_elsewhere).to_bytes())
-        replacement.replace(trust)
+        _write(Trust((*keys, *made), untrusted_elsewhere=untrusted_elsewhere), trust)
+
+
+def _trust_approvers(here: Path, there: Path) -> None:
+    """Believe here whoever may waive on the project's cluster: the waivers stand beside the model."""
+    if not (here.is_file() and there.is_file()):
+        return
+    mine, known = Trust.read(here), {key.public for key in Trust.read(here).for_signer("waive")}
+    approvers = [
+        TrustedKey(key.public, ("waive",), key.owner)
+        for key in Trust.read(there).for_signer("waive")
+        if key.public not in known
+    ]
+    if approvers:
+        _write(replace(mine, keys=(*mine.keys, *approvers)), here)
+
+
+def _write(trust: Trust, path: Path) -> None:
+    """Readers see the file before or after, never half of it."""
+    replacement = path.with_suffix(".new")
+    replacement.write_bytes(trust.to_bytes())
+    replacement.replace(path)

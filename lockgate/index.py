@@ -21,7 +21,7 @@ from lockgate_report import (
 
 from lockgate.account import Account, Figure, moment
 from lockgate.runs import UNREACHED, Step
-from lockgate.show import duration, exit_code, failure_message, short
+from lockgate.show import again, duration, exit_code, failure_message, short
 
 PAGES = {"report": "report", "card": "model card"}
 TONES: dict[str, Tone] = {
@@ -65,7 +65,8 @@ def _banner(account: Account) -> Html:
     refusing = [(step, r) for step in record.refused for r in (step.verdict or {})["reasons"] if not r["waived_by"]]
     if not refusing:
         failed = record.failed[:1]
-        headline = f"{failed[0].name}: {failure_message(failed[0])}" if failed else say("run.ended")
+        ended = say("run.under_way" if record.run.alive else "run.ended")
+        headline = f"{failed[0].name}: {failure_message(failed[0])}" if failed else ended
         tone: Tone = "bad" if exit_code(record) == 3 else "unsure"
         return banner(tone, say("run.refused") if tone == "bad" else record.phase, headline)
     step, first = refusing[0]
@@ -114,6 +115,8 @@ def _users(account: Account) -> Html:
         word = "run.users.get" if live and live["bundle"] == mine else "run.users.got"
         got = [say("run.users.got.mine"), " ", _digest(mine), "; "] if word == "run.users.got" and mine else []
         return join([*got, say(word), " ", *now, "; ", say("run.users.before"), " ", was])
+    if account.record.run.alive:
+        return join([say("run.users.get"), " ", *now])
     unchanged = (live or {}).get("bundle") == (before or {}).get("bundle")
     return join([say("run.users.still" if unchanged else "run.users.later"), " ", *now])
 
@@ -136,9 +139,9 @@ def _judged(account: Account, pages: Mapping[str, Step]) -> Iterator[Html]:
         yield el("ul", *(el("li", f"{_name(each)}: ", *_measured(each)) for each in account.reported))
     if account.unaudited:
         yield el("p", say("run.unaudited", columns=", ".join(account.unaudited)))
-    if account.unjudged:
+    if account.unjudged and not account.record.run.alive:
         yield el("p", say("run.unjudged", gates=", ".join(account.unjudged)))
-    used = [el("li", f"{reason['id']}: ", excepted(reason["waiver"])) for reason in account.record.waived]
+    used = [el("li", f"{each['id']}: ", excepted(each["waiver"])) for each in account.record.waived if each["waiver"]]
     yield join([el("p", say("run.waivers.used")), el("ul", *used)]) if used else el("p", say("run.waivers.none"))
 
 
@@ -185,7 +188,6 @@ def _name(figure: Figure) -> str:
 
 def _next(account: Account) -> Html:
     record, waiting = account.record, [r for s in account.record.refused for r in (s.verdict or {})["reasons"]]
-    again = f"lockgate {'submit' if account.options else 'run'} {record.about.model} {account.options}".rstrip()
     waive = [
         f"lockgate waive {record.id} {reason['id']} {account.options}".rstrip()
         for reason in waiting
@@ -193,7 +195,7 @@ def _next(account: Account) -> Html:
     ]
     return el(
         "ul",
-        el("li", say("run.next.model"), " ", el("code", again)),
+        el("li", say("run.next.model"), " ", el("code", again(record, account.options))),
         el("li", say("run.next.policy")),
         el("li", say("run.next.waive"), " ", join(el("code", f"{command} ") for command in waive)),
     )

@@ -1,6 +1,7 @@
 """One folder of pages per run: an index, each gate's report, the model card; each says which run it is of."""
 
 import os
+import re
 from pathlib import Path
 
 from lockgate_report import cite, say
@@ -31,7 +32,7 @@ def write_pages(account: Account) -> dict[str, Path]:
     record = account.record
     folder = record.run.folder / "report"
     found = {
-        f"{step.name}-{name}.html" if name != "report" else f"{step.name}.html": (step, step.folder / "out" / name)
+        f"{_plain(step.name)}{'' if name == 'report' else f'-{name}'}.html": (step, step.folder / "out" / name)
         for step in record.steps
         for name in PAGES
         if (step.folder / "out" / name).is_file()
@@ -46,6 +47,11 @@ def write_pages(account: Account) -> dict[str, Path]:
     for name, text in written.items():
         (folder / name).write_text(text, encoding="utf-8")
     return {name.removesuffix(".html"): folder / name for name in written}
+
+
+def _plain(name: str) -> str:
+    """A step's name as a file's; that of a loop's turn holds its item."""
+    return re.sub(r"[^A-Za-z0-9_-]", "-", name)
 
 
 def _cited(text: str, account: Account, step: Step | None = None, *, top: bool = False) -> str:

@@ -89,8 +89,7 @@ class Result:
         for step in self.record.refused[:1]:
             shows = "every group, with intervals" if step.name == "bias-audit" else "everything that was checked"
             found = [(f"lockgate report {run}", shows)]
-            changed = ways_out(self.record.about.given, self.tunable)
-            found += [(f"lockgate run {model}{options}", "") for options in changed]
+            found += [(command, "") for command in ways_out(self.record, self.tunable)]
             reason = next((r for r in (step.verdict or {})["reasons"] if not r["waived_by"]), None)
             found += [(f"lockgate waive {run} {reason['id']}", "signs an exception that ends")] if reason else []
         if not self.record.refused:

@@ -105,7 +105,7 @@ def _left(message: str) -> dict[str, Any]:
 
 
 def _told(message: str) -> dict[str, Any] | None:
-    """The verdict as a gate's termination message tells it, `{"result", "verdict", "reasons", "notes"}`, or None."""
+    """The verdict as a gate's termination message tells it, or None; `left_out` counts what it had no room for."""
     said = _left(message)
     if not {"result", "reasons", "notes"} <= said.keys():
         return None
@@ -114,6 +114,7 @@ def _told(message: str) -> dict[str, Any] | None:
         "reasons": [{**reason, "waiver": None} for reason in said["reasons"]],
         "notes": said["notes"],
         "measurements": {},
+        "left_out": said.get("left_out", 0),
     }
 
 

@@ -48,6 +48,8 @@ def refusal_lines(step: Step) -> list[str]:
         lines += [f"{word} by {step.name}: {reason['message']}", *[f"  {line}" for line in reason["lines"]]]
         if reason["why"] and not any(reason["why"] in line for line in reason["lines"]):
             lines.append(f"  why: {reason['why']}")
+    if left_out := verdict.get("left_out"):
+        lines.append(f"  and {left_out} more, which its signed verdict has")
     # Why a waiver that is there did not help; a verdict's other notes stand in the report.
     return lines + [f"  {note}" for note in step.unused_waivers]
 
@@ -106,13 +108,26 @@ def settings_options(given: Mapping[str, str]) -> str:
     return "".join(f" {option}" for option in options)
 
 
-def ways_out(given: Mapping[str, str], tunable: Mapping[str, list[str]]) -> list[str]:
-    """The options of a run that differs in one setting from a refused one, as a list of one; empty where there is none.
+def again(run: RunRecord, options: str = "", given: Mapping[str, str] | None = None) -> str:
+    """The command that starts such a run once more, with its settings or these.
 
-    tunable: the settings a run may vary, each with the values it can have.
+    options: the cluster that is meant, as a command line says it; this machine where there are none.
     """
+    about = run.about
+    workflow = "" if about.workflow in ("", "release") else f" --workflow {about.workflow}"
+    settings = settings_options(about.given if given is None else given)
+    watched = f" --watch {options}" if options else ""
+    return f"lockgate {'submit' if options else 'run'} {about.model}{workflow}{settings}{watched}"
+
+
+def ways_out(run: RunRecord, tunable: Mapping[str, list[str]], options: str = "") -> list[str]:
+    """The command of a run that differs in one setting from a refused one, as a list of one; empty where there is none.
+
+    tunable: the settings a run may vary, each with the values it can have. options: as of `again`.
+    """
+    given = run.about.given
     others = ((k, v) for k, values in tunable.items() for v in values if k in given and v != given[k])
-    return [settings_options({**given, name: value}) for name, value in others][:1]
+    return [again(run, options, {**given, name: value}) for name, value in others][:1]
 
 
 def ending_lines(run: RunRecord) -> list[str]:

@@ -12,11 +12,13 @@ from lockgate.argo import Argo
 from lockgate.cluster import NotThere
 from lockgate.errors import BadCall, NotRendered, UnknownName
 from lockgate.images import UNBUILT, image_name
+from lockgate.kubernetes.settings import Cluster
 from lockgate.model import Data
 from lockgate.project import Project
 from lockgate.rendering import model_files
 from lockgate.shelf import Program, Shelf
 from lockgate.show import next_lines
+from lockgate.waiving import check_waivers
 
 _NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 _FORMS = {
@@ -179,6 +181,8 @@ def order_of(project: Project, name: str, workflow: str, given: Mapping[str, str
         model.spec.name, manifest, str(path.parent.relative_to(project.root)), dict(given), model.spec.tunable
     )
     check_settings(given, order.parameters, {**Shelf.find().programs, **model.own_programs}.values())
+    if (cluster := Cluster(project)).exists:
+        check_waivers(model, cluster.as_environment.trust)
     return order
 
 

@@ -8,13 +8,14 @@ from typing import Any
 from lockgate_proof import ProofError, Trust, read_waiver, sign, verify
 from lockgate_step import StepError, canonical, sha256
 
+from lockgate.account import of_run
 from lockgate.argo import Where
 from lockgate.environment import Environment
 from lockgate.errors import BadCall, Refused, UnknownName
 from lockgate.project import Model, Project, load_model
 from lockgate.rendering import model_files, write_or_check
 from lockgate.runs import RunRecord
-from lockgate.show import settings_options
+from lockgate.show import again
 
 LONGEST = timedelta(days=366)
 
@@ -54,12 +55,21 @@ def write_waiver(
     why = _said(asked.why, "a waiver says why", example)
     expires = _end(asked.until, example)
     key = asked.key or environment.key("waive")
-    if asked.key is None and not key.is_file():
+    if asked.key is None and where.elsewhere and not key.is_file():
         msg = "a waiver for a cluster is signed with its approver's own key"
         raise BadCall(msg, fix="add --key FILE; docs/kubernetes.md says how a key may waive")
+    if asked.key is not None and not key.is_file():
+        msg = f"there is no key {key}"
+        raise BadCall(msg, fix="name the approver's private key, in PEM form")
     step, reason = reasons[asked.reason_id]
     trust = environment.trust
-    verdict = verify(step.envelope or {}, trust, signer=step.name, kind="verdict")
+    if step.envelope is None:
+        msg = f"the signed verdict of {step.name} in run {run.id} is no longer there"
+        raise BadCall(msg, fix=again(run, where.options))
+    verdict = verify(step.envelope, trust, signer=step.name, kind="verdict")
+    if not of_run(verdict, run):
+        msg = f"the verdict of {step.name} was signed in another run than {run.id}"
+        raise Refused(msg, fix=again(run, where.options))
     said = {
         "model": verdict.predicate["model"],
         "gate": verdict.predicate["gate"],
@@ -73,8 +83,10 @@ def write_waiver(
     try:
         signer = verify(envelope, trust, signer="waive").owner
     except ProofError as error:
-        msg = f"nobody may waive {'there' if where.elsewhere else 'here'} with the key {key}"
-        raise Refused(msg, fix="ask the platform's owner to add it to the trust file, or leave out --key") from error
+        place, instead = ("there", "") if where.elsewhere else ("here", ", or leave out --key")
+        msg = f"nobody may waive {place} with the key {key}"
+        fix = f"ask the platform's owner to add it to the trust file (docs/kubernetes.md){instead}"
+        raise Refused(msg, fix=fix) from error
     content = canonical(envelope)
     path = model.folder / "waivers" / f"{said['gate']}-{sha256(content).removeprefix('sha256:')[:8]}.json"
     path.parent.mkdir(exist_ok=True)
@@ -87,18 +99,18 @@ def write_waiver(
         f"  {file}, and in workflows/{model.spec.name}/",
         "  It covers this model on these data by this policy, while the same version is live; the model card shows it.",
         "Next",
-        *[f"  {line}" for line in _again(run, where)],
+        *[f"  {line}" for line in _next(run, where)],
     ]
     return lines, {"run": run.id, "reason_id": asked.reason_id, "file": file, "signer": signer, **said}
 
 
-def _again(run: RunRecord, where: Where) -> list[str]:
-    model, given = run.about.model, settings_options(run.about.given)
+def _next(run: RunRecord, where: Where) -> list[str]:
     if not where.elsewhere:
-        return [f"lockgate run {model}{given}"]
-    namespace = f" -n {where.namespace}" if where.namespace else ""
-    apply = f"kubectl apply --server-side{namespace} -f workflows/{model}"
-    return [apply, f"lockgate submit {model}{given} --watch {where.options}"]
+        return [again(run)]
+    kubectl = ["kubectl", *(["--context", where.context] if where.context else [])]
+    kubectl += ["-n", where.namespace] if where.namespace else []
+    apply = [*kubectl, "apply", "--server-side", "-f", f"workflows/{run.about.model}"]
+    return [" ".join(apply), again(run, where.options)]
 
 
 def check_waivers(model: Model, trust: Trust) -> None:

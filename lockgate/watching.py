@@ -31,6 +31,7 @@ ORDINARY = ("ContainerCreating", "PodInitializing")  # every pod passes through 
 NO_IMAGE = re.compile(r'(?:ErrImagePull|ImagePullBackOff): [^"]*"([^"]+)"')
 NAME, COMPONENT, PART_OF = (f"app.kubernetes.io/{key}" for key in ("name", "component", "part-of"))
 GENERATION, BUNDLE = "lockgate.io/generation", "lockgate.io/bundle"
+_ID = re.compile(r"[a-z0-9][a-z0-9.-]*")  # it names a folder
 PATIENCE = (1, 2, 4, 8, 16, 32)  # seconds between attempts at a server that does not answer
 
 
@@ -78,6 +79,9 @@ def _nodes(name: str, status: Mapping[str, Any]) -> dict[str, Json]:
 
 def _node(node: Mapping[str, Any], workflow: str) -> Json:
     """A node with what a local record has and Argo leaves out where it is empty."""
+    if not _ID.fullmatch(str(node["id"])):
+        msg = f"{workflow} has a node whose id Argo would not give: {node['id']!r}"
+        raise BadCall(msg, fix="nobody but Argo should have written its status: ask who may")
     empty = {"templateName": "", "startedAt": None, "finishedAt": None}
     said = {key: value for key, value in node.items() if value is not None}
     place = {"folder": f"nodes/{node['id']}", "atExit": str(node["name"]).startswith(f"{workflow}.onExit")}
@@ -106,6 +110,13 @@ def record_of(workflow: Json, kept: Path) -> RunRecord:
 
 def _template(workflow: Json) -> Json:
     return dict((workflow.get("status") or {}).get("storedWorkflowTemplateSpec") or {})
+
+
+def raw_input(workflow: Json, name: str) -> str:
+    """An input that the template of a Workflow holds itself; empty where it holds none of this name."""
+    templates = _template(workflow).get("templates") or ()
+    inputs = (each for template in templates for each in template.get("inputs", {}).get("artifacts") or ())
+    return next((each["raw"]["data"] for each in inputs if each["name"] == name and "raw" in each), "")
 
 
 def watch(argo: Argo, name: str, tree: LiveTree, kept: Path) -> RunRecord:

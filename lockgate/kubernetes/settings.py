@@ -156,7 +156,7 @@ class Cluster:
     @property
     def as_environment(self) -> Environment:
         """What programs are given there, as it lies here. Errors: NotRendered where the project has no cluster."""
-        _ = self.settings
+        self.settings.check()
         return Environment(self.private, self.environment)
 
     def value(self, key: str) -> str:

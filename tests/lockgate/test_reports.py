@@ -67,6 +67,14 @@ def statement(path: Path) -> dict[str, Any]:
     return dict(json.loads(base64.b64decode(json.loads(path.read_bytes())["payload"])))
 
 
+def test_a_record_brought_from_another_run_proves_nothing(released: Pages) -> None:
+    other = released.folder.with_name("0a0a0a")
+    released.folder.rename(other)
+    released.folder = other
+    assert not released.account.statements
+    assert set(released.account.unproven) == {"validate-data", "validate-model", "bias-audit", "smoke-test"}
+
+
 @pytest.fixture
 def released(tmp_path: Path) -> Pages:
     return Pages("released", tmp_path)
@@ -175,7 +183,7 @@ def test_every_page_can_be_cited(released: Pages) -> None:
     subjects = released.account.subjects
     line = (
         f"Run {released.record.id} of {released.record.started[:10]} {released.record.started[11:16]} UTC; model "
-        f"adult-income; data {subjects['data']}; bundle {subjects['bundle']}; signed by {{}}."
+        f"adult-income; data {subjects['data']}; bundle {subjects['bundle']}; its records signed by {{}}."
     )
     (owner,) = {key.owner for key in released.environment.trust.for_signer("bias-audit")}
     for name in ("index", "bias-audit", "package-card"):

@@ -19,7 +19,7 @@ import pytest
 from lockgate.cli import app
 from lockgate.running import Result
 from lockgate.runs import RunRecord
-from lockgate.show import settings_options, step_lines
+from lockgate.show import again, settings_options, step_lines
 
 RECORDED = Path(__file__).parent / "recorded"
 ENDS = {"released": 0, "waived": 0, "refused": 3, "undecided": 3, "failed": 2, "interrupted": 1}
@@ -60,6 +60,14 @@ def test_the_way_out_of_a_refusal_changes_one_setting_and_keeps_the_others() -> 
     found = replace(found, record=replace(found.record, about=replace(found.record.about, given=given)))
     wanted = "  lockgate run adult-income --data='s3://evidence/data 7.csv' --set mitigation=grid-search --set seed=3"
     assert wanted in found.lines()
+
+
+def test_a_run_is_started_again_where_and_as_it_was() -> None:
+    record = result("refused").record
+    review = replace(record, about=replace(record.about, workflow="review", given={"version": "7"}))
+    assert again(review) == "lockgate run adult-income --workflow review --version=7"
+    there = "lockgate submit adult-income --workflow review --version=7 --watch -n ns --context prod"
+    assert again(review, "-n ns --context prod") == there
 
 
 def test_settings_are_written_as_a_shell_reads_them() -> None:

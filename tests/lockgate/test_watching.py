@@ -148,6 +148,22 @@ def test_a_message_that_is_no_verdict_is_none(message: str, tmp_path: Path) -> N
     assert Step("bias-audit", "Failed", message, 3, 1.0, tmp_path).verdict is None
 
 
+def test_reasons_without_room_are_counted(tmp_path: Path) -> None:
+    reason = {"id": "bias-audit/1", "rule": "r", "message": "m", "lines": [], "why": "", "waived_by": None}
+    said = json.dumps({"result": "refused", "reasons": [reason], "notes": [], "left_out": 7})
+    step = Step("bias-audit", "Failed", f"main: Error (exit code 3): {said}", 3, 1.0, tmp_path)
+    assert refusal_lines(step) == ["Refused by bias-audit: m", "  and 7 more, which its signed verdict has"]
+
+
+@pytest.mark.parametrize("name", ["../../elsewhere/q", "/etc/q", ".hidden", ""])
+def test_a_node_that_names_another_folder_is_refused(name: str) -> None:
+    state = json.loads(lines("refused")[-1])
+    node = next(iter(state["status"]["nodes"].values()))
+    node["id"] = name
+    with pytest.raises(BadCall, match="Argo would not give"):
+        record_of(state, WATCHED)
+
+
 def test_an_error_is_read_from_the_message_where_the_log_is_gone(tmp_path: Path) -> None:
     message = 'main: Error (exit code 4): {"error":"the store does not answer","fix":"wait"}'
     lines = failure_lines(Step("package", "Failed", message, 4, 1.0, tmp_path))

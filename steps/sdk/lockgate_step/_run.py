@@ -249,14 +249,14 @@ def _fitting(message: Mapping[str, Any]) -> bytes:
     """As many bytes as Kubernetes keeps. What explains gives way first, then the last reasons: it stays JSON."""
     while len(data := canonical(message)) > _TERMINATION_BYTES:
         reasons = list(message.get("reasons", ()))
-        explained = [at for at, reason in enumerate(reasons) if reason["lines"]]
+        explained = [at for at, reason in enumerate(reasons) if reason["lines"] or reason["why"]]
         if message.get("notes"):
             message = {**message, "notes": []}
         elif explained:
-            reasons[explained[-1]] = {**reasons[explained[-1]], "lines": []}
+            reasons[explained[-1]] = {**reasons[explained[-1]], "lines": [], "why": ""}
             message = {**message, "reasons": reasons}
         elif reasons:
-            message = {**message, "reasons": reasons[:-1]}
+            message = {**message, "reasons": reasons[:-1], "left_out": message.get("left_out", 0) + 1}
         else:
             return data[:_TERMINATION_BYTES]
     return data

@@ -103,6 +103,8 @@ def connect(settings: S3Settings) -> Any:
     except ValueError as error:
         msg = f"{settings.endpoint!r} is no endpoint"
         raise BadCall(msg, fix="write it in s3.json of lockgate-environment as https://host:port") from error
+    except BotoCoreError as error:  # half of the credentials, or a profile that is not there
+        raise BadCall(str(error), fix=_CREDENTIALS) from error
 
 
 @dataclass(frozen=True)
@@ -276,7 +278,7 @@ class S3Store:
         if code == "NoSuchBucket":
             return f"create the bucket {self.bucket}, or correct its name: `store` in lockgate-environment, or data"
         if status in (401, 403):
-            return f"{_CREDENTIALS}, and that they may read and write {self}"
+            return f"{_CREDENTIALS}, and that they may do this with {self}"
         if status >= 500:
             return "the service is failing: run it again when it has recovered"
         return "check `store` and s3.json of lockgate-environment"
@@ -287,8 +289,9 @@ class _Conflict(Exception):
 
 
 _CREDENTIALS: Final = (
-    "check access_key_id and secret_access_key of the Secret lockgate-store "
-    "(locally the folder .lockgate/environment/lockgate-store)"
+    "check access_key_id and secret_access_key of the Secret lockgate-store (on this machine the folder "
+    ".lockgate/environment/lockgate-store, for a cluster's store .lockgate/kubernetes/lockgate-store), "
+    "or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY where they are empty"
 )
 
 

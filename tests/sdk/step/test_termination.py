@@ -16,7 +16,7 @@ def reason(number: int) -> dict[str, object]:
         "rule": "r",
         "message": "é" * 40,
         "lines": lines,
-        "why": "",
+        "why": "because",
         "waived_by": None,
     }
 
@@ -31,8 +31,10 @@ def test_what_explains_gives_way_first_and_then_the_last_reasons(
     _terminate(whole)
 
     def told(noted: bool, kept: int, explained: int) -> bytes:
-        left = [{**each, "lines": each["lines"] if at < explained else []} for at, each in enumerate(reasons[:kept])]
-        return canonical({**whole, "reasons": left, "notes": whole["notes"] if noted else []})
+        bare = {"lines": [], "why": ""}
+        left = [{**each, **({} if at < explained else bare)} for at, each in enumerate(reasons[:kept])]
+        more = {"left_out": count - kept} if kept < count else {}
+        return canonical({**whole, "reasons": left, "notes": whole["notes"] if noted else [], **more})
 
     ever_less = [told(True, count, count)]
     ever_less += [told(False, count, explained) for explained in range(count, -1, -1)]
