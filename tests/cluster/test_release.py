@@ -25,13 +25,14 @@ from tests.cluster.site import OPERATOR, Site, account, phases, pods
 
 
 @pytest.fixture(scope="module")
-def refused(site: Site, first: str) -> str:
-    """A run that validate-model refused, beside a version that is live."""
+def refused(site: Site, first: str) -> tuple[str, str]:
+    """A run that validate-model refused, and the bundle that was live before."""
     del first
+    before = site.live()["bundle"]
     run = site.submit(threshold=0.999)
     ended = site.wait(run)
     assert ended["status"]["phase"] == "Failed", account(ended)
-    return run
+    return run, before
 
 
 def test_data_in_s3_become_a_model_that_answers_through_its_service(released: Site, first: str) -> None:
@@ -63,9 +64,10 @@ def test_each_step_ran_in_its_own_image_named_by_digest(released: Site, first: s
 
 
 def test_a_refused_variant_fails_with_its_verdict_kept_and_live_unchanged(
-    released: Site, first: str, refused: str
+    released: Site, refused: tuple[str, str]
 ) -> None:
-    ended = released.workflow(refused)
+    run, before = refused
+    ended = released.workflow(run)
     [node] = pods(ended, "validate-model")  # once: a gate that refuses is not tried again
     assert node["outputs"]["exitCode"] == "3"
     said = json.loads(node["message"].split("): ", 1)[1])
@@ -76,37 +78,37 @@ def test_a_refused_variant_fails_with_its_verdict_kept_and_live_unchanged(
     assert said["verdict"] == f"sha256:{hashlib.sha256(kept['Body'].read()).hexdigest()}"
     assert phases(ended)["package"] == "Omitted"
     assert not list(pods(ended, "deploy"))
-    assert released.live()["run"] == first
-    assert released.answers() == released.live()["bundle"]
+    assert (released.live()["bundle"], released.answers()) == (before, before)
 
 
-def test_the_pages_of_a_run_are_read_from_the_store(released: Site, first: str, refused: str) -> None:
-    text = {run: _first_page(released, run) for run in (first, refused)}
+def test_the_pages_of_a_run_are_read_from_the_store(released: Site, first: str, refused: tuple[str, str]) -> None:
+    run, before = refused
+    text = {each: _first_page(released, each) for each in (first, run)}
     measured = "Accuracy"
     assert all(measured in page and "at least 0.7" in page for page in text.values())
     assert "not signed" not in "".join(text.values())
-    live = short(released.live()["bundle"])
-    assert f"Users get {live}" in text[first]
     assert "before it, no version" in text[first]
-    assert f"Nothing changed: users still get {live}" in text[refused]
-    assert f"lockgate waive {refused} validate-model/1 -n {released.namespace}" in text[refused]
+    assert f"Nothing changed: users still get {short(before)}" in text[run]
+    assert f"lockgate waive {run} validate-model/1 -n {released.namespace}" in text[run]
     proven = json.loads(released.lockgate("verify", released.model, "--cluster", "--json").done.out)
     assert proven["bundle"] == released.live()["bundle"]
 
 
-def test_who_may_excepts_a_refusal_and_the_next_run_is_released(released: Site, refused: str, tmp_path: Path) -> None:
+def test_who_may_excepts_a_refusal_and_the_next_run_is_released(
+    released: Site, refused: tuple[str, str], tmp_path: Path
+) -> None:
     trust = released.root / "kubernetes" / "environment" / "trust.json"
     before, generation = trust.read_bytes(), released.live()["generation"]
     key = tmp_path / "waive.pem"
-    asked = ["waive", refused, "validate-model/1", "--by", "Ana Diaz, director", "--why", "a test", "-n", NAMESPACE]
+    asked = ["waive", refused[0], "validate-model/1", "--by", "Ana Diaz, director", "--why", "a test", "-n", NAMESPACE]
     asked += ["--until", f"{datetime.now(UTC) + timedelta(days=2):%Y-%m-%d}"]
     assert "its approver's own key" in released.lockgate(*asked).expect(2)
     public = new_key(key)
     assert "nobody may waive there" in released.lockgate(*asked, "--key", str(key)).expect(3)
     try:
-        known = json.loads(before)
-        known["keys"].append({"public": public, "may": ["waive"], "owner": "Ana Diaz, director"})
-        trust.write_text(json.dumps(known))
+        keys = [*json.loads(before)["keys"], {"public": public, "may": ["waive"], "owner": "Ana Diaz, director"}]
+        known = json.dumps({**json.loads(before), "keys": keys})
+        trust.write_text(known)
         released.lockgate("render").expect(0)
         said = released.lockgate(*asked, "--key", str(key)).expect(0)
         assert f"lockgate submit {released.model} --set threshold=0.999 --watch -n {NAMESPACE}" in said
@@ -116,10 +118,10 @@ def test_who_may_excepts_a_refusal_and_the_next_run_is_released(released: Site, 
         assert ended["status"]["phase"] == "Succeeded", account(ended)
         assert released.live()["generation"] == generation + 1
         assert "Ana Diaz, director" in _first_page(released, run)
-        trust.write_bytes(before)  # as where somebody's waiver is good on a laptop alone
+        trust.write_bytes(before)  # as where a waiver is good on a laptop alone
         assert "waive" in released.lockgate("submit", released.model, "-n", NAMESPACE).expect(3)
+        trust.write_text(known)  # who approved it stays known, since what is live now rests on it
     finally:
-        trust.write_bytes(before)
         for waiver in (released.root / "pipelines" / released.model / "waivers").glob("*"):
             waiver.unlink()
         released.lockgate("render").expect(0)

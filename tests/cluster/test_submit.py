@@ -210,7 +210,7 @@ def test_a_missing_or_changed_template_is_said_with_the_line_that_applies_it(way
     other = replace(wanted, manifest=tiny.manifest("tiny-release-deadbeef"))
     with pytest.raises(NotRendered, match="no workflow template tiny-release-deadbeef") as missing:
         submit(other, asked)
-    assert re.fullmatch(r"kubectl .*-n submit apply -f workflows/tiny/", missing.value.fix)
+    assert re.fullmatch(r"kubectl .*-n submit apply --server-side -f workflows/tiny/", missing.value.fix)
     spec = {**wanted.manifest["spec"], "parallelism": 1}
     with pytest.raises(NotRendered, match="is not the rendered one"):
         submit(replace(wanted, manifest={**wanted.manifest, "spec": spec}), asked)

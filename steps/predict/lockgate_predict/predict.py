@@ -7,7 +7,7 @@ from typing import Any, assert_never
 
 import pyarrow.parquet as pq
 from lockgate_model import BadModel, columns_of, read
-from lockgate_proof import Statement, Trust, verify, verify_bundle
+from lockgate_proof import ProofError, Statement, Trust, verify, verify_bundle
 from lockgate_step import BadCall, Record, Refusal, file_digest, log, tree_digest
 
 from lockgate_predict.answers import Answered, CannotAnswer, answer, write
@@ -95,7 +95,13 @@ def _base(record: Statement, base: Path | None, trust: Trust, name: str) -> Path
     digest = json.loads((base / "base.json").read_bytes())["bundle"]
     if digest is None:
         return None
-    return verify_bundle(base / "bundle", trust, now=None, model=name, digest=digest).folder / "model"
+    try:
+        return verify_bundle(base / "bundle", trust, now=None, model=name, digest=digest).folder / "model"
+    except ProofError as error:
+        msg = f"the live version {digest[:13]} does not hold any more: {error.message}"
+        raise ProofError(
+            msg, fix="keep each key that signed a live version, or a waiver of it, in the trust file"
+        ) from error
 
 
 def _base_answer(name: str, model: Path, test: Path, batch: int) -> Answered | CannotAnswer:
