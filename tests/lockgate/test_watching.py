@@ -149,7 +149,7 @@ def test_a_message_that_is_no_verdict_is_none(message: str, tmp_path: Path) -> N
 
 
 def test_reasons_without_room_are_counted(tmp_path: Path) -> None:
-    reason = {"id": "bias-audit/1", "rule": "r", "message": "m", "lines": [], "why": "", "waived_by": None}
+    reason: Json = {"id": "bias-audit/1", "rule": "r", "message": "m", "lines": [], "why": "", "waived_by": None}
     said = json.dumps({"result": "refused", "reasons": [reason], "notes": [], "left_out": 7})
     step = Step("bias-audit", "Failed", f"main: Error (exit code 3): {said}", 3, 1.0, tmp_path)
     assert refusal_lines(step) == ["Refused by bias-audit: m", "  and 7 more, which its signed verdict has"]
