@@ -278,7 +278,7 @@ class S3Store:
         if code == "NoSuchBucket":
             return f"create the bucket {self.bucket}, or correct its name: `store` in lockgate-environment, or data"
         if status in (401, 403):
-            return f"{_CREDENTIALS}, and that they may do this with {self}"
+            return f"{_CREDENTIALS}, and that they may read {self}, and write it in a run"
         if status >= 500:
             return "the service is failing: run it again when it has recovered"
         return "check `store` and s3.json of lockgate-environment"
