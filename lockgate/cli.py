@@ -442,7 +442,9 @@ def waive(
     why: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Why it can be defended; it stands on the model card.")
     ] = None,
-    key: Annotated[Path | None, typer.Option(help="The approver's private key; by default this machine's own.")] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="The approver's private key; here by default this machine's own.")
+    ] = None,
     namespace: Namespace = None,
     context: Context = None,
     server: Server = None,
