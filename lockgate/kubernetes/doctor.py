@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 from lockgate_proof import Trust, sign, verify
-from lockgate_store import open_store
 
+from lockgate.calling import store_of
 from lockgate.cluster import connect
 from lockgate.doctor import Finding, race, told
 from lockgate.errors import BadCall
@@ -205,11 +205,7 @@ def _store(cluster: Cluster) -> Finding:
     if any("\n" in (credentials / name).read_text() for name in CREDENTIALS if (credentials / name).is_file()):
         found = f"the files in .lockgate/kubernetes/{STORE} end in a new line, which Argo would send as credentials"
         return Finding("store", found, f"write each without: printf %s VALUE > FILE, then {_APPLY_KEYS}")
-    try:
-        store = open_store(cluster.environment, credentials if credentials.is_dir() else None)
-    except ImportError:
-        return Finding("store", "this needs a client for S3", "pip install 'lockgate[s3]'")
-    return race(store, cluster.value("store"))
+    return race(store_of(cluster.as_environment), cluster.value("store"))
 
 
 def _images(project: Project) -> Finding:
