@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lockgate.argo import TOKEN, Argo, Where, reach
-from lockgate.cluster import NotAllowed
-from lockgate.clustered import Watched, submit, submit_and_watch
+from lockgate.cluster.api import NotAllowed
+from lockgate.cluster.submit import Order, Submission
+from lockgate.cluster.workflows import TOKEN, Argo, Where, reach
+from lockgate.commands.cluster import Watched, submit, submit_and_watch
+from lockgate.definition.project import Project
 from lockgate.errors import BadCall, NotRendered, OutsideFailed
-from lockgate.live import LiveTree
-from lockgate.project import Project
-from lockgate.submitting import Order, Submission
+from lockgate.report.tree import LiveTree
 from tests.cluster import tiny
 from tests.cluster.place import ARGO_SERVER, CA, ROOT
 from tests.cluster.tiny import (
