@@ -12,6 +12,8 @@ from lockgate.cli.app import app
 from lockgate.cli.options import say
 from lockgate.errors import LockgateError
 
+__all__ = ["app", "run_app"]
+
 _VERBS = (model, platform)  # their import adds the verbs to the app
 
 # Typer brings its own click or uses the installed one; this is the one it raises.
