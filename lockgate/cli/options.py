@@ -14,7 +14,6 @@ from lockgate.errors import BadCall
 if TYPE_CHECKING:
     from lockgate.definition.project import Project
     from lockgate.records.environment import Environment
-    from lockgate.records.runs import Runs
 
 YOURS = "Your model"
 PLATFORM = "The platform"
@@ -98,13 +97,6 @@ def find_project() -> "Project":
     from lockgate.definition.project import Project
 
     return Project.find()
-
-
-def find_runs(project: "Project") -> "Runs":
-    """The runs of this machine."""
-    from lockgate.records.runs import Runs
-
-    return Runs(project.state / "runs")
 
 
 def find_environment(project: "Project") -> "Environment":

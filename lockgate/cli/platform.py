@@ -1,4 +1,4 @@
-"""The verbs for whoever runs the platform."""
+"""The verbs for the platform's operator."""
 
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from lockgate.cli.options import (
     Json,
     ModelName,
     Settings,
+    Version,
     cluster_options,
     find_project,
     given_settings,
@@ -30,20 +31,27 @@ if TYPE_CHECKING:
 def render(
     models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...")] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; fail where a file does not agree with its source.")
+        bool, typer.Option("--check", help="Write nothing; fail if a file differs from its source.")
     ] = False,
     kubernetes: Annotated[
-        bool, typer.Option("--kubernetes", help="Also what the cluster needs: kubernetes/, and keys below .lockgate/.")
+        bool,
+        typer.Option("--kubernetes", help="Also write the cluster's manifests: kubernetes/, and keys in .lockgate/."),
     ] = False,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Of the cluster: store, endpoint, ca (a file), registry, ..."),
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="A setting of the cluster: store, endpoint, ca (a file), registry, ..."
+        ),
     ] = None,
-    namespace: Annotated[str | None, typer.Option(metavar="NAME", help="Of the cluster; by default lockgate.")] = None,
-    argo: Annotated[str | None, typer.Option(metavar="MINOR", help="Argo's version there: 3.7, 4.0 or 4.1.")] = None,
+    namespace: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The cluster's namespace; by default lockgate.")
+    ] = None,
+    argo: Annotated[
+        str | None, typer.Option(metavar="MINOR", help="The cluster's version of Argo: 3.7, 4.0 or 4.1.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the Argo manifests (and, in Lockgate's own repository, contracts and step functions) from their sources.
+    """Write the Argo manifests from their sources; in Lockgate's repository also contracts and step functions.
 
     Example: lockgate render --check
     """
@@ -66,9 +74,9 @@ def _prepared(project: "Project", given: dict[str, str], *, check: bool) -> list
     if not check:
         return prepare(project, given)
     if given:
-        msg = "--check writes nothing, so it takes no settings"
+        msg = "--check writes nothing, so it accepts no settings"
         raise BadCall(msg, fix="lockgate render --check")
-    _ = Cluster(project).settings  # refuses where there is no cluster
+    _ = Cluster(project).settings  # fails if there is no cluster
     return []
 
 
@@ -78,51 +86,55 @@ def submit(
     *,
     where: "Where",
     model: ModelName,
-    workflow: Annotated[str, typer.Option(help="release or review.")] = "release",
+    workflow: Annotated[str, typer.Option(metavar="NAME", help="release or review.")] = "release",
     settings: Settings = None,
     data: Annotated[
-        str | None, typer.Option(metavar="URI", help="Data as the cluster reaches them, e.g. s3://bucket/key.")
+        str | None, typer.Option(metavar="URI", help="Data that the cluster can read, e.g. s3://bucket/key.")
     ] = None,
-    version: Annotated[str | None, typer.Option(help="For review: the registered version.")] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it until it has ended, as run does.")] = False,
+    version: Version = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Show the run until it ends.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Start a workflow on a cluster: check what can be checked, create it, and with --watch show how it ends.
+    """Start a workflow on a cluster, after checking its settings, images and manifests.
 
     Example: lockgate submit adult-income --data s3://labour/adult.csv.gz -n lockgate --watch
     """
     from lockgate.cluster.submit import Submission, order_of
-    from lockgate.commands import cluster as clustered
+    from lockgate.commands.result import Result
+    from lockgate.commands.submit import submit as create
+    from lockgate.commands.submit import submit_and_watch
     from lockgate.report.tree import LiveTree
 
     given = given_settings(settings, data, version)
     project = find_project()
     order = order_of(project, model, workflow, given)
-    done: Submission | clustered.Watched
+    done: Submission | Result
     if watch:
         with LiveTree(quiet=as_json) as tree:
-            done = clustered.submit_and_watch(project, order, where, tree)
+            done = submit_and_watch(project, order, where, tree)
     else:
-        done = clustered.submit(order, where)
+        done = create(order, where)
     print_result(done.lines(), done.to_json(), as_json)
     return done.exit_code
 
 
 @app.command(rich_help_panel=PLATFORM)
 def convert(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A workflow as Couler or kubectl prints it.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A workflow, as Couler or kubectl prints it.")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where it goes; by default standard output.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="The file to write; by default standard output."),
     ] = None,
     timezone: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of a schedule; Couler writes Asia/Shanghai where none is said.")
+        str | None,
+        typer.Option(metavar="NAME", help="The time zone of a schedule; Couler writes Asia/Shanghai if none is given."),
     ] = None,
     template: Annotated[
-        bool, typer.Option("--template", help="Make it a WorkflowTemplate: all that a Secure platform runs.")
+        bool, typer.Option("--template", help="Make it a WorkflowTemplate, the only kind that a Secure platform runs.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Bring a workflow that Couler made to Argo 3.7 to 4.1, listing each change.
+    """Convert a workflow made by Couler to Argo 3.7 to 4.1, and list each change.
 
     Example: lockgate convert nightly.yaml --output nightly-argo4.yaml --timezone America/Toronto
     """
@@ -140,28 +152,32 @@ def convert(
 
 @app.command(rich_help_panel=PLATFORM)
 def images(
-    action: Annotated[str, typer.Argument(metavar="[build|push]", help="Build them, or push what was built.")] = "",
-    only: Annotated[list[str] | None, typer.Option(metavar="IMAGE", help="Only this one; may be repeated.")] = None,
-    base: Annotated[str, typer.Option(metavar="REFERENCE", help="An image with Python alone, best by digest.")] = "",
-    registry: Annotated[str, typer.Option(metavar="HOST/FOLDER", help="Where they are named and pushed.")] = "",
-    python: Annotated[str, typer.Option(metavar="VERSION", help="Minor version of the base's Python.")] = "3.11",
-    tool: Annotated[str, typer.Option(metavar="NAME", help="buildah, podman or docker; by default what is here.")] = "",
+    action: Annotated[
+        str, typer.Argument(metavar="[build|push]", help="Build the images, or push those that were built.")
+    ] = "",
+    only: Annotated[list[str] | None, typer.Option(metavar="IMAGE", help="Only this image; may be repeated.")] = None,
+    base: Annotated[str, typer.Option(metavar="REFERENCE", help="The base image: Python only, best by digest.")] = "",
+    registry: Annotated[str, typer.Option(metavar="HOST/FOLDER", help="The registry and folder to push to.")] = "",
+    python: Annotated[str, typer.Option(metavar="VERSION", help="The minor version of Python in the base.")] = "3.11",
+    tool: Annotated[
+        str, typer.Option(metavar="NAME", help="buildah, podman or docker; by default the one that is installed.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
-    """Each image: which lock it holds, and whether it was built; build them, and push them by digest.
+    """List the container images and whether they are built; build them; push them by digest.
 
     Example: lockgate images build --base registry.example.org/python@sha256:… --registry registry.example.org/lockgate
 
     Then: lockgate images push --registry registry.example.org/lockgate
 
-    CA, credentials and proxies are those the tool has: certs.d, buildah login, podman login or docker login.
+    CA, credentials and proxies are those of the tool: certs.d, buildah login, podman login or docker login.
     """
     from lockgate.images.build import Target, at_once, build, push
     from lockgate.images.builders import find_builder
     from lockgate.images.pins import chosen, describe, record
 
     if action not in ("", "build", "push"):
-        msg = f"images cannot {action}"
+        msg = f"unknown action {action!r} of images"
         raise BadCall(msg, fix="lockgate images, lockgate images build, or lockgate images push")
     project, references = find_project(), {}
     if action:
@@ -176,22 +192,30 @@ def images(
     if action == "build":
         print_result([f"Next: lockgate images push --registry {registry}"], references, as_json)
     elif action == "push":
-        print_result(["Next: lockgate render, which names them by these digests"], describe(project)[1], as_json)
+        print_result(
+            ["Next: lockgate render, which writes these digests into the manifests"], describe(project)[1], as_json
+        )
     else:
         print_result(*describe(project), as_json)
 
 
 @app.command(rich_help_panel=PLATFORM)
 def doctor(
-    cluster: Annotated[bool, typer.Option("--cluster", help="Check the cluster of kubernetes/ instead.")] = False,
-    context: Annotated[str | None, typer.Option(metavar="NAME", help="Of kubeconfig; by default the current.")] = None,
-    namespace: Annotated[str | None, typer.Option("-n", "--namespace", help="The namespace of the platform.")] = None,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Check the cluster of kubernetes/ instead of this machine.")
+    ] = False,
+    context: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The cluster, by its context in kubeconfig; by default the current one."),
+    ] = None,
+    namespace: Annotated[str | None, typer.Option("-n", "--namespace", help="The cluster's namespace.")] = None,
     for_tests: Annotated[
-        bool, typer.Option("--for-tests", help="The cluster is for tests: an Argo known to be vulnerable will do.")
+        bool,
+        typer.Option("--for-tests", help="For a test cluster: accept a version of Argo with known vulnerabilities."),
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Check this machine: Python, installer, environment, keys, store, port, rendered files; restore what is missing.
+    """Check this machine or a cluster, name the fix of each problem, and restore missing local settings and keys.
 
     Example: lockgate doctor --cluster
     """

@@ -19,6 +19,7 @@ from lockgate.cluster.workflows import Argo
 from lockgate.engine.events import Event, NodeFinished, NodeStarted, RunFinished, RunStarted, Waiting
 from lockgate.engine.record import Run
 from lockgate.errors import BadCall, LockgateError, OutsideFailed
+from lockgate.records.live import Live
 from lockgate.records.runs import About, RunRecord, Step, program_steps
 from lockgate.report.tree import LiveTree
 
@@ -214,18 +215,6 @@ def fetch_log(argo: Argo, record: RunRecord, step: Step) -> bool:
     return lines is not None
 
 
-@dataclass(frozen=True)
-class Live:
-    """Which version of a model users of a cluster reach.
-
-    pointer: its bundle and generation, or None where there is none. hidden: who asked may not know.
-    """
-
-    pointer: Mapping[str, Any] | None
-    address: str = ""
-    hidden: bool = False
-
-
 def live_on(argo: Argo, model: str) -> Live:
     """What users of a model reach: the Service they call names it. Errors: OutsideFailed."""
     try:
@@ -235,5 +224,5 @@ def live_on(argo: Argo, model: str) -> Live:
     said = (service or {}).get("metadata", {}).get("annotations") or {}
     if BUNDLE not in said or GENERATION not in said:
         return Live(None)
-    address = f"http://{model}.{argo.namespace}.svc:8080/v2/models/{model}/infer"
-    return Live({"bundle": said[BUNDLE], "generation": int(said[GENERATION])}, address)
+    url = f"http://{model}.{argo.namespace}.svc:8080/v2/models/{model}/infer"
+    return Live({"bundle": said[BUNDLE], "generation": int(said[GENERATION])}, url)

@@ -1,6 +1,6 @@
-"""What can be seen before the first step: the header of a local file, the name of an estimator.
+"""Checks before the first step: the header of a local file, the name of an estimator.
 
-The programs judge both again; here a slip of the pen is found in a moment, with the names that are near.
+The programs check both again; here a typing error is found at once, with the nearest names.
 """
 
 import csv
@@ -22,9 +22,9 @@ GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
 
 
 def check_columns(spec: ModelSpec, uri: str) -> None:
-    """Refuse a local CSV whose header lacks a column of the spec. Errors: BadCall.
+    """Check that the header of a local CSV has each column of the spec. Errors: BadCall.
 
-    What cannot be read is left to ingest, which says why.
+    A file that cannot be read is left to ingest, which reports why.
     """
     names = spec.source.columns or _header(uri, spec.source)
     if names is None:
@@ -34,39 +34,39 @@ def check_columns(spec: ModelSpec, uri: str) -> None:
     if not absent:
         return
     msg = f"{Path(_path(uri) or uri).name} has no column {', '.join(absent)} among its {len(names)}"
-    # Where nothing fits there may be no header at all, and then the first line is a person's and is not repeated.
+    # If no name fits, the file may have no header; then its first line is data about a person and is not shown.
     near = near_names(absent, names, 3, 0.6) if len(absent) < len(wanted) else {}
     if len(names) == 1:
-        raise BadCall(msg, fix=f"set the delimiter in pipeline.py; it is {spec.source.delimiter!r} there")
+        raise BadCall(msg, fix=f"set the delimiter in pipeline.py; it is {spec.source.delimiter!r} now")
     meant = [f"for {name} did you mean {', '.join(found)}?" for name, found in near.items()]
     raise BadCall(
         msg,
         fix="; ".join(["correct pipeline.py or the file", *meant])
         if meant
-        else "correct the names, the delimiter, or `columns` (for a file without header)",
+        else "correct the names, the delimiter, or `columns` (for a file without a header)",
     )
 
 
 def check_estimator(name: object, shelf: Shelf) -> None:
-    """Refuse an estimator that is not on the list train itself suggests from. Errors: BadCall."""
+    """Check that an estimator is one that train accepts. Errors: BadCall."""
     known = (shelf.root / "steps/train/lockgate_train/classifiers.txt").read_text(encoding="utf-8").split()
     if name in known:
         return
     last = {each.rpartition(".")[2]: each for each in known}
     near = [last[found] for found in get_close_matches(str(name).rpartition(".")[2], last, 3, 0.5)]
-    msg = f"{name!r} is no classifier of scikit-learn by its public name"
+    msg = f"{name!r} is not the public name of a scikit-learn classifier"
     raise BadCall(msg, fix=f"did you mean {', '.join(near)}?" if near else "write e.g. " + known[0])
 
 
 def near_names(absent: Iterable[str], names: Iterable[str], most: int, cutoff: float) -> dict[str, list[str]]:
-    """For each absent column that has any, the columns whose names are nearest, case and spaces aside."""
+    """For each absent column, the columns with the nearest names, if there are any; case and spaces do not count."""
     spelt = {plain(name): name for name in names}
     found = {name: get_close_matches(plain(name), spelt, most, cutoff) for name in absent}
     return {name: [spelt[each] for each in near] for name, near in found.items() if near}
 
 
 def plain(name: str) -> str:
-    """A column's name without what people vary: case and spaces."""
+    """A column's name in lower case, without spaces."""
     return "".join(name.casefold().split())
 
 
@@ -76,7 +76,7 @@ def _path(uri: str) -> Path | None:
 
 
 def _header(uri: str, source: Data) -> list[str] | None:
-    """The names in the first line of a local CSV, read as ingest reads it."""
+    """The names in the first line of a local CSV, by the rules of ingest."""
     path = _path(uri)
     if path is None or source.format != "csv":
         return None

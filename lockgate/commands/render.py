@@ -12,7 +12,7 @@ from lockgate.rendering.readme import with_tables
 
 
 def render_project(project: Project, names: list[str], *, check: bool) -> tuple[list[str], dict[str, Any]]:
-    """Render everything, or only these models; with `check` write nothing and refuse what differs.
+    """Render everything, or only these models; with `check` write nothing and fail if a file differs.
 
     Returns what was written, as lines and as JSON values.
     Errors: NotRendered (with `check`), SpecError, UnknownName.
@@ -35,15 +35,17 @@ def render_project(project: Project, names: list[str], *, check: bool) -> tuple[
         stale += write_or_check(_cluster_files(project), check=check)
     shown = [str(path.relative_to(project.root)) for path in stale]
     if check and shown:
-        msg = f"{len(shown)} rendered file(s) do not agree with their source: {', '.join(shown)}"
-        raise NotRendered(msg, fix="lockgate render, then look at the difference with git diff")
-    written = [f"  wrote {path}" for path in shown] or [f"  {len(models)} models, everything agrees with its source"]
+        msg = f"{len(shown)} rendered file(s) differ from their source: {', '.join(shown)}"
+        raise NotRendered(msg, fix="lockgate render, then check the difference with git diff")
+    written = [f"  wrote {path}" for path in shown] or [
+        f"  {len(models)} models; each rendered file agrees with its source"
+    ]
     notes = [note for model in models.values() for note in model.notes]
     return written + [f"  note: {note}" for note in notes], {"models": sorted(models), "written": shown, "notes": notes}
 
 
 def _cluster_files(project: Project) -> dict[Path, bytes]:
-    """The manifests of the cluster, where the project has one."""
+    """The manifests of the cluster, if the project has one."""
     from lockgate.cluster.manifests.files import cluster_files
     from lockgate.cluster.manifests.settings import Cluster
 
@@ -51,7 +53,7 @@ def _cluster_files(project: Project) -> dict[Path, bytes]:
 
 
 def _own_files(project: Project) -> dict[Path, bytes]:
-    """Contracts and step functions; only in Lockgate's own repository is their source at hand."""
+    """Contracts and step functions; their sources exist only in Lockgate's own repository."""
     shelf = Shelf.find()
     if shelf.root != project.root:
         return {}
@@ -60,7 +62,7 @@ def _own_files(project: Project) -> dict[Path, bytes]:
     programs = sorted(shelf.programs.values(), key=lambda p: p.name)
     text = functions_source(programs, "One typed function per program of the shelf.")
     files[project.root / "lockgate" / "definition" / "steps.py"] = text.encode()
-    # What serves the model is listed in its bill of materials, so package carries the server's lock.
+    # The bill of materials lists what serves the model, so package carries the server's lock.
     serving = shelf.image("model-server").lock.read_bytes()
     files[project.root / "steps" / "package" / "lockgate_package" / "model-server.lock"] = serving
     readme = project.root / "README.md"
@@ -80,7 +82,7 @@ def _functions_of(folder: Path) -> dict[Path, bytes]:
 
 
 def _orphans(project: Project, *, check: bool) -> list[Path]:
-    """Files below workflows/ that no model renders: removed, or with `check` named."""
+    """Files in workflows/ that no model renders: delete them, or with `check` only name them."""
     wanted = {(project.workflows / name) for name in project.models}
     found = [p for p in project.workflows.rglob("*") if p.is_file()]
     known = {"release.yaml", "review.yaml", "retrain.yaml", "on-registry-event.yaml"}

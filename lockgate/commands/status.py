@@ -1,87 +1,122 @@
-"""What is live, what is being tried, and the last runs."""
+"""`lockgate status`: what is live, what is being tried, and the last runs; the same for this machine and a cluster."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from lockgate_proof import GATES_OF_A_BUNDLE, predicate
-from lockgate_store import Store
-
-from lockgate.definition.project import Project
-from lockgate.records.address import address_of, platform_up
-from lockgate.records.environment import Environment
-from lockgate.records.runs import Runs
-from lockgate.records.store import read_json, store_of
+from lockgate.commands.target import Target, start
+from lockgate.errors import UnknownName
+from lockgate.records.live import Live
+from lockgate.records.runs import RunRecord
 from lockgate.report.lines import duration, run_word, short, waived_lines
 
+LAST = 5  # runs shown of each model
 
-def status_of(
-    project: Project, environment: Environment, runs: Runs, name: str | None
-) -> tuple[dict[str, Any], list[str]]:
-    """What is live and being tried, and the last runs: JSON values, and lines for people."""
-    store = store_of(environment)
-    models = [project.model(name)] if name else list(project.models.values())
-    value: dict[str, Any] = {}
-    lines: list[str] = []
-    recorded = runs.all()
-    for model in models:
-        key = f"models/{model.spec.name}"
-        live, served = read_json(store, f"{key}/live.json"), read_json(store, f"{key}/status.json") or {}
-        last = [run for run in recorded if run.about.model == model.spec.name][:3]
-        value[model.spec.name] = {
-            "live": live,
-            "served": served,
-            "candidate": read_json(store, f"{key}/candidate.json"),
-            "url": address_of(environment, model.spec.name),
-            "waived": (waived := _waived(store, key, live["bundle"]) if live else []),
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """What is live of one model, and its last runs, the newest first."""
+
+    model: str
+    live: Live
+    runs: Sequence[RunRecord]
+
+    def to_json(self) -> dict[str, Any]:
+        """The status as JSON values (schemas/status.json)."""
+        live = self.live
+        return {
+            "live": live.pointer,
+            "hidden": live.hidden,
+            "answers": live.answers,
+            "problem": live.problem,
+            "url": live.url,
+            "candidate": live.candidate,
+            "waived": live.waived,
             "runs": [
                 {
-                    "run": r.id,
-                    "workflow": r.about.workflow,
-                    "outcome": run_word(r),
-                    "at": r.started,
-                    "seconds": r.seconds,
+                    "run": run.id,
+                    "workflow": run.about.workflow,
+                    "outcome": run_word(run),
+                    "at": run.started,
+                    "seconds": run.seconds,
+                    "steps": [step.to_json() for step in run.steps],
                 }
-                for r in last
+                for run in self.runs
             ],
         }
-        if live:
-            lines.append(
-                f"{model.spec.name}: {short(live['bundle'])}, generation {live['generation']}, since {ago(live['at'])}"
-            )
-            lines.append(f"  {_stands(environment, model.spec.name, served.get('live') or {})}")
-            lines += [line for reason in waived for line in waived_lines(reason)]
-        else:
-            lines.append(f"{model.spec.name}: no version is live yet; lockgate run {model.spec.name}")
-        lines += [
-            f"  run {run.id}   {run.about.workflow:<8} {run_word(run):<12} {duration(run.seconds)}".rstrip()
-            for run in last
-        ]
-        if last and last[0].phase == "Interrupted":
-            lines.append(f"  it goes on with: lockgate run {model.spec.name} --resume {last[0].id}")
-    if name is None and project.broken:
-        value["broken"] = {folder: error.message for folder, error in project.broken.items()}
-        lines += [f"{folder}: {error.message}" for folder, error in project.broken.items()]
-    return value, lines or ["There is no model here yet: lockgate new NAME --data FILE --target COLUMN"]
+
+    def lines(self, target: Target) -> list[str]:
+        """The status as people read it."""
+        found = [f"{self.model}: {line}" if number == 0 else line for number, line in enumerate(self._live(target))]
+        found += [_run_line(run) for run in self.runs]
+        if self.runs and self.runs[0].phase == "Interrupted":
+            found.append(f"  continue it: lockgate run {self.model} --resume {self.runs[0].id}")
+        return found
+
+    def _live(self, target: Target) -> list[str]:
+        live = self.live
+        if live.hidden:
+            return ["you have no permission to see what is live"]
+        if live.pointer is None:
+            first = "" if self.runs else f"; {start(target)} {self.model} {target.options}".rstrip()
+            return [f"no version is live {target.place}{first}"]
+        since = f", since {ago(live.pointer['at'])}" if "at" in live.pointer else ""
+        state = "users call" if live.answers is None else "answers at"
+        reached = f"  {state} {live.url}"
+        if live.answers is False:
+            reached = f"  does not answer: {live.problem}" if live.problem else "  is starting"
+        waived = [line for reason in live.waived or () for line in waived_lines(reason)]
+        return [f"{short(live.pointer['bundle'])}, generation {live.pointer['generation']}{since}", reached, *waived]
 
 
-def _waived(store: Store, key: str, bundle: str) -> list[dict[str, Any]]:
-    """The reasons against a bundle that waivers cover, as its verdicts say them; `lockgate verify` proves them."""
-    kept = f"{key}/bundles/{bundle.removeprefix('sha256:')}/verdicts"
-    envelopes = (read_json(store, f"{kept}/{gate}.json") for gate in GATES_OF_A_BUNDLE)
-    return [reason for envelope in envelopes if envelope for reason in predicate(envelope)["reasons"]]
+@dataclass(frozen=True)
+class Status:
+    """The status of each model there.
+
+    broken: the pipelines that cannot be loaded: folder -> error.
+    """
+
+    target: Target
+    models: Sequence[ModelStatus]
+    broken: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """The status as JSON values (schemas/status.json)."""
+        return {"models": {each.model: each.to_json() for each in self.models}, "broken": dict(self.broken)}
+
+    def lines(self) -> list[str]:
+        """The status as people read it."""
+        found = [line for each in self.models for line in each.lines(self.target)]
+        found += [f"{folder}: {message}" for folder, message in self.broken.items()]
+        return found or ["No model found; create one: lockgate new NAME --data FILE --target COLUMN"]
 
 
-def _stands(environment: Environment, model: str, server: Mapping[str, Any]) -> str:
-    if not platform_up(environment):
-        return "does not answer: lockgate serve"
-    if server.get("ready"):
-        return f"answers at {address_of(environment, model)}"
-    return f"does not answer: {server['problem']}" if server.get("problem") else "is being started"
+def status(target: Target, name: str | None = None) -> Status:
+    """The status of one model, or of each model of the project and each that has runs there.
+
+    Errors: UnknownName, BadCall, OutsideFailed.
+    """
+    project, recorded = target.project, target.runs(name)
+    known = {*project.models, *(run.about.model for run in recorded if run.about.model)}
+    if name is not None and name not in known:
+        raise UnknownName("model", name, known)
+    models = []
+    for model in [name] if name else sorted(known):
+        runs = [run for run in recorded if run.about.model == model]
+        models.append(ModelStatus(model, target.live(model), runs[:LAST]))
+    broken = {} if name else {folder: error.message for folder, error in project.broken.items()}
+    return Status(target, models, broken)
+
+
+def _run_line(run: RunRecord) -> str:
+    during = ", ".join(step.name for step in run.steps if step.phase == "Running")
+    word = f"{run_word(run)}: {during}" if during and run.phase == "Running" else run_word(run)
+    return f"  run {run.id}   {run.about.workflow:<8} {word:<12} {duration(run.seconds)}".rstrip()
 
 
 def ago(moment: str) -> str:
-    """A moment as people say it."""
+    """How long ago a moment was, in words."""
     seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
     for limit, size, unit in ((120, 1, "seconds"), (7200, 60, "minutes"), (172_800, 3600, "hours")):
         if seconds < limit:

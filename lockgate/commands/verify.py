@@ -1,4 +1,4 @@
-"""Proving a bundle again, and saying each thing that was proven."""
+"""`lockgate verify`: verify a bundle's files, signatures and waivers, and list each check."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -16,9 +16,9 @@ from lockgate.report.lines import short
 
 
 def verify_what(project: Project, environment: Environment, what: str) -> tuple[dict[str, Any], list[str]]:
-    """Prove a bundle's folder, or the live bundle of a model: JSON values, and lines for people.
+    """Verify a bundle's folder, or the live bundle of a model: JSON values, and lines.
 
-    Errors: ProofError, saying the first thing that does not hold.
+    Errors: ProofError, naming the first check that failed.
     """
     folder, digest, model = Path(what), None, None
     if not (folder / "manifest.json").is_file():
@@ -40,21 +40,21 @@ def verify_what(project: Project, environment: Environment, what: str) -> tuple[
         "untrusted_elsewhere": trust.untrusted_elsewhere,
         "checks": checks,
     }
-    lines = [f"{proven.model} {short(proven.digest)} holds: every file, signature, subject and waiver."]
+    lines = [f"{proven.model} {short(proven.digest)} is verified: each file, signature, subject and waiver."]
     lines += [f"  {name:<16} {digest}" for name, digest in proven.subjects.items()]
     lines += [line for check in checks for line in _lines(check)]
     if trust.untrusted_elsewhere:
-        lines.append("  These keys were made on this machine and are trusted on no other.")
+        lines.append("  These keys were made on this machine; no other machine trusts them.")
     return value, lines
 
 
 def _checks(proven: VerifiedBundle, now: datetime) -> Iterator[dict[str, Any]]:
-    """Each thing that was proven: what it is about, who signed it, in which record, when it ends."""
+    """Each check: its subjects, who signed it, in which record, and when it expires."""
     count = len(read_manifest(proven.folder)["files"])
     sealed = {"bundle": proven.digest}
-    yield {"check": "files", "result": f"{count} as sealed", "subjects": sealed, **_signed(None)}
+    yield {"check": "files", "result": f"{count} unchanged", "subjects": sealed, **_signed(None)}
     for record in proven.records.values():
-        yield {"check": f"{record.kind} record", "result": "holds", **_signed(record)}
+        yield {"check": f"{record.kind} record", "result": "valid", **_signed(record)}
     for gate, verdict in proven.verdicts.items():
         reasons = verdict.predicate["reasons"]
         yield {"check": gate, "result": "passed by waiver" if reasons else "passed", **_signed(verdict)}

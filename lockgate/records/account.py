@@ -1,4 +1,4 @@
-"""What the records of a run say of it, each signature checked: the facts that its pages state and people cite."""
+"""The facts about a run that its pages show, from records whose signatures were verified."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -16,20 +16,20 @@ _RECORDS = {"ingest": "record", "predict": "answers/record.json", "package": "bu
 
 
 def signed_file(step: str) -> str:
-    """Where a step has what it signed, below its outputs: its verdict, or else its record."""
+    """The signed file of a step, relative to its outputs: its verdict, or else its record."""
     return _RECORDS.get(step, "verdict")
 
 
 def of_run(signed: Statement, record: RunRecord) -> bool:
-    """Whether a statement was made in this run, and not brought from another."""
+    """Whether a statement was signed in this run."""
     return signed.predicate.get("run") == record.id
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One thing a gate judged: the rule's key, what it asks for and where it stands, and what was measured.
+    """One measure that a gate judged: the key of its rule, the limit, the outcome, and the measured values.
 
-    waiver: what excepts it as the verdict says it, where something does.
+    waiver: the waiver that excepts it, as the verdict names it; None if there is none.
     """
 
     gate: str
@@ -40,9 +40,9 @@ class Figure:
 
 @dataclass(frozen=True)
 class Account:
-    """A run, the keys that are believed, and the live pointer as it is now.
+    """A run, the trusted keys, and the current live pointer.
 
-    options: which cluster it ran on, as a command line says it.
+    options: the options that name its cluster; empty for this machine.
     """
 
     record: RunRecord
@@ -52,7 +52,7 @@ class Account:
 
     @cached_property
     def statements(self) -> dict[str, Statement]:
-        """What each step signed, by step; only what a key in the trust file really signed, and of this run."""
+        """What each step signed in this run, by step; only statements whose signature a trusted key made."""
         found = {}
         for step in self.record.steps:
             with suppress(ProofError):
@@ -63,7 +63,7 @@ class Account:
 
     @property
     def signers(self) -> dict[str, list[str]]:
-        """Whose keys signed, each with the steps it signed for."""
+        """The owner of each key that signed -> the steps it signed for."""
         found: dict[str, list[str]] = {}
         for name, statement in self.statements.items():
             found.setdefault(statement.owner or "unnamed", []).append(name)
@@ -71,25 +71,25 @@ class Account:
 
     @property
     def unproven(self) -> list[str]:
-        """The gates whose verdict is there, but not signed by a key of the trust file."""
+        """The gates with a verdict that no trusted key signed."""
         return [step.name for step in self.record.steps if step.verdict and step.name not in self.statements]
 
     @property
     def subjects(self) -> dict[str, str]:
-        """Name -> digest of everything that was judged, the bundle that came of it included."""
+        """Name -> digest of everything that was judged, and of the resulting bundle."""
         wanted = ("bundle", "model", "data", "policy", "base")
         found = {name: digest for said in self.statements.values() for name, digest in said.subjects.items()}
         return {name: found[name] for name in wanted if name in found}
 
     @property
     def data(self) -> Mapping[str, Any]:
-        """What ingest signed about the data: `uri` and `rows`; nothing where it did not get so far."""
+        """What ingest signed about the data: `uri` and `rows`; empty if ingest did not finish."""
         statement = self.statements.get("ingest")
         return statement.predicate if statement else {}
 
     @cached_property
     def description(self) -> str:
-        """The model's description, from the spec that the run was given."""
+        """The model's description, from the spec of the run."""
         for step in self.record.steps:
             with suppress(OSError, ValueError):
                 return str(json.loads((step.folder / "in" / "spec").read_bytes()).get("description", ""))
@@ -97,28 +97,28 @@ class Account:
 
     @property
     def unused(self) -> list[str]:
-        """Why a waiver that the run was given did not help, as the refusing verdicts note it."""
+        """Why a waiver was not applied, as the refusing verdicts note it."""
         return [note for step in self.record.refused for note in step.unused_waivers]
 
     @property
     def judged(self) -> list[Figure]:
-        """Everything that had a limit."""
+        """Each measure with a limit."""
         return [figure for figure in self._figures() if figure.said["standing"] != "reported"]
 
     @property
     def reported(self) -> list[Figure]:
-        """Everything that was measured and could not refuse."""
+        """Each measure without a limit, measured for information only."""
         return [figure for figure in self._figures() if figure.said["standing"] == "reported"]
 
     @property
     def unaudited(self) -> list[str]:
-        """The sensitive columns that the policy excuses from the audit."""
+        """The sensitive columns that the policy excludes from the audit."""
         measured = [_measurements(step) for step in self.record.steps if step.name == "bias-audit"]
         return [column for each in measured for column in each.get("unaudited", ())]
 
     @property
     def unjudged(self) -> list[str]:
-        """The gates that gave no verdict."""
+        """The gates without a verdict."""
         return [step.name for step in self.record.steps if step.name in GATES and not step.verdict]
 
     def _figures(self) -> Iterator[Figure]:
@@ -134,8 +134,8 @@ class Account:
 
 
 def moment(text: str) -> str:
-    """A time as people cite it; the records hold it to the microsecond."""
-    return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC" if text else "not begun"
+    """A time to the minute, in UTC; the records have it to the microsecond."""
+    return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC" if text else "not started"
 
 
 def _measurements(step: Step) -> Mapping[str, Any]:
@@ -143,6 +143,6 @@ def _measurements(step: Step) -> Mapping[str, Any]:
 
 
 def _standing(step: Step, rule: str = "") -> str:
-    """How a check without an interval stands: beyond where it, or anything its gate found, is a reason to refuse."""
+    """The outcome of a check without an interval: `beyond` if it, or any check of its gate, is a reason to refuse."""
     reasons = (step.verdict or {}).get("reasons", ())
     return "beyond" if any(rule in ("", reason["rule"]) for reason in reasons) else "within"

@@ -1,7 +1,7 @@
-"""The local environment: what a cluster keeps in the ConfigMap and Secrets `lockgate-environment`, here as folders.
+"""The local environment: the ConfigMap and the Secrets of a cluster, as folders.
 
-`.lockgate/environment/<ConfigMap or Secret>/<key>`: the engine mounts them by name, as a cluster would. Keys made here
-say that they are this machine's, never a person's, and are marked untrusted elsewhere.
+`.lockgate/environment/<ConfigMap or Secret>/<key>`: the engine mounts them by name, as a cluster does. Keys that are
+created here carry the name of this machine, never of a person, and are marked untrusted elsewhere.
 """
 
 import os
@@ -21,9 +21,9 @@ DEFAULT_PORT = 8080
 
 @dataclass(frozen=True)
 class Environment:
-    """What programs are given, as folders: of this machine, which the engine mounts, or of a cluster.
+    """The configuration, keys and credentials of programs, as folders: this machine's, or a cluster's.
 
-    root: private keys and credentials, by the names of their Secrets. config: what every program sees.
+    root: private keys and credentials, in folders named after their Secrets. config: what each program can read.
     """
 
     root: Path
@@ -31,12 +31,12 @@ class Environment:
 
     @classmethod
     def below(cls, root: Path) -> Self:
-        """The one whose folders lie side by side."""
+        """The environment whose folders are side by side in `root`."""
         return cls(root, root / CONFIG)
 
     @property
     def trust(self) -> Trust:
-        """Which key may sign as which program."""
+        """The trust file: which key may sign as which program."""
         return Trust.read(self.config / "trust.json")
 
     def key(self, signer: str) -> Path:
@@ -44,7 +44,7 @@ class Environment:
         return self.root / f"lockgate-key-{signer}" / "private.pem"
 
     def setting(self, name: str) -> str:
-        """One setting's text. Errors: BadCall when it was removed."""
+        """The text of one setting. Errors: BadCall if it does not exist."""
         try:
             return (self.config / name).read_text(encoding="utf-8").strip()
         except FileNotFoundError as error:
@@ -56,7 +56,7 @@ class Environment:
 
     @property
     def local(self) -> bool:
-        """Whether it is this machine's."""
+        """Whether it belongs to this machine."""
         return self.setting("platform") == "local"
 
     @property
@@ -66,10 +66,10 @@ class Environment:
 
 
 def ensure_environment(project: Project, signers: Iterable[str]) -> Environment:
-    """The local environment, with whatever was missing made; of what is there only `$LOCKGATE_PORT` changes anything.
+    """The local environment; what is missing is created, and `$LOCKGATE_PORT` replaces the port.
 
-    signers: the programs that sign; each gets a key of its own, and so does `waive`.
-    Errors: BadCall when that is no port.
+    signers: the programs that sign; each gets its own key, and so does `waive`.
+    Errors: BadCall if `$LOCKGATE_PORT` is not a port.
     """
     environment = Environment.below(project.state / "environment")
     port = os.environ.get("LOCKGATE_PORT")
@@ -83,7 +83,7 @@ def ensure_environment(project: Project, signers: Iterable[str]) -> Environment:
         "gateway": f"http://127.0.0.1:{port or DEFAULT_PORT}",
     }
     environment.config.mkdir(parents=True, exist_ok=True)
-    (project.state / "registry").mkdir(exist_ok=True)  # a folder of its own, since SQLite writes beside its file
+    (project.state / "registry").mkdir(exist_ok=True)  # its own folder, since SQLite writes beside its file
     for name, text in defaults.items():
         path = environment.config / name
         if not path.exists() or (name == "gateway" and port and path.read_text(encoding="utf-8").strip() != text):
@@ -97,7 +97,7 @@ def ensure_environment(project: Project, signers: Iterable[str]) -> Environment:
 def make_keys(
     environment: Environment, signers: Iterable[str], trust: Path, owner: str, *, untrusted_elsewhere: bool
 ) -> None:
-    """Make a key for each of these signers below the environment, and name the public halves in the trust file."""
+    """Create a key for each of these signers in the environment, and add the public keys to the trust file."""
     made = [TrustedKey(new_key(environment.key(name)), (name,), f"{owner} ({name} key)") for name in signers]
     if made:
         keys = Trust.read(trust).keys if trust.exists() else ()
@@ -105,7 +105,7 @@ def make_keys(
 
 
 def _trust_approvers(here: Path, there: Path) -> None:
-    """Believe here whoever may waive on the project's cluster: the waivers stand beside the model."""
+    """Trust the keys that may waive on the project's cluster: its waivers are beside the model."""
     if not (here.is_file() and there.is_file()):
         return
     mine, known = Trust.read(here), {key.public for key in Trust.read(here).for_signer("waive")}
@@ -119,7 +119,7 @@ def _trust_approvers(here: Path, there: Path) -> None:
 
 
 def _write(trust: Trust, path: Path) -> None:
-    """Readers see the file before or after, never half of it."""
+    """Replace the file at once, so that no reader sees half of it."""
     replacement = path.with_suffix(".new")
     replacement.write_bytes(trust.to_bytes())
     replacement.replace(path)

@@ -1,4 +1,4 @@
-"""What is on record of the runs: steps in the order they ran, their verdicts and their reports."""
+"""The records of runs: their steps in order, with verdicts, logs and errors."""
 
 import json
 import re
@@ -22,7 +22,7 @@ UNREACHED = {"Omitted", "Skipped", "Pending"}
 
 @dataclass(frozen=True)
 class Step:
-    """One task of a run, as the engine recorded it."""
+    """One step of a run, as the engine recorded it."""
 
     name: str
     phase: str
@@ -33,7 +33,7 @@ class Step:
 
     @cached_property
     def envelope(self) -> dict[str, Any] | None:
-        """The signed verdict this step wrote, or None."""
+        """The signed verdict of this step, or None."""
         try:
             return dict(json.loads((self.folder / "out" / "verdict").read_bytes()))
         except (OSError, ValueError):
@@ -41,9 +41,9 @@ class Step:
 
     @cached_property
     def verdict(self) -> dict[str, Any] | None:
-        """What the verdict says, or None where the step is no gate or never got to one.
+        """The content of the verdict, or None if the step is not a gate or wrote none.
 
-        Where the signed verdict is not at hand, the step's message tells its result and its reasons.
+        Without the signed verdict, the result and the reasons come from the step's message.
         """
         try:
             return predicate(self.envelope) if self.envelope else _told(self.message)
@@ -59,21 +59,23 @@ class Step:
 
     @property
     def unused_waivers(self) -> list[str]:
-        """Why each waiver that was there did not help, as the verdict notes it."""
+        """Why each waiver was not applied, as the verdict notes it."""
         return [note for note in (self.verdict or {"notes": ()})["notes"] if note.startswith("waiver ")]
 
     @property
     def outcome(self) -> str:
-        """One word for people."""
+        """The outcome in one word, for people."""
         if self.verdict and self.phase in ("Succeeded", "Failed"):
             waived = any(reason["waived_by"] for reason in self.verdict["reasons"])
             return "passed by waiver" if waived and self.verdict["result"] == "passed" else str(self.verdict["result"])
-        done = "passed" if self.name in GATES else "done"  # a gate that exits 0 has passed, whoever has its verdict
+        done = (
+            "passed" if self.name in GATES else "done"
+        )  # a gate that exits 0 has passed, even if its verdict is not here
         words = {"Succeeded": done, "Running": "running", "Error": "error", "Failed": "failed"}
         return "refused" if self.exit_code == 3 else words.get(self.phase, "not reached")
 
     def log_lines(self) -> Iterator[dict[str, Any]]:
-        """The step's log, one JSON object a line; a line that is none is shown as it is."""
+        """The step's log, one JSON object a line; any other line becomes an event `text`."""
         try:
             text = (self.folder / "log").read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
@@ -87,7 +89,7 @@ class Step:
 
     @cached_property
     def error(self) -> dict[str, Any] | None:
-        """The last error the step logged, with message and fix; without its log, as its message tells it."""
+        """The last error in the step's log, with message and fix; without a log, the error in the step's message."""
         errors = [line for line in self.log_lines() if line.get("event") in ("error", "bug")]
         if errors:
             return errors[-1]
@@ -96,16 +98,16 @@ class Step:
 
 
 def _left(message: str) -> dict[str, Any]:
-    """What a program left for Kubernetes, as Argo says it: `main: Error (exit code 3): {…}`; or nothing."""
+    """The termination message of a program in Argo's form, `main: Error (exit code 3): {…}`; empty if there is none."""
     match = re.search(r"\(exit code \d+\): (\{.*\})\s*$", message, re.DOTALL)
     try:
         return dict(json.loads(match[1])) if match else {}
-    except ValueError:  # not the whole of it
+    except ValueError:  # truncated
         return {}
 
 
 def _told(message: str) -> dict[str, Any] | None:
-    """The verdict as a gate's termination message tells it, or None; `left_out` counts what it had no room for."""
+    """The verdict in a gate's termination message, or None; `left_out` counts the reasons that did not fit."""
     said = _left(message)
     if not {"result", "reasons", "notes"} <= said.keys():
         return None
@@ -119,7 +121,7 @@ def _told(message: str) -> dict[str, Any] | None:
 
 
 def program_steps(spec: Mapping[str, Any]) -> list[str]:
-    """The tasks of a workflow that run a program, in the order of its graphs, what runs at its end last."""
+    """The tasks of a workflow that run a program, in the order of its graphs; the exit handler's come last."""
     templates = {t["name"]: t for t in spec["templates"]}
 
     def walk(name: str) -> list[str]:
@@ -134,9 +136,9 @@ def program_steps(spec: Mapping[str, Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class About:
-    """What the engine does not know of a run: whose it is, what was asked, what it changes if it succeeds.
+    """What the engine does not know about a run: its model, its workflow, its settings, its steps.
 
-    steps: every task that runs a program, in the order of the graph. before: the live pointer when it began.
+    steps: each task that runs a program, in the order of the graph. before: the live pointer at its start.
     """
 
     model: str
@@ -146,12 +148,12 @@ class About:
     before: Mapping[str, Any] | None
 
     def write(self, folder: Path) -> None:
-        """Put it beside the engine's record."""
+        """Write it beside the engine's record."""
         (folder / "about.json").write_bytes(canonical({**asdict(self), "given": dict(self.given)}))
 
     @classmethod
     def read(cls, folder: Path) -> "About":
-        """What stands beside the engine's record; a run that was not started by `lockgate run` has nothing there."""
+        """Read it from beside the engine's record; empty if the run was not started by `lockgate run`."""
         try:
             value = json.loads((folder / "about.json").read_bytes())
             return cls(value["model"], value["workflow"], value["given"], tuple(value["steps"]), value["before"])
@@ -161,36 +163,36 @@ class About:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run as it lies in `.lockgate/runs/<id>/`."""
+    """One run, as recorded in `.lockgate/runs/<id>/`."""
 
     run: Run
     about: About
 
     @classmethod
     def load(cls, folder: Path) -> "RunRecord":
-        """The record in a run's folder. Errors: BadCall where there is none."""
+        """Read the record in a run's folder. Errors: BadCall if there is none."""
         return cls(Run.load(folder), About.read(folder))
 
     @property
     def id(self) -> str:
-        """The short name people type."""
+        """The id that people type."""
         return self.run.id
 
     @property
     def phase(self) -> str:
-        """Argo's word for how it stands; `Interrupted` where its process is gone, `Stopped` by somebody."""
+        """Argo's phase; or `Interrupted` if its process is gone, or `Stopped` if somebody stopped it."""
         if self.run.phase in ("Running", "Pending"):
             return self.run.phase if self.run.alive else "Interrupted"
         return "Stopped" if self.run.message.startswith("Stopped with strategy") else self.run.phase
 
     @property
     def started(self) -> str:
-        """When it began, as run.json says it."""
+        """When it started, as in run.json."""
         return str(self.run.values.get("startedAt") or "")
 
     @property
     def seconds(self) -> float | None:
-        """How long it took."""
+        """Its duration, or None if it has not ended."""
         end = self.run.values.get("finishedAt")
         if not self.started or not end:
             return None
@@ -198,7 +200,7 @@ class RunRecord:
 
     @cached_property
     def steps(self) -> list[Step]:
-        """Every task that runs a program, in the order of the graph."""
+        """Each task that runs a program, in the order of the graph."""
         found: dict[str, Step] = {}
         nodes = {node.id: node for node in self.run.nodes}
         tried = {
@@ -226,64 +228,52 @@ class RunRecord:
             phase=last.phase,
             message=last.message or task.message,
             exit_code=int(code) if code not in (None, "") else None,
-            # What an earlier attempt did keeps its time: a record that changes afterwards is none.
+            # A step that a resumed run reuses keeps the time of its earlier attempt.
             seconds=max(0.0, last.seconds if last.reused else task.seconds) if task.finished_at else None,
             folder=self.run.folder / last.folder if last.folder else self.run.folder / "nodes" / "none",
         )
 
     @property
     def refused(self) -> list[Step]:
-        """The gates that did not let the candidate through."""
+        """The gates whose verdict is not `passed`."""
         return [step for step in self.steps if step.verdict and step.verdict["result"] != "passed"]
 
     @property
     def waived(self) -> list[dict[str, Any]]:
-        """The reasons of its verdicts that a waiver covers."""
+        """The reasons of its verdicts that waivers cover."""
         verdicts = [step.verdict for step in self.steps if step.verdict]
         return [reason for verdict in verdicts for reason in verdict["reasons"] if reason["waived_by"]]
 
     @property
     def failed(self) -> list[Step]:
-        """The steps that failed for another reason than a verdict."""
+        """The steps that failed without a refusing verdict."""
         refused = {step.name for step in self.refused}
         return [s for s in self.steps if s.phase in ("Failed", "Error") and s.name not in refused]
 
 
 @dataclass(frozen=True)
 class Runs:
-    """Every run on record on this machine."""
+    """The runs on record on this machine."""
 
     folder: Path
 
     def all(self) -> list[RunRecord]:
-        """Newest first; a folder whose record was never written is left out."""
+        """Every run, the newest first; a folder without a record is left out."""
         found = []
         for path in self.folder.glob("*/run.json"):
             with suppress(BadCall):
                 found.append(RunRecord.load(path.parent))
         return sorted(found, key=lambda run: run.started, reverse=True)
 
-    def under_way(self, model: str) -> list[RunRecord]:
-        """The runs of a model that a process is executing now."""
-        return [run for run in self.all() if run.about.model == model and run.phase in ("Running", "Pending")]
-
-    def find(self, name: str) -> RunRecord:
-        """A run by its id, the beginning of it, or `last`. Errors: BadCall, UnknownName."""
-        runs = self.all()
-        if not runs:
-            msg = "there is no run on record yet"
-            raise BadCall(msg, fix="start one: lockgate run MODEL")
-        return named(runs, name)
-
 
 def named(runs: Sequence[RunRecord], name: str) -> RunRecord:
-    """The one of these runs, newest first, that a name means. Errors: BadCall, UnknownName."""
+    """The run that a name means, of these, newest first. Errors: BadCall, UnknownName."""
     if name == "last":
         return runs[0]
     fitting = [run for run in runs if run.id.startswith(name)]
     if not fitting:
         raise UnknownName("run", name, [run.id for run in runs])
     if len(fitting) > 1 and all(run.id != name for run in fitting):
-        msg = f"{name!r} fits {len(fitting)} runs: {', '.join(run.id for run in fitting[:5])}"
+        msg = f"{name!r} matches {len(fitting)} runs: {', '.join(run.id for run in fitting[:5])}"
         raise BadCall(msg, fix="give one more character")
     return next((run for run in fitting if run.id == name), fitting[0])

@@ -21,7 +21,7 @@ def store_of(environment: Environment) -> Store:
 
 
 def bucket_of(environment: Environment) -> Store:
-    """The whole bucket that a cluster's store is in, where Argo keeps what steps wrote. Errors: BadCall."""
+    """The bucket of a cluster's store, where Argo keeps the outputs of steps. Errors: BadCall."""
     address = environment.setting("store")
     with _client():
         found = open_at(f"s3://{urlsplit(address).netloc}", environment.config, _credentials(environment))
@@ -41,17 +41,17 @@ def _client() -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        msg = f"this needs a client for S3, which is not installed ({error.name})"
+        msg = f"the S3 client is not installed ({error.name})"
         raise BadCall(msg, fix="pip install 'lockgate[s3]'") from error
 
 
 def live_of(environment: Environment, model: str) -> dict[str, Any] | None:
-    """The live pointer of a model, or None where no version is live."""
+    """The live pointer of a model, or None if no version is live."""
     return read_json(store_of(environment), f"models/{model}/live.json")
 
 
 def live_at(environment: Environment, model: str, moment: str) -> dict[str, Any] | None:
-    """The live pointer of a model as it was at a moment, or None where no version was live."""
+    """The live pointer of a model at a moment, or None if no version was live."""
     store, prefix = store_of(environment), f"models/{model}/history/"
     names = (key.removeprefix(prefix).removesuffix(".json") for key in store.list(prefix))
     for generation in sorted((int(name) for name in names if name.isdecimal()), reverse=True):
@@ -62,7 +62,7 @@ def live_at(environment: Environment, model: str, moment: str) -> dict[str, Any]
 
 
 def read_json(store: Store, key: str) -> dict[str, Any] | None:
-    """One JSON object from the store, or None where there is none."""
+    """One JSON object from the store, or None if it does not exist."""
     try:
         return dict(json.loads(store.read(key).data))
     except Missing:

@@ -8,7 +8,7 @@ from lockgate.errors import BadCall, Refused
 
 
 def check_waivers(model: Model, trust: Trust) -> None:
-    """Refuse a file that is no waiver, or that nobody signed who may. Errors: Refused and BadCall, naming the file."""
+    """Check that each file is a waiver, signed by a key that may waive. Errors: Refused, BadCall; they name the file."""
     for file, envelope in model.waivers.items():
         try:
             read_waiver(file, envelope, trust)

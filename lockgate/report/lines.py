@@ -1,4 +1,4 @@
-"""How results are said: plain lines from records, so that the terminal, the logs and the tests see the same words."""
+"""Lines for people, made from records: the same words in the terminal, in logs and in tests."""
 
 import shlex
 from collections.abc import Iterable, Mapping
@@ -7,16 +7,16 @@ from typing import Any
 from lockgate.records.runs import UNREACHED, RunRecord, Step
 
 SHORT = 6
-STOPPED = 130  # as a shell says that somebody pressed Ctrl-C
+STOPPED = 130  # the exit code of a shell after Ctrl-C
 
 
 def short(digest: str | None) -> str:
-    """A digest as people read it: `sha256:9c41e0`."""
+    """The first digits of a digest: `sha256:9c41e0`."""
     return digest[: len("sha256:") + SHORT] if digest else "nothing"
 
 
 def duration(seconds: float | None) -> str:
-    """A time as people read it."""
+    """A duration as people read it."""
     if seconds is None:
         return ""
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
@@ -28,7 +28,7 @@ def step_line(step: Step) -> str:
 
 
 def step_lines(run: RunRecord) -> list[str]:
-    """Every step of a run, those that were not reached on one line."""
+    """Each step of a run; those that were not reached are on one line."""
     reached = [step for step in run.steps if step.phase not in UNREACHED]
     unreached = [step.name for step in run.steps if step.phase in UNREACHED]
     lines = [step_line(step) for step in reached]
@@ -38,7 +38,7 @@ def step_lines(run: RunRecord) -> list[str]:
 
 
 def refusal_lines(step: Step) -> list[str]:
-    """Why a gate refused: the finding, the rule, the rule's reason."""
+    """Why a gate refused: each finding, with the rule's reason."""
     verdict = step.verdict or {}
     word = "Refused" if verdict["result"] == "refused" else "Not decided"
     lines: list[str] = []
@@ -49,13 +49,13 @@ def refusal_lines(step: Step) -> list[str]:
         if reason["why"] and not any(reason["why"] in line for line in reason["lines"]):
             lines.append(f"  why: {reason['why']}")
     if left_out := verdict.get("left_out"):
-        lines.append(f"  and {left_out} more, which its signed verdict has")
-    # Why a waiver that is there did not help; a verdict's other notes stand in the report.
+        lines.append(f"  and {left_out} more; the signed verdict has them all")
+    # Why a waiver was not applied; the verdict's other notes are in the report.
     return lines + [f"  {note}" for note in step.unused_waivers]
 
 
 def waived_lines(reason: Mapping[str, Any]) -> list[str]:
-    """A reason that a waiver covers: what was excepted, until when, and who answers for it."""
+    """A reason that a waiver covers: what is excepted, until when, and who approved and signed it."""
     waiver = reason["waiver"]
     return [
         f"  under a waiver until {waiver['expires'][:10]}: {reason['message']}",
@@ -64,13 +64,13 @@ def waived_lines(reason: Mapping[str, Any]) -> list[str]:
 
 
 def failure_message(step: Step) -> str:
-    """What a step that failed said of it."""
+    """The error message of a failed step."""
     said = (step.error or {}).get("message") or step.message or f"ended with exit code {step.exit_code}"
     return str(said)
 
 
 def failure_lines(step: Step) -> list[str]:
-    """What failed, and the next action the step itself named."""
+    """The error of a failed step, and the next action that it names."""
     error = step.error or {}
     lines = [f"{step.name} {'refused' if step.exit_code == 3 else 'failed'}: {failure_message(step)}"]
     if error.get("fix"):
@@ -81,11 +81,11 @@ def failure_lines(step: Step) -> list[str]:
 def why_no_log(run: RunRecord, step: Step) -> str:
     """Why a step of a run has no log."""
     if step.phase not in UNREACHED:
-        return f"{step.name} wrote nothing."
+        return f"{step.name} wrote no log."
     ended = ", ".join(f"{other.name} ended as {other.outcome}" for other in (*run.refused, *run.failed))
     match run.phase:
         case "Running" | "Pending":
-            return f"{step.name} was not reached yet: run {run.id} is under way."
+            return f"{step.name} was not reached yet: run {run.id} is in progress."
         case "Interrupted":
             return f"{step.name} was not reached: run {run.id} was interrupted."
         case "Stopped":
@@ -95,23 +95,23 @@ def why_no_log(run: RunRecord, step: Step) -> str:
 
 
 def next_lines(commands: Iterable[tuple[str, str]]) -> list[str]:
-    """The next actions, each with what it is for."""
+    """The next actions, each with its purpose."""
     commands = list(commands)
     width = max((len(command) for command, note in commands if note and len(command) <= 60), default=0)
     return ["Next", *[f"  {command:<{width}}  {note}".rstrip() for command, note in commands]]
 
 
 def settings_options(given: Mapping[str, str]) -> str:
-    """The options that give a command these settings, each with a blank before it, as a shell reads them."""
+    """The options that pass these settings to a command, quoted for a shell, each after a space."""
     own = ("data", "version")
     options = [f"--{k}={shlex.quote(v)}" if k in own else f"--set {shlex.quote(f'{k}={v}')}" for k, v in given.items()]
     return "".join(f" {option}" for option in options)
 
 
 def again(run: RunRecord, options: str = "", given: Mapping[str, str] | None = None) -> str:
-    """The command that starts such a run once more, with its settings or these.
+    """The command that starts such a run again, with its settings or with `given`.
 
-    options: the cluster that is meant, as a command line says it; this machine where there are none.
+    options: the options that name a cluster; empty for this machine.
     """
     about = run.about
     workflow = "" if about.workflow in ("", "release") else f" --workflow {about.workflow}"
@@ -121,9 +121,9 @@ def again(run: RunRecord, options: str = "", given: Mapping[str, str] | None = N
 
 
 def ways_out(run: RunRecord, tunable: Mapping[str, list[str]], options: str = "") -> list[str]:
-    """The command of a run that differs in one setting from a refused one, as a list of one; empty where there is none.
+    """The command of a run that differs in one setting from a refused one, as a list of one; empty if there is none.
 
-    tunable: the settings a run may vary, each with the values it can have. options: as of `again`.
+    tunable: the settings a run may vary, each with its possible values. options: as in `again`.
     """
     given = run.about.given
     others = ((k, v) for k, values in tunable.items() for v in values if k in given and v != given[k])
@@ -131,22 +131,22 @@ def ways_out(run: RunRecord, tunable: Mapping[str, list[str]], options: str = ""
 
 
 def ending_lines(run: RunRecord) -> list[str]:
-    """Why a run ended that did not succeed."""
+    """Why a run did not succeed."""
     if run.phase == "Stopped":
         during = ", ".join(step.name for step in run.failed) or "its start"
         return [f"Stopped during {during}."]
     lines = [line for step in run.refused for line in refusal_lines(step)]
     if not run.refused:
         lines = [line for step in run.failed[:1] for line in failure_lines(step)]
-    return lines or [f"The run ended as {run.phase}: {run.run.message or 'see its log'}"]
+    return lines or [f"The run ended in phase {run.phase}: {run.run.message or 'see its log'}"]
 
 
 def outcome_lines(
     run: RunRecord, live: Mapping[str, Any] | None, before: Mapping[str, Any] | None, url: str
 ) -> list[str]:
-    """How a run ended, what it means for users, and what to do next.
+    """How a run ended, and what it means for users.
 
-    live: the live pointer after the run. before: the live pointer before it. url: where the model is called.
+    live: the live pointer after the run. before: the live pointer before it. url: the address of the model.
     """
     if run.phase == "Succeeded" and live:
         return [

@@ -35,7 +35,7 @@ STANDINGS: dict[str, Tone] = {"within": "good", "beyond": "bad", "undecided": "u
 
 
 def index(account: Account, pages: Mapping[str, Step]) -> str:
-    """The page; pages: name of each other page -> the step that wrote it."""
+    """The first page; pages: the name of each other page -> the step that wrote it."""
     record, about = account.record, account.record.about
     body = join(
         [
@@ -52,7 +52,7 @@ def index(account: Account, pages: Mapping[str, Step]) -> str:
 
 
 def _banner(account: Account) -> Html:
-    """How it ended, with the finding behind it; whoever reads one page only must not read that everything passed."""
+    """How the run ended, with the finding: a reader of this page alone must not think that everything passed."""
     record = account.record
     if exit_code(record) == 0:
         if not record.waived:
@@ -100,12 +100,12 @@ def _facts(account: Account) -> dict[str, str]:
 
 
 def _signer(owner: str, steps: list[str]) -> str:
-    """Whose key, and for which steps where its name does not say so: a machine has a key for each."""
+    """The owner of a key, with its steps unless the name has them: a machine has one key for each step."""
     return owner if all(step in owner for step in steps) else say("run.signer", owner=owner, steps=", ".join(steps))
 
 
 def _users(account: Account) -> Html:
-    """Which version answers users, before this run and since."""
+    """Which version answered users before this run, and which does now."""
     live, before, mine = account.live, account.record.about.before, account.subjects.get("bundle")
     now = (
         [_digest(live["bundle"]), f" {say('run.users.since', at=moment(live['at']))}"] if live else [say("run.nothing")]
@@ -122,7 +122,7 @@ def _users(account: Account) -> Html:
 
 
 def _judged(account: Account, pages: Mapping[str, Step]) -> Iterator[Html]:
-    """Each figure beside its limit; then what has no limit, what was not judged, and what was excepted."""
+    """Each figure with its limit; then what has no limit, what was not judged, and what was excepted."""
     head = [say(f"head.{key}") for key in ("measure", "result", "measured", "limit", "gate")]
     links = {
         step.name: el("a", step.name, href=name, class_="nowrap")
@@ -169,7 +169,7 @@ def _figure(figure: Figure) -> list[str]:
 
 
 def _measured(figure: Figure) -> list[str]:
-    """The value, where it may be shown, and its interval, where it has one."""
+    """The value, if it may be shown, and its interval, if it has one."""
     said = figure.said
     sign = "+" if said["asks"] == "no_worse_than_live" else ""
     value, low, high = (None if said.get(n) is None else f"{said[n]:{sign}.3f}" for n in ("value", "low", "high"))
@@ -178,7 +178,7 @@ def _measured(figure: Figure) -> list[str]:
 
 
 def _name(figure: Figure) -> str:
-    """What a rule's key measures, in words."""
+    """The measure of a rule, in words."""
     kind, subject, *rest = figure.rule.split(":")
     if kind == "bias":
         return say("bias.between", measure=say(f"bias.measure.{rest[0]}"), columns=subject.replace("+", " and "))
@@ -226,7 +226,7 @@ def _digests(account: Account) -> dict[str, str]:
 
 
 def _digest(digest: str) -> Html:
-    """A digest as people read it; the whole one stands in its title, and at the end of the page."""
+    """A short digest; the whole one is in its title, and at the end of the page."""
     return el("span", short(digest), title=digest, class_="mono")
 
 

@@ -1,4 +1,4 @@
-"""The live tree of a run: every step with its time, as events arrive; plain lines where there is no terminal."""
+"""The live tree of a run: each step with its time, as events arrive; plain lines without a terminal."""
 
 import sys
 import time
@@ -31,9 +31,9 @@ STYLES = {"done": "green", "passed": "green", "refused": "red", "failed": "red",
 
 
 class LiveTree:
-    """Shows a run while it lasts, and before it what is being made ready.
+    """Shows the preparation and the progress of a run.
 
-    On a terminal the tree is redrawn; elsewhere each step is one line when it ends, without colour.
+    On a terminal the tree is redrawn; otherwise each step is one line when it ends, without colour.
     """
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
@@ -70,24 +70,27 @@ class LiveTree:
         begin: Callable[[Path], None] = lambda folder: None,
         read: Callable[[Path], RunRecord] = RunRecord.load,
     ) -> None:
-        """Show these steps from now on; `begin` is called with the run's folder once there is one, `read` reads it."""
+        """Show these steps from now on.
+
+        begin: called with the run's folder when it exists. read: reads the record in that folder.
+        """
         self._steps, self._begin, self._read = steps, begin, read
 
     def doing(self, what: str) -> None:
-        """Say what is being made ready."""
+        """Show what is being prepared."""
         self._headline = what
         self._say(f"  {what}")
 
     def note(self, line: str) -> None:
-        """Say something that stays."""
+        """Print a line that stays."""
         if not self._quiet:
             self._console.print(Text(line), soft_wrap=True)
 
     def __call__(self, event: Event) -> None:
-        """Take in one event of the engine."""
+        """Show one event of the engine."""
         match event:
             case Preparing(what=what):
-                self.doing(f"installing the packages of {image_name(what)}, once")
+                self.doing(f"installing the packages of {image_name(what)} (once)")
             case RunStarted(run=run):
                 self._folder = run.folder
                 self._headline = f"run {run.id}"
@@ -102,7 +105,7 @@ class LiveTree:
                 self._log(node, values)
             case Waiting(node=where, message=message):
                 name = where.split(".")[-1]
-                # What waits for a mutex is a group of steps; people see the step that comes next wait.
+                # A group of steps waits for a mutex; people see that its next step waits.
                 ahead = [step for step in self._steps if step not in self._started]
                 self._notes[name if name in self._steps else next(iter(ahead), name)] = message
                 self._say(f"  {name}: {message}")

@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from lockgate.cluster.watch import Live, events, record_of, shown
-from lockgate.commands.cluster import Watched
+from lockgate.cluster.watch import events, record_of, shown
+from lockgate.commands.result import Result
 from lockgate.engine.events import NodeFinished, NodeStarted, RunFinished, RunStarted, Waiting
 from lockgate.errors import BadCall
+from lockgate.records.live import Live
 from lockgate.records.runs import RunRecord, Step
 from lockgate.report.lines import exit_code, failure_lines, refusal_lines, run_word
 from lockgate.report.tree import LiveTree
@@ -152,7 +153,7 @@ def test_reasons_without_room_are_counted(tmp_path: Path) -> None:
     reason: Json = {"id": "bias-audit/1", "rule": "r", "message": "m", "lines": [], "why": "", "waived_by": None}
     said = json.dumps({"result": "refused", "reasons": [reason], "notes": [], "left_out": 7})
     step = Step("bias-audit", "Failed", f"main: Error (exit code 3): {said}", 3, 1.0, tmp_path)
-    assert refusal_lines(step) == ["Refused by bias-audit: m", "  and 7 more, which its signed verdict has"]
+    assert refusal_lines(step) == ["Refused by bias-audit: m", "  and 7 more; the signed verdict has them all"]
 
 
 @pytest.mark.parametrize("name", ["../../elsewhere/q", "/etc/q", ".hidden", ""])
@@ -213,7 +214,7 @@ POINTER = {"bundle": f"sha256:{'ab' * 32}", "generation": 7}
 )
 def test_what_it_means_for_users_is_said_as_far_as_it_may_be_seen(end: str, live: Live, says: str) -> None:
     record = records(end)[-1]
-    done = Watched(record, live, live, "-n ns", {"mitigation": ["none", "grid-search"]})
+    done = Result(record, live.pointer, live, {"mitigation": ["none", "grid-search"]}, "-n ns")
     said = done.lines()
     assert says in said
     assert (said[-1] == f"exit {done.exit_code}") == (done.exit_code != 0)

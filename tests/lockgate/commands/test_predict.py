@@ -47,7 +47,7 @@ def test_rows_that_fit_come_as_the_model_takes_them() -> None:
 def test_a_refusal_names_the_rows_and_what_the_column_takes() -> None:
     error = refused({}, {"age": "16"}, {}, {"age": "913"})
     assert error.message == "rows 2 and 4: age is not between 17 and 90"
-    assert error.fix == "age takes whole numbers 17 to 90"
+    assert error.fix == "age accepts whole numbers 17 to 90"
     assert "913" not in error.message + error.fix
 
 
@@ -60,7 +60,7 @@ def test_a_refusal_names_the_rows_and_what_the_column_takes() -> None:
         ({"age": "forty"}, "row 1001: age is not a number"),
         ({"gain": "nan"}, "row 1001: gain is not a number"),
         ({"gain": "1500001"}, "row 1001: gain is not between 0 and 1500000"),
-        ({"work class": "Private"}, "row 1001: work class is none of its 2 categories"),
+        ({"work class": "Private"}, "row 1001: work class is not one of its 2 categories"),
     ],
 )
 def test_each_rule_in_its_words(row: dict[str, str | None], said: str) -> None:
@@ -71,18 +71,18 @@ def test_many_rows_and_columns_are_counted() -> None:
     error = refused(*[{"age": "1", "work class": "x"}] * 7)
     assert error.message == (
         "rows 1, 2, 3, 4, 5 and 2 more: age is not between 17 and 90; "
-        "rows 1, 2, 3, 4, 5 and 2 more: work class is none of its 2 categories"
+        "rows 1, 2, 3, 4, 5 and 2 more: work class is not one of its 2 categories"
     )
-    assert error.fix == "age takes whole numbers 17 to 90; work class takes one of private, public"
+    assert error.fix == "age accepts whole numbers 17 to 90; work class accepts one of private, public"
     many = refused({"age": "1", "gain": "-1", "work class": "x"}, {"age": "1.5"}, {"age": ""})
     assert many.message == (
         "rows 1 and 2: age is not between 17 and 90; row 1: gain is not between 0 and 1500000; "
-        "row 1: work class is none of its 2 categories; and 1 more"
+        "row 1: work class is not one of its 2 categories; and 1 more"
     )
 
 
 def test_what_a_column_takes() -> None:
-    assert takes("gain", SPEC.inputs["gain"]) == "gain takes numbers 0 to 1500000, or nothing"
+    assert takes("gain", SPEC.inputs["gain"]) == "gain accepts numbers 0 to 1500000, or nothing"
     assert takes("n", category(*map(str, range(20)))).endswith("10, 11 and 8 more")
 
 
@@ -91,9 +91,9 @@ def test_what_a_column_takes() -> None:
     [
         (["Age", "gain", "work class"], "rows.csv has no column 'age'; it has 'Age'", "rename 'Age' to 'age'"),
         (["age", "gain", "WorkClass"], "has no column 'work class'; it has 'WorkClass'", "'WorkClass' to 'work class'"),
-        (["gain", "work class"], "rows.csv has no column 'age'", "income takes: age, gain, work class"),
-        (["age;gain;work class"], "the file seems to be separated by ';'", "separated by commas"),
-        (["Age\tgain\twork class"], "the file seems to be separated by tabs", "separated by commas"),
+        (["gain", "work class"], "rows.csv has no column 'age'", "inputs of income: age, gain, work class"),
+        (["age;gain;work class"], "rows.csv seems to be separated by ';'", "commas as separators"),
+        (["Age\tgain\twork class"], "rows.csv seems to be separated by tabs", "commas as separators"),
     ],
 )
 def test_a_header_that_does_not_fit(header: list[str], said: str, fix: str) -> None:

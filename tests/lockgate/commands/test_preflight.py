@@ -60,7 +60,7 @@ def test_data_that_lie_elsewhere_are_left_to_ingest() -> None:
     [
         (b"Years,sex,granted\n", {}, "rows.csv has no column years among its 3", "for years did you mean Years?"),
         (gzip.compress(b"years,sexe,granted\n"), {}, "no column sex among", "for sex did you mean sexe?"),
-        (b"years,sex,outcome\n", {}, "no column granted", "without header"),
+        (b"years,sex,outcome\n", {}, "no column granted", "without a header"),
         (b"years;sex;granted\n", {}, "no column years, granted, sex among its 1", "the delimiter in pipeline.py"),
         (PERSON, {"columns": ("year", "sex", "granted")}, "no column years", "for years did you mean year?"),
     ],

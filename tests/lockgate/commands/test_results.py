@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from lockgate.cli.main import app
-from lockgate.commands.run import Result
+from lockgate.commands.result import Result
+from lockgate.records.live import Live
 from lockgate.records.runs import RunRecord
 from lockgate.report.lines import again, settings_options, step_lines
 
@@ -32,7 +33,8 @@ def result(end: str) -> Result:
     """The result of a recorded run."""
     (folder,) = (path.parent for path in (RECORDED / end).glob("*/run.json"))
     live = json.loads((RECORDED / end / "live.json").read_bytes())
-    return Result(RunRecord.load(folder), live, URL, REPORT, TUNABLE)
+    record = RunRecord.load(folder)
+    return Result(record, record.about.before, Live(live, URL), TUNABLE, report=REPORT)
 
 
 @pytest.mark.parametrize("end", ENDS)

@@ -50,7 +50,7 @@ def test_every_check_says_what_who_and_how(bench: Bench) -> None:
     }  # fmt: skip
     results = {name: check["result"] for name, check in checks.items()}
     assert (results["validate-model"], results["bias-audit"]) == ("passed", "passed by waiver")
-    assert (results["data record"], results["waiver"]) == ("holds", "in force")
+    assert (results["data record"], results["waiver"]) == ("valid", "in force")
     verdict = folder / "verdicts/bias-audit.json"
     assert checks["bias-audit"]["digest"] == sha256(verdict.read_bytes())
     assert checks["bias-audit"]["subjects"] == {n: value["subjects"][n] for n in ("model", "data", "base", "policy")}

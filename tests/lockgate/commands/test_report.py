@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from lockgate_report import page
 
+from lockgate.commands.machine import Machine
+from lockgate.commands.runs import report_of
+from lockgate.definition.project import Project
 from lockgate.records.account import Account
 from lockgate.records.environment import Environment
 from lockgate.records.runs import RunRecord
 from lockgate.report.lines import refusal_lines
-from lockgate.report.pages import write_index
 
 RECORDED = Path(__file__).parent / "reported"  # as recorded/, and every signed record with the keys to check it
 MINE, OTHER = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
@@ -26,6 +28,7 @@ class Pages:
 
     def __init__(self, end: str, root: Path) -> None:
         (source,) = (path.parent for path in (RECORDED / end).glob("*/run.json"))
+        self.root = root
         self.folder = root / ".lockgate" / "runs" / source.name
         shutil.copytree(source, self.folder)
         self.environment = Environment.below(root / ".lockgate" / "environment")
@@ -54,7 +57,7 @@ class Pages:
         self.pointer.write_text(json.dumps(said))
 
     def html(self, name: str = "index") -> str:
-        write_index(self.record, self.environment)
+        report_of(Machine(Project(self.root), self.environment), self.record)
         return (self.folder / "report" / f"{name}.html").read_text()
 
     def text(self, name: str = "index") -> str:
