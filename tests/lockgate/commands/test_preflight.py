@@ -93,7 +93,7 @@ def test_the_first_line_of_a_file_without_header_is_not_repeated(tmp_path: Path)
     ],
 )
 def test_an_estimator_that_cannot_be_is_named_with_those_near(name: object, fix: str) -> None:
-    with pytest.raises(BadCall, match="no classifier of scikit-learn") as caught:
+    with pytest.raises(BadCall, match="is not the public name of a scikit-learn classifier") as caught:
         check_estimator(name, Shelf.find())
     assert fix in caught.value.fix
 
