@@ -78,7 +78,10 @@ def test_an_owner_nobody_wrote_is_named_until_somebody_does(data: Path, tmp_path
     folder = tmp_path / "pipelines" / "small_cases"
     write(profile(data, "approved"), "small-cases", folder)
     (note,) = Project(tmp_path).model("small-cases").notes
-    assert note.endswith("where owner@example.org stands in pipelines/small_cases/pipeline.py")
+    assert note == (
+        "small-cases has no owner yet: replace owner@example.org with the owner's address in "
+        "pipelines/small_cases/pipeline.py"
+    )
     lines, value = render_project(Project(tmp_path), [], check=False)
     assert (lines[-1], value["notes"]) == (f"  note: {note}", [note])
     source = folder / "pipeline.py"
