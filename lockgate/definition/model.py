@@ -238,8 +238,8 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or len(self.name) > 30:
-            msg = f"model name {self.name!r} is not lower case letters, digits and single hyphens, at most 30"
-            raise SpecError(msg, fix="use a name like adult-income; it becomes part of workflow names and addresses")
+            msg = f"{self.name!r} is not a model name: use lower case letters, digits and single hyphens, at most 30"
+            raise SpecError(msg, fix="use a name like adult-income; workflow names and addresses contain it")
         if not self.inputs:
             msg = f"{self.name} has no inputs"
             raise SpecError(msg, fix="list the columns that a caller sends: inputs={'age': number(0, 120)}")

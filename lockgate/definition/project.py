@@ -176,7 +176,7 @@ def load_model(folder: Path) -> Model:
     try:
         spec = importlib.util.spec_from_file_location(name, source)
         if spec is None or spec.loader is None:
-            msg = f"{source} cannot be loaded"
+            msg = f"cannot load {source}"
             raise SpecError(msg)
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
@@ -192,8 +192,8 @@ def load_model(folder: Path) -> Model:
         sys.path.remove(str(folder))
     model = getattr(module, "MODEL", None)
     if not isinstance(model, ModelSpec):
-        msg = f"pipelines/{folder.name}/{PIPELINE} defines no MODEL"
-        raise SpecError(msg, fix="write MODEL = ModelSpec(...)")
+        msg = f"pipelines/{folder.name}/{PIPELINE} does not define MODEL"
+        raise SpecError(msg, fix="define it: MODEL = ModelSpec(...)")
     return Model(model, folder)
 
 

@@ -22,7 +22,7 @@ _REFUSED = frozenset(_REFUSED_WORDS.split())
 
 @dataclass(frozen=True)
 class Label:
-    """One of the two labels: its most common spelling, its number of rows, and its other spellings."""
+    """One label of the target: its most common spelling, its number of rows, and its other spellings."""
 
     name: str
     rows: int

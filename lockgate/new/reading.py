@@ -47,7 +47,7 @@ class Source:
                 yield row
             elif row not in ([], [""]):
                 msg = f"line {records.line} of {self.path.name} has {len(row)} fields, not {width}"
-                raise BadCall(msg, fix="correct that line: quote the fields that hold the delimiter or a line break")
+                raise BadCall(msg, fix="correct that line: quote the fields that contain the delimiter or a line break")
 
 
 def open_csv(path: Path) -> Source:

@@ -26,7 +26,7 @@ def check_name(name: str) -> None:
     if _NAME.fullmatch(name) and len(name) <= 30:
         return
     close = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-").lstrip("0123456789-")[:30].rstrip("-")
-    msg = f"{name!r} is not a valid model name: use lower case letters, digits and single hyphens, at most 30"
+    msg = f"{name!r} is not a model name: use lower case letters, digits and single hyphens, at most 30"
     raise BadCall(msg, fix=f"try {close}" if _NAME.fullmatch(close) else "try e.g. claims-triage")
 
 
