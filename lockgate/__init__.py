@@ -1,6 +1,6 @@
 """Lockgate: from data to an audited, served model, through gates that cannot be skipped.
 
-A model is a `ModelSpec` in `pipelines/<model>/pipeline.py`; a chain of its own is a function that returns a `Candidate`
+A model is a `ModelSpec` in `pipelines/<model>/pipeline.py`; a custom chain is a function that returns a `Candidate`
 of typed steps from `lockgate.steps`.
 """
 

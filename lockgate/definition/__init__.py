@@ -1,1 +1,1 @@
-"""What a user defines: models, steps, workflows, and the project they are in."""
+"""The definitions that a user writes: models, steps, workflows, and their project."""

@@ -1,4 +1,4 @@
-"""What a model's own chain hands to the gates."""
+"""The candidate: what a model's chain passes to the gates."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from lockgate.definition.graph import Artifact
 
 @dataclass(frozen=True)
 class Candidate:
-    """What a chain must bring to the gates: a model, the frozen data it is judged on, and the verdict on these data."""
+    """What a chain must pass to the gates: a model, the frozen data to judge it on, and the verdict on these data."""
 
     model: Artifact[ModelFile]
     test: Artifact[Table]

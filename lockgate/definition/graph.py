@@ -1,4 +1,4 @@
-"""The open graph: typed artifacts and the tasks that pass them on. Edges follow from the arguments."""
+"""Build a graph of tasks that pass typed artifacts to each other. Edges follow from the arguments."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -17,7 +17,7 @@ G = TypeVar("G", bound="Graph")
 
 @dataclass(frozen=True)
 class Artifact(Generic[K]):
-    """A file of one kind that a task writes, or that reaches a graph from outside; only its address, never its bytes.
+    """The address of a file of one kind: an output of a task, or an input of a graph.
 
     task: the task of the same graph that must succeed first; None for an input of the graph.
     """
@@ -27,19 +27,19 @@ class Artifact(Generic[K]):
 
     @property
     def expression(self) -> str:
-        """Its address as Argo spells it."""
+        """The address as an Argo expression."""
         return f"{{{{{f'tasks.{self.task}.outputs' if self.task else 'inputs'}.artifacts.{self.name}}}}}"
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting whose value is known when the workflow runs, e.g. `Setting("workflow.parameters.data")`."""
+    """A setting whose value is known only when the workflow runs, e.g. `Setting("workflow.parameters.data")`."""
 
     variable: str
 
     @property
     def expression(self) -> str:
-        """Its value as Argo spells it."""
+        """The value as an Argo expression."""
         return f"{{{{{self.variable}}}}}"
 
 
@@ -58,20 +58,20 @@ class Task:
     after: tuple[str, ...] = ()
 
     def output(self, name: str) -> Artifact[Any]:
-        """One of the files this task writes."""
+        """One of the files that this task writes."""
         return Artifact(name, self.name)
 
     @property
     def needs(self) -> list[str]:
-        """The tasks that must have succeeded before this one, sorted."""
+        """The tasks that must succeed before this one, sorted."""
         return sorted({a.task for a in self.artifacts.values() if a.task} | set(self.after))
 
 
 @dataclass
 class Graph:
-    """Tasks and the files that reach them from outside.
+    """Tasks, and the files that are passed in from outside.
 
-    mutex: at most one run of any workflow holds it while this graph runs.
+    mutex: the name of a lock that the graph holds while it runs; only one run of any workflow can hold it.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Graph:
     tasks: list[Task] = field(default_factory=list)
 
     def add(self, task: Task) -> Task:
-        """Put a task into the graph. Errors: SpecError when its name is taken."""
+        """Add a task. Errors: SpecError if the graph has a task of that name."""
         if any(task.name == other.name for other in self.tasks):
             msg = f"the graph {self.name} has two tasks named {task.name!r}"
             raise SpecError(msg, fix=f"give the second one a name: {task.program or task.name}(..., name=...)")
@@ -88,11 +88,11 @@ class Graph:
         return task
 
     def inner(self, name: str, inputs: tuple[str, ...], mutex: str | None) -> "Graph":
-        """A graph that is to become one task of this one."""
+        """Create a graph that will become one task of this graph."""
         return Graph(name, inputs, mutex)
 
     def programs(self) -> Iterator[Task]:
-        """Every task that runs a program, this graph's and those inside it."""
+        """Every task that runs a program, including those of inner graphs."""
         for task in self.tasks:
             if task.graph is None:
                 yield task
@@ -100,7 +100,7 @@ class Graph:
                 yield from task.graph.programs()
 
     def graphs(self) -> Iterator["Graph"]:
-        """Itself and all inside it."""
+        """Every graph: this one and all inner graphs."""
         yield self
         for task in self.tasks:
             if task.graph is not None:
@@ -112,7 +112,7 @@ _open: ContextVar[Graph | None] = ContextVar("_open", default=None)
 
 @contextmanager
 def opened(new: G) -> Iterator[G]:
-    """Open a graph; the typed functions of `lockgate.steps` add their tasks to it."""
+    """Open a graph; the typed functions of `lockgate.steps` then add their tasks to it."""
     token = _open.set(new)
     try:
         yield new
@@ -127,7 +127,7 @@ def graph(name: str) -> AbstractContextManager[Graph]:
 
 @contextmanager
 def nested(name: str, passed: D, *, mutex: str | None = None) -> Iterator[D]:
-    """Open a graph inside the open one; yields `passed` (a dataclass of artifacts) as it is seen from inside."""
+    """Open a graph inside the open one; yields `passed` (a dataclass of artifacts) as inputs of the new graph."""
     outer = _current(name)
     outside = {f.name: getattr(passed, f.name) for f in fields(passed)}  # type: ignore[arg-type]
     inside = {key: Artifact[Any](key) for key in outside}
@@ -146,7 +146,7 @@ def add(
 ) -> Task:
     """Add a task that runs a program to the open graph; called by the rendered functions.
 
-    after: something that must be there first though the program does not read it, e.g. the verdict on the data.
+    after: an artifact that must exist first although the program does not read it, e.g. the verdict on the data.
     """
     given = {key: artifact for key, artifact in artifacts.items() if artifact is not None}
     first = (after.task,) if after is not None and after.task else ()
@@ -157,5 +157,5 @@ def _current(what: str) -> Graph:
     current = _open.get()
     if current is None:
         msg = f"{what} was called outside a workflow"
-        raise SpecError(msg, fix="call steps inside candidate(spec); Lockgate opens the graph")
+        raise SpecError(msg, fix="call steps only inside candidate(spec); Lockgate opens the graph there")
     return current

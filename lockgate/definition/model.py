@@ -1,4 +1,4 @@
-"""What a model is: the spec its author writes, checked when it is made."""
+"""The spec of a model, which its author writes. It is checked when it is created."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -87,7 +87,7 @@ def category(*values: str, missing: bool = False) -> Category:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What is predicted: one of two labels. `spellings` maps other spellings in the data to the two."""
+    """The column to predict and its two labels. `spellings` maps other spellings in the data to these labels."""
 
     name: str
     positive: str
@@ -97,10 +97,10 @@ class Target:
     def __post_init__(self) -> None:
         if self.positive == self.negative:
             msg = f"target {self.name!r}: both labels are {self.positive!r}"
-            raise SpecError(msg, fix="name the two labels as the data spells them")
+            raise SpecError(msg, fix="name the two labels as they are spelled in the data")
         for spelling, label in self.spellings.items():
             if label not in (self.positive, self.negative):
-                msg = f"target {self.name!r}: spelling {spelling!r} leads to {label!r}, which is neither label"
+                msg = f"target {self.name!r}: spelling {spelling!r} is mapped to {label!r}, which is not a label"
                 raise SpecError(msg, fix=f"map it to {self.positive!r} or {self.negative!r}")
 
 
@@ -111,11 +111,11 @@ def label(name: str, *, positive: str, negative: str, spellings: Mapping[str, st
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Where the data are and how they are written.
+    """The location and format of the data.
 
     uri: `s3://bucket/key`, `file:///path`, or a path relative to the model's folder.
-    test: the official test file, where there is one; otherwise the split is keyed and seeded.
-    columns: the names, where the file has no header.
+    test: the official test file, if there is one; otherwise `Split` applies.
+    columns: the column names, if the file has no header.
     """
 
     uri: str
@@ -129,11 +129,11 @@ class Data:
 
     @property
     def in_reach_of_pods(self) -> bool:
-        """Whether a cluster's pods can read them: a file of one machine they cannot."""
+        """Whether pods of a cluster can read the data; they cannot read a local file."""
         return self.uri.startswith("s3://")
 
     def to_json(self) -> dict[str, Any]:
-        """The data as they stand in spec.json."""
+        """The data as in spec.json."""
         return {
             "uri": self.uri, "test": self.test, "format": self.format,
             "columns": list(self.columns) if self.columns is not None else None, "delimiter": self.delimiter,
@@ -143,9 +143,9 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """How rows are divided where there is no official test file.
+    """How rows are split if there is no official test file.
 
-    test_share: between 0 and 1. key: the columns that name a row's subject, so that all its rows fall on one side.
+    test_share: between 0 and 1. key: the columns that identify a row's subject; its rows stay on the same side.
     """
 
     test_share: float = 0.25
@@ -155,12 +155,12 @@ class Split:
     def __post_init__(self) -> None:
         if not 0 < self.test_share < 1:
             msg = f"test_share {self.test_share} is not between 0 and 1"
-            raise SpecError(msg, fix="0.25 keeps a quarter of the rows for the gates")
+            raise SpecError(msg, fix="use e.g. 0.25, which keeps a quarter of the rows for the gates")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """When a model is retrained: a cron expression and the timezone it is meant in."""
+    """When a model is retrained: a cron expression and its timezone."""
 
     cron: str = "0 3 * * 1"
     timezone: str = "UTC"
@@ -168,12 +168,12 @@ class Schedule:
 
 @dataclass(frozen=True, kw_only=True)
 class Serving:
-    """How a model is served on Kubernetes; the names are Kubernetes' own. A laptop serves one process whatever it says.
+    """How a model is served on Kubernetes, in Kubernetes' own terms. The local platform always serves one process.
 
-    replicas: how many pods answer at least; with two or more none is missed while a node is emptied.
-    max_replicas: how many a HorizontalPodAutoscaler may start under load; the same as `replicas` for none.
-    cpu: what a pod is promised, as a quantity ("500m", "2"); it may take more where the node has it to spare.
-    memory: what a pod is promised and held to, as a quantity ("512Mi", "4Gi").
+    replicas: the minimum number of pods; with two or more, no request is lost while a node is drained.
+    max_replicas: the maximum for the HorizontalPodAutoscaler; the same as `replicas` for no autoscaling.
+    cpu: CPU request of a pod, as a quantity ("500m", "2"); a pod may use more if the node has spare CPU.
+    memory: memory request and limit of a pod, as a quantity ("512Mi", "4Gi").
     """
 
     replicas: int = 2
@@ -183,39 +183,38 @@ class Serving:
 
     def __post_init__(self) -> None:
         if not 1 <= self.replicas <= self.max_replicas:
-            msg = f"serving: {self.replicas} replicas, at most {self.max_replicas}: there is no such number"
-            raise SpecError(
-                msg, fix="write Serving(replicas=2, max_replicas=4): at least 1, and max_replicas not below"
-            )
+            msg = f"serving: replicas={self.replicas} and max_replicas={self.max_replicas} are invalid"
+            raise SpecError(msg, fix="use at least 1 replica and at least as many max_replicas, e.g. 2 and 4")
         for what, given, form, example in (
             ("cpu", self.cpu, _CPU, '"500m" or "2"'),
             ("memory", self.memory, _MEMORY, '"512Mi" or "4Gi"'),
         ):
             if not form.fullmatch(given):
-                msg = f"serving: {what} {given!r} is no quantity"
-                raise SpecError(msg, fix=f"write it as Kubernetes does: {example}")
+                msg = f"serving: {what} {given!r} is not a quantity"
+                raise SpecError(msg, fix=f"write it as in Kubernetes: {example}")
 
     def to_json(self) -> dict[str, Any]:
-        """The same as it stands in spec.json."""
+        """The settings as in spec.json."""
         return {
             "replicas": self.replicas, "max_replicas": self.max_replicas, "cpu": self.cpu, "memory": self.memory,
         }  # fmt: skip
 
 
-NOBODY = "owner@example.org"  # stands where an owner's address belongs until somebody writes one
+NOBODY = "owner@example.org"  # the placeholder until somebody writes the owner's address
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """One model to serve: its data, what a caller sends, whom it could harm, and how it is trained.
+    """One model to serve: its data, inputs, sensitive columns, training and serving.
 
-    name: lower case with hyphens, at most 30 characters; also the name it is served under.
-    owner: the address of who answers for it.
-    inputs: the only truth about types, ranges and categories; what a caller sends and nothing else.
-    sensitive: no inputs unless listed in `also_inputs`; each has a rule in policy.toml or a stated reason for none.
+    name: lower case with hyphens, at most 30 characters; also the name that it is served under.
+    owner: the address of the person or team responsible for the model.
+    inputs: the columns that a caller sends, with their types, ranges and categories.
+    sensitive: the columns to audit by; not inputs unless listed in `also_inputs`. Each needs a rule in policy.toml, or
+        a reason there for none.
     train: the settings of the train program.
     tunable: the settings of `train` that a run may vary.
-    serving: how many pods answer on Kubernetes, and what each is promised.
+    serving: how many pods serve the model on Kubernetes, and their resources.
     candidate: a function of this spec for a custom chain; by default ingest, validate-data, train.
     Errors: SpecError, naming the field.
     """
@@ -239,30 +238,30 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or len(self.name) > 30:
-            msg = f"model name {self.name!r} is not lower case letters, digits and single hyphens, at most 30"
-            raise SpecError(msg, fix="it becomes part of workflow names and addresses; write e.g. adult-income")
+            msg = f"{self.name!r} is not a model name: use lower case letters, digits and single hyphens, at most 30"
+            raise SpecError(msg, fix="use a name like adult-income; workflow names and addresses contain it")
         if not self.inputs:
             msg = f"{self.name} has no inputs"
-            raise SpecError(msg, fix="list what a caller sends: inputs={'age': number(0, 120)}")
+            raise SpecError(msg, fix="list the columns that a caller sends: inputs={'age': number(0, 120)}")
         if self.target.name in self.inputs or self.target.name in self.sensitive:
-            msg = f"the target {self.target.name!r} of {self.name} is also a column it is predicted from or audited by"
-            raise SpecError(msg, fix="take it out of inputs and sensitive")
+            msg = f"the target {self.target.name!r} of {self.name} is also an input or a sensitive column"
+            raise SpecError(msg, fix="remove it from inputs and sensitive")
         both = sorted(set(self.inputs) & set(self.sensitive) - set(self.also_inputs))
         if both:
             msg = f"{self.name}: sensitive column {both[0]!r} is also an input"
-            raise SpecError(msg, fix=f"drop it from inputs, or say so: also_inputs=({both[0]!r},)")
+            raise SpecError(msg, fix=f"remove it from inputs, or allow it: also_inputs=({both[0]!r},)")
         for column, traits in self.sensitive.items():
             if isinstance(traits, Number) and not traits.bands:
                 msg = f"{self.name}: sensitive number {column!r} has no bands to group it by"
                 raise SpecError(msg, fix=f"write number({traits.low}, {traits.high}, bands=(...))")
         unknown = sorted(set(self.tunable) - set(self.train))
         if unknown:
-            msg = f"{self.name}: tunable {unknown[0]!r} is not among its train settings"
+            msg = f"{self.name}: tunable {unknown[0]!r} is not one of its train settings"
             raise SpecError(msg, fix="give it a value in train first")
 
     @property
     def source(self) -> Data:
-        """The data with their traits."""
+        """The location and format of the data."""
         return self.data if isinstance(self.data, Data) else Data(uri=self.data)
 
     def to_json(self) -> dict[str, Any]:

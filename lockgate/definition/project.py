@@ -1,4 +1,4 @@
-"""A user's repository: the folder that holds `pipelines/`, and the models in it."""
+"""A user's project: the folder that contains `pipelines/`, and its models."""
 
 import importlib.util
 import json
@@ -25,32 +25,34 @@ PIPELINE = "pipeline.py"
 
 @dataclass(frozen=True)
 class Model:
-    """A model with the files that stand beside its spec."""
+    """A model: its spec and the files in its folder."""
 
     spec: ModelSpec
     folder: Path
 
     @cached_property
     def raw(self) -> dict[str, str]:
-        """The files that reach the programs as raw artifacts: spec, policy, expectations and waivers, by name.
+        """The texts that programs read as raw artifacts: spec, policy, expectations and waivers, by name.
 
-        Errors: SpecError when one is missing, damaged, or holds `{{`, which Argo would replace.
+        Errors: SpecError when a file is missing, damaged, or contains `{{`, which Argo would replace.
         """
         found = {
             "spec": canonical(self.spec.to_json()).decode(),
-            "policy": self._text("policy.toml", "every model needs its rules; lockgate new writes a first set"),
-            "expectations": self._text("expectations.json", "write [] where there are none"),
+            "policy": self._text("policy.toml", "every model needs a policy; lockgate new writes a first one"),
+            "expectations": self._text("expectations.json", "write [] if there are none"),
             "waivers": canonical([{"file": file, "envelope": each} for file, each in self.waivers.items()]).decode(),
         }
         for name, text in found.items():
             if "{{" in text:
-                msg = f"{RAW[name.title()]} of {self.spec.name} holds '{{{{', which Argo would take for a parameter"
-                raise SpecError(msg, fix="write it without two opening braces side by side")
+                msg = (
+                    f"{RAW[name.title()]} of {self.spec.name} contains '{{{{', which Argo would replace as a parameter"
+                )
+                raise SpecError(msg, fix="remove the two adjacent opening braces")
         return found
 
     @cached_property
     def waivers(self) -> dict[str, dict[str, Any]]:
-        """The signed exceptions in the model's folder, by file; whether they hold is for whoever has a trust file.
+        """The waivers in the model's folder, by file. Their signatures are not verified, since that needs a trust file.
 
         Errors: SpecError, naming the file that is damaged.
         """
@@ -60,16 +62,16 @@ class Model:
                 found[f"waivers/{path.name}"] = dict(json.loads(path.read_bytes()))
             except (ValueError, TypeError) as error:
                 msg = f"waivers/{path.name} of {self.spec.name} is not a waiver"
-                raise SpecError(msg, fix=f"restore it as it was signed, or remove it: {path}") from error
+                raise SpecError(msg, fix=f"restore the signed file, or remove it: {path}") from error
         return found
 
     @property
     def notes(self) -> list[str]:
-        """What must be put right before anybody relies on the model, though it runs."""
+        """What to fix before anybody relies on the model; a run does not need it."""
         if self.spec.owner != NOBODY:
             return []
         place = f"pipelines/{self.folder.name}/{PIPELINE}"
-        return [f"nobody answers for {self.spec.name} yet: put the owner's address where {NOBODY} stands in {place}"]
+        return [f"{self.spec.name} has no owner yet: replace {NOBODY} with the owner's address in {place}"]
 
     @cached_property
     def own_programs(self) -> dict[str, Program]:
@@ -78,7 +80,7 @@ class Model:
         return {program.name: program for program in programs}
 
     def check(self) -> None:
-        """Refuse a policy that does not hold, or that leaves a sensitive column unmentioned. Errors: SpecError."""
+        """Refuse an invalid policy, or one without an entry for a sensitive column. Errors: SpecError."""
         try:
             check_policy(read_policy(self.folder / "policy.toml"), sensitive=list(self.spec.sensitive))
         except PolicyError as error:
@@ -94,26 +96,26 @@ class Model:
 
 
 def own_sources(folder: Path) -> list[Path]:
-    """The one-file steps in a model's folder, sorted; told by their `@program(`, since nothing is imported."""
+    """The one-file steps in a model's folder, sorted. They are found by the text `@program(`, without an import."""
     sources = [p for p in sorted(folder.glob("*.py")) if p.name != PIPELINE and not p.name.startswith("_")]
     return [source for source in sources if "@program(" in source.read_text(encoding="utf-8")]
 
 
 @dataclass(frozen=True)
 class Project:
-    """The folder that holds `pipelines/`, `workflows/` and `.lockgate/`."""
+    """The folder that contains `pipelines/`, `workflows/` and `.lockgate/`."""
 
     root: Path
 
     @classmethod
     def find(cls, start: Path | None = None) -> "Project":
-        """The nearest folder upwards that holds `pipelines/`; the start itself where there is none."""
+        """The nearest folder, from `start` upwards, that contains `pipelines/`; `start` itself if there is none."""
         start = (start or Path.cwd()).resolve()
         return cls(next((p for p in (start, *start.parents) if (p / "pipelines").is_dir()), start))
 
     @property
     def state(self) -> Path:
-        """Everything a run leaves behind on this machine."""
+        """The folder of everything that runs write on this machine."""
         return self.root / ".lockgate"
 
     @property
@@ -127,7 +129,7 @@ class Project:
 
     @cached_property
     def models(self) -> dict[str, Model]:
-        """Every model that loads, by name; what does not is in `broken`, so that one cannot take the others down.
+        """Every model that loads, by name. A model that fails to load is in `broken`, so that the others still load.
 
         Errors: SpecError when two have one name.
         """
@@ -148,11 +150,11 @@ class Project:
 
     @cached_property
     def broken(self) -> dict[str, SpecError]:
-        """Why a model's pipeline does not load, by its folder's name; filled when the models are."""
+        """Why a model's pipeline fails to load, by folder name; `models` fills it."""
         return {}
 
     def model(self, name: str) -> Model:
-        """A model by its name, or by its folder's. Errors: UnknownName, SpecError where its pipeline does not load."""
+        """Find a model by its name or its folder's. Errors: UnknownName; SpecError if its pipeline fails to load."""
         models = self.models
         folder = name.replace("-", "_")
         if name not in models and (folder in self.broken or (self.broken and not models)):
@@ -160,38 +162,38 @@ class Project:
         by_folder = {model.folder.name: model for model in models.values()}
         if not models:
             msg = f"there is no model in {self.root / 'pipelines'}"
-            raise BadCall(msg, fix="make one from a CSV: lockgate new NAME --data FILE --target COLUMN")
+            raise BadCall(msg, fix="create one from a CSV file: lockgate new NAME --data FILE --target COLUMN")
         if name not in models and name not in by_folder:
             raise UnknownName("model", name, models)
         return models.get(name) or by_folder[name]
 
 
 def load_model(folder: Path) -> Model:
-    """The model of one `pipelines/<model>/` folder. Errors: SpecError."""
+    """Load the model of one `pipelines/<model>/` folder. Errors: SpecError."""
     source = folder / PIPELINE
     name = f"_pipelines_{folder.name}"
     sys.path.insert(0, str(folder))
     try:
         spec = importlib.util.spec_from_file_location(name, source)
         if spec is None or spec.loader is None:
-            msg = f"{source} cannot be loaded"
+            msg = f"cannot load {source}"
             raise SpecError(msg)
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
     except LockgateError as error:
-        msg_0 = f"{_place(folder, error)}: {error.message}"
-        raise SpecError(msg_0, fix=error.fix) from error
+        msg = f"{_place(folder, error)}: {error.message}"
+        raise SpecError(msg, fix=error.fix) from error
     except Exception as error:
-        said = error.msg if isinstance(error, SyntaxError) else str(error)
-        msg = f"{_place(folder, error)}: {type(error).__name__}: {said}"
-        raise SpecError(msg, fix=f"{sys.executable} {source} shows the whole traceback") from error
+        problem = error.msg if isinstance(error, SyntaxError) else str(error)
+        msg = f"{_place(folder, error)}: {type(error).__name__}: {problem}"
+        raise SpecError(msg, fix=f"{sys.executable} {source} shows the traceback") from error
     finally:
         sys.path.remove(str(folder))
     model = getattr(module, "MODEL", None)
     if not isinstance(model, ModelSpec):
-        msg = f"pipelines/{folder.name}/{PIPELINE} defines no MODEL"
-        raise SpecError(msg, fix="write MODEL = ModelSpec(...)")
+        msg = f"pipelines/{folder.name}/{PIPELINE} does not define MODEL"
+        raise SpecError(msg, fix="define it: MODEL = ModelSpec(...)")
     return Model(model, folder)
 
 
@@ -199,6 +201,6 @@ def _place(folder: Path, error: BaseException) -> str:
     """Where the model's own code failed: `pipelines/<model>/pipeline.py:12`."""
     lines = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError) and error.filename:
-        lines.append((Path(error.filename), error.lineno))  # what does not parse was never entered
+        lines.append((Path(error.filename), error.lineno))  # a file with a syntax error is not in the traceback
     file, line = next(((f, n) for f, n in reversed(lines) if f.parent == folder), (folder / PIPELINE, None))
     return f"pipelines/{folder.name}/{file.name}{f':{line}' if line else ''}"

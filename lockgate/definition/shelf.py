@@ -1,4 +1,4 @@
-"""Where the steps, services and images lie: beside the package in a checkout, inside it in the wheel."""
+"""Find the steps, services and images: next to the package in a checkout, inside the package in a wheel."""
 
 import json
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from lockgate.errors import UnknownName
 class Program:
     """One command of a step, with its contract.
 
-    image: the folder below images/ (or the name of a user's own one-file image).
-    command, args: what starts it, before its settings.
+    image: the folder in images/, or the name of the image of a user's own step.
+    command, args: the command line before the settings.
     """
 
     name: str
@@ -27,12 +27,12 @@ class Program:
 
     @property
     def outputs(self) -> list[dict[str, Any]]:
-        """The files it writes."""
+        """The files that the program writes."""
         return list(self.contract["outputs"])
 
     @property
     def inputs(self) -> list[dict[str, Any]]:
-        """The files it reads."""
+        """The files that the program reads."""
         return list(self.contract["inputs"])
 
 
@@ -40,8 +40,8 @@ class Program:
 class Image:
     """What a program runs in.
 
-    lock: of its packages.
-    code: what lies on PYTHONPATH: folders, or the one file of a user's own step.
+    lock: the lock of its packages.
+    code: the code on PYTHONPATH: folders, or the one file of a user's own step.
     """
 
     name: str
@@ -69,12 +69,12 @@ class Shelf:
 
     @property
     def sdk(self) -> Path:
-        """The folder every program has on its path."""
+        """The folder of the SDK, which every program has on its path."""
         return self.root / "steps" / "sdk"
 
     @property
     def dockerfile(self) -> Path:
-        """What every image is built by."""
+        """The Dockerfile of every image."""
         return self.root / "images" / "Dockerfile"
 
     def step_folders(self) -> Iterator[Path]:
@@ -87,7 +87,7 @@ class Shelf:
 
     @cached_property
     def programs(self) -> dict[str, Program]:
-        """Every program by name, from the rendered contracts."""
+        """Every program by name, read from the rendered contracts."""
         found = {}
         for folder in self.step_folders():
             step = json.loads((folder / "contract.json").read_bytes())
@@ -99,17 +99,17 @@ class Shelf:
 
     @property
     def signers(self) -> list[str]:
-        """The programs that sign, each with a key of its own."""
+        """The programs that sign, each with its own key."""
         return [program.name for program in self.programs.values() if program.contract["signs"]]
 
     def program(self, name: str) -> Program:
-        """A program by name. Errors: UnknownName."""
+        """Find a program by name. Errors: UnknownName."""
         if name not in self.programs:
             raise UnknownName("program", name, self.programs)
         return self.programs[name]
 
     def image(self, name: str) -> Image:
-        """The lock and code of an image. Errors: UnknownName."""
+        """Find the lock and code of an image. Errors: UnknownName."""
         folder = self.root / "images" / name
         if not (folder / "requirements.lock").is_file():
             known = [p.name for p in (self.root / "images").iterdir() if (p / "requirements.lock").is_file()]
@@ -121,5 +121,5 @@ class Shelf:
 
 
 def module_of(folder: Path) -> str:
-    """The import name of a step: `steps/bias-audit` holds `lockgate_bias_audit`."""
+    """The import name of a step: `steps/bias-audit` contains `lockgate_bias_audit`."""
     return f"lockgate_{folder.name.replace('-', '_')}"

@@ -23,7 +23,7 @@ from lockgate.definition.graph import Artifact, Setting, add
 
 @dataclass(frozen=True)
 class BiasAudit:
-    """What bias-audit writes."""
+    """The outputs of bias-audit."""
 
     verdict: Artifact[BiasVerdict]
     report: Artifact[Report]
@@ -43,21 +43,11 @@ def bias_audit(
     task = add(
         "bias-audit",
         name,
-        {
-            "answers": answers,
-            "truth": truth,
-            "data": data,
-            "sensitive": sensitive,
-        },
-        {
-            "seed": seed,
-        },
+        {"answers": answers, "truth": truth, "data": data, "sensitive": sensitive},
+        {"seed": seed},
         after,
     )
-    return BiasAudit(
-        verdict=task.output("verdict"),
-        report=task.output("report"),
-    )
+    return BiasAudit(verdict=task.output("verdict"), report=task.output("report"))
 
 
 def conclude(
@@ -73,11 +63,7 @@ def conclude(
         "conclude",
         name,
         {},
-        {
-            "model": model,
-            "status": status,
-            "wait": wait,
-        },
+        {"model": model, "status": status, "wait": wait},
         after,
     )
     del task
@@ -94,12 +80,8 @@ def deploy(
     task = add(
         "deploy",
         name,
-        {
-            "bundle": bundle,
-        },
-        {
-            "wait": wait,
-        },
+        {"bundle": bundle},
+        {"wait": wait},
         after,
     )
     return task.output("staged")
@@ -116,9 +98,7 @@ def fetch(
         "fetch",
         name,
         {},
-        {
-            "version": version,
-        },
+        {"version": version},
         after,
     )
     return task.output("model")
@@ -126,7 +106,7 @@ def fetch(
 
 @dataclass(frozen=True)
 class Ingest:
-    """What ingest writes."""
+    """The outputs of ingest."""
 
     rows: Artifact[Table]
     train_sensitive: Artifact[Table]
@@ -150,11 +130,7 @@ def ingest(
         "ingest",
         name,
         {},
-        {
-            "data": data,
-            "test_data": test_data,
-            "data_sha256": data_sha256,
-        },
+        {"data": data, "test_data": test_data, "data_sha256": data_sha256},
         after,
     )
     return Ingest(
@@ -170,7 +146,7 @@ def ingest(
 
 @dataclass(frozen=True)
 class Package:
-    """What package writes."""
+    """The outputs of package."""
 
     bundle: Artifact[Bundle]
     card: Artifact[Report]
@@ -202,10 +178,7 @@ def package(
         {},
         after,
     )
-    return Package(
-        bundle=task.output("bundle"),
-        card=task.output("card"),
-    )
+    return Package(bundle=task.output("bundle"), card=task.output("card"))
 
 
 def predict(
@@ -222,15 +195,8 @@ def predict(
     task = add(
         "predict",
         name,
-        {
-            "model": model,
-            "test": test,
-            "data": data,
-            "base": base,
-        },
-        {
-            "batch": batch,
-        },
+        {"model": model, "test": test, "data": data, "base": base},
+        {"batch": batch},
         after,
     )
     return task.output("answers")
@@ -249,14 +215,8 @@ def promote(
     task = add(
         "promote",
         name,
-        {
-            "staged": staged,
-            "smoke": smoke,
-            "bundle": bundle,
-        },
-        {
-            "wait": wait,
-        },
+        {"staged": staged, "smoke": smoke, "bundle": bundle},
+        {"wait": wait},
         after,
     )
     del task
@@ -274,10 +234,7 @@ def pull(
         "pull",
         name,
         {},
-        {
-            "model": model,
-            "digest": digest,
-        },
+        {"model": model, "digest": digest},
         after,
     )
     return task.output("bundle")
@@ -296,14 +253,8 @@ def smoke_test(
     task = add(
         "smoke-test",
         name,
-        {
-            "staged": staged,
-            "bundle": bundle,
-        },
-        {
-            "requests": requests,
-            "patience": patience,
-        },
+        {"staged": staged, "bundle": bundle},
+        {"requests": requests, "patience": patience},
         after,
     )
     return task.output("verdict")
@@ -330,10 +281,7 @@ def train(
     task = add(
         "train",
         name,
-        {
-            "rows": rows,
-            "sensitive": sensitive,
-        },
+        {"rows": rows, "sensitive": sensitive},
         {
             "estimator": estimator,
             "parameters": parameters,
@@ -353,7 +301,7 @@ def train(
 
 @dataclass(frozen=True)
 class ValidateData:
-    """What validate-data writes."""
+    """The outputs of validate-data."""
 
     verdict: Artifact[DataVerdict]
     report: Artifact[Report]
@@ -385,15 +333,12 @@ def validate_data(
         {},
         after,
     )
-    return ValidateData(
-        verdict=task.output("verdict"),
-        report=task.output("report"),
-    )
+    return ValidateData(verdict=task.output("verdict"), report=task.output("report"))
 
 
 @dataclass(frozen=True)
 class ValidateModel:
-    """What validate-model writes."""
+    """The outputs of validate-model."""
 
     verdict: Artifact[QualityVerdict]
     report: Artifact[Report]
@@ -412,17 +357,8 @@ def validate_model(
     task = add(
         "validate-model",
         name,
-        {
-            "answers": answers,
-            "truth": truth,
-            "data": data,
-        },
-        {
-            "seed": seed,
-        },
+        {"answers": answers, "truth": truth, "data": data},
+        {"seed": seed},
         after,
     )
-    return ValidateModel(
-        verdict=task.output("verdict"),
-        report=task.output("report"),
-    )
+    return ValidateModel(verdict=task.output("verdict"), report=task.output("report"))

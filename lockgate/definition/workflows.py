@@ -1,4 +1,4 @@
-"""The workflows of a model. `gates` is the half that is ours: it takes no options and nothing turns one off."""
+"""The workflows of a model. A user may replace the chain, but not `gates`: it has no option to turn a gate off."""
 
 import inspect
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ class _Sealed:
 
 
 def tuned(spec: ModelSpec, setting: str) -> str | int | float | bool | Setting:
-    """A train setting of the spec: its value, or the workflow's parameter where a run may vary it."""
+    """Return a train setting of the spec: its value, or the workflow's parameter if a run may vary it."""
     return Setting(f"workflow.parameters.{setting}") if setting in spec.tunable else spec.train[setting]
 
 
 def frozen_data(spec: ModelSpec) -> tuple[steps.Ingest, steps.ValidateData]:
-    """Freeze the data and the live version, and judge the data: how every chain begins."""
-    del spec  # its columns, ranges and split reach both programs as spec.json
+    """Freeze the data and the live version, and judge the data. Every chain starts with this."""
+    del spec  # both programs read its columns, ranges and split from spec.json
     data = steps.ingest(data=Setting("workflow.parameters.data"))
     checked = steps.validate_data(
         data.rows,
@@ -38,12 +38,12 @@ def frozen_data(spec: ModelSpec) -> tuple[steps.Ingest, steps.ValidateData]:
 
 
 def brought(model: Artifact[ModelFile], data: steps.Ingest, checked: steps.ValidateData) -> Candidate:
-    """A model together with the frozen data it is to be judged on."""
+    """Make a candidate of a model and the frozen data that it is judged on."""
     return Candidate(model, data.test, data.truth, data.sensitive, data.record, data.base, checked.verdict)
 
 
 def train_candidate(spec: ModelSpec) -> Candidate:
-    """The one-call form: ingest, validate-data, train; the sensitive columns go to train only if it mitigates."""
+    """The default chain: ingest, validate-data, train; train reads the sensitive columns only if it mitigates."""
     unknown = [setting for setting in spec.train if setting not in inspect.signature(steps.train).parameters]
     if unknown:
         raise UnknownName("setting of train", unknown[0], inspect.signature(steps.train).parameters)
@@ -59,14 +59,14 @@ def train_candidate(spec: ModelSpec) -> Candidate:
 
 
 def fetch_candidate(spec: ModelSpec) -> Candidate:
-    """A version that somebody put in the registry, to be judged like any other."""
+    """The chain of a review: a version from the registry, judged like any other."""
     data, checked = frozen_data(spec)
     model = steps.fetch(version=Setting("workflow.parameters.version"))
     return brought(model, data, checked)
 
 
 def gates(spec: ModelSpec, c: Candidate) -> None:
-    """From a candidate to users. Each gate's verdict is an argument of what follows."""
+    """Take a candidate through the gates to users. Each gate's verdict is an argument of the next steps."""
     answers = steps.predict(c.model, c.test, c.data, c.base)
     quality = steps.validate_model(answers, c.truth, c.data)
     bias = steps.bias_audit(answers, c.truth, c.data, c.sensitive)
@@ -77,7 +77,7 @@ def gates(spec: ModelSpec, c: Candidate) -> None:
 
 
 def release(spec: ModelSpec) -> Graph:
-    """From data to users: the model's own chain, then the gates."""
+    """The workflow from data to users: the model's chain, then the gates."""
     with graph("release") as whole:
         candidate = (spec.candidate or train_candidate)(spec)
         with nested("gates", candidate) as inside:
@@ -86,7 +86,7 @@ def release(spec: ModelSpec) -> Graph:
 
 
 def review(spec: ModelSpec) -> Graph:
-    """From a registered version to users: fetch it, then the same gates."""
+    """The workflow from a registered version to users: fetch, then the same gates."""
     with graph("review") as whole:
         candidate = fetch_candidate(spec)
         with nested("gates", candidate) as inside:
@@ -95,7 +95,7 @@ def review(spec: ModelSpec) -> Graph:
 
 
 def conclude(spec: ModelSpec) -> Task:
-    """What runs at the end of every run, however it ended."""
+    """The task at the end of every run, successful or not."""
     with graph("end") as whole:
         steps.conclude(model=spec.name, status=Setting("workflow.status"))
     return whole.tasks[0]

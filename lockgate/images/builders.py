@@ -1,4 +1,4 @@
-"""What builds and pushes images: buildah, podman or docker, each by its own command line."""
+"""Build and push images with the command line of buildah, podman or docker."""
 
 import json
 import shutil
@@ -17,11 +17,11 @@ _LAST_LINES = 15
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer to build: a folder of the context, on an image that is there.
+    """One layer to build: a folder of the context, on top of an existing image.
 
     name: `packages` or `code`: the folder, and its path in the image.
-    origin: the base that was asked for, which the image below this layer need not be.
-    labels: of the image.
+    base: the image directly below this layer. origin: the base image that all layers are on.
+    labels: the labels of the image.
     """
 
     name: str
@@ -32,60 +32,60 @@ class Layer:
 
     @property
     def options(self) -> list[str]:
-        """What every builder is told in the same words."""
-        said = [f"--build-arg=BASE={self.base}", f"--build-arg=LAYER={self.name}"]
-        return [*said, *(f"--label={name}={value}" for name, value in self.labels.items())]
+        """The options that every builder has."""
+        options = [f"--build-arg=BASE={self.base}", f"--build-arg=LAYER={self.name}"]
+        return [*options, *(f"--label={name}={value}" for name, value in self.labels.items())]
 
     @property
     def annotations(self) -> list[str]:
-        """What it was built on, in the words of OCI: left to themselves, builders write how their own store has it."""
+        """The base image as OCI annotations; by default, builders write its name in their own store."""
         name, _, digest = self.origin.partition("@")
-        said = {"name": name, "digest": digest}
-        return [f"--annotation=org.opencontainers.image.base.{key}={value}" for key, value in said.items()]
+        base = {"name": name, "digest": digest}
+        return [f"--annotation=org.opencontainers.image.base.{key}={value}" for key, value in base.items()]
 
 
 class Builder(Protocol):
-    """What builds and pushes."""
+    """A program that builds and pushes images."""
 
     def find(self, reference: str) -> str:
-        """The id of an image that is here, or nothing."""
+        """The id of a local image, or an empty string."""
 
     def labels(self, reference: str) -> dict[str, str]:
-        """The labels of an image that is here. Errors: OutsideFailed."""
+        """The labels of a local image. Errors: OutsideFailed."""
 
     def pull(self, reference: str) -> None:
-        """Bring an image here. Errors: OutsideFailed."""
+        """Pull an image. Errors: OutsideFailed."""
 
     def build(self, layer: Layer, tag: str) -> None:
         """Build the Dockerfile of the layer's context. Errors: OutsideFailed."""
 
     def push(self, tag: str) -> str:
-        """Push an image; returns the digest it has in the registry. Errors: OutsideFailed."""
+        """Push an image; returns its digest in the registry. Errors: OutsideFailed."""
 
 
 @dataclass(frozen=True)
 class Buildah:
-    """Builds with buildah, or podman, whose options are the same; no daemon."""
+    """Builds with buildah or podman, which have the same options and need no daemon."""
 
     name: str
 
     def find(self, reference: str) -> str:
-        """The id of an image that is here, or nothing."""
-        return _ask(self.name, "images", "--quiet", "--no-trunc", reference)
+        """The id of a local image, or an empty string."""
+        return _output_or_nothing(self.name, "images", "--quiet", "--no-trunc", reference)
 
     def labels(self, reference: str) -> dict[str, str]:
-        """The labels of an image that is here."""
-        said = json.loads(_call(self.name, "inspect", "--type=image", reference))  # buildah's templates know no JSON
-        config = said["OCIv1"]["config"] if self.name == "buildah" else said[0]["Config"]
+        """The labels of a local image."""
+        found = json.loads(_call(self.name, "inspect", "--type=image", reference))  # buildah's templates have no JSON
+        config = found["OCIv1"]["config"] if self.name == "buildah" else found[0]["Config"]
         return dict(config.get("Labels") or {})
 
     def pull(self, reference: str) -> None:
-        """Bring an image here."""
+        """Pull an image."""
         _call(self.name, "pull", "--quiet", reference)
 
     def build(self, layer: Layer, tag: str) -> None:
         """Build the Dockerfile of the layer's context."""
-        # One layer, without a clock time and without the builder's version, which would be another digest elsewhere.
+        # One layer, without the current time and the builder's version: either would change the digest.
         same = ("--layers=false", "--timestamp=0", "--identity-label=false")
         _call(
             self.name, "build", "--quiet", *same, *layer.options, *layer.annotations, f"--tag={tag}", str(layer.context)
@@ -94,9 +94,9 @@ class Buildah:
     def push(self, tag: str) -> str:
         """Push an image; returns its digest."""
         with tempfile.TemporaryDirectory() as folder:
-            said = Path(folder) / "digest"
-            _call(self.name, "push", "--quiet", f"--digestfile={said}", tag)
-            return said.read_text(encoding="ascii").strip()
+            digest = Path(folder) / "digest"
+            _call(self.name, "push", "--quiet", f"--digestfile={digest}", tag)
+            return digest.read_text(encoding="ascii").strip()
 
 
 @dataclass(frozen=True)
@@ -104,15 +104,15 @@ class Docker:
     """Builds with docker's BuildKit."""
 
     def find(self, reference: str) -> str:
-        """The id of an image that is here, or nothing."""
-        return _ask("docker", "image", "inspect", "--format={{.Id}}", reference)
+        """The id of a local image, or an empty string."""
+        return _output_or_nothing("docker", "image", "inspect", "--format={{.Id}}", reference)
 
     def labels(self, reference: str) -> dict[str, str]:
-        """The labels of an image that is here."""
+        """The labels of a local image."""
         return _labels("docker", "image", "inspect", "--format={{json .Config.Labels}}", reference)
 
     def pull(self, reference: str) -> None:
-        """Bring an image here."""
+        """Pull an image."""
         _call("docker", "pull", "--quiet", reference)
 
     def build(self, layer: Layer, tag: str) -> None:
@@ -128,12 +128,12 @@ class Docker:
 
 
 def find_builder(name: str = "") -> Builder:
-    """The builder of that name, or the first that is installed. Errors: BadCall."""
+    """Find the builder of that name, or the first one installed. Errors: BadCall."""
     if name and name not in BUILDERS:
         raise UnknownName("tool", name, BUILDERS)
     found = next((each for each in ((name,) if name else BUILDERS) if shutil.which(each)), None)
     if found is None:
-        msg = f"{name or ', '.join(BUILDERS)}: not installed here"
+        msg = f"{name or ', '.join(BUILDERS)}: not installed on this machine"
         raise BadCall(msg, fix="install buildah or podman (no daemon, no root), or docker")
     return Docker() if found == "docker" else Buildah(found)
 
@@ -142,15 +142,15 @@ def _labels(*argv: str) -> dict[str, str]:
     return dict(json.loads(_call(*argv)) or {})
 
 
-def _ask(*argv: str) -> str:
-    """What a command says, or nothing where it fails."""
+def _output_or_nothing(*argv: str) -> str:
+    """The output of a command, or an empty string if it fails."""
     return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
 
 
 def _call(*argv: str) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)  # noqa: S603  # the builder found before
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)  # noqa: S603  # from find_builder
     if done.returncode != 0:
-        said = "\n".join(f"  {line}" for line in (done.stderr or done.stdout).strip().splitlines()[-_LAST_LINES:])
-        msg = f"{argv[0]} {argv[1]} failed:\n{said}"
-        raise OutsideFailed(msg, fix="correct what it says, then run it again")
+        lines = "\n".join(f"  {line}" for line in (done.stderr or done.stdout).strip().splitlines()[-_LAST_LINES:])
+        msg = f"{argv[0]} {argv[1]} failed:\n{lines}"
+        raise OutsideFailed(msg, fix=f"fix the error that {argv[0]} reports, then run this again")
     return done.stdout

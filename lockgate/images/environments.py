@@ -1,7 +1,6 @@
-"""Python environments on this machine: one for each lock, named by the digest of its content, made by uv and kept."""
+"""Install and keep Python environments with uv: one per lock, named by the digest of its content."""
 
 import configparser
-import fcntl
 import hashlib
 import os
 import re
@@ -12,11 +11,13 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
+from filelock import FileLock
+
 from lockgate.errors import OutsideFailed
 
 _LAST_LINES = 15
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
-# pip's settings, and what uv calls them: whoever configured pip for a restricted network has configured enough.
+# pip's settings and uv's names for them: on a restricted network, it is enough to configure pip.
 _SETTINGS = {
     "index-url": "UV_DEFAULT_INDEX",
     "extra-index-url": "UV_INDEX",
@@ -30,33 +31,34 @@ _SETTINGS = {
 
 
 class Environments:
-    """The environments kept in a folder."""
+    """The environments in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def digest(self, lock: Path) -> str:
-        """What names the environment of a lock."""
+        """The name of a lock's environment: 16 digits of the digest of its content."""
         return hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
 
     def python(self, interpreter: Path, lock: Path, installing: Callable[[], None]) -> Path:
-        """The interpreter of the environment with exactly this lock; made first, if need be.
+        """Return the interpreter of the environment with exactly this lock; install it first if it does not exist.
 
-        Errors: OutsideFailed, with the end of what the installer said.
+        installing: called before an installation starts.
+
+        Errors: OutsideFailed, with the last lines of the installer's output.
         """
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         folder = (
             self._folder / f"{self.digest(lock)}-{hashlib.sha256(str(interpreter).encode()).hexdigest()[:4]}-{version}"
         )
         python = folder / "bin" / "python"
-        # Packages write their own place into their files, so an environment is made where it stays, and this file,
-        # which appears at once and last, says that it is whole.
+        # Packages write their own path into their files, so an environment cannot be moved after its installation.
+        # This file is written last and marks a complete environment.
         whole = folder / ".whole"
         if whole.exists():
             return python
         self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / f"{folder.name}.lock").open("a+b") as held:
-            fcntl.flock(held, fcntl.LOCK_EX)
+        with FileLock(self._folder / f"{folder.name}.lock"):
             if not whole.exists():
                 installing()
                 shutil.rmtree(folder, ignore_errors=True)
@@ -70,11 +72,12 @@ class Environments:
         return python
 
     def lay_out(self, lock: Path, folder: Path, python: str, platform: str) -> None:
-        """Put the packages of a lock into a folder, for a machine with this minor version of Python.
+        """Install the packages of a lock into a folder.
 
-        platform: uv's name for the machine, e.g. `x86_64-manylinux_2_28`.
+        python: minor version of the Python that will import them.
+        platform: uv's name of the platform that they will run on, e.g. `x86_64-manylinux_2_28`.
 
-        Errors: OutsideFailed, with the end of what the installer said.
+        Errors: OutsideFailed, with the last lines of the installer's output.
         """
         self._uv(
             lock,
@@ -85,29 +88,29 @@ class Environments:
 
     def _uv(self, lock: Path, *arguments: str) -> None:
         command = [sys.executable, "-m", "uv", *arguments]
-        made = subprocess.run(  # noqa: S603  # our own dependency
+        done = subprocess.run(  # noqa: S603  # our own dependency
             command, env=self.settings, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
-        if made.returncode:
-            said = _CREDENTIALS.sub("", made.stderr or made.stdout).strip().splitlines()[-_LAST_LINES:]
-            lines = "\n".join(f"  {line}" for line in said)
-            message = f"the packages of {lock.parent.name}/{lock.name} could not be installed:\n{lines}"
-            raise OutsideFailed(message, fix="see whether `pip download` works here, then run this again")
+        if done.returncode:
+            last = _CREDENTIALS.sub("", done.stderr or done.stdout).strip().splitlines()[-_LAST_LINES:]
+            lines = "\n".join(f"  {line}" for line in last)
+            message = f"cannot install the packages of {lock.parent.name}/{lock.name}:\n{lines}"
+            raise OutsideFailed(message, fix="check that `pip download` works on this machine, then run this again")
 
     @cached_property
     def settings(self) -> dict[str, str]:
-        """The environment of this process, with pip's settings in uv's words; what is set for uv itself wins."""
+        """The environment of this process, with pip's settings translated for uv; uv's own settings take precedence."""
         found = dict(_pip_settings())
         mapped = {_SETTINGS[name]: " ".join(value.split()) for name, value in found.items() if name in _SETTINGS}
         if "UV_INDEX" in mapped:
-            mapped["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # as pip looks; the hashes say what may come
+            mapped["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # as pip does; the hashes decide what is accepted
         if "UV_FIND_LINKS" in mapped:
             mapped["UV_FIND_LINKS"] = mapped["UV_FIND_LINKS"].replace(" ", ",")
         return {**mapped, **os.environ}
 
 
 def _pip_settings() -> Iterator[tuple[str, str]]:
-    """What pip would be told here, the strongest last. Its own `pip config` is not asked: it may not be installed."""
+    """Yield pip's settings, by rising precedence. This does not call `pip config`, since pip may not be installed."""
     home = Path.home()
     named = os.environ.get("PIP_CONFIG_FILE")
     places = [Path("/etc/pip.conf"), Path("/etc/xdg/pip/pip.conf"), home / "Library/Application Support/pip/pip.conf"]
@@ -118,7 +121,7 @@ def _pip_settings() -> Iterator[tuple[str, str]]:
         try:
             parser.read(place, "utf-8")
         except configparser.Error:
-            continue  # pip says so itself
+            continue  # pip reports it
         for section in ("global", "install"):
             if parser.has_section(section):
                 yield from ((name.replace("_", "-"), value) for name, value in parser.items(section))
@@ -128,7 +131,7 @@ def _pip_settings() -> Iterator[tuple[str, str]]:
 
 
 def cache() -> Path:
-    """Where environments are kept: `$LOCKGATE_CACHE`, by default below the user's cache folder."""
+    """The folder of the environments: `$LOCKGATE_CACHE`, by default in the user's cache folder."""
     chosen = os.environ.get("LOCKGATE_CACHE")
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(chosen) if chosen else Path(home) / "lockgate" / "environments"

@@ -1,4 +1,4 @@
-"""What an image is on this machine: the environment of its lock, and the code on its path."""
+"""Run images as processes of this machine: the environment of the lock, with the code on its path."""
 
 import os
 import sys
@@ -12,19 +12,19 @@ from lockgate.engine.runtime.process import Environment
 from lockgate.images.environments import Environments, cache
 from lockgate.images.pins import image_name, own_images
 
-# Of the interpreter below this virtual environment, so that every checkout shares one environment a lock.
+# The base interpreter of this virtual environment, so that all checkouts share one environment per lock.
 PYTHON = Path(getattr(sys, "_base_executable", sys.executable))
 
 
 @dataclass(frozen=True)
 class Installed:
-    """The images of the shelf, and of one model's own steps, as they are on this machine."""
+    """The images of the shelf and of one model's own steps, as environments on this machine."""
 
     shelf: Shelf
     model: Model | None = None
 
     def __call__(self, reference: str) -> Environment:
-        """What the engine needs to run an image. Errors: UnknownName."""
+        """Return the environment to run an image in. Errors: UnknownName."""
         name = image_name(reference)
         own = own_images(self.model, self.shelf) if self.model else {}
         image = own.get(name) or self.shelf.image(name)
@@ -32,19 +32,19 @@ class Installed:
 
 
 def environment(lock: Path, code: Sequence[Path]) -> Environment:
-    """A lock, with these folders on the path."""
-    # Code lies beside the lock and is not installed; a folder that may be read-only is not written to.
+    """The environment of a lock, with these folders on the path."""
+    # Code is not installed. Its folder may be read-only, so Python writes no bytecode.
     path = {"PYTHONPATH": os.pathsep.join(map(str, code)), "PYTHONDONTWRITEBYTECODE": "1"}
     return Environment(PYTHON, path, lock)
 
 
 def command(
-    made: Environment, arguments: Sequence[str], installing: Callable[[], None] = lambda: None
+    env: Environment, arguments: Sequence[str], installing: Callable[[], None] = lambda: None
 ) -> tuple[list[str], dict[str, str]]:
-    """The command line and environment of `python ARGUMENTS` there; it is installed first, if need be.
+    """Return the command line and variables of `python ARGUMENTS` in an environment; install it first if needed.
 
-    Errors: OutsideFailed, with the end of what the installer said.
+    Errors: OutsideFailed, with the last lines of the installer's output.
     """
-    lock = made.lock
-    python = Environments(cache()).python(made.python, lock, installing) if lock else made.python
-    return [str(python), *arguments], {**os.environ, **made.variables}
+    lock = env.lock
+    python = Environments(cache()).python(env.python, lock, installing) if lock else env.python
+    return [str(python), *arguments], {**os.environ, **env.variables}

@@ -1,4 +1,4 @@
-"""The images: what was built, by digest, and what each would hold."""
+"""The images of a project: their content, and their pinned references by digest."""
 
 import fnmatch
 import json
@@ -12,20 +12,20 @@ from lockgate.definition.project import Model, Project
 from lockgate.definition.shelf import Image, Shelf
 from lockgate.errors import BadCall, UnknownName
 
-LOCK = "images/images.lock.json"  # what was built and pushed, by digest
+LOCK = "images/images.lock.json"  # the pushed references, by digest
 UNBUILT = ":unbuilt"
-SOURCE = "io.lockgate.source"  # the label that says what an image was made from
+SOURCE = "io.lockgate.source"  # the label with the digest of an image's sources
 _NOT_CODE = ("__pycache__", "*.pyc", ".*")
 
 
 def built(project: Project) -> dict[str, str]:
-    """Image name -> reference by digest, for every image that was built (`images/images.lock.json`)."""
+    """Read `images/images.lock.json`: image name -> reference by digest, for every image that was pushed."""
     path = project.root / LOCK
     return dict(json.loads(path.read_bytes())) if path.is_file() else {}
 
 
 def record(project: Project, references: Mapping[str, str]) -> None:
-    """Write what was pushed to `images/images.lock.json`, beside what others pushed; images that are no more go."""
+    """Add pushed references to `images/images.lock.json`; remove images that no longer exist."""
     path = project.root / LOCK
     every = images(project)
     found = {name: reference for name, reference in {**built(project), **references}.items() if name in every}
@@ -39,7 +39,7 @@ def image_name(reference: str) -> str:
 
 
 def images(project: Project) -> dict[str, Image]:
-    """Every image by name: those of the shelf that hold a program, then those of the models' own one-file steps."""
+    """Every image by name: those of the shelf that contain a program, then those of the models' own steps."""
     shelf = Shelf.find()
     found = {name: shelf.image(name) for name in sorted({program.image for program in shelf.programs.values()})}
     for model in project.models.values():
@@ -48,7 +48,7 @@ def images(project: Project) -> dict[str, Image]:
 
 
 def chosen(project: Project, names: Sequence[str]) -> list[Image]:
-    """The images of these names, or all where none is named. Errors: UnknownName."""
+    """The images with these names, or all images if no name is given. Errors: UnknownName."""
     every = images(project)
     for name in names:
         if name not in every:
@@ -80,21 +80,21 @@ def code_files(image: Image) -> dict[str, Path]:
 
 
 def source_digest(image: Image) -> str:
-    """The digest of what an image is made from, apart from its base: the Dockerfile, the lock and the code."""
+    """The digest of an image's sources: the Dockerfile, the lock and the code, but not the base."""
     code = {name: file_digest(path) for name, path in code_files(image).items()}
-    made = {"Dockerfile": file_digest(Shelf.find().dockerfile), "lock": file_digest(image.lock), "code": code}
-    return sha256(canonical(made))
+    sources = {"Dockerfile": file_digest(Shelf.find().dockerfile), "lock": file_digest(image.lock), "code": code}
+    return sha256(canonical(sources))
 
 
 def check_current(image: Image, labels: Mapping[str, str]) -> None:
-    """Refuse what was built from another lock or other code than are here. Errors: BadCall."""
+    """Refuse an image whose lock or code differs from this checkout. Errors: BadCall."""
     if labels.get(SOURCE) != source_digest(image):
-        msg = f"the image of {image.name} was built from another lock or other code than is here"
+        msg = f"the image of {image.name} is out of date: it was built from another lock or other code"
         raise BadCall(msg, fix="lockgate images build, then lockgate images push, with the same --registry")
 
 
 def describe(project: Project) -> tuple[list[str], dict[str, Any]]:
-    """Each image with its lock and whether it was built: lines for people, and JSON values."""
+    """List each image with its lock and reference: lines for the terminal, and JSON values."""
     references = built(project)
     value = {
         name: {"reference": references.get(name), "lock": file_digest(image.lock)}
@@ -103,5 +103,5 @@ def describe(project: Project) -> tuple[list[str], dict[str, Any]]:
     width = max(len(name) for name in value)
     lines = [f"  {name:<{width}}  {entry['reference'] or 'not built yet'}" for name, entry in value.items()]
     if len(references) < len(value):
-        lines += ["Images are needed on a cluster only; `lockgate run` uses their locks as they are."]
+        lines += ["Only a cluster needs images; `lockgate run` installs their locks directly."]
     return lines, value

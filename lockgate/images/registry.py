@@ -1,10 +1,10 @@
-"""Whether images are in their registry."""
+"""Check that images are in their registry."""
 
 import shutil
 import subprocess
-import urllib.request
 from http import HTTPStatus
-from urllib.error import HTTPError, URLError
+
+import httpx2
 
 _SECONDS = 10
 _MANIFESTS = ", ".join(
@@ -14,24 +14,28 @@ _MANIFESTS = ", ".join(
         "docker.distribution.manifest.list.v2",
     )
 )  # fmt: skip
+# A registry on this machine is never behind a proxy, whatever HTTPS_PROXY says.
+_NO_PROXY = {f"all://{host}": None for host in ("localhost", "127.0.0.1", "[::1]")}
 
 
 def absent(reference: str) -> str:
-    """Why an image is not there, or nothing: asked by HEAD, and of skopeo where a registry wants credentials."""
+    """Return why an image is not in its registry, or an empty string if it is there.
+
+    The check is a HEAD request; skopeo makes it if the registry requires credentials.
+    """
     host, _, rest = reference.partition("/")
     name, _, digest = rest.partition("@")
-    address = f"https://{host}/v2/{name}/manifests/{digest}"
-    request = urllib.request.Request(address, method="HEAD", headers={"Accept": _MANIFESTS})
     try:
-        with urllib.request.urlopen(request, timeout=_SECONDS):  # noqa: S310 - https, by the line above
-            return ""
-    except HTTPError as error:
-        if error.code not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            return f"{host} answers {error.code}"
-    except (URLError, OSError) as error:
-        return f"{host} cannot be reached ({getattr(error, 'reason', error)})"
+        with httpx2.Client(mounts=_NO_PROXY, timeout=_SECONDS, follow_redirects=True) as client:
+            answer = client.head(f"https://{host}/v2/{name}/manifests/{digest}", headers={"Accept": _MANIFESTS})
+    except httpx2.HTTPError as error:
+        return f"cannot connect to {host} ({error})"
+    if answer.is_success:
+        return ""
+    if answer.status_code not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return f"{host} answers {answer.status_code}"
     if not shutil.which("skopeo"):
-        return f"{host} wants credentials, and skopeo is not installed"
+        return f"{host} requires credentials, and skopeo is not installed"
     argv = ["skopeo", "inspect", "--raw", f"docker://{reference}"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)  # noqa: S603 - the user's own skopeo
     return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["skopeo failed"])[-1]

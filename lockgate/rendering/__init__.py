@@ -1,1 +1,1 @@
-"""From a model's definition to its rendered files, byte for byte."""
+"""Render a model's files from its definition; the same definition always gives the same bytes."""

@@ -8,11 +8,12 @@ from lockgate_step import PROTOCOL, canonical
 from lockgate.definition.contract import RAW, _read
 from lockgate.definition.shelf import Program, module_of
 
+_WIDTH = 120  # of a line, as the formatter counts
 _SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
 
 
 def step_contract(folder: Path) -> dict[str, Any]:
-    """The contract.json of a step folder, from the source of its `__main__.py`. Errors: SpecError."""
+    """Read the contract of a step folder from the source of its `__main__.py`. Errors: SpecError."""
     module = module_of(folder)
     found = _read(folder / module / "__main__.py")
     several = len(found) > 1
@@ -29,14 +30,14 @@ def step_contract(folder: Path) -> dict[str, Any]:
 
 
 def contract_bytes(contract: dict[str, Any]) -> bytes:
-    """A contract.json as it lies in the repository: canonical, but one program a line, so that diffs can be read."""
+    """Render a contract.json: canonical JSON, but one program per line, for readable diffs."""
     lines = [canonical(program).decode().strip() for program in contract["programs"]]
     head = f'{{"protocol":{contract["protocol"]},"step":"{contract["step"]}","programs":[\n'
     return (head + ",\n".join(lines) + "\n]}\n").encode()
 
 
 def functions_source(programs: list[Program], what: str) -> str:
-    """The Python source of one typed function per program."""
+    """Render the Python source of one typed function per program."""
     kinds = sorted({"Kind"} | {f["type"] for p in programs for f in [*p.outputs, *_passed(p)]})
     parts = [
         f'"""{what} Rendered from the contracts by `lockgate render`; do not edit."""',
@@ -100,8 +101,10 @@ def _function(program: Program) -> list[str]:
 
 
 def _mapping(entries: list[str]) -> list[str]:
-    """A dict as an argument on lines of its own, as the formatter would write it."""
-    return ["        {", *[f"            {entry}," for entry in entries], "        },"] if entries else ["        {},"]
+    """A dict as an argument: on one line if it fits, as the formatter keeps it."""
+    line = f"        {{{', '.join(entries)}}},"
+    several = ["        {", *[f"            {entry}," for entry in entries], "        },"]
+    return [line] if len(line) <= _WIDTH else several
 
 
 def _returns(name: str, program: Program) -> tuple[str, list[str], str]:
@@ -115,10 +118,12 @@ def _returns(name: str, program: Program) -> tuple[str, list[str], str]:
         [
             "@dataclass(frozen=True)",
             f"class {title}:",
-            f'    """What {program.name} writes."""',
+            f'    """The outputs of {program.name}."""',
             "",
             *[f"    {entry['name']}: Artifact[{entry['type']}]" for entry in outputs],
         ]
     )
-    fields = [f'        {entry["name"]}=task.output("{entry["name"]}"),' for entry in outputs]
-    return title, [f"    return {title}(", *fields, "    )"], cls
+    fields = [f'{entry["name"]}=task.output("{entry["name"]}")' for entry in outputs]
+    line = f"    return {title}({', '.join(fields)})"
+    several = [f"    return {title}(", *[f"        {field}," for field in fields], "    )"]
+    return title, [line] if len(line) <= _WIDTH else several, cls

@@ -1,4 +1,4 @@
-"""Source -> rendered file, for a whole project: contracts, step functions, locks of one-file steps, workflows."""
+"""Render the files of a model; write rendered files, or check that they are up to date."""
 
 from pathlib import Path
 
@@ -9,7 +9,10 @@ from lockgate.rendering.locks import _lock_of
 
 
 def model_files(project: Project, model: Model, *, check: bool = False) -> dict[Path, bytes]:
-    """The manifests of one model, and the locks of its own steps, by path."""
+    """Render the manifests of one model and the locks of its own steps; returns path -> bytes.
+
+    check: do not resolve packages; an outdated lock gets only its first line, so that it differs.
+    """
     from lockgate.rendering.manifest import render_model
 
     files = {path: text for source in own_sources(model.folder) for path, text in _lock_of(source, check=check).items()}
@@ -19,7 +22,7 @@ def model_files(project: Project, model: Model, *, check: bool = False) -> dict[
 
 
 def write_or_check(files: dict[Path, bytes], *, check: bool = False) -> list[Path]:
-    """The files that differ from these bytes; without `check` they are written."""
+    """Write the files whose bytes differ; returns their paths. With `check`, write nothing."""
     stale = [path for path, content in files.items() if not path.is_file() or path.read_bytes() != content]
     if not check:
         for path in stale:

@@ -1,4 +1,4 @@
-"""Locks of one-file steps, compiled from their PEP 723 headers."""
+"""Compile the locks of one-file steps from their PEP 723 headers."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ _HEADER = re.compile(r"(?m)^# /// script\s*$\n(?P<body>(?:^#(?:| .*)$\n)+?)^# //
 
 
 def _lock_of(source: Path, *, check: bool) -> dict[Path, bytes]:
-    """The lock of a one-file step, compiled anew only when the packages in its PEP 723 header have changed."""
+    """The lock of a one-file step; compiled again only if the packages in its PEP 723 header have changed."""
     lock = source.with_suffix(".lock")
     wanted = packages_of(source)
     mark = f"# of {source.name}, {sha256(canonical(wanted))}\n".encode()
@@ -27,11 +27,11 @@ def _lock_of(source: Path, *, check: bool) -> dict[Path, bytes]:
 
 
 def packages_of(source: Path) -> list[str]:
-    """The packages in the PEP 723 header of a one-file step. Errors: SpecError."""
+    """Read the packages in the PEP 723 header of a one-file step. Errors: SpecError."""
     match = _HEADER.search(source.read_text(encoding="utf-8"))
     if match is None:
         msg = f"{source.name} has no PEP 723 header, so its packages are unknown"
-        raise SpecError(msg, fix='begin it with: # /// script, # dependencies = ["..."], # ///')
+        raise SpecError(msg, fix='start the file with: # /// script, # dependencies = ["..."], # ///')
     body = "\n".join(line[2:] for line in match["body"].splitlines())
     return sorted(tomllib.loads(body).get("dependencies", []))
 
@@ -42,7 +42,7 @@ def _compile(packages: list[str], source: Path) -> bytes:
     shelf = Shelf.find()
     options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate"]
     options += ["--no-emit-index-url", "--constraint", str(shelf.root / "images" / "model-abi.txt")]
-    done = subprocess.run(  # noqa: S603 - our own installer, arguments made here
+    done = subprocess.run(  # noqa: S603 - our own dependency, with arguments from this function
         [sys.executable, "-m", "uv", "pip", "compile", "-", *options],
         input="\n".join(packages).encode(),
         capture_output=True,
@@ -51,6 +51,6 @@ def _compile(packages: list[str], source: Path) -> bytes:
     )
     if done.returncode:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-3:]
-        msg = f"the packages of {source.name} do not resolve: {' '.join(last)}"
-        raise OutsideFailed(msg, fix="correct its PEP 723 header, or look at the package index's address")
+        msg = f"cannot resolve the packages of {source.name}: {' '.join(last)}"
+        raise OutsideFailed(msg, fix="correct its PEP 723 header, or check the address of the package index")
     return done.stdout

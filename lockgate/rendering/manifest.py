@@ -1,4 +1,4 @@
-"""From a model to its manifests: Hera objects, then canonical YAML. Each rule here is from somebody's bug."""
+"""Render a model's manifests: Hera objects, then canonical YAML. Each rule here comes from a known bug."""
 
 import json
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from lockgate.definition.graph import Graph, Setting, Task
 from lockgate.definition.project import Model
 from lockgate.definition.shelf import Program, Shelf
 from lockgate.errors import SpecError
-from lockgate.rendering.canonical import _Dumper, _text, dump
+from lockgate.rendering.canonical import dump
 from lockgate.rendering.rules import broken
 
 HEADER = "# Rendered from pipelines/{folder}/ by `lockgate render`; do not edit.\n"
@@ -34,9 +34,9 @@ IO = "/lockgate"
 EXECUTOR_ACCOUNT = "lockgate-executor"
 PLATFORM_ACCOUNT = "lockgate-platform"
 
-# Transient infrastructure only; a refused gate (3) is never tried again. The message is read from its beginning, where
-# the kubelet or Argo writes: what follows is the program's, and may name a model of evictions. A drained node asks a
-# program to end (143), and ends it (137); what is killed for want of memory says OOMKilled in Error's place.
+# Retry transient infrastructure failures only; never a refused gate (3). Match only the start of the message, which the
+# kubelet or Argo writes: the rest comes from the program and may contain any words. A drained node terminates a program
+# (143) or kills it (137). For a program killed for lack of memory, OOMKilled replaces Error.
 RETRY = (
     "lastRetry.status == 'Error' || asInt(lastRetry.exitCode) == 4 || lastRetry.message matches "
     "'^(Pod was (terminated|rejected)|The node |Preempted|main: Error [(]exit code (137|143)[)])'"
@@ -59,10 +59,10 @@ _SECURE_EXECUTOR = json.dumps(
 
 
 def render_model(model: Model, shelf: Shelf, images: Mapping[str, str]) -> dict[str, bytes]:
-    """The manifests of a model: file name -> bytes. The same model always gives the same bytes.
+    """Render the manifests of a model: file name -> bytes. The same model always gives the same bytes.
 
-    images: image name -> reference by digest; an image that is not listed was not built yet.
-    Errors: SpecError, naming what does not hold.
+    images: image name -> reference by digest; an image that is not listed is not built yet.
+    Errors: SpecError, naming what is invalid.
     """
     model.check()
     programs = {**shelf.programs, **model.own_programs}
@@ -78,20 +78,17 @@ def render_model(model: Model, shelf: Shelf, images: Mapping[str, str]) -> dict[
 
 
 def manifest_bytes(model: Model, name: str, document: Mapping[str, Any]) -> bytes:
-    """A manifest as it lies in its file. Errors: SpecError when it breaks a rendering rule."""
+    """Render a manifest's file. Errors: SpecError when it breaks a rendering rule."""
     if wrong := broken(document):
         msg = f"{model.spec.name}/{name} breaks a rendering rule: {wrong[0]}"
-        raise SpecError(msg, fix="correct the pipeline; lockgate/rendering/rules.py gives each rule's reason")
+        raise SpecError(msg, fix="correct the pipeline; lockgate/rendering/rules.py gives the reason of each rule")
     return (HEADER.format(folder=model.folder.name) + dump(document)).encode()
-
-
-_Dumper.add_representer(str, _text)
 
 
 def workflow_template(
     model: Model, whole: Graph, programs: Mapping[str, Program], images: Mapping[str, str]
 ) -> dict[str, Any]:
-    """One WorkflowTemplate, named by the digest of its content."""
+    """Build one WorkflowTemplate, named by the digest of its content."""
     end = workflows.conclude(model.spec)
     tasks = [*whole.programs(), end]
     names = [task.name for task in tasks] + [graph.name for graph in whole.graphs()]
@@ -142,7 +139,7 @@ def workflow_template(
 def _as_argo_writes_it(template: dict[str, Any]) -> None:
     """Add the empty fields that Argo's own programs write.
 
-    So what `argo submit` sends along with a run is the very template, and the admission policy can tell a forged one.
+    `argo submit` then sends exactly this template with a run, so the admission policy can detect a forged one.
     """
     for field in ("inputs", "metadata", "outputs"):
         template.setdefault(field, {})
@@ -153,7 +150,7 @@ def _as_argo_writes_it(template: dict[str, Any]) -> None:
 
 
 def _named(document: dict[str, Any]) -> dict[str, Any]:
-    """End the name in eight digits of the content: under `Secure`, changing a template breaks the runs that use it."""
+    """Append eight digits of the content's digest to the name: under `Secure`, a changed template breaks its runs."""
     digest = sha256(canonical(document)).removeprefix("sha256:")[:8]
     document["metadata"]["name"] += f"-{digest}"
     return document
@@ -179,12 +176,12 @@ def _volumes() -> list[dict[str, Any]]:
 
 
 def _own_volumes(program: Program) -> list[dict[str, Any]]:
-    """What no other program may see: the key it signs with, and the token it deploys by."""
+    """The volumes that only this program may read: its signing key and its token to deploy."""
     own: list[dict[str, Any]] = []
     if program.contract["signs"]:
         own.append({"name": "key", "secret": {"secretName": f"lockgate-key-{program.name}"}})
     if "platform" in program.contract["uses"]:
-        # What Kubernetes would mount by itself, were it not switched off for every pod; the token ends with the pod.
+        # Kubernetes mounts this by default, but that is switched off for every pod. This token expires with the pod.
         namespace = {"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}
         sources = [
             {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}},
@@ -196,7 +193,7 @@ def _own_volumes(program: Program) -> list[dict[str, Any]]:
 
 
 def _arguments(model: Model, whole: Graph, programs: Mapping[str, Program]) -> list[Parameter]:
-    """The parameters of a run: only what it may vary."""
+    """The parameters of a run: only the settings that it may vary."""
     spec = model.spec
     settings = {
         value.variable.removeprefix("workflow.parameters."): parameter
@@ -233,7 +230,7 @@ def _dag(graph: Graph) -> DAG:
                 name=task.name,
                 template=task.graph.name if task.graph else task.name,
                 arguments=arguments or None,
-                # A bare name would let a skipped gate through.
+                # With a bare name, Argo would continue after a skipped gate.
                 depends=" && ".join(f"{need}.Succeeded" for need in task.needs) or None,
             )
         )
@@ -249,7 +246,7 @@ def _container(model: Model, task: Task, programs: Mapping[str, Program], images
     program = programs.get(task.program or "")
     if program is None:
         msg = f"{model.spec.name} calls {task.program}, but no step has that program"
-        raise SpecError(msg, fix="lockgate render after writing the step; its file stands beside pipeline.py")
+        raise SpecError(msg, fix="put the step's file next to pipeline.py, then run lockgate render")
     raw = {entry["name"]: entry for entry in program.inputs if entry["type"] in RAW}
     texts = {key: model.raw[entry["type"].lower()] for key, entry in raw.items()}
     pins = {key: sha256(text.encode()) for key, text in texts.items()}
@@ -277,7 +274,7 @@ def _container(model: Model, task: Task, programs: Mapping[str, Program], images
         for entry in program.inputs
         if (key := entry["name"]) in raw or key in task.artifacts
     ]
-    talks = bool(program.contract["uses"])
+    networked = bool(program.contract["uses"])
     return Container(
         name=task.name,
         image=image_of(program, images),
@@ -299,14 +296,16 @@ def _container(model: Model, task: Task, programs: Mapping[str, Program], images
             limit=3,
             retry_policy="Always",
             expression=RETRY,
-            # Argo waits the backoff out before it looks at the expression, so a gate that talks to nobody has none.
-            backoff=m.Backoff.model_validate({"duration": "2", "factor": 4, "maxDuration": "3m"}) if talks else None,
+            # Argo waits for the backoff before it evaluates the expression, so a program that uses no service has none.
+            backoff=m.Backoff.model_validate({"duration": "2", "factor": 4, "maxDuration": "3m"})
+            if networked
+            else None,
         ),
     )
 
 
 def arguments_of(program: Program, task: Task) -> list[str]:
-    """What follows the command: each setting is one argument of its own, never inside a text that something parses."""
+    """The arguments after the command. Each setting is a whole argument, never part of a text that something parses."""
     args = list(program.args)
     for key, value in sorted(task.settings.items()):
         args += [f"--{key.replace('_', '-')}", value.expression if isinstance(value, Setting) else _argument(value)]
@@ -314,8 +313,8 @@ def arguments_of(program: Program, task: Task) -> list[str]:
 
 
 def _output(task: Task, entry: Mapping[str, Any]) -> Artifact:
-    # The UI shows a report only when its key has an extension. A folder's key ends in no slash: Argo asks for the key
-    # itself before it looks below it, and a store that keeps real folders answers `key/` with an empty file.
+    # The UI shows a report only if its key has an extension. A folder's key does not end in a slash: Argo requests the
+    # key itself before it lists the keys below it, and a store with real folders returns an empty file for `key/`.
     ending = ".html" if entry["type"] == "Report" else ""
     key = f"lockgate/{{{{workflow.namespace}}}}/{{{{workflow.uid}}}}/{task.name}/{entry['name']}{ending}"
     artifact = Artifact(name=entry["name"], path=f"{IO}/out/{entry['name']}", archive=NoneArchiveStrategy())
@@ -323,7 +322,7 @@ def _output(task: Task, entry: Mapping[str, Any]) -> Artifact:
 
 
 class _Keyed(Artifact):
-    """An artifact in the controller's own repository, under a key that no other task or run has."""
+    """An artifact in the controller's own repository, under a key that no other task or run uses."""
 
     def __init__(self, *, key: str, **fields: Any) -> None:
         super().__init__(**fields)
@@ -336,7 +335,7 @@ class _Keyed(Artifact):
 
 
 def image_of(program: Program, images: Mapping[str, str]) -> str:
-    """The image a program runs in; one that was not built yet says so."""
+    """The image that a program runs in; its tag is `unbuilt` if it is not built yet."""
     return images.get(program.image, f"lockgate/{program.image}:unbuilt")
 
 
@@ -347,7 +346,7 @@ def _retrain(model: Model, release: str) -> dict[str, Any]:
             name=f"{model.spec.name}-retrain",
             labels=_labels(model, "retrain"),
             schedules=[schedule.cron],
-            # It would fail each time; who moves the data to the store and renders again has it running.
+            # Suspended if pods cannot read the data. To enable it, move the data to the store and render again.
             cron_suspend=None if model.spec.source.in_reach_of_pods else True,
             timezone=schedule.timezone,
             concurrency_policy="Forbid",
@@ -361,7 +360,7 @@ def _retrain(model: Model, release: str) -> dict[str, Any]:
 
 
 def _on_registry_event(model: Model, review: str) -> dict[str, Any]:
-    """A registry's word is a hint: the run it starts reads the version from the registry itself."""
+    """Start a review on a registry event. The event is only a hint: the run reads the version from the registry."""
     selector = (
         'payload.entity == "model_version_alias" && payload.action == "created"'
         f' && payload.data.name == "{model.spec.name}" && payload.data.alias == "{model.spec.alias}"'
@@ -375,7 +374,7 @@ def _on_registry_event(model: Model, review: str) -> dict[str, Any]:
             event=m.Event(selector=selector),
             submit=m.Submit(
                 workflow_template_ref=m.WorkflowTemplateRef(name=review),
-                # A repeated delivery has the same id, so it collides instead of running twice.
+                # A repeated delivery has the same id, so its run's name collides and it does not run twice.
                 metadata=m.ObjectMeta(name=f'"{model.spec.name}-" + metadata["x-mlflow-delivery-id"][0]'),
                 arguments=m.Arguments(
                     parameters=[m.Parameter(name="version", value_from=m.ValueFrom(event="payload.data.version"))]

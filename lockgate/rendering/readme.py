@@ -1,4 +1,4 @@
-"""The tables of the README, rendered from the contracts."""
+"""Render the tables of the README from the contracts."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from lockgate.definition.shelf import Program
 
 
 def with_tables(readme: str, programs: Iterable[Program]) -> str:
-    """The README with its rendered blocks replaced."""
+    """Replace the rendered blocks of the README."""
     blocks = {"steps": _steps(programs), "exit-codes": _exit_codes()}
     for name, table in blocks.items():
         before, rest = readme.split(f"<!-- begin: {name} -->\n", 1)
@@ -28,5 +28,5 @@ def _steps(programs: Iterable[Program]) -> str:
 
 def _exit_codes() -> str:
     rows = [f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()]
-    rows.append("| 130 | stopped by somebody: Ctrl-C or `lockgate stop` (`lockgate run` alone) |")
-    return "\n".join(["| exit code | of every program, and of `lockgate run` |", "|---|---|", *rows])
+    rows.append("| 130 | stopped by a user: Ctrl-C or `lockgate stop` (`lockgate run` only) |")
+    return "\n".join(["| exit code | meaning, for every program and for `lockgate run` |", "|---|---|", *rows])

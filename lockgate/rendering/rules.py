@@ -1,6 +1,6 @@
-"""The rules a manifest must keep, each from somebody's bug; `render` refuses to write one that breaks them.
+"""Rules that every manifest must follow, each from a known bug; `render` writes no manifest that breaks one.
 
-A rule reads the manifest as Argo would and yields what breaks it, so it also holds for a manifest edited by hand.
+A rule reads the manifest as Argo does and yields each violation, so it also checks a manifest edited by hand.
 """
 
 import json
@@ -20,7 +20,7 @@ _RUN_TAGS = {"{{workflow.name}}", "{{workflow.uid}}", "{{workflow.status}}"}
 
 
 def broken(manifest: Manifest) -> list[str]:
-    """Every rule the manifest breaks, as `rule: what`, sorted."""
+    """List each violation in a manifest as `rule: what`, sorted."""
     kind = manifest["kind"]
     rules = WORKFLOW_RULES if kind == "WorkflowTemplate" else CRON_RULES if kind == "CronWorkflow" else BINDING_RULES
     return sorted(f"{name}: {what}" for name, rule in {**rules, **COMMON_RULES}.items() for what in rule(manifest))
@@ -39,33 +39,33 @@ def _dags(manifest: Manifest) -> list[dict[str, Any]]:
 
 
 def explicit_edges(manifest: Manifest) -> Iterator[str]:
-    """A bare `depends: gate` lets a skipped gate through."""
+    """With a bare `depends: gate`, Argo continues after a skipped gate."""
     for dag in _dags(manifest):
         for task in dag["dag"]["tasks"]:
             if "dependencies" in task or not _EDGES.fullmatch(task.get("depends", "x.Succeeded")):
-                yield f"{dag['name']}.{task['name']} must depend on `x.Succeeded` alone"
+                yield f"{dag['name']}.{task['name']} must depend only on `x.Succeeded`"
 
 
 def edges_of_artifacts(manifest: Manifest) -> Iterator[str]:
-    """A task that reads another's output must depend on it, and on every gate whose verdict it is given."""
+    """A task that reads another task's output, such as a gate's verdict, must depend on that task."""
     for dag in _dags(manifest):
         for task in dag["dag"]["tasks"]:
-            said = set(re.findall(r"([\w-]+)\.Succeeded", task.get("depends", "")))
+            edges = set(re.findall(r"([\w-]+)\.Succeeded", task.get("depends", "")))
             for artifact in task.get("arguments", {}).get("artifacts", []):
                 match = re.fullmatch(r"\{\{tasks\.([\w-]+)\.outputs\..*", artifact.get("from", ""))
-                if match and match[1] not in said:
+                if match and match[1] not in edges:
                     yield f"{dag['name']}.{task['name']} reads {match[1]} without depending on it"
 
 
 def command_set(manifest: Manifest) -> Iterator[str]:
-    """Without a command Argo asks the registry for the image's own, which an isolated cluster cannot reach."""
+    """Without a command, Argo reads the image's own from the registry, which an isolated cluster cannot reach."""
     for pod in _pods(manifest):
         if "container" not in pod or not pod["container"].get("command"):
             yield f"{pod['name']} has no container command"
 
 
 def no_script(manifest: Manifest) -> Iterator[str]:
-    """A value pasted into a script is code."""
+    """A parameter inside a script is executed as code."""
     for pod in _pods(manifest):
         command = pod.get("container", {}).get("command", [])
         if "script" in pod or any(part.rsplit("/", 1)[-1] in ("sh", "bash", "dash") for part in command):
@@ -73,7 +73,7 @@ def no_script(manifest: Manifest) -> Iterator[str]:
 
 
 def whole_arguments(manifest: Manifest) -> Iterator[str]:
-    """A parameter is one argument of its own, never a part of a text that something parses."""
+    """A parameter is a whole argument, never part of a text that something parses."""
     for pod in _pods(manifest):
         container = pod.get("container", {})
         for part in [*container.get("command", []), *container.get("args", [])]:
@@ -85,7 +85,7 @@ def whole_arguments(manifest: Manifest) -> Iterator[str]:
 
 
 def known_names(manifest: Manifest) -> Iterator[str]:
-    """Argo's own lint does not look whether an argument's name is an input of its template."""
+    """Argo's own lint does not check that an argument's name is an input of its template."""
     by_name = {t["name"]: t for t in _templates(manifest)}
     for dag in _dags(manifest):
         inside = {t["name"]: t for t in dag["dag"]["tasks"]}
@@ -105,10 +105,10 @@ def _arguments(
         taken = {i["name"]: i for i in target.get("inputs", {}).get(what, [])}
         given = {a["name"]: a for a in task.get("arguments", {}).get(what, [])}
         for name in sorted(set(given) - set(taken)):
-            yield f"{where} gives {name}, which {target['name']} does not take"
+            yield f"{where} passes {name}, which {target['name']} does not accept"
         for name, entry in taken.items():
             if name not in given and not ({"raw", "value", "default"} & set(entry) or entry.get("optional")):
-                yield f"{where} does not give {name}"
+                yield f"{where} does not pass {name}"
     for artifact in task.get("arguments", {}).get("artifacts", []):
         match = re.fullmatch(r"\{\{tasks\.([\w-]+)\.outputs\.artifacts\.([\w-]+)\}\}", artifact.get("from", ""))
         if match:
@@ -118,18 +118,18 @@ def _arguments(
         elif artifact.get("from", "").removeprefix("{{inputs.artifacts.").removesuffix("}}") not in {
             i["name"] for i in dag.get("inputs", {}).get("artifacts", [])
         }:
-            yield f"{where} reads {artifact.get('from')}, which is no input of {dag['name']}"
+            yield f"{where} reads {artifact.get('from')}, which is not an input of {dag['name']}"
 
 
 def unique_templates(manifest: Manifest) -> Iterator[str]:
-    """Of two templates of one name, one silently wins."""
+    """If two templates have the same name, Argo silently uses only one of them."""
     names = [t["name"] for t in _templates(manifest)]
     for name in sorted({n for n in names if names.count(n) > 1}):
         yield f"two templates are named {name}"
 
 
 def retries(manifest: Manifest) -> Iterator[str]:
-    """Only infrastructure is tried again: a refused gate that is retried may pass by luck."""
+    """Only infrastructure failures are retried: a refused gate that is retried may pass by chance."""
     if "retryStrategy" in manifest["spec"].get("templateDefaults", {}) or "retryStrategy" in manifest["spec"]:
         yield "a retry for every template would retry whole graphs"
     for template in _templates(manifest):
@@ -138,13 +138,13 @@ def retries(manifest: Manifest) -> Iterator[str]:
             if retry:
                 yield f"{template['name']} is a graph and must not be retried"
         elif not retry or "asInt(lastRetry.exitCode) == 4" not in retry.get("expression", ""):
-            yield f"{template['name']} must be retried by exit code 4 and for lost nodes only"
+            yield f"{template['name']} must be retried only on exit code 4 and on lost nodes"
         elif retry.get("retryPolicy") != "Always" or "limit" not in retry:
-            yield f"{template['name']} needs retryPolicy Always and a limit beside its expression"
+            yield f"{template['name']} needs retryPolicy Always and a limit with its expression"
 
 
 def artifacts_apart(manifest: Manifest) -> Iterator[str]:
-    """A key two tasks share is overwritten; an archived report cannot be opened."""
+    """Two tasks with the same key overwrite each other's artifact; an archived report cannot be opened."""
     seen: set[str] = set()
     for pod in _pods(manifest):
         for artifact in pod.get("outputs", {}).get("artifacts", []):
@@ -154,14 +154,14 @@ def artifacts_apart(manifest: Manifest) -> Iterator[str]:
             if "{{workflow.uid}}" not in key or key in seen:
                 yield f"{pod['name']}.{artifact['name']} has a key that may collide"
             if "artifactGC" in artifact:
-                yield f"{pod['name']}.{artifact['name']} is evidence and must not be collected"
+                yield f"{pod['name']}.{artifact['name']} is evidence and must not be garbage-collected"
             seen.add(key)
     if "artifactGC" in manifest["spec"]:
-        yield "evidence must not be collected"
+        yield "spec.artifactGC is set, but evidence must not be garbage-collected"
 
 
 def ends(manifest: Manifest) -> Iterator[str]:
-    """Every run and every pod ends, and what it leaves on the cluster goes."""
+    """Every run and every pod has a deadline, and its objects on the cluster are deleted."""
     spec = manifest["spec"]
     for field in ("activeDeadlineSeconds", "ttlStrategy", "podGC", "onExit"):
         if field not in spec:
@@ -172,7 +172,7 @@ def ends(manifest: Manifest) -> Iterator[str]:
 
 
 def one_rollout(manifest: Manifest) -> Iterator[str]:
-    """From deploy to promote one run at a time; safety is compare-and-swap, this spares the losers their work."""
+    """Only one run at a time deploys and promotes. Compare-and-swap makes it safe; the mutex avoids wasted work."""
     for dag in _dags(manifest):
         tasks = {task["template"] for task in dag["dag"]["tasks"]}
         if "promote" in tasks and not dag.get("synchronization", {}).get("mutexes"):
@@ -180,18 +180,18 @@ def one_rollout(manifest: Manifest) -> Iterator[str]:
 
 
 def hardened_pods(manifest: Manifest) -> Iterator[str]:
-    """What the `restricted` Pod Security level asks, and a read-only root with sized scratch."""
+    """Pods meet the `restricted` Pod Security level, with a read-only root and size-limited scratch volumes."""
     spec = manifest["spec"]
     pod_level = spec.get("securityContext", {})
     if not pod_level.get("runAsNonRoot") or pod_level.get("seccompProfile", {}).get("type") != "RuntimeDefault":
         yield "spec.securityContext must run as non-root with seccomp RuntimeDefault"
     if not pod_level.get("runAsUser"):
-        yield "spec.securityContext must name a user: Argo's own image would run as root"
+        yield "spec.securityContext must set runAsUser: Argo's own image would run as root"
     for volume in spec.get("volumes", []):
         if "emptyDir" in volume and "sizeLimit" not in volume["emptyDir"]:
             yield f"volume {volume['name']} has no size limit"
         if "hostPath" in volume:
-            yield f"volume {volume['name']} is a path of the node"
+            yield f"volume {volume['name']} is a hostPath"
     for pod in _pods(manifest):
         container = pod.get("container", {})
         security = container.get("securityContext", {})
@@ -200,22 +200,22 @@ def hardened_pods(manifest: Manifest) -> Iterator[str]:
             or security.get("readOnlyRootFilesystem") is not True
             or security.get("capabilities", {}).get("drop") != ["ALL"]
         ):
-            yield f"{pod['name']} is not locked down"
+            yield f"{pod['name']} does not have the locked-down securityContext"
         if not {"requests", "limits"} <= set(container.get("resources", {})):
-            yield f"{pod['name']} has no requests and limits"
+            yield f"{pod['name']} has no resource requests and limits"
 
 
 def secured_executor(manifest: Manifest) -> Iterator[str]:
-    """Argo's init and wait containers break `restricted` unless they are secured too."""
+    """Argo's init and wait containers violate `restricted` unless they are secured too."""
     patch = json.loads(manifest["spec"].get("podSpecPatch", "{}"))
     containers = [*patch.get("initContainers", []), *patch.get("containers", [])]
     secured = {c["name"] for c in containers if c.get("securityContext", {}).get("capabilities") == {"drop": ["ALL"]}}
     for name in sorted({"init", "wait"} - secured):
-        yield f"{name} is not secured"
+        yield f"spec.podSpecPatch does not secure the container {name}"
 
 
 def no_token(manifest: Manifest) -> Iterator[str]:
-    """A program has no API token unless it deploys, and then one that ends soon."""
+    """Only a program that deploys has an API token, and that token expires soon."""
     spec = manifest["spec"]
     if spec.get("automountServiceAccountToken") is not False or not spec.get("executor", {}).get("serviceAccountName"):
         yield "spec must set automountServiceAccountToken: false and executor.serviceAccountName"
@@ -223,12 +223,12 @@ def no_token(manifest: Manifest) -> Iterator[str]:
         yield "a token is mounted in every pod"
     for pod in _pods(manifest):
         if pod.get("automountServiceAccountToken"):
-            yield f"{pod['name']} is given a token"
+            yield f"{pod['name']} mounts a token"
         for token in _tokens(pod):
             if pod.get("serviceAccountName") in (None, spec.get("serviceAccountName")):
-                yield f"{pod['name']} is given a token of every pod's account"
+                yield f"{pod['name']} mounts a token of the account that every pod has"
             if not 0 < token.get("expirationSeconds", 0) <= 3600:
-                yield f"{pod['name']} is given a token that lasts"
+                yield f"{pod['name']} mounts a token that does not expire within an hour"
 
 
 def _tokens(holder: Manifest) -> Iterator[dict[str, Any]]:
@@ -239,7 +239,7 @@ def _tokens(holder: Manifest) -> Iterator[dict[str, Any]]:
 
 
 def key_of_its_own(manifest: Manifest) -> Iterator[str]:
-    """A key that two programs can read signs for neither."""
+    """If two programs can read a key, its signature identifies neither."""
     for volume in manifest["spec"].get("volumes", []):
         if str(volume.get("secret", {}).get("secretName", "")).startswith("lockgate-key-"):
             yield f"{volume['secret']['secretName']} is mounted in every pod"
@@ -255,20 +255,20 @@ def key_of_its_own(manifest: Manifest) -> Iterator[str]:
 
 
 def pinned_files(manifest: Manifest) -> Iterator[str]:
-    """A raw artifact can be replaced by a submitter; its digest in the environment cannot."""
+    """A submitter can replace a raw artifact, but not its digest in the environment."""
     for pod in _pods(manifest):
         raw = {a["name"]: a["raw"]["data"] for a in pod.get("inputs", {}).get("artifacts", []) if "raw" in a}
         environment = {e["name"]: e.get("value", "") for e in pod.get("container", {}).get("env", [])}
         pins = json.loads(environment.get("LOCKGATE_PINS") or "{}")
         for name, text in raw.items():
             if _TAG.search(text):
-                yield f"{pod['name']}.{name} holds '{{{{', which Argo would replace"
+                yield f"{pod['name']}.{name} contains '{{{{', which Argo would replace"
             if pins.get(name) != sha256(text.encode()):
                 yield f"{pod['name']}.{name} is not pinned by its digest"
 
 
 def named_by_content(manifest: Manifest) -> Iterator[str]:
-    """Under `Secure`, changing a template breaks the runs that use it: new content is a new name."""
+    """Under `Secure`, changing a template breaks the runs that use it, so new content needs a new name."""
     name = manifest["metadata"]["name"]
     stem, _, digits = name.rpartition("-")
     content = {**manifest, "metadata": {**manifest["metadata"], "name": stem}}
@@ -277,34 +277,34 @@ def named_by_content(manifest: Manifest) -> Iterator[str]:
 
 
 def scheduled(manifest: Manifest) -> Iterator[str]:
-    """By default a missed run is lost, and two may overlap."""
+    """By default, a missed run is lost and two runs may overlap."""
     spec = manifest["spec"]
     if not spec.get("timezone"):
-        yield "no timezone"
+        yield "spec.timezone is missing"
     if spec.get("concurrencyPolicy") != "Forbid":
         yield "runs may overlap"
     if not spec.get("startingDeadlineSeconds"):
         yield "a run missed while the controller is down is lost"
     if not spec.get("stopStrategy", {}).get("expression"):
-        yield "it goes on failing for ever"
+        yield "it never stops failing: spec.stopStrategy.expression is missing"
     if not spec.get("schedules") or "schedule" in spec:
-        yield "Argo 4 takes `schedules` alone"
+        yield "Argo 4 accepts only `schedules`"
     if "workflowTemplateRef" not in spec.get("workflowSpec", {}):
         yield "it must run a template by reference"
 
 
 def bound(manifest: Manifest) -> Iterator[str]:
-    """A repeated event must collide with its first run, and name only a version."""
+    """A repeated event must collide with its first run, and may set only the version."""
     submit = manifest["spec"].get("submit", {})
     if "x-mlflow-delivery-id" not in submit.get("metadata", {}).get("name", ""):
         yield "a repeated delivery would run twice"
     names = [p["name"] for p in submit.get("arguments", {}).get("parameters", [])]
     if names != ["version"]:
-        yield f"an event may choose the version and nothing else, not {', '.join(names)}"
+        yield f"an event may set only the version, not {', '.join(names)}"
 
 
 def labelled(manifest: Manifest) -> Iterator[str]:
-    """What stands on a cluster says whose it is."""
+    """Every object on a cluster has the standard labels."""
     labels = manifest["metadata"].get("labels", {})
     wanted = {f"app.kubernetes.io/{key}" for key in ("name", "component", "part-of", "managed-by")}
     missing = sorted(wanted - set(labels))

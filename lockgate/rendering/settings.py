@@ -7,8 +7,6 @@ from lockgate.definition.shelf import Program
 from lockgate.errors import BadCall, UnknownName
 
 _NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
-
-
 _FORMS = {
     "string": re.compile(r"(?s).*"),
     "integer": re.compile(r"[+-]?\d+"),
@@ -20,7 +18,7 @@ _FORMS = {
 def check_settings(
     given: Mapping[str, str], parameters: Mapping[str, Mapping[str, object]], programs: Iterable[Program]
 ) -> None:
-    """Refuse a setting the workflow does not take, a value it does not allow, or a missing one. Errors: BadCall."""
+    """Refuse an unknown setting, a value that the workflow does not allow, or a missing setting. Errors: BadCall."""
     kinds = {entry["name"]: entry["type"] for program in programs for entry in program.contract["parameters"]}
     for key, value in given.items():
         if key not in parameters:
@@ -32,10 +30,9 @@ def check_settings(
         kind = kinds.get(key, "string")
         if not _FORMS[kind].fullmatch(value):
             msg = f"{key}={value} is not {'an' if kind == 'integer' else 'a'} {kind}"
-            raise BadCall(msg, fix=f"give {key} a value like {parameters[key].get('value', '1')}")
+            raise BadCall(msg, fix=f"use a value like {parameters[key].get('value', '1')}")
     missing = [key for key, parameter in parameters.items() if "value" not in parameter and key not in given]
     if missing:
-        msg = f"the workflow needs {missing[0]}"
-        raise BadCall(
-            msg, fix=f"give it with --{missing[0]} VALUE" if missing[0] in ("data", "version") else "use --set"
-        )
+        msg = f"the workflow needs a value for {missing[0]}"
+        option = f"--{missing[0]} VALUE" if missing[0] in ("data", "version") else f"--set {missing[0]}=VALUE"
+        raise BadCall(msg, fix=f"pass {option}")

@@ -20,12 +20,8 @@ def balance(
     task = add(
         "balance",
         name,
-        {
-            "rows": rows,
-        },
-        {
-            "seed": seed,
-        },
+        {"rows": rows},
+        {"seed": seed},
         after,
     )
     return task.output("balanced")
@@ -42,12 +38,8 @@ def train(
     task = add(
         "train",
         name,
-        {
-            "rows": rows,
-        },
-        {
-            "strength": strength,
-        },
+        {"rows": rows},
+        {"strength": strength},
         after,
     )
     return task.output("model")

@@ -184,6 +184,6 @@ def test_the_completion_script_prints(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("end", ENDS)
 def test_what_must_be_put_right_stands_before_the_next_action(end: str) -> None:
-    lines = replace(result(end), notes=["nobody answers for adult-income yet"]).lines()
-    assert lines[lines.index("Next") - 1] == "Note: nobody answers for adult-income yet"
-    assert lines.count("Note: nobody answers for adult-income yet") == 1
+    lines = replace(result(end), notes=["adult-income has no owner yet"]).lines()
+    assert lines[lines.index("Next") - 1] == "Note: adult-income has no owner yet"
+    assert lines.count("Note: adult-income has no owner yet") == 1

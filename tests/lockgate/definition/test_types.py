@@ -39,7 +39,7 @@ def test_the_whole_chain_type_checks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         (WITHOUT_AUDIT, 'Missing positional argument "bias_verdict" in call to "package"'),
         (ANOTHER_VERDICT, 'Argument 6 to "package" has incompatible type "Artifact[QualityVerdict]"'),
@@ -47,7 +47,7 @@ def test_the_whole_chain_type_checks(tmp_path: Path) -> None:
     ],
     ids=["no audit", "another gate's verdict", "not the answers"],
 )
-def test_a_chain_without_its_gate_does_not(tmp_path: Path, source: str, said: str) -> None:
+def test_a_chain_without_its_gate_does_not(tmp_path: Path, source: str, message: str) -> None:
     done = check(tmp_path, source)
     assert done.returncode == 1
-    assert said in done.stdout
+    assert message in done.stdout

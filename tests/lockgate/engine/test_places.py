@@ -194,9 +194,7 @@ def test_an_environment_that_cannot_be_made_says_why(shop: Workshop) -> None:
     lock.write_text(f"tiny-lock @ {wheel.as_uri()} --hash=sha256:{'0' * 64}\n")
     made = Environment(Path(sys.executable), {}, lock)
     runtime = ProcessRuntime(lambda image: made, Environments(shop.folder / "cache"))
-    with pytest.raises(
-        OutsideFailed, match=r"the packages of image/requirements\.lock could not be installed"
-    ) as raised:
+    with pytest.raises(OutsideFailed, match=r"cannot install the packages of image/requirements\.lock") as raised:
         runtime.prepare(["tiny"], lambda what: None)
     assert "ash mismatch" in raised.value.message
     assert raised.value.exit_code == 4

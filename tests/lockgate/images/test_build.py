@@ -1,4 +1,4 @@
-"""What an image is built from: the locked packages and the code, the same bytes each time, nothing of this machine."""
+"""Both layers of an image: only the locked packages and the code, always the same bytes, no trace of this machine."""
 
 import re
 import stat
@@ -33,7 +33,7 @@ def lay_out(folder: Path) -> None:
 
 
 def contents(folder: Path) -> dict[str, tuple[int, float, bytes]]:
-    """Each file below a folder: mode, time and bytes."""
+    """Each file in a folder: mode, time and bytes."""
     return {
         p.relative_to(folder).as_posix(): (stat.S_IMODE(p.stat().st_mode), p.stat().st_mtime, p.read_bytes())
         for p in folder.rglob("*")
@@ -53,9 +53,9 @@ def test_an_image_holds_exactly_its_lock(laid_out: Path) -> None:
         (name.replace("_", "-").lower(), version) for name, version in re.findall(r"(?m)^([\w.-]+)==([\w.]+)", lock)
     }
     metadata = (laid_out / "packages").glob("*.dist-info/METADATA")
-    said = [re.search(r"(?m)^Name: (\S+)(?:.|\n)*?^Version: (\S+)", path.read_text()) for path in metadata]
-    installed = {(found[1].replace("_", "-").lower(), found[2]) for found in said if found}
-    assert installed <= locked  # a lock is for several systems, so some of it is for others
+    headers = [re.search(r"(?m)^Name: (\S+)(?:.|\n)*?^Version: (\S+)", path.read_text()) for path in metadata]
+    installed = {(found[1].replace("_", "-").lower(), found[2]) for found in headers if found}
+    assert installed <= locked  # a lock covers several systems, so some packages are for others
     assert {"httpx", "securesystemslib"} <= {name for name, _ in installed}
 
 
@@ -67,7 +67,7 @@ def test_an_image_holds_the_code_of_its_step_alone_and_names_no_folder_of_this_m
     assert not (laid_out / "packages" / "bin").exists()
     own = [name for name, (_, _, data) in contents(laid_out).items() if str(laid_out).encode() in data]
     assert own == []
-    # The bytecode lies beside its source, since the root of a pod is read-only.
+    # The bytecode is next to its source, because a pod's root is read-only.
     assert list((laid_out / "code" / "lockgate_smoke_test").glob("__pycache__/gate.*.pyc"))
 
 
