@@ -52,7 +52,7 @@ class Records:
         return copy
 
     def forget(self, bundle: str) -> None:
-        """Remove the copy of a bundle that is no longer served."""
+        """Delete the copy of a bundle that is no longer served."""
         shutil.rmtree(self._copies / bundle.removeprefix("sha256:"), ignore_errors=True)
 
     def report(self, model: str, status: Mapping[str, Any]) -> None:

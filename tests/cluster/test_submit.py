@@ -305,5 +305,5 @@ def test_without_watching_the_next_commands_are_said(project: Project, account: 
 def test_a_server_that_is_not_there_may_be_tried_again(account: Account) -> None:
     with pytest.raises(OutsideFailed, match="no response from"):
         submit(order(), Where(namespace=NAMESPACE, server="https://127.0.0.1:1", token_file=account.token))
-    with pytest.raises(BadCall, match="readable for everybody"):
+    with pytest.raises(BadCall, match="unencrypted"):
         submit(order(), Where(namespace=NAMESPACE, server="http://10.213.0.2:2746", token_file=account.token))
