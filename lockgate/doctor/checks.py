@@ -32,7 +32,7 @@ def examined(checks: Mapping[str, Callable[[], Finding]]) -> tuple[int, list[str
     """Run each check; return exit code, lines, JSON values."""
     findings = [_tried(what, check) for what, check in checks.items()]
     lines = [
-        f"  {'ok ' if f.well else 'NOT'} {f.what:<12} {f.found}" + (f"\n      next: {f.fix}" if f.fix else "")
+        f"  {'ok  ' if f.well else 'FAIL'} {f.what:<12} {f.found}" + (f"\n      next: {f.fix}" if f.fix else "")
         for f in findings
     ]
     value = {f.what: {"well": f.well, "found": f.found, "fix": f.fix} for f in findings}
