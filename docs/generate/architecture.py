@@ -49,6 +49,19 @@ def place(name: str) -> Path:
     return folder if folder.is_dir() else folder.with_suffix(".py")
 
 
+def modules(package: Path) -> list[str]:
+    """The modules and packages in a package."""
+    if not package.is_dir():
+        return []
+    inside = [f"{path.parent.name}/" for path in package.glob("*/__init__.py")]
+    return sorted(inside + [path.stem for path in package.glob("*.py") if not path.stem.startswith("_")])
+
+
+def folders(name: str) -> list[str]:
+    """The steps, or the services."""
+    return sorted(f"{path.parent.name}/" for path in (ROOT / name).glob("*/lockgate_*") if path.parent.name != "sdk")
+
+
 def sdk() -> list[Path]:
     """The packages of the SDK."""
     return sorted(path.parent for path in (ROOT / "steps" / "sdk").glob("*/__init__.py"))
@@ -56,19 +69,19 @@ def sdk() -> list[Path]:
 
 def picture() -> str:
     """The picture as SVG text."""
-    y, shapes = 60, []
+    y, shapes = 60, list[str]()
     rows = layers()
     for number, row in enumerate(rows):
-        y = _row(shapes, [(f"lockgate/{name}", sentence(place(name))) for name in row], y)
+        y = _row(shapes, [(f"lockgate/{name}", sentence(place(name)), modules(place(name))) for name in row], y)
         if number + 1 < len(rows):
             shapes.append(f'<path d="M {WIDTH / 2} {y - 22} v 16"/>')
     shapes.append(f'<text x="{MARGIN}" y="{y + 14}" class="soft">All of them may import the SDK, and no step.</text>')
-    y = _row(shapes, [("steps/sdk", "The SDK: " + ", ".join(path.name for path in sdk()) + ".")], y + 26, "sdk")
+    y = _row(shapes, [("steps/sdk", "The SDK of the programs; lockgate uses it too.", [f"{path.name}/" for path in sdk()])], y + 26, "sdk")
     y = _row(
         shapes,
         [
-            ("steps/*", "One folder, image and lock for each step. Imports the SDK only."),
-            ("services/*", "Programs that keep running. Import the SDK only."),
+            ("steps", "One folder, image and lock for each step; imports only the SDK.", folders("steps")),
+            ("services", "Programs that keep running; import only the SDK.", folders("services")),
         ],
         y,
         "sdk",
@@ -81,17 +94,23 @@ def picture() -> str:
     )
 
 
-def _row(shapes: list[str], boxes: list[tuple[str, str]], y: int, kind: str = "") -> int:
-    """Draw boxes side by side; returns the y below them, with room for an arrow."""
+def _row(shapes: list[str], boxes: list[tuple[str, str, list[str]]], y: int, kind: str = "") -> int:
+    """Draw boxes (name, sentence, what is inside) side by side; returns the y below them, with room for an arrow."""
     width = (WIDTH - 2 * MARGIN - GAP * (len(boxes) - 1)) / len(boxes)
-    texts = [wrap(text, int((width - 24) / PER_CHARACTER)) for _, text in boxes]
+    room = int((width - 24) / PER_CHARACTER)
+    texts = [
+        [(line, "") for line in wrap(text.replace("`", ""), room)]
+        + [(line, "soft") for line in wrap("  ".join(inside), room, break_on_hyphens=False)]
+        for _, text, inside in boxes
+    ]
     height = TITLE + 10 + LINE * max(map(len, texts))
-    for number, ((name, _), lines) in enumerate(zip(boxes, texts, strict=True)):
+    for number, ((name, _, _), lines) in enumerate(zip(boxes, texts, strict=True)):
         x = MARGIN + number * (width + GAP)
         shapes.append(f'<g class="{kind}"><rect x="{x:g}" y="{y}" width="{width:g}" height="{height}"/>')
         shapes.append(f'<text x="{x + 12:g}" y="{y + TITLE - 2}" class="name">{escape(name)}</text>')
-        for line, text in enumerate(lines):
-            shapes.append(f'<text x="{x + 12:g}" y="{y + TITLE + 16 + line * LINE}">{escape(text)}</text>')
+        for line, (text, kind_of) in enumerate(lines):
+            at = f'x="{x + 12:g}" y="{y + TITLE + 16 + line * LINE}"'
+            shapes.append(f'<text {at} class="{kind_of}" xml:space="preserve">{escape(text)}</text>')
         shapes.append("</g>")
     return y + height + 24
 

@@ -1,4 +1,4 @@
-"""What a cluster has and lets be done, asked of its API server."""
+"""A cluster's objects and permissions, read from its API server."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from lockgate.cluster.manifests.settings import Settings
 
 @dataclass(frozen=True)
 class Live:
-    """A cluster, and the settings by which its objects are looked for."""
+    """A cluster, with the settings that tell where its objects are."""
 
     connection: Connection
     settings: Settings
 
     def find(self, version: str, kind: str, name: str, namespace: str = "") -> dict[str, Any] | None:
-        """An object as the cluster has it; None where it has none. By default in our namespace.
+        """Return an object as it is on the cluster, or None. By default in our namespace.
 
         Errors: NotAllowed, OutsideFailed.
         """
@@ -31,7 +31,7 @@ class Live:
             return None
 
     def different(self, wanted: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-        """The objects that the cluster has not, or has otherwise; what it adds to one does not matter."""
+        """Yield the objects that are missing on the cluster or differ; what it adds to an object does not count."""
         for manifest in wanted:
             metadata, kind = manifest["metadata"], str(manifest["kind"])
             found = self.find(str(manifest["apiVersion"]), kind, metadata["name"], metadata.get("namespace", ""))
@@ -39,7 +39,7 @@ class Live:
                 yield f"{kind} {metadata['name']}"
 
     def may(self, account: str, rights: Iterable[Right]) -> Iterator[tuple[str, bool]]:
-        """Each verb on each resource, and whether one of our accounts may."""
+        """Yield each verb with its resource, and whether the account is allowed to use it."""
         from lightkube.models.authorization_v1 import ResourceAttributes, SubjectAccessReviewSpec
         from lightkube.models.meta_v1 import ObjectMeta
         from lightkube.resources.authorization_v1 import LocalSubjectAccessReview
@@ -49,11 +49,11 @@ class Live:
         for right in rights:
             for resource, verb in ((resource, verb) for resource in right.resources for verb in right.verbs):
                 name, _, sub = resource.partition("/")
-                asked = ResourceAttributes(
+                attributes = ResourceAttributes(
                     group=right.group, resource=name, subresource=sub, verb=verb, namespace=place
                 )
                 spec = SubjectAccessReviewSpec(
-                    user=self.settings.user(account), groups=groups, resourceAttributes=asked
+                    user=self.settings.user(account), groups=groups, resourceAttributes=attributes
                 )
                 review = LocalSubjectAccessReview(metadata=ObjectMeta(namespace=place), spec=spec)
                 with self.connection.asked():
@@ -62,7 +62,7 @@ class Live:
 
 
 def within(wanted: Any, found: Any) -> bool:
-    """Whether what is found is what is wanted, or more of it: a server fills in defaults."""
+    """Return whether `found` contains `wanted`: a server adds defaults."""
     if isinstance(wanted, Mapping):
         return isinstance(found, Mapping) and all(within(value, found.get(key)) for key, value in wanted.items())
     if isinstance(wanted, list):
@@ -72,7 +72,7 @@ def within(wanted: Any, found: Any) -> bool:
 
 
 def _resource(version: str, kind: str) -> tuple[Any, bool]:
-    """Lightkube's class of a kind, and whether its objects lie in a namespace."""
+    """Return lightkube's class of a kind, and whether its objects are in a namespace."""
     from lightkube.core.resource import NamespacedResource
     from lightkube.core.resource_registry import resource_registry
     from lightkube.generic_resource import create_namespaced_resource

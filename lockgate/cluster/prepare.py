@@ -1,4 +1,4 @@
-"""`lockgate render --kubernetes`: settings, keys and the places of credentials; the rest is rendered from them."""
+"""`lockgate render --kubernetes`: write settings, keys and credential files; the manifests are rendered from them."""
 
 import os
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from lockgate_proof import Trust
 
 from lockgate.cluster.manifests.files import CREDENTIALS, private_files
 from lockgate.cluster.manifests.namespace import CREDENTIALS as SECRET
-from lockgate.cluster.manifests.settings import Cluster, tell
+from lockgate.cluster.manifests.settings import Cluster, write_settings
 from lockgate.definition.project import Project
 from lockgate.definition.shelf import Shelf
 from lockgate.errors import BadCall
@@ -18,11 +18,11 @@ _FROM = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 
 def prepare(project: Project, given: Mapping[str, str]) -> list[str]:
-    """Write what is told, and make the keys that nobody has yet; returns what is left to do.
+    """Write the given settings, and create missing keys; return what is left to do.
 
-    A file that exists is never overwritten but by a setting that is given. Errors: BadCall, UnknownName.
+    An existing file is overwritten only by a given setting. Errors: BadCall, UnknownName.
     """
-    tell(Cluster(project), given)
+    write_settings(Cluster(project), given)
     cluster = Cluster(project)
     cluster.private.mkdir(parents=True, exist_ok=True, mode=0o700)
     _keys(cluster, Shelf.find().signers)
@@ -32,20 +32,22 @@ def prepare(project: Project, given: Mapping[str, str]) -> list[str]:
 
 
 def _keys(cluster: Cluster, signers: list[str]) -> None:
-    """A key for each program that the trust file knows none for: whoever renders next does not make them again."""
+    """Create a key for each program without one in the trust file, so that nobody creates it twice."""
     trust = cluster.environment / "trust.json"
     known = {name for key in Trust.read(trust).keys for name in key.may} if trust.exists() else set()
     place = cluster.as_environment
     missing = [signer for signer in signers if signer not in known]
     for signer in missing:
         if place.key(signer).exists():
-            msg = f"trust.json does not know the key {place.key(signer).relative_to(cluster.project.root)}"
-            raise BadCall(msg, fix="restore kubernetes/environment/trust.json, or move that key away for a new one")
+            msg = f"trust.json does not contain the key {place.key(signer).relative_to(cluster.project.root)}"
+            raise BadCall(
+                msg, fix="restore kubernetes/environment/trust.json, or move that key away to create a new one"
+            )
     make_keys(place, missing, trust, cluster.settings.namespace, untrusted_elsewhere=False)
 
 
 def _credentials(cluster: Cluster) -> list[str]:
-    """The store's credentials: taken from where AWS's tools look for them, or left empty for the owner."""
+    """Write the store's credentials from the variables of AWS's tools, or empty files for the owner to fill."""
     folder = cluster.private / SECRET
     folder.mkdir(exist_ok=True, mode=0o700)
     for name, variable in zip(CREDENTIALS, _FROM, strict=True):

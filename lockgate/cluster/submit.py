@@ -1,4 +1,4 @@
-"""From here to a cluster: what can be checked before a workflow is created there, and the workflow itself."""
+"""Submit to a cluster: check what can be checked first, and build the workflow to create."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -23,10 +23,10 @@ from lockgate.report.lines import next_lines
 
 @dataclass(frozen=True)
 class Submission:
-    """What was asked of a cluster, and the run that came of it.
+    """A submission to a cluster, and its result.
 
-    command: the same as a line for argo's own command line. unbuilt: the images that have to be built first.
-    workflow: the run's name on the cluster, empty where nothing was submitted. options: which cluster it is.
+    command: the same as a command of argo's command line. unbuilt: the images that must be built first.
+    workflow: the run's name on the cluster, empty if nothing was submitted. options: the options that name the cluster.
     """
 
     model: str
@@ -38,11 +38,11 @@ class Submission:
 
     @property
     def exit_code(self) -> int:
-        """0 submitted, 2 something has to be done first."""
+        """0 submitted, 2 something must be done first."""
         return 0 if self.workflow else 2
 
     def to_json(self) -> dict[str, Any]:
-        """The submission as JSON values."""
+        """Return the submission as JSON values."""
         return {
             "model": self.model, "run": self.workflow or None, "namespace": self.namespace,
             "command": list(self.command), "unbuilt": list(self.unbuilt),
@@ -50,15 +50,18 @@ class Submission:
         }  # fmt: skip
 
     def lines(self) -> list[str]:
-        """The submission as people read it."""
+        """Return the submission as lines for the terminal."""
         if self.workflow:
             return [
                 f"Submitted: {self.workflow} in {self.namespace}.",
                 *next_lines(
                     [
-                        (f"lockgate status {self.model} {self.options}", "how it stands"),
-                        (f"lockgate logs {self.workflow} {self.options}", "what its steps say"),
-                        (f"lockgate stop {self.workflow} {self.options}", "for who may: live stays as it is"),
+                        (f"lockgate status {self.model} {self.options}", "show its status"),
+                        (f"lockgate logs {self.workflow} {self.options}", "show its steps' logs"),
+                        (
+                            f"lockgate stop {self.workflow} {self.options}",
+                            "stop it, if you may; the live version stays",
+                        ),
                     ]
                 ),
             ]
@@ -68,7 +71,7 @@ class Submission:
             *next_lines(
                 [
                     ("lockgate images build, lockgate images push, lockgate render", "docs/operating.md"),
-                    (f"lockgate run {self.model}", "runs the same manifest here, without images"),
+                    (f"lockgate run {self.model}", "run the same manifest on this machine, without images"),
                 ]
             ),
         ]
@@ -76,7 +79,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class Order:
-    """A workflow of a model that is wanted of a cluster: its rendered template, where that lies, and the settings."""
+    """A workflow of a model to submit: its rendered template, the template's folder, and the settings."""
 
     model: str
     manifest: Mapping[str, Any]
@@ -86,35 +89,35 @@ class Order:
 
     @property
     def template(self) -> str:
-        """The rendered WorkflowTemplate's name, which holds the digest of its content."""
+        """The rendered WorkflowTemplate's name, which contains the digest of its content."""
         return str(self.manifest["metadata"]["name"])
 
     @property
     def parameters(self) -> dict[str, Mapping[str, Any]]:
-        """What the workflow takes, by name."""
+        """The workflow's parameters by name."""
         return {p["name"]: p for p in self.manifest["spec"].get("arguments", {}).get("parameters", [])}
 
     @property
     def tunable(self) -> dict[str, list[str]]:
-        """The settings a run may vary, each with the values it can have."""
+        """The settings a run may vary, with their allowed values."""
         return {
             name: list(self.parameters[name].get("enum") or []) for name in self.may_vary if name in self.parameters
         }
 
     @property
     def unbuilt(self) -> tuple[str, ...]:
-        """The images that have to be built first."""
+        """The images that must be built first."""
         images = {t["container"]["image"] for t in self.manifest["spec"]["templates"] if "container" in t}
         return tuple(sorted(image_name(image) for image in images if image.endswith(UNBUILT)))
 
     @property
     def workflow(self) -> dict[str, Any]:
-        """The Workflow to create: a reference and arguments, and nothing that a policy of the cluster could refuse."""
+        """The Workflow to create: a reference and arguments, and nothing that a cluster's policy could refuse."""
         parameters = [{"name": name, "value": value} for name, value in self.given.items()]
         return {
             "apiVersion": "argoproj.io/v1alpha1",
             "kind": "Workflow",
-            # The labels are those that the controller would give it: without them it is not found before it starts.
+            # The controller would set the same labels, but only when the run starts; until then it could not be found.
             "metadata": {
                 "generateName": f"{self.template.rpartition('-')[0]}-",
                 "labels": dict(self.manifest["spec"]["workflowMetadata"]["labels"]),
@@ -123,7 +126,7 @@ class Order:
         }
 
     def command(self, namespace: str | None) -> tuple[str, ...]:
-        """The same as a line for argo's own command line."""
+        """Return the same as a command of argo's command line."""
         line = [
             "argo",
             "submit",
@@ -134,7 +137,7 @@ class Order:
         return (*line, *(part for key, value in self.given.items() for part in ("-p", f"{key}={value}")))
 
     def refusal(self, namespace: str | None) -> Submission | None:
-        """What stands against it before any cluster is asked. Errors: BadCall for data that only this machine has."""
+        """Check, without a cluster, that it can be submitted. Errors: BadCall for data that only this machine has."""
         if self.unbuilt:
             return Submission(self.model, namespace, self.command(namespace), unbuilt=self.unbuilt)
         data = self.given.get("data") or str(self.parameters.get("data", {}).get("value", "s3://"))
@@ -144,30 +147,30 @@ class Order:
         return None
 
     def check_template(self, argo: Argo) -> None:
-        """Refuse where the cluster has not the rendered template, or another by its name. Errors: NotRendered."""
+        """Check that the rendered template is on the cluster, unchanged. Errors: NotRendered."""
         fix = argo.kubectl("apply", "--server-side", "-f", f"{self.folder}/")
         try:
             found = argo.template(self.template)
         except NotThere as error:
-            msg = f"{argo.namespace} has no workflow template {self.template}"
+            msg = f"workflow template {self.template} not found in {argo.namespace}"
             raise NotRendered(msg, fix=fix) from error
         if _pruned(found["spec"]) != _pruned(self.manifest["spec"]):
-            msg = f"the workflow template {self.template} in {argo.namespace} is not the rendered one"
+            msg = f"the workflow template {self.template} in {argo.namespace} differs from the rendered one"
             raise NotRendered(msg, fix=f"find out who changed it, then {fix}")
 
 
 def order_of(project: Project, name: str, workflow: str, given: Mapping[str, str]) -> Order:
-    """A workflow of a model with its settings, if the rendered files agree with their source.
+    """Return a workflow of a model with its settings, if the rendered files are up to date.
 
-    Errors: UnknownName, NotRendered, BadCall for settings the workflow does not take or a missing one.
+    Errors: UnknownName, NotRendered, BadCall for an unknown or a missing setting.
     """
     model = project.model(name)
     path = project.workflows / model.spec.name / f"{workflow}.yaml"
     if workflow not in ("release", "review"):
         raise UnknownName("workflow", workflow, ["release", "review"])
     if not path.is_file() or path.read_bytes() != model_files(project, model, check=True)[path]:
-        msg = f"{path.relative_to(project.root)} does not agree with its source"
-        raise NotRendered(msg, fix="lockgate render, and apply it to the cluster")
+        msg = f"{path.relative_to(project.root)} is out of date"
+        raise NotRendered(msg, fix="lockgate render, then apply it to the cluster")
     manifest = yaml.safe_load(path.read_bytes())
     order = Order(
         model.spec.name, manifest, str(path.parent.relative_to(project.root)), dict(given), model.spec.tunable
@@ -179,7 +182,7 @@ def order_of(project: Project, name: str, workflow: str, given: Mapping[str, str
 
 
 def _pruned(value: object) -> object:
-    """A manifest without what is empty: an Argo server adds such fields, and they mean nothing."""
+    """Return a manifest without its empty fields, which an Argo server adds without meaning."""
     if isinstance(value, dict):
         return {key: pruned for key, each in value.items() if (pruned := _pruned(each)) not in ({}, [], "", None)}
     return [_pruned(each) for each in value] if isinstance(value, list) else value

@@ -1,6 +1,6 @@
-"""Workflows on a cluster, asked for in one of two ways: by the Kubernetes API, or by an Argo server.
+"""Workflows on a cluster, through the Kubernetes API or through an Argo server.
 
-Both take and give Argo's own JSON. The argo-workflows SDK is not used: it was removed upstream in Argo 4.0.
+Both accept and return Argo's own JSON. The argo-workflows SDK is not used: it was removed upstream in Argo 4.0.
 """
 
 import json
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from lightkube.resources.core_v1 import Pod
 
 Json = dict[str, Any]
-TOKEN = "ARGO_TOKEN"  # noqa: S105 - the variable's name, as argo itself has it
+TOKEN = "ARGO_TOKEN"  # noqa: S105 - the name of the variable, the same as argo's
 SECONDS = 30
-QUIET = 300  # seconds without a line after which a watch is begun anew, so that a connection that died is noticed
+QUIET = 300  # seconds without a line after which a watch is restarted, so that a dead connection is noticed
 OF_WORKFLOW = "workflows.argoproj.io/workflow"
 OF_NODE = "workflows.argoproj.io/node-id"
 
 
 @dataclass(frozen=True)
 class Where:
-    """Which cluster is meant, as the command line says it; nothing of it given means this machine."""
+    """The cluster to use, from the command line; without any option it is this machine."""
 
     namespace: str | None = None
     context: str | None = None
@@ -39,85 +39,85 @@ class Where:
 
     @property
     def elsewhere(self) -> bool:
-        """Whether a cluster is meant."""
+        """Whether a cluster is to be used."""
         return any((self.namespace, self.context, self.server))
 
     @property
     def options(self) -> str:
-        """The same options once more, as a next action repeats them; never a token."""
+        """The same options, to repeat them in a `fix`; never a token."""
         given = {"-n": self.namespace, "--context": self.context, "--server": self.server}
         files = {"--token-file": self.token_file, "--ca": self.ca}
         return " ".join(f"{option} {value}" for option, value in {**given, **files}.items() if value)
 
 
 class Argo(Protocol):
-    """What is asked of a cluster about its workflows. Errors, of all: BadCall, OutsideFailed."""
+    """Operations on a cluster's workflows. Errors of all: BadCall, OutsideFailed."""
 
     @property
     def namespace(self) -> str:
-        """Where the workflows are."""
+        """The namespace of the workflows."""
 
     def kubectl(self, *arguments: str) -> str:
-        """A kubectl command for that namespace, as a next action names it."""
+        """Return a kubectl command for that namespace, for a `fix`."""
 
     def template(self, name: str) -> Json:
-        """One WorkflowTemplate. Errors: NotThere."""
+        """Return one WorkflowTemplate. Errors: NotThere."""
 
     def create(self, workflow: Json) -> Json:
-        """Create a Workflow, and give it as the cluster named it."""
+        """Create a Workflow, and return it with the name that the cluster gave it."""
 
     def workflow(self, name: str) -> Json:
-        """One Workflow with its status. Errors: NotThere."""
+        """Return one Workflow with its status. Errors: NotThere."""
 
     def workflows(self, labels: Mapping[str, str]) -> list[Json]:
-        """The Workflows with these labels, with their status."""
+        """Return the Workflows with these labels, with their status."""
 
     def changes(self, name: str) -> Iterator[Json]:
-        """A Workflow at each of its changes, until the server ends the stream. Errors: NotThere when it is deleted."""
+        """Yield a Workflow at each change, until the server ends the stream. Errors: NotThere if it is deleted."""
 
     def stop(self, name: str) -> None:
-        """Ask the controller to stop a Workflow; what it does at the end is still done."""
+        """Ask the controller to stop a Workflow; its exit handler still runs."""
 
     def log(self, workflow: str, node: str) -> list[str] | None:
-        """What the program of a node wrote, or None when its pod is gone."""
+        """Return the log of a node's program, or None if its pod was removed."""
 
     def users_service(self, model: str) -> Json | None:
-        """The Service that users of a model call, or None where there is none. Errors: NotAllowed."""
+        """Return the Service that users of a model call, or None. Errors: NotAllowed."""
 
 
 @contextmanager
 def reach(where: Where) -> Iterator[Argo]:
-    """The way to the cluster that is meant, while it is needed. Errors: BadCall."""
+    """Open the connection to the cluster for the duration of the block. Errors: BadCall."""
     if where.server is None:
         if where.token_file or where.ca:
-            msg = "--token-file and --ca belong to an Argo server"
-            raise BadCall(msg, fix="give --server URL, or leave them out: kubeconfig has its own")
+            msg = "--token-file and --ca apply only to an Argo server"
+            raise BadCall(msg, fix="add --server URL, or omit them: kubeconfig has its own")
         cluster = connect(where.context, where.namespace)
         with closing(cluster.client):
             yield KubernetesApi(cluster)
         return
     if where.context:
-        msg = "--context and --server name two ways to a cluster"
-        raise BadCall(msg, fix="give one: --context for the Kubernetes API, --server for an Argo server")
+        msg = "--context and --server cannot be combined"
+        raise BadCall(msg, fix="use one: --context for the Kubernetes API, --server for an Argo server")
     if where.namespace is None:
-        msg = "an Argo server has no namespace of its own"
-        raise BadCall(msg, fix="give -n NAMESPACE")
+        msg = "an Argo server has no default namespace"
+        raise BadCall(msg, fix="add -n NAMESPACE")
     with closing(ArgoServer(where.server, where.namespace, _token(where.token_file), where.ca)) as server:
         yield server
 
 
 def _token(file: Path | None) -> str | None:
-    """The token of the file, or else of the environment; never an argument, which every process could read."""
+    """Return the token from the file or the environment; never an argument, which every process could read."""
     try:
-        said = file.read_text(encoding="utf-8") if file else os.environ.get(TOKEN, "")
+        text = file.read_text(encoding="utf-8") if file else os.environ.get(TOKEN, "")
     except OSError as error:
-        msg = f"the token file {file} cannot be read: {error.strerror}"
-        raise BadCall(msg, fix=f"name another, or put the token into {TOKEN}") from error
-    return said.strip().removeprefix("Bearer ") or None
+        msg = f"cannot read the token file {file}: {error.strerror}"
+        raise BadCall(msg, fix=f"use another file, or set {TOKEN}") from error
+    return text.strip().removeprefix("Bearer ") or None
 
 
 class KubernetesApi:
-    """The Kubernetes API, with the rights that kubeconfig's user has."""
+    """The Kubernetes API, with the rights of kubeconfig's user."""
 
     def __init__(self, cluster: Cluster) -> None:
         from lightkube.generic_resource import create_namespaced_resource
@@ -172,7 +172,7 @@ class KubernetesApi:
                 pods = self._client.list(Pod, labels={OF_WORKFLOW: workflow})
                 name = next((_name_of(pod) for pod in pods if _node_of(pod) == node), None)
                 return list(self._client.log(name, container="main", newlines=False)) if name else None
-        except NotThere:  # it went between the two questions
+        except NotThere:  # it was removed between the two requests
             return None
 
     def users_service(self, model: str) -> Json | None:
@@ -186,30 +186,30 @@ class KubernetesApi:
 
 
 class ArgoServer:
-    """An Argo server's REST API, with the rights that it gives the token."""
+    """An Argo server's REST API, with the rights of the token."""
 
     def __init__(self, url: str, namespace: str, token: str | None, ca: Path | None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            msg = f"--server {url} is no address"
-            raise BadCall(msg, fix="write e.g. --server https://argo.example.org")
+            msg = f"--server {url} is not a URL"
+            raise BadCall(msg, fix="use e.g. --server https://argo.example.org")
         if token and parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
-            msg = f"a token would go to {url} readable for everybody between"
-            raise BadCall(msg, fix="use https://, or a port that kubectl forwards to this machine")
+            msg = f"the token would be sent to {url} unencrypted"
+            raise BadCall(msg, fix="use https://, or kubectl port-forward and its local port")
         with installed():
             from httpx2 import Client, Timeout
         try:
             verify = ssl.create_default_context(cafile=ca) if ca else True
         except (OSError, ssl.SSLError) as error:
-            msg = f"the CA {ca} cannot be read: {error}"
-            raise BadCall(msg, fix="name a file with certificates in PEM form") from error
+            msg = f"cannot read the CA {ca}: {error}"
+            raise BadCall(msg, fix="use a file with PEM certificates") from error
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._url, self._namespace, self._ca = url.rstrip("/"), namespace, ca
         self._http = Client(base_url=self._url, headers=headers, verify=verify, timeout=SECONDS)
         self._patient = Timeout(SECONDS, read=QUIET)
 
     def close(self) -> None:
-        """Let its connections go."""
+        """Close the connections."""
         self._http.close()
 
     @property
@@ -243,22 +243,22 @@ class ArgoServer:
         self._call("PUT", "workflows", name, "stop", body={"namespace": self._namespace, "name": name})
 
     def log(self, workflow: str, node: str) -> list[str] | None:
-        # A pod's name ends in the same hash as its node's id.
+        # The name of a pod ends in the same hash as the id of its node.
         mark = node.rpartition("-")[2]
         lines = self._stream("workflows", workflow, "log", query={"logOptions.container": "main"})
-        said = [str(line.get("content", "")) for line in lines if str(line.get("podName", "")).endswith(f"-{mark}")]
-        return said or self._archived(workflow, node)
+        shown = [str(line.get("content", "")) for line in lines if str(line.get("podName", "")).endswith(f"-{mark}")]
+        return shown or self._archived(workflow, node)
 
     def _archived(self, workflow: str, node: str) -> list[str] | None:
         path = f"/artifact-files/{self._namespace}/workflows/{quote(workflow)}/{quote(node)}/outputs/main-logs"
         with self._asked():
             answer = self._http.get(path)
-        # Kept nowhere, or hidden from this token, which must open the store for it.
+        # Otherwise the log is not archived, or this token has no access to it.
         return answer.text.splitlines() if answer.status_code == 200 else None
 
     def users_service(self, model: str) -> Json | None:
-        msg = f"an Argo server does not show what {model} serves"
-        raise NotAllowed(msg, fix="ask the Kubernetes API: leave --server out")
+        msg = f"an Argo server cannot show the live bundle of {model}"
+        raise NotAllowed(msg, fix="use the Kubernetes API: omit --server")
 
     def _path(self, kind: str, *names: str) -> str:
         return "/".join(["/api/v1", kind, quote(self._namespace), *map(quote, names)])
@@ -270,7 +270,7 @@ class ArgoServer:
             return dict(answer.json())
 
     def _stream(self, kind: str, *names: str, query: Json) -> Iterator[Json]:
-        """The results of a stream, one JSON object a line; its quiet end, or an interval without any, ends it."""
+        """Yield the results of a stream, one JSON object per line, until it ends or is silent for too long."""
         from httpx2 import ReadTimeout
 
         with self._asked():
@@ -288,17 +288,17 @@ class ArgoServer:
 
     @contextmanager
     def _asked(self) -> Iterator[None]:
-        own = "; where it has a CA of its own, give --ca FILE" if self._url.startswith("https") and not self._ca else ""
-        with explained(f"the Argo server {self._url}", f"look at it with: curl -sS {self._url}/api/v1/version{own}"):
+        own = "; if it has its own CA, add --ca FILE" if self._url.startswith("https") and not self._ca else ""
+        with explained(f"the Argo server {self._url}", f"check it: curl -sS {self._url}/api/v1/version{own}"):
             try:
                 yield
             except ValueError as error:
-                msg = f"{self._url} answers, but not as an Argo server"
-                raise BadCall(msg, fix="give the address that Argo's own pages have") from error
+                msg = f"{self._url} is not an Argo server"
+                raise BadCall(msg, fix="use the address of Argo's web pages") from error
 
 
 def _plain(found: Mapping[str, Any]) -> Json:
-    """A custom resource as plain JSON values."""
+    """Return a custom resource as plain JSON values."""
     return dict(found)
 
 
@@ -314,4 +314,4 @@ def _node_of(pod: "Pod") -> str:
 
 def _deleted(name: str) -> NotThere:
     msg = f"the workflow {name} was deleted while it was watched"
-    return NotThere(msg, fix="whoever deleted it knows why; its records in the store stay")
+    return NotThere(msg, fix="its records in the store remain; ask who deleted it")

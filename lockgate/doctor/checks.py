@@ -1,4 +1,4 @@
-"""What both doctors share: a finding, how findings are shown, and the check of a store's conditional writes."""
+"""Shared by both doctors: a finding, its text, and the check of a store's conditional writes."""
 
 import threading
 import uuid
@@ -16,7 +16,7 @@ WRITERS = 32
 
 @dataclass(frozen=True)
 class Finding:
-    """One check: what was looked at, what was found, and the next action where it is not well."""
+    """One check: its subject, its result, and the fix if it failed."""
 
     what: str
     found: str
@@ -24,15 +24,15 @@ class Finding:
 
     @property
     def well(self) -> bool:
-        """Whether nothing needs to be done."""
+        """Return whether the check passed."""
         return not self.fix
 
 
-def told(checks: Mapping[str, Callable[[], Finding]]) -> tuple[int, list[str], dict[str, Any]]:
-    """Try each check: exit code, lines, JSON values."""
+def examined(checks: Mapping[str, Callable[[], Finding]]) -> tuple[int, list[str], dict[str, Any]]:
+    """Run each check; return exit code, lines, JSON values."""
     findings = [_tried(what, check) for what, check in checks.items()]
     lines = [
-        f"  {'ok ' if f.well else 'NOT'} {f.what:<12} {f.found}" + (f"\n      next: {f.fix}" if f.fix else "")
+        f"  {'ok  ' if f.well else 'FAIL'} {f.what:<12} {f.found}" + (f"\n      next: {f.fix}" if f.fix else "")
         for f in findings
     ]
     value = {f.what: {"well": f.well, "found": f.found, "fix": f.fix} for f in findings}
@@ -43,20 +43,22 @@ def _tried(what: str, check: Callable[[], Finding]) -> Finding:
     try:
         return check()
     except (LockgateError, StepError) as error:
-        return Finding(what, error.message, error.fix or "see above")
+        return Finding(what, error.message, error.fix or "see the message")
 
 
 def race(store: Store, where: str) -> Finding:
-    """Many writers, one key, both conditional writes: if more than one wins, a promotion can overwrite another."""
+    """Let many writers write one key with both conditional writes: if two succeed, a promotion could be lost."""
     key = f"probe/{uuid.uuid4().hex}"
     created = _race(lambda n: store.create(key, str(n).encode()))
     version_now = store.read(key).version
     swapped = _race(lambda n: store.replace(key, f"swap {n}".encode(), version_now))
     store.delete(key, store.read(key).version)
     if (created, swapped) != (1, 1):
-        found = f"{where}: of {WRITERS} writers {created} created and {swapped} swapped; exactly one may"
+        found = (
+            f"{where}: of {WRITERS} concurrent writers {created} created and {swapped} replaced a key, not exactly one"
+        )
         return Finding("store", found, "use a store with working conditional writes; this one can lose a promotion")
-    return Finding("store", f"{where}: one of {WRITERS} concurrent writers wins, as it must")
+    return Finding("store", f"{where}: exactly one of {WRITERS} concurrent writers succeeds")
 
 
 def _race(write: Callable[[int], str]) -> int:

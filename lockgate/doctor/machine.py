@@ -1,4 +1,4 @@
-"""`lockgate doctor`: what this machine needs to run a model, each thing tried and not assumed."""
+"""`lockgate doctor`: check by trial what this machine needs to run a model."""
 
 import shutil
 import sys
@@ -10,7 +10,7 @@ from lockgate_proof import sign, verify
 
 from lockgate.definition.project import Project
 from lockgate.definition.shelf import Shelf
-from lockgate.doctor.checks import Finding, race, told
+from lockgate.doctor.checks import Finding, examined, race
 from lockgate.platform import control as platform
 from lockgate.platform import supervisor
 from lockgate.records.environment import Environment, ensure_environment
@@ -21,7 +21,7 @@ FREE_GIB = 4
 
 
 def examine(project: Project) -> tuple[int, list[str], dict[str, Any]]:
-    """Check this machine and restore what is missing from the local environment: exit code, lines, JSON values."""
+    """Check this machine, and restore missing parts of the local environment; return exit code, lines, JSON values."""
     signers = Shelf.find().signers
     environment = ensure_environment(project, signers)
     checks: dict[str, Callable[[], Finding]] = {
@@ -33,7 +33,7 @@ def examine(project: Project) -> tuple[int, list[str], dict[str, Any]]:
         "platform": lambda: _port(project, environment),
         "workflows": lambda: _rendered(project),
     }
-    return told(checks)
+    return examined(checks)
 
 
 def _python() -> Finding:
@@ -51,12 +51,12 @@ def _space(project: Project) -> Finding:
     return Finding(
         "disk",
         f"{free:.0f} GiB free",
-        "" if free >= FREE_GIB else f"free {FREE_GIB} GiB: each image's packages are kept once",
+        "" if free >= FREE_GIB else f"make {FREE_GIB} GiB free: each image's packages are stored once",
     )
 
 
 def _keys(environment: Environment, signers: list[str]) -> Finding:
-    """Sign and verify with every key: a key file that the trust file does not know is as bad as none."""
+    """Sign and verify with every key: a key file that is not in the trust file is as useless as a missing one."""
     for signer in (*signers, "waive"):
         verify(sign("verdict", {}, {}, environment.key(signer)), environment.trust, signer=signer, kind="verdict")
     elsewhere = "; trusted on this machine only" if environment.trust.untrusted_elsewhere else ""
@@ -65,9 +65,9 @@ def _keys(environment: Environment, signers: list[str]) -> Finding:
 
 def _port(project: Project, environment: Environment) -> Finding:
     if platform.runs(project):
-        return Finding("platform", f"answers at {environment.setting('gateway')}")
+        return Finding("platform", f"running at {environment.setting('gateway')}")
     supervisor.check_port(platform.described(project, environment))
-    return Finding("platform", f"not started; it will answer at {environment.setting('gateway')}")
+    return Finding("platform", f"not running; it will use {environment.setting('gateway')}")
 
 
 def _rendered(project: Project) -> Finding:
@@ -78,5 +78,5 @@ def _rendered(project: Project) -> Finding:
         if not path.is_file() or path.read_bytes() != content
     ]
     if stale:
-        return Finding("workflows", f"{len(stale)} files do not agree with their source", "lockgate render")
-    return Finding("workflows", f"{len(project.models)} models, all files agree with their source")
+        return Finding("workflows", f"{len(stale)} rendered files are out of date", "lockgate render")
+    return Finding("workflows", f"{len(project.models)} models; all rendered files are up to date")

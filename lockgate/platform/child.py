@@ -1,12 +1,10 @@
-"""One model-server process: started, watched, started again, and drained."""
+"""One model-server process: start it, watch it, restart it, and drain it."""
 
 import asyncio
-import ctypes
 import json
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,19 +14,20 @@ from typing import BinaryIO
 from aiohttp import ClientError, ClientSession, ClientTimeout
 from lockgate_step import StepError, log
 
+from lockgate.engine.runtime.launch import bound
 from lockgate.errors import LockgateError
 from lockgate.platform.relay import Upstream
 
-REFUSED = 3  # a program's exit code when a proof does not hold
+REFUSED = 3  # exit code of a program that refuses its bundle
 _LOG_BYTES = 5_000_000
 
-# Makes the command line and the environment of the server of a bundle at a port; may take long, the first time.
+# Returns the command line and the environment of the server for a bundle and a port; may be slow the first time.
 ChildCommand = Callable[[Path, int], tuple[Sequence[str], Mapping[str, str]]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """How long to wait for what, in seconds, and how often to try before saying so."""
+    """Timeouts and pauses in seconds, and the number of attempts before a failure is reported."""
 
     poll: float = 0.2
     ready: float = 60.0
@@ -41,7 +40,7 @@ class Patience:
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a version does not serve; `refused`: it never will, as it stands."""
+    """Why a version does not serve; `refused`: a retry cannot help."""
 
     message: str
     refused: bool = False
@@ -49,12 +48,12 @@ class Problem:
 
 @dataclass(frozen=True)
 class Starting:
-    """Not serving yet, or just not any more."""
+    """Not serving: starting or restarting."""
 
 
 @dataclass(frozen=True)
 class Failing:
-    """Not serving, with a reason to tell; tried again all the same, until somebody stops it."""
+    """Not serving, for a known reason; the server is still retried until it is stopped."""
 
     problem: Problem
 
@@ -71,7 +70,7 @@ State = Starting | Failing | Ready
 
 
 class Child:
-    """The server of one bundle; `state` says how it is."""
+    """The server of one bundle, with its current `state`."""
 
     def __init__(
         self,
@@ -102,7 +101,7 @@ class Child:
         failures, pause = 0, self._patience.first_pause
         while True:
             problem, served = await self._run_once()
-            # Only a server that had held for a while has earned a quick restart.
+            # Only a server that ran for a while is restarted quickly.
             if served > self._patience.longest_pause:
                 failures, pause = 0, self._patience.first_pause
             failures += 1
@@ -113,7 +112,7 @@ class Child:
             pause = min(2 * pause, self._patience.longest_pause)
 
     async def _run_once(self) -> tuple[Problem, float]:
-        """Run the server until it ends; returns why it did, and for how many seconds it had served."""
+        """Run the server until it ends; return the reason, and for how many seconds it served."""
         try:
             folder = await asyncio.to_thread(self._folder)
             port = _free_port()
@@ -121,7 +120,7 @@ class Child:
             process = await self._start(argv, env)
         except (StepError, LockgateError) as error:
             return Problem(error.message, refused=error.exit_code == REFUSED), 0.0
-        except Exception as error:  # whatever is wrong with one bundle, the other models are served on
+        except Exception as error:  # a fault of one bundle must not stop the other models
             return Problem(f"the model server could not be started: {error}"), 0.0
         address = f"http://127.0.0.1:{port}"
         clock = asyncio.get_running_loop().time
@@ -146,13 +145,12 @@ class Child:
     async def _start(self, argv: Sequence[str], env: Mapping[str, str]) -> asyncio.subprocess.Process:
         with _append(self._log_file) as output:
             return await asyncio.create_subprocess_exec(
-                *argv,
+                *bound(argv, signal.SIGTERM),
                 env=dict(env),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                preexec_fn=_following(os.getpid()),
             )
 
     async def _until_ready(self, process: asyncio.subprocess.Process, address: str) -> None:
@@ -166,27 +164,13 @@ class Child:
 
 
 async def _end(process: asyncio.subprocess.Process, grace: float) -> None:
-    """Ask the process to stop, then make it, and with it whatever it has started."""
+    """Send SIGTERM to the process group; after the grace period, SIGKILL."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGTERM)
         with suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), grace)
         os.killpg(process.pid, signal.SIGKILL)
     await process.wait()
-
-
-def _following(parent: int) -> Callable[[], None] | None:
-    """What makes a new process end with its parent however that ends; elsewhere than on Linux, kill -9 leaves it."""
-    if sys.platform != "linux":
-        return None
-    prctl, set_death_signal = ctypes.CDLL(None).prctl, 1
-
-    def follow() -> None:
-        prctl(set_death_signal, signal.SIGTERM)
-        if os.getppid() != parent:  # it had died before the line above
-            os._exit(1)
-
-    return follow
 
 
 def _free_port() -> int:
@@ -204,12 +188,12 @@ def _append(log_file: Path) -> BinaryIO:
 
 
 def last_line(log_file: Path) -> str:
-    """The last thing a program said, shortened; its message and next action where it is a line of ours."""
+    """The last line of a program's log, shortened; if it is a JSON line of ours, its message and fix."""
     with log_file.open("rb") as stream:
         stream.seek(max(0, log_file.stat().st_size - 4096))
         lines = [line.strip() for line in stream.read().decode(errors="replace").splitlines()]
-    line = next((line for line in reversed(lines) if line), "it said nothing")
+    line = next((line for line in reversed(lines) if line), "no output")
     with suppress(ValueError, KeyError, TypeError):
-        said = json.loads(line)
-        line = ". ".join(filter(None, (said["message"], said.get("fix"))))
+        event = json.loads(line)
+        line = ". ".join(filter(None, (event["message"], event.get("fix"))))
     return line[:500]

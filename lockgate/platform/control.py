@@ -1,4 +1,4 @@
-"""The local platform as the command line starts and stops it."""
+"""Start and stop the local platform for the command line."""
 
 import os
 import sys
@@ -19,46 +19,46 @@ IMAGE = "model-server"
 
 
 def described(project: Project, environment: Environment) -> supervisor.Platform:
-    """The supervisor of this project."""
+    """Return the supervisor's settings for this project."""
     return supervisor.Platform(state=project.state / "serve", store=environment.setting("store"), port=environment.port)
 
 
 def runs(project: Project) -> bool:
-    """Whether this project's supervisor serves."""
+    """Return whether this project's supervisor is running."""
     return isinstance(supervisor.status(project.state / "serve"), supervisor.Running)
 
 
 def start(project: Project, environment: Environment) -> tuple[list[str], dict[str, Any]]:
-    """Start the supervisor, or find the one that runs. Errors: PortTaken, OtherStore, OtherPort, ServeFailed."""
+    """Start the supervisor, or find the running one. Errors: PortTaken, OtherStore, OtherPort, ServeFailed."""
     command = [sys.executable, "-m", "lockgate", "serve", "--foreground"]
-    # The child is found by this interpreter, not by whatever PATH says; it must see the same project.
+    # Start the child with this interpreter, whatever PATH is; it must see the same project.
     running = supervisor.start(described(project, environment), command, env={**os.environ, "PWD": str(project.root)})
     return (
-        [f"The local platform answers at {running.address} since {running.since}.", "Next", "  lockgate status"],
+        [f"The local platform is running at {running.address} since {running.since}.", "Next", "  lockgate status"],
         {"address": running.address, "pid": running.pid, "store": running.store, "since": running.since},
     )
 
 
 def stop(project: Project, environment: Environment) -> tuple[list[str], dict[str, Any]]:
-    """Stop the supervisor, requests in flight first."""
+    """Stop the supervisor after the requests in flight have finished."""
     stopped = supervisor.stop(described(project, environment).state)
     words = (
-        "The local platform is stopped; models answer again after: lockgate serve"
+        "The local platform is stopped. Start it again with: lockgate serve"
         if stopped
-        else "No local platform runs."
+        else "The local platform is not running."
     )
     return [words], {"stopped": stopped}
 
 
 def foreground(project: Project, environment: Environment) -> int:
-    """Be the supervisor, until a signal ends it."""
+    """Run the supervisor in this process until a signal ends it."""
     command = child_command(environment, Shelf.find())
     supervisor.serve(described(project, environment), store_of(environment), command)
     return 0
 
 
 def child_command(environment: Environment, shelf: Shelf) -> ChildCommand:
-    """What makes the command line of a model server: its image's environment, the bundle, the port."""
+    """Return the function that makes a model server's command line from its image's environment, bundle and port."""
     io = environment.root.parent / "serve" / "io"
 
     def command(bundle: Path, port: int) -> tuple[Sequence[str], Mapping[str, str]]:

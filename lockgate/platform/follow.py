@@ -1,4 +1,4 @@
-"""What the store says should be served, and one model's servers brought to it."""
+"""Read from the store what to serve, and bring one model's servers to that state."""
 
 import json
 import re
@@ -16,7 +16,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Live:
-    """The bundle that answers users, and since when."""
+    """The bundle that serves users, and since when."""
 
     bundle: str
     at: str
@@ -24,7 +24,7 @@ class Live:
 
 @dataclass(frozen=True)
 class Candidate:
-    """The bundle that a run holds ready at its own address, until its lease ends."""
+    """The bundle that a run keeps ready at its own address until its lease ends."""
 
     bundle: str
     run: str
@@ -34,14 +34,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What one model's records ask for."""
+    """What one model's records ask to be served."""
 
     live: Live | None = None
     candidate: Candidate | None = None
 
 
 def read_wanted(live: bytes | None, candidate: bytes | None, now: datetime) -> Wanted:
-    """The content of `live.json` and `candidate.json`; an expired candidate is none.
+    """Parse the content of `live.json` and `candidate.json`; an expired candidate counts as none.
 
     Errors: ValueError when a record is damaged.
     """
@@ -61,21 +61,21 @@ def read_wanted(live: bytes | None, candidate: bytes | None, now: datetime) -> W
             candidate=held if held is not None and now < held.lease_until else None,
         )
     except (KeyError, TypeError) as error:
-        msg = f"a pointer lacks {error}"
+        msg = f"the pointer is invalid; missing or of the wrong type: {error}"
         raise ValueError(msg) from error
 
 
 def _digest(value: object) -> str:
-    """The digest, checked because it becomes part of a path."""
+    """Return the digest, checked because it becomes part of a path."""
     if not isinstance(value, str) or not _DIGEST.fullmatch(value):
-        msg = "a pointer names no bundle"
+        msg = "the pointer does not name a bundle"
         raise ValueError(msg)
     return value
 
 
 @dataclass
 class Servers:
-    """The servers of one model. The route moves only to a server that is ready; what is not wanted is handed back."""
+    """The servers of one model. The route moves only to a ready server; unneeded servers are returned to the caller."""
 
     model: str
     start: Callable[[str], Child]
@@ -84,15 +84,15 @@ class Servers:
     _route: Child | None = None
 
     def obey(self, wanted: Wanted) -> list[Child]:
-        """Start what is wanted, flip the route when it can be, and return the servers that nobody needs any more."""
+        """Start what is wanted, move the route if its server is ready, and return the servers no longer needed."""
         if wanted.live is None:
-            # A live pointer only ever moves: one that is gone is a fault of the store, and users are answered on.
+            # A live pointer moves but is never removed: if it is missing, the store is at fault, and serving continues.
             wanted = replace(wanted, live=self.wanted.live)
         retired = []
         anew = wanted.candidate is not None and wanted.candidate != self.wanted.candidate
         self.wanted = wanted
         if anew and wanted.candidate and _failed(self._children.get(wanted.candidate.bundle)):
-            # A new lease is a new attempt: it must not be answered with the old one's problem.
+            # A new lease is a new attempt: it must not report the problem of the old one.
             retired.append(self._children.pop(wanted.candidate.bundle))
         bundles = {version.bundle for version in (wanted.live, wanted.candidate) if version}
         for bundle in bundles - self._children.keys():
@@ -104,30 +104,30 @@ class Servers:
         return retired + [self._children.pop(bundle) for bundle in unneeded]
 
     def retire_all(self) -> list[Child]:
-        """Give up every server."""
+        """Return every server, and keep none."""
         self.wanted, self._route = Wanted(), None
         children = list(self._children.values())
         self._children.clear()
         return children
 
     def serves(self, bundle: str) -> bool:
-        """Whether a server of this bundle is kept."""
+        """Return whether there is a server of this bundle."""
         return bundle in self._children
 
     def upstream(self) -> Upstream | Unserved:
-        """Where a user's request goes now."""
+        """Return where a user's request goes now."""
         match self._route.state if self._route else None:
             case Ready(upstream):
                 return upstream
             case Starting():
-                return Unserved(f"{self.model} is starting; try once more in a second")
+                return Unserved(f"{self.model} is starting; retry in a second")
             case Failing(problem):
                 return Unserved(f"{self.model} cannot be served: {problem.message}. Next: lockgate logs {self.model}")
             case None:
                 return Unserved(f"{self.model} has no live bundle yet. Next: lockgate run {self.model}")
 
     def status(self) -> dict[str, Any]:
-        """The content of `status.json`, without its time."""
+        """Return the content of `status.json`, without its time."""
         live, candidate = self.wanted.live, self.wanted.candidate
         return {
             "live": self._version(live.bundle) if live else None,
@@ -137,7 +137,7 @@ class Servers:
         }
 
     def view(self) -> ModelView:
-        """The same for people."""
+        """Return the same status for the status page."""
         live, candidate = self.wanted.live, self.wanted.candidate
         versions = [self._version(version.bundle) for version in (live, candidate) if version]
         return ModelView(
@@ -156,8 +156,8 @@ class Servers:
             case Starting():
                 state = {"ready": False, "address": None, "pid": None, "problem": None, "refused": False}
             case Failing(problem):
-                said = {"problem": problem.message, "refused": problem.refused}
-                state = {"ready": False, "address": None, "pid": None, **said}
+                failure = {"problem": problem.message, "refused": problem.refused}
+                state = {"ready": False, "address": None, "pid": None, **failure}
         return {"bundle": bundle, **state}
 
 
@@ -166,5 +166,5 @@ def _failed(child: Child | None) -> bool:
 
 
 def utc_now() -> datetime:
-    """The time as leases are measured."""
+    """Return the time by which leases are measured."""
     return datetime.now(UTC)

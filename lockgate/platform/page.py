@@ -1,4 +1,4 @@
-"""The status page of the local platform: static HTML, no script, links relative so that it works behind a proxy."""
+"""The status page of the local platform: static HTML without scripts; relative links work behind a proxy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ code{font-size:.9em;overflow-wrap:anywhere}a{color:#0b4f9e}
 
 @dataclass(frozen=True, kw_only=True)
 class ModelView:
-    """What people are shown about one model; digests as `sha256:<hex>`, None where there is nothing."""
+    """One model on the status page; digests as `sha256:<hex>`, None if there is none."""
 
     model: str
     bundle: str | None
@@ -25,13 +25,13 @@ class ModelView:
 
 
 def page(models: Sequence[ModelView]) -> str:
-    """The page that shows what is served."""
+    """Return the page that lists the served models."""
     body = _table(models) if models else "<p>No model is served yet. Next: <code>lockgate run &lt;model&gt;</code></p>"
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Lockgate: what is served</title>'
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Lockgate: served models</title>'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<style>{_STYLE}</style></head><body><main><h1>What is served</h1>{body}"
-        '<p><a href="v2">The same as JSON</a></p></main></body></html>\n'
+        f"<style>{_STYLE}</style></head><body><main><h1>Served models</h1>{body}"
+        '<p><a href="v2">View as JSON</a></p></main></body></html>\n'
     )
 
 
@@ -53,7 +53,7 @@ def _row(view: ModelView) -> str:
 
 
 def _state(view: ModelView) -> str:
-    state = "ready" if view.ready else "starting" if view.bundle else "nothing live"
+    state = "ready" if view.ready else "starting" if view.bundle else "no live bundle"
     return f"{state}: {view.problem}" if view.problem else state
 
 

@@ -1,13 +1,14 @@
-"""Which folder's platform has which port, among all of one user: a link a port, so that a taken port can be named."""
+"""Ports of the local platforms: which are free, and which project's platform uses one (a symbolic link per port)."""
 
 import os
+import socket
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 
 def claim(port: int, state: Path) -> None:
-    """Leave word that the supervisor of this state folder has the port; it is a courtesy, and nothing fails by it."""
+    """Record that the supervisor of this state folder uses the port. The record is optional: a failure is ignored."""
     link = _link(port)
     draft = link.with_name(f"{port}.{os.getpid()}")
     with suppress(OSError):
@@ -17,18 +18,27 @@ def claim(port: int, state: Path) -> None:
 
 
 def release(port: int, state: Path) -> None:
-    """Take the word back."""
+    """Remove the record."""
     with suppress(OSError):
         if _link(port).readlink() == state.resolve():
             _link(port).unlink()
 
 
 def claimed(port: int) -> Path | None:
-    """The state folder of the supervisor that last claimed the port; it may have been killed since."""
+    """Return the state folder of the supervisor that last claimed the port; it may have been killed since."""
     try:
         return _link(port).readlink()
     except OSError:
         return None
+
+
+def free(host: str, port: int) -> bool:
+    """Return whether a server could listen on the port."""
+    try:
+        socket.create_server((host, port)).close()
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def _link(port: int) -> Path:

@@ -1,4 +1,4 @@
-"""The store as the supervisor sees it: the pointers it obeys, the bundles it serves, the status it writes."""
+"""The supervisor's view of the store: the pointers it follows, the bundles it serves, the status it writes."""
 
 import shutil
 import time
@@ -13,12 +13,12 @@ from lockgate_store import Missing, Store, get_tree
 
 from lockgate.platform.follow import Wanted, read_wanted, utc_now
 
-# A store in S3 can only be asked for all its keys, so models new to it are looked for less often than the pointers.
+# S3 can only list all keys of a store, so new models are looked for less often than the pointers are read.
 _LISTING_SECONDS = 5.0
 
 
 class Records:
-    """One store. Every method blocks; bundles of a store in a folder are served where they lie, others are copied."""
+    """One store. Every method blocks. Bundles of a store in a folder are served in place, others are copied."""
 
     def __init__(self, store: Store, uri: str, copies: Path) -> None:
         url = urlsplit(uri)
@@ -29,18 +29,18 @@ class Records:
         self._damaged: dict[str, str] = {}
 
     def wanted(self) -> dict[str, Wanted | None]:
-        """What each model's pointers ask for; None where a pointer cannot be understood, so nothing may change."""
+        """Return what each model's pointers ask for; None if a pointer is damaged, so that nothing changes."""
         return {model: self._wanted(model) for model in sorted(self._known())}
 
     def folder(self, model: str, bundle: str) -> Path:
-        """The bundle as a folder.
+        """Return the bundle as a folder.
 
-        Errors: ProofError when its content is not what its name says.
+        Errors: ProofError if its content does not match its digest.
         """
         name = bundle.removeprefix("sha256:")
         prefix = f"models/{model}/bundles/{name}"
         if self._root is not None:
-            _check_name(self._root / prefix, bundle)  # the model server proves the rest
+            _check_name(self._root / prefix, bundle)  # the model server verifies the rest
             return self._root / prefix
         copy = self._copies / name
         if not copy.is_dir():
@@ -52,7 +52,7 @@ class Records:
         return copy
 
     def forget(self, bundle: str) -> None:
-        """Remove the copy of a bundle that is not served any more."""
+        """Delete the copy of a bundle that is no longer served."""
         shutil.rmtree(self._copies / bundle.removeprefix("sha256:"), ignore_errors=True)
 
     def report(self, model: str, status: Mapping[str, Any]) -> None:
@@ -64,8 +64,8 @@ class Records:
         if self._root is not None:
             folder = self._root / "models"
             if self._models and not folder.is_dir():
-                msg = f"the store {folder} is gone"
-                raise OutsideFailed(msg, fix="bring it back; until then what was live is served on")
+                msg = f"the store {folder} does not exist any more"
+                raise OutsideFailed(msg, fix="restore it; until then the live bundles are still served")
             entries = folder.iterdir() if folder.is_dir() else ()
             self._models = frozenset(entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
         elif time.monotonic() - self._listed_at >= _LISTING_SECONDS:
@@ -98,7 +98,7 @@ def _check(folder: Path, bundle: str) -> None:
 
 
 def _check_name(folder: Path, bundle: str) -> Mapping[str, Any]:
-    """The manifest, if it is the one that the bundle is called by: another proven bundle in its place is none."""
+    """Return the manifest if its digest is the bundle's: another signed bundle in its place is refused."""
     manifest = read_manifest(folder)
     if bundle_digest(manifest) != bundle:
         raise _changed(bundle, "manifest.json")
@@ -106,5 +106,5 @@ def _check_name(folder: Path, bundle: str) -> Mapping[str, Any]:
 
 
 def _changed(bundle: str, name: str) -> ProofError:
-    msg = f"{bundle} in the store is not what its name says: {name} was changed"
-    return ProofError(msg, fix="run the workflow again: it packages the bundle anew")
+    msg = f"{bundle} in the store does not match its digest: {name} was changed"
+    return ProofError(msg, fix="run the workflow again: it packages a new bundle")

@@ -1,4 +1,4 @@
-"""The public port: relays each model's requests to the server of its live version, and shows what is served."""
+"""The public port: relay each model's requests to the server of its live version, and show the served models."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from yarl import URL
 
 from lockgate.platform.page import ModelView, page
 
-# RFC 9110, section 7.6.1: these speak about one connection, not about the message.
+# RFC 9110, section 7.6.1: these headers describe one connection, not the message.
 _HOP_BY_HOP = {
     "connection",
     "keep-alive",
@@ -25,7 +25,7 @@ _HOP_BY_HOP = {
     "transfer-encoding",
     "upgrade",
 }
-# Shorter than the five seconds after which uvicorn closes an idle connection: a request must never meet a closing one.
+# Shorter than the five seconds after which uvicorn closes an idle connection: no request may use a closing one.
 _IDLE_SECONDS = 2.0
 _ANSWER_SECONDS = 300.0
 
@@ -33,7 +33,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Upstream:
-    """One running model server, and how many requests it is answering."""
+    """One running model server, and the number of its requests in flight."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -51,32 +51,32 @@ class Upstream:
             self._idle.set()
 
     async def idle(self, within: float) -> None:
-        """Return when no request is in flight, or when the time is over."""
+        """Wait until no request is in flight, at most `within` seconds."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), within)
 
 
-# A report is a picture of figures: it runs nothing and asks nothing of anybody.
+# A report page runs no script and loads nothing.
 _STATIC_PAGE = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
 
 
 @dataclass(frozen=True)
 class Unserved:
-    """A known model that no server answers for, and why."""
+    """A known model without a ready server, and the reason."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Routes:
-    """What the relay asks anew for every request: the server of a model (None: unknown), and all models."""
+    """What the relay looks up for each request: the server of a model (None: unknown), and all models."""
 
     find: Callable[[str], Upstream | Unserved | None]
     models: Callable[[], Sequence[ModelView]]
 
 
 def client() -> ClientSession:
-    """The relay's side towards the model servers: bytes, headers and cookies pass as they are."""
+    """Return the client for the model servers: bytes, headers and cookies pass unchanged."""
     return ClientSession(
         connector=TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
         timeout=ClientTimeout(total=None, sock_connect=5, sock_read=_ANSWER_SECONDS),
@@ -87,15 +87,15 @@ def client() -> ClientSession:
 
 
 def application(routes: Routes, session: ClientSession, runs: Path | None = None) -> web.Application:
-    """The web application of the public port.
+    """Return the web application of the public port.
 
-    runs: the folder of the run records, whose report pages are shown too: under JupyterHub no other way leads there.
+    runs: the folder of the run records; their report pages are shown too, because JupyterHub offers no other way.
     """
 
     async def show_report(request: web.Request) -> web.StreamResponse:
         file = runs / request.match_info["run"] / "report" / request.match_info["page"] if runs else None
         if file is None or not file.is_file():
-            return _error(404, "there is no such page; lockgate report RUN writes it")
+            return _error(404, "page not found; create it with: lockgate report RUN")
         return web.FileResponse(file, headers=_STATIC_PAGE)
 
     async def show_page(_: web.Request) -> web.StreamResponse:
@@ -115,7 +115,7 @@ def application(routes: Routes, session: ClientSession, runs: Path | None = None
     async def relay(request: web.Request) -> web.StreamResponse:
         model = request.match_info["model"]
         if any(part in {".", ".."} for part in unquote(request.rel_url.raw_path).split("/")):
-            return _error(404, "a path of the Open Inference Protocol has no dot segments")
+            return _error(404, "dot segments are not allowed in a path")
         match routes.find(model):
             case Upstream() as upstream:
                 with upstream:
@@ -154,7 +154,7 @@ async def _relay(request: web.Request, session: ClientSession, address: str) -> 
             await response.write_eof()
     except (ClientError, TimeoutError) as error:
         if response.prepared:
-            # Half an answer must not look like a whole one: break the connection, as the model server did.
+            # An incomplete response must not look complete: abort the connection, as the model server did.
             if request.transport is not None:
                 request.transport.abort()
             return response
@@ -165,16 +165,16 @@ async def _relay(request: web.Request, session: ClientSession, address: str) -> 
 def _unanswered(error: ClientError | TimeoutError) -> web.Response:
     match error:
         case ClientConnectorError():
-            return _error(503, "the model's server is starting again; try once more in a second", {"Retry-After": "1"})
+            return _error(503, "the model server is restarting; retry in a second", {"Retry-After": "1"})
         case TimeoutError():
-            return _error(504, f"the model's server did not answer within {_ANSWER_SECONDS:.0f} s")
+            return _error(504, f"the model server did not respond within {_ANSWER_SECONDS:.0f} s")
         case _:
-            return _error(502, "the model's server broke off; `lockgate logs` shows why")
+            return _error(502, "the model server closed the connection; see `lockgate logs`")
 
 
 def _forwarded(request: web.Request) -> CIMultiDict[str]:
     headers = _end_to_end(request.headers)
-    # The web server has answered `100-continue` itself, and the name it was called by goes into X-Forwarded-Host.
+    # This server has answered `100-continue` itself; the requested host goes into X-Forwarded-Host.
     for name in ("Expect", "Host"):
         headers.popall(name, None)
     earlier = headers.popall("X-Forwarded-For", [])
@@ -201,7 +201,7 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
             raise
         allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
         return _error(
-            error.status, f"{error.reason}; this port answers /, /v2, /v2/health and /v2/models/<model>", allow
+            error.status, f"{error.reason}; this port serves /, /v2, /v2/health and /v2/models/<model>", allow
         )
 
 

@@ -1,8 +1,8 @@
-"""`lockgate serve`: the local platform. One detached process per store that serves what the store says is live.
+"""`lockgate serve`: the local platform. One detached process per store that serves the live bundles of the store.
 
 It polls the store, runs one model-server process for each model's live bundle and one for its candidate, relays the
-public port to the live one, and writes what it did to the store's `status.json`. It decides nothing: `deploy` and
-`promote` move the pointers, the supervisor obeys them.
+public port to the live one, and writes what it did to the store's `status.json`. It makes no decisions: `deploy` and
+`promote` move the pointers, and the supervisor follows them.
 """
 
 import asyncio
@@ -10,7 +10,6 @@ import errno
 import fcntl
 import json
 import os
-import shlex
 import signal
 import socket
 import time
@@ -25,64 +24,18 @@ from aiohttp import ClientSession, web
 from lockgate_step import StepError, canonical, log
 from lockgate_store import Store, StoreError
 
-from lockgate.errors import OutsideFailed
 from lockgate.platform import ports
 from lockgate.platform.child import Child, ChildCommand, Patience, last_line
+from lockgate.platform.errors import AlreadyServing, OtherPort, OtherStore, PortTaken, ServeFailed
 from lockgate.platform.follow import Servers, utc_now
 from lockgate.platform.page import ModelView
 from lockgate.platform.records import Records
 from lockgate.platform.relay import Routes, Unserved, Upstream, application, client
 
 
-class PortTaken(OutsideFailed):
-    """The public port belongs to another program, or to the platform of another project."""
-
-    def __init__(self, host: str, port: int, project: Path | None = None) -> None:
-        by = f"the local platform of another project, {project}" if project else "another program"
-        end = f"stop it there (cd {shlex.quote(str(project))} && lockgate serve --stop)" if project else "end it"
-        free = next((each for each in range(port + 1, port + 100) if _free(host, each)), port + 1)
-        super().__init__(
-            f"port {port} on {host} is taken by {by}",
-            fix=f"choose another port for this project, for good: LOCKGATE_PORT={free} lockgate serve; or {end}",
-        )
-
-
-class AlreadyServing(OutsideFailed):
-    """Another supervisor holds this store."""
-
-    def __init__(self, state: Path) -> None:
-        super().__init__(f"a platform is already serving from {state}", fix="lockgate status, or lockgate serve --stop")
-
-
-class OtherStore(OutsideFailed):
-    """The supervisor that runs here serves another store."""
-
-    def __init__(self, running: str, wanted: str) -> None:
-        super().__init__(
-            f"the platform that runs here serves {running}, not {wanted}", fix="lockgate serve --stop, then again"
-        )
-
-
-class OtherPort(OutsideFailed):
-    """The supervisor that runs here answers on another port."""
-
-    def __init__(self, address: str, port: int) -> None:
-        super().__init__(
-            f"the platform that runs here answers at {address}, not on port {port}",
-            fix="lockgate serve --stop, then again",
-        )
-
-
-class ServeFailed(OutsideFailed):
-    """The supervisor ended, or did not come up."""
-
-    def __init__(self, said: str, log_file: Path) -> None:
-        super().__init__(f"the local platform did not start: {said}", fix=f"read {log_file}, then lockgate serve")
-
-
 @dataclass(frozen=True, kw_only=True)
 class Platform:
-    """Where a supervisor keeps its state, which store it follows, and its public port (0: any free one).
+    """A supervisor's settings: its state folder, the store it follows, and its public port (0: any free port).
 
     store: the store's URI, `file:///…` or `s3://…`.
     """
@@ -100,7 +53,7 @@ class Platform:
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """A supervisor that serves: its public address, its process, its store and since when."""
+    """A running supervisor: its public address, its process id, its store and its start time."""
 
     address: str
     pid: int
@@ -110,28 +63,28 @@ class Running:
 
 @dataclass(frozen=True)
 class Stopped:
-    """No supervisor serves."""
+    """No supervisor is running."""
 
 
 def status(state: Path) -> Running | Stopped:
-    """Whether a supervisor serves from this state folder."""
+    """Return whether a supervisor is running from this state folder."""
     if _holder(state) is None:
         return Stopped()
     with suppress(FileNotFoundError, ValueError, KeyError):
-        said = json.loads((state / "address.json").read_bytes())
-        return Running(address=said["address"], pid=said["pid"], store=said["store"], since=said["since"])
-    return Stopped()  # it has only begun
+        found = json.loads((state / "address.json").read_bytes())
+        return Running(address=found["address"], pid=found["pid"], store=found["store"], since=found["since"])
+    return Stopped()  # it is still starting
 
 
 def check_port(platform: Platform) -> None:
-    """Refuse a public port that somebody else has. Errors: PortTaken."""
+    """Check that the public port is free. Errors: PortTaken."""
     _listen(platform).close()
 
 
 def start(platform: Platform, command: Sequence[str], *, env: Mapping[str, str], within: float = 30.0) -> Running:
-    """Start a detached supervisor, or find the one that runs; returns when it answers.
+    """Start a detached supervisor, or find the running one; return when it is ready.
 
-    command: the process that calls `serve` in the foreground, no shell around it, e.g. `lockgate serve --foreground`.
+    command: the process that calls `serve` in the foreground, without a shell, e.g. `lockgate serve --foreground`.
     Errors: PortTaken, OtherStore, OtherPort, ServeFailed.
     """
     deadline = time.monotonic() + within
@@ -146,7 +99,7 @@ def start(platform: Platform, command: Sequence[str], *, env: Mapping[str, str],
                 break
             case Stopped():
                 time.sleep(0.05)
-        # It may have ended because another start was first: then that one's supervisor is what was asked for.
+        # If it ended because another start was first, use the supervisor of that one.
         if pid is not None and os.waitpid(pid, os.WNOHANG)[0] == pid:
             pid = None
     if pid is not None:
@@ -155,7 +108,7 @@ def start(platform: Platform, command: Sequence[str], *, env: Mapping[str, str],
 
 
 def _give_up(pid: int) -> None:
-    """End a supervisor that came second or too late; left alone it would serve when nobody expects it any more."""
+    """Stop a supervisor that was second or too late, so that it does not begin to serve later."""
     with suppress(ProcessLookupError, ChildProcessError):
         os.kill(pid, signal.SIGTERM)
         os.waitpid(pid, 0)
@@ -166,7 +119,7 @@ def _spawn(platform: Platform, command: Sequence[str], env: Mapping[str, str]) -
     try:
         check_port(platform)
     except PortTaken:
-        if _holder(platform.state) is None:  # else it is our own supervisor that has just taken it
+        if _holder(platform.state) is None:  # otherwise our own supervisor has just taken the port
             raise
     return os.posix_spawn(
         command[0],
@@ -182,7 +135,7 @@ def _spawn(platform: Platform, command: Sequence[str], env: Mapping[str, str]) -
 
 
 def stop(state: Path, *, within: float = 60.0) -> bool:
-    """Stop the supervisor and its model servers, requests in flight first; returns whether one ran."""
+    """Stop the supervisor and its model servers after the requests in flight; return whether one was running."""
     pid = _holder(state)
     if pid is None:
         return False
@@ -194,14 +147,14 @@ def stop(state: Path, *, within: float = 60.0) -> bool:
             if _holder(state) != pid:
                 return True
             time.sleep(0.05)
-    msg = f"process {pid} does not end"
+    msg = f"process {pid} did not stop"
     raise ServeFailed(msg, state / "log")
 
 
 def serve(platform: Platform, store: Store, command: ChildCommand, patience: Patience | None = None) -> None:
     """Serve in the foreground until SIGTERM or SIGINT.
 
-    command: makes the command line and environment of a model server from a bundle's folder and a port.
+    command: returns the command line and environment of a model server for a bundle's folder and a port.
     Errors: AlreadyServing, PortTaken.
     """
     platform.state.mkdir(parents=True, exist_ok=True)
@@ -256,20 +209,12 @@ def _listen(platform: Platform) -> socket.socket:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortTaken(platform.host, platform.port, _neighbour(platform)) from error
-        said = f"{platform.host}:{platform.port}: {error.strerror}"
-        raise ServeFailed(said, platform.log) from error
-
-
-def _free(host: str, port: int) -> bool:
-    try:
-        socket.create_server((host, port)).close()
-    except (OSError, OverflowError):
-        return False
-    return True
+        reason = f"cannot listen on {platform.host}:{platform.port}: {error.strerror}"
+        raise ServeFailed(reason, platform.log) from error
 
 
 def _neighbour(platform: Platform) -> Path | None:
-    """The project whose platform has the port, where it is another one of this user."""
+    """Return the project whose platform uses the port, if it is another project of this user."""
     state = ports.claimed(platform.port)
     if state is None or state == platform.state.resolve():
         return None
@@ -313,20 +258,20 @@ async def _serve(platform: Platform, store: Store, command: ChildCommand, patien
 
 
 def _announce(platform: Platform, address: str) -> None:
-    said = {
+    running = {
         "address": address.replace("//0.0.0.0:", "//127.0.0.1:"),
         "pid": os.getpid(),
         "store": platform.store,
         "since": utc_now().isoformat(timespec="seconds"),
     }
     draft = platform.state / "address.json.new"
-    draft.write_bytes(canonical(said))
+    draft.write_bytes(canonical(running))
     draft.replace(platform.state / "address.json")
-    log("serving", **said)
+    log("serving", **running)
 
 
 class _Supervisor:
-    """All models' servers, and the loop that keeps them as the store wants them."""
+    """All models' servers, and the loop that keeps them in the state the store asks for."""
 
     def __init__(
         self, platform: Platform, records: Records, command: ChildCommand, patience: Patience, session: ClientSession
@@ -338,30 +283,30 @@ class _Supervisor:
         self._retiring: set[asyncio.Task[None]] = set()
 
     def find(self, model: str) -> Upstream | Unserved | None:
-        """Where a request for a model goes; None for a model the store does not know."""
+        """Return where a request for a model goes; None for a model that is not in the store."""
         servers = self._servers.get(model)
         return servers.upstream() if servers else None
 
     def views(self) -> list[ModelView]:
-        """What is served, for people."""
+        """Return the served models, for the status page."""
         return [servers.view() for _, servers in sorted(self._servers.items())]
 
     async def follow(self) -> None:
-        """Do what the store says, again and again; while it cannot be asked, keep on serving what it said last."""
-        told = ""
+        """Follow the store until cancelled; while it cannot be read, keep serving what it last asked for."""
+        reported = ""
         while True:
             problem = ""
             try:
                 await self._round()
             except (StepError, StoreError, OSError) as error:
                 problem = str(error)
-            if problem and problem != told:
+            if problem and problem != reported:
                 log("store-trouble", problem=problem)
-            told = problem
+            reported = problem
             await asyncio.sleep(self._patience.poll)
 
     async def end(self) -> None:
-        """Stop every model server, and say so in the store."""
+        """Stop every model server, and report it to the store."""
         for servers in self._servers.values():
             self._retire(servers.retire_all())
         with suppress(StepError, StoreError, OSError):

@@ -259,7 +259,7 @@ def test_whoever_has_no_keys_makes_none_and_may_still_render(project: Project) -
 def test_a_key_that_nobody_trusts_is_not_trusted_by_rendering(project: Project) -> None:
     prepare(project, TOLD)
     (Cluster(project).environment / "trust.json").unlink()
-    with pytest.raises(BadCall, match=r"does not know the key \.lockgate/kubernetes/lockgate-key-"):
+    with pytest.raises(BadCall, match=r"does not contain the key \.lockgate/kubernetes/lockgate-key-"):
         prepare(project, {})
 
 
@@ -288,14 +288,14 @@ def snapshot(folder: Path) -> dict[str, bytes]:
         ({}, "a cluster needs a store"),
         ({"store": "s3://b", "shop": "x"}, "there is no setting 'shop'"),
         (TOLD | {"store": "file:///srv/store"}, "cannot be used by a cluster"),
-        (TOLD | {"endpoint": "http://s3.example.org"}, "would carry credentials in the clear"),
+        (TOLD | {"endpoint": "http://s3.example.org"}, "would send credentials unencrypted"),
         (TOLD | {"argo": "3.6"}, r"there is no version of Argo: '3\.6'"),
-        (TOLD | {"namespace": "Lock Gate"}, "'Lock Gate' is no name of a namespace"),
-        (TOLD | {"controller": 'x"\ny = "'}, "is no user name"),
-        (TOLD | {"api_server": "everywhere"}, "is no list of address ranges"),
+        (TOLD | {"namespace": "Lock Gate"}, "'Lock Gate' is not a valid namespace name"),
+        (TOLD | {"controller": 'x"\ny = "'}, "is not a valid user name"),
+        (TOLD | {"api_server": "everywhere"}, "is not a list of address ranges"),
         (TOLD | {"addressing_style": "sideways"}, "there is no addressing_style"),
-        (TOLD | {"ca": "nowhere.pem"}, r"nowhere\.pem cannot be read"),
-        (TOLD | {"ca": __file__}, "is no certificate in PEM form"),
+        (TOLD | {"ca": "nowhere.pem"}, r"cannot read nowhere\.pem"),
+        (TOLD | {"ca": __file__}, "is not a PEM certificate"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -311,7 +311,7 @@ def test_what_no_cluster_takes_is_refused_before_anything_is_written(
 def test_settings_edited_by_hand_are_read_strictly(project: Project) -> None:
     prepare(project, TOLD)
     Cluster(project).file.write_text('namespaces = "x"\n')
-    with pytest.raises(BadCall, match=r"settings\.toml does not hold the settings"):
+    with pytest.raises(BadCall, match=r"settings\.toml does not contain valid cluster settings"):
         _ = Cluster(project).settings
 
 

@@ -1,5 +1,5 @@
-"""What a cluster needs to run Lockgate: namespace, accounts, network, quotas, policies, settings of Argo's controller.
+"""The manifests a cluster needs: namespace, accounts, network, quotas, policies, settings of Argo's controller.
 
-Plain dicts, as Kubernetes documents them: a typed model would put a package of a thousand classes into every
-installation for some thirty objects. A test reads each of them with lightkube's typed models instead, strictly.
+They are plain dicts in the form that Kubernetes documents: a typed model would add a package of a thousand classes to
+every installation for about thirty objects. Instead, a test parses each with lightkube's typed models, strictly.
 """

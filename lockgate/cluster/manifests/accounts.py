@@ -1,4 +1,4 @@
-"""Who may do what in the namespace: one Role for each need, bound to the accounts that have it."""
+"""Permissions in the namespace: one Role for each need, bound to the accounts that have the need."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ ACCOUNTS = {
     SERVER: "served models; no rights and no token",
     SUBMITTER: "people and pipelines that start runs",
     OPERATOR: "people on duty, who may also stop runs",
-    EVENTS: "what posts a registry's events to the Argo server",
+    EVENTS: "the sender of a registry's events to the Argo server",
 }
 
 
@@ -29,13 +29,13 @@ class Right:
     verbs: tuple[str, ...]
 
     def to_rule(self) -> dict[str, Any]:
-        """The right as a Role's rule."""
+        """Return the right as a rule of a Role."""
         return {"apiGroups": [self.group], "resources": list(self.resources), "verbs": list(self.verbs)}
 
 
 @dataclass(frozen=True)
 class Need:
-    """What some accounts have to do, and the least that lets them."""
+    """A task of some accounts, and the least rights that allow it."""
 
     name: str
     why: str
@@ -52,7 +52,7 @@ NEEDS = (
     ),
     Need(
         "lockgate-serve-models",
-        "server-side apply of a version and its Service; what a version owns goes with its Deployment",
+        "server-side apply of a version and its Service; deleting a version's Deployment deletes what it owns",
         (PLATFORM,),
         (
             Right("apps", ("deployments",), ("get", "list", "create", "patch", "delete")),
@@ -61,19 +61,19 @@ NEEDS = (
             Right("policy", ("poddisruptionbudgets",), ("create", "patch")),
             Right("", ("pods",), ("list",)),
             Right("discovery.k8s.io", ("endpointslices",), ("list",)),
-            Right(ARGO, ("workflows",), ("get",)),  # whether the run that holds the candidate is over
+            Right(ARGO, ("workflows",), ("get",)),  # to see whether the run that holds the candidate has ended
         ),
     ),
     Need(
         "lockgate-start-runs",
-        # A run's status is written with the same verbs as the run, and with it what its steps are said to have done.
-        "create alone: who may update or patch a run can write its status",
+        # The verbs that write a run also write its status, and so the results of its steps.
+        "only create: an account that may update or patch a run can write its status",
         (SUBMITTER, OPERATOR, EVENTS),
         (Right(ARGO, ("workflows",), ("create",)), Right(ARGO, ("workflowtemplates",), ("get",))),
     ),
     Need(
         "lockgate-watch-runs",
-        "see runs, what they were made from, their logs, and what is live (on the users' Service)",
+        "read runs, their templates and logs, and the live version (on the users' Service)",
         (SUBMITTER, OPERATOR),
         (
             Right(ARGO, ("workflows",), ("get", "list", "watch")),
@@ -85,13 +85,13 @@ NEEDS = (
     ),
     Need(
         "lockgate-stop-runs",
-        "stop or terminate a run; the admission policy lets nothing else of it change",
+        "stop or terminate a run; the admission policy allows no other change",
         (OPERATOR,),
         (Right(ARGO, ("workflows",), ("patch",)),),
     ),
     Need(
         "lockgate-receive-events",
-        "the Argo server looks up what an event starts with the caller's own rights",
+        "the Argo server looks up event bindings with the caller's rights",
         (EVENTS,),
         (Right(ARGO, ("workfloweventbindings",), ("list",)),),
     ),
@@ -99,9 +99,9 @@ NEEDS = (
 
 
 def documents(settings: Settings) -> Iterator[dict[str, Any]]:
-    """The accounts, the executor's token, the Roles and their bindings."""
+    """Yield the accounts, the executor's token, the Roles and their bindings."""
     for account, why in ACCOUNTS.items():
-        # Who needs a token is given one where it is mounted; nobody has one for being there.
+        # A pod that needs a token mounts it explicitly; no account mounts one by default.
         yield document("v1", "ServiceAccount", account, settings.namespace, why, automountServiceAccountToken=False)
     yield token(settings)
     for need in NEEDS:
@@ -118,13 +118,13 @@ def documents(settings: Settings) -> Iterator[dict[str, Any]]:
 
 
 def token(settings: Settings) -> dict[str, Any]:
-    """The executor's token: Argo mounts it by this name, and pods wait for ever without it."""
-    made = document(
+    """Return the executor's token: Argo mounts it by this name, and without it pods wait forever."""
+    secret = document(
         "v1",
         "Secret",
         f"{EXECUTOR}.service-account-token",
         settings.namespace,
         type="kubernetes.io/service-account-token",
     )
-    made["metadata"]["annotations"] = {"kubernetes.io/service-account.name": EXECUTOR}
-    return made
+    secret["metadata"]["annotations"] = {"kubernetes.io/service-account.name": EXECUTOR}
+    return secret

@@ -1,8 +1,8 @@
 """Argo's controller: the settings it needs, by minor version, and the versions that must not be used.
 
-The settings lie apart, in `kubernetes/argo-controller/`, since another team may own the controller; `doctor` tells
-whether they hold. They are patches: what they do not name stays. To apply them server-side would not do: kubectl then
-takes over what an earlier apply wrote, and the next apply removes it.
+The settings are separate, in `kubernetes/argo-controller/`, because another team may own the controller; `doctor`
+checks them. They are patches: they change only the fields they name. Server-side apply does not work here: kubectl
+would take ownership of the fields of an earlier apply, and the next apply would remove them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,9 +23,10 @@ Version = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Flaw:
-    """A known vulnerability; fixed: the first good patch of each minor version that got one.
+    """A known vulnerability.
 
-    since: the first version that had it, where it is not old.
+    fixed: the first good patch of each minor version that has a fix.
+    since: the first affected version, if older ones are not affected.
     """
 
     name: str
@@ -34,7 +35,7 @@ class Flaw:
     since: Version = (0, 0, 0)
 
     def holds(self, version: Version) -> bool:
-        """Whether this version has it: a fix is good for its own minor version and for later ones."""
+        """Return whether this version is affected: a fix counts for its minor version and for later ones."""
         if version < self.since:
             return False
         same = [fix for fix in self.fixed if fix[:2] == version[:2]]
@@ -55,12 +56,12 @@ ADVISED = {"3.7": "3.7.15", "4.0": "4.0.6", "4.1": "4.1.2"}
 
 
 def flaws(version: Version) -> list[Flaw]:
-    """What is known to be wrong with a version of Argo."""
+    """Return the known vulnerabilities of a version of Argo."""
     return [flaw for flaw in FLAWS if flaw.holds(version)]
 
 
 def documents(settings: Settings) -> Iterator[dict[str, Any]]:
-    """Patches of the controller's ConfigMap and Deployment, for `kubectl patch` and for kustomize."""
+    """Yield the patches of the controller's ConfigMap and Deployment, for `kubectl patch` and for kustomize."""
     data = {name: dump(value) for name, value in configuration(settings.argo).items()}
     yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CONFIG}, "data": data}
     environment = [{"name": name, "value": value} for name, value in ENVIRONMENT.items()]
@@ -68,11 +69,11 @@ def documents(settings: Settings) -> Iterator[dict[str, Any]]:
     yield {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": CONTROLLER}, "spec": spec}
 
 
-# How long the controller lets a workflow rest after it looked at it; by default 10 s, so each step waits as long.
+# The pause before the controller looks at a workflow again. Its default of 10 s would delay every step as much.
 ENVIRONMENT = {"DEFAULT_REQUEUE_TIME": "200ms"}
 
 
-# Without these a run may override its template, or its pods are refused.
+# Without these a run can override its template, or its pods are refused.
 REQUIRED: dict[str, Any] = {
     "workflowRestrictions": {"templateReferencing": "Secure"},
     "executor": {"securityContext": LOCKED_DOWN},
@@ -80,9 +81,9 @@ REQUIRED: dict[str, Any] = {
 
 
 def read(data: Mapping[str, str]) -> dict[str, Any]:
-    """The entries of the controller's ConfigMap as it reads them; nothing where it could not.
+    """Return the entries of the controller's ConfigMap as the controller reads them; empty if it could not.
 
-    It writes them into one document: a text of one line behind its name, others indented below it.
+    It joins them into one document: a one-line text after its name, others indented below it.
     """
     lines = [f"{name}: {text}" if "\n" not in text else f"{name}:\n{indent(text, '  ')}" for name, text in data.items()]
     try:
@@ -93,18 +94,18 @@ def read(data: Mapping[str, str]) -> dict[str, Any]:
 
 
 def configuration(minor: str) -> dict[str, Any]:
-    """The entries of the controller's ConfigMap; an entry that a version does not know keeps it from starting."""
+    """Return the entries of the controller's ConfigMap; with an unknown entry the controller does not start."""
     found: dict[str, Any] = {
-        # A run may only name a template, and ends when that changes under it.
+        # A run may only name a template; it fails if the template changes meanwhile.
         "workflowRestrictions": REQUIRED["workflowRestrictions"],
         "executor": {
             "imagePullPolicy": "IfNotPresent",
             "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "500m", "memory": "512Mi"}},
-            # Its image would run as root, and whose workflows do not say otherwise would be refused.
+            # The image's default user is root: workflows without settings of their own would be refused.
             "securityContext": {**LOCKED_DOWN, "runAsUser": 65532},
         },
     }
     if minor != "3.7":
-        # A pod that never began because its node went is made again; 3.7 does not know this setting.
+        # Restart a pod that did not start because its node was lost; 3.7 does not have this setting.
         found["failedPodRestart"] = {"enabled": True, "maxRestarts": 3}
     return found

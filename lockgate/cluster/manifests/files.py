@@ -1,4 +1,4 @@
-"""The files of `kubernetes/`: what is rendered from the settings, the environment and the models."""
+"""The files of `kubernetes/`, rendered from the settings, the environment and the models."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ HEADER = "# Rendered by `lockgate render` from settings.toml and environment/; d
 _KUSTOMIZATION = {
     "apiVersion": "kustomize.config.k8s.io/v1beta1",
     "kind": "Kustomization",
-    # Workflows name ConfigMaps and Secrets as they are.
+    # Workflows use the names of ConfigMaps and Secrets without a suffix.
     "generatorOptions": {"disableNameSuffixHash": True, "labels": LABELS},
 }
 _APART = "argo-controller"  # another team may own the controller
@@ -25,12 +25,12 @@ CREDENTIALS = ("access_key_id", "secret_access_key")
 
 
 def cluster_files(cluster: Cluster) -> dict[Path, bytes]:
-    """Every rendered file of `kubernetes/` by path. Errors: SpecError, BadCall."""
+    """Return every rendered file of `kubernetes/` by path. Errors: SpecError, BadCall."""
     shown = {name: list(documents) for name, documents in _documents(cluster).items()}
     if wrong := broken([document for documents in shown.values() for document in documents]):
         msg = f"kubernetes/ breaks a rule: {wrong[0]}"
         raise SpecError(
-            msg, fix="correct kubernetes/settings.toml; lockgate/cluster/manifests/rules.py gives the reason"
+            msg, fix="correct kubernetes/settings.toml; lockgate/cluster/manifests/rules.py explains the rule"
         )
     files = {name: "---\n".join(dump(document) for document in documents) for name, documents in shown.items()}
     own = [name for name in files if not name.startswith(_APART)]
@@ -39,7 +39,7 @@ def cluster_files(cluster: Cluster) -> dict[Path, bytes]:
 
 
 def _documents(cluster: Cluster) -> dict[str, Iterable[dict[str, Any]]]:
-    """The objects by the file they stand in, in the order they are applied."""
+    """Return the objects by file, in the order in which they are applied."""
     settings, store = cluster.settings, cluster.store
     config, deployment = controller.documents(settings)
     return {
@@ -63,11 +63,11 @@ def _with_registry(cluster: Cluster) -> list[str]:
 
 def _kustomization(cluster: Cluster, resources: list[str]) -> dict[str, Any]:
     values = _generator(cluster, ENVIRONMENT, [f"environment/{key}" for key in cluster.keys])
-    made: dict[str, Any] = {**_KUSTOMIZATION, "resources": resources, "configMapGenerator": [values]}
+    kustomization: dict[str, Any] = {**_KUSTOMIZATION, "resources": resources, "configMapGenerator": [values]}
     if cluster.store.has_ca:
-        # Argo takes an authority from a Secret only; there is nothing secret in it.
-        made["secretGenerator"] = [_generator(cluster, namespace.AUTHORITY, ["environment/ca.pem"])]
-    return made
+        # Argo reads a CA only from a Secret; it contains nothing secret.
+        kustomization["secretGenerator"] = [_generator(cluster, namespace.AUTHORITY, ["environment/ca.pem"])]
+    return kustomization
 
 
 def _generator(cluster: Cluster, name: str, files: Iterable[str]) -> Mapping[str, Any]:
@@ -75,7 +75,7 @@ def _generator(cluster: Cluster, name: str, files: Iterable[str]) -> Mapping[str
 
 
 def private_files(cluster: Cluster) -> dict[Path, bytes]:
-    """What applies the keys and credentials that lie on this machine."""
+    """Return the kustomization that applies the keys and credentials on this machine."""
     secrets = sorted(p.name for p in cluster.private.iterdir() if p.is_dir())
     generators = [
         _generator(cluster, name, sorted(f"{name}/{p.name}" for p in (cluster.private / name).iterdir()))

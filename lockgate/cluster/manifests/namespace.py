@@ -1,4 +1,4 @@
-"""The namespace itself: its security level, its limits, and where Argo keeps what steps pass to each other."""
+"""The namespace: its security level, its limits, and the store of the artifacts that steps pass on."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,22 +7,22 @@ from lockgate.cluster.manifests.objects import document
 from lockgate.cluster.manifests.settings import Settings, Store
 
 CREDENTIALS, AUTHORITY = "lockgate-store", "lockgate-ca"
-# What enforces is pinned, so that no upgrade of the cluster stops a served model from restarting; what warns is not.
+# The enforced version is pinned: an upgrade of the cluster must not keep a served model from restarting.
 ENFORCED = "v1.34"
 _LEVEL = "pod-security.kubernetes.io/"
 
 
 def namespace(settings: Settings) -> dict[str, Any]:
-    """The namespace, which takes no pod that the `restricted` level refuses."""
-    made = document("v1", "Namespace", settings.namespace)
+    """Return the namespace, which admits only pods of the `restricted` level."""
+    manifest = document("v1", "Namespace", settings.namespace)
     for mode, version in (("enforce", ENFORCED), ("warn", "latest"), ("audit", "latest")):
-        made["metadata"]["labels"] |= {f"{_LEVEL}{mode}": "restricted", f"{_LEVEL}{mode}-version": version}
-    return made
+        manifest["metadata"]["labels"] |= {f"{_LEVEL}{mode}": "restricted", f"{_LEVEL}{mode}-version": version}
+    return manifest
 
 
 def limits(settings: Settings) -> Iterator[dict[str, Any]]:
-    """What the namespace may use in all, and what a container gets that asks for nothing."""
-    # No limits of cpu: they would slow served models' answers down, and a quota of them asks every pod for one.
+    """Yield the namespace's quota, and the defaults of containers without requests."""
+    # No cpu limits: they would slow served models down, and a quota on them would require one of every pod.
     hard = {
         "limits.memory": "128Gi",
         "pods": "200",
@@ -38,19 +38,19 @@ def limits(settings: Settings) -> Iterator[dict[str, Any]]:
         "default": {"memory": "512Mi"},
         "defaultRequest": {"cpu": "50m", "memory": "64Mi"},
     }
-    why = "Argo's own containers say nothing where its controller is not ours to set, and a quota refuses that"
+    why = "the quota requires values; Argo's own containers have none unless its controller is configured"
     yield document("v1", "LimitRange", "lockgate", settings.namespace, why, spec={"limits": [limit]})
 
 
 def artifacts(settings: Settings, text: str) -> dict[str, Any]:
-    """The artifact repository that Argo takes by default in this namespace; text: its settings as YAML."""
-    made = document("v1", "ConfigMap", "artifact-repositories", settings.namespace, data={"lockgate": text})
-    made["metadata"]["annotations"] = {"workflows.argoproj.io/default-artifact-repository": "lockgate"}
-    return made
+    """Return Argo's default artifact repository for this namespace; text: its settings as YAML."""
+    manifest = document("v1", "ConfigMap", "artifact-repositories", settings.namespace, data={"lockgate": text})
+    manifest["metadata"]["annotations"] = {"workflows.argoproj.io/default-artifact-repository": "lockgate"}
+    return manifest
 
 
 def repository(store: Store) -> dict[str, Any]:
-    """The store as Argo's S3 client takes it: the same bucket, credentials and authority as the programs'."""
+    """Return the settings of Argo's S3 client: the same bucket, credentials and CA as the programs use."""
     s3: dict[str, Any] = {
         "bucket": store.bucket,
         "endpoint": store.host,

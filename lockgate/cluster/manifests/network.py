@@ -1,7 +1,7 @@
-"""Who may talk to whom: nobody, and then each way that somebody needs.
+"""Network policies: deny everything, then allow each connection that is needed.
 
-Policies know addresses and labels, no host names: a host inside the cluster is allowed by its namespace, one that is an
-address by that address, any other by its port alone. They hold only where the network plug-in enforces them.
+Policies support addresses and labels, but no host names: a host inside the cluster is allowed by its namespace, an IP
+address by itself, any other host only by its port. They have an effect only if the network plug-in enforces them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ _SERVER = {"matchLabels": {_COMPONENT: "model-server"}}
 
 
 def documents(cluster: Cluster, with_registry: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """The policies; with_registry: the programs that talk to the model registry."""
+    """Yield the policies; with_registry: the programs that connect to the model registry."""
     settings, steps = cluster.settings, {"matchExpressions": [_RUN]}
     ours = {"matchLabels": {"app.kubernetes.io/part-of": LABELS["app.kubernetes.io/part-of"]}}
 
@@ -30,11 +30,11 @@ def documents(cluster: Cluster, with_registry: Iterable[str]) -> Iterator[dict[s
         spec = {"podSelector": pods, "policyTypes": types, **rules}
         return document("networking.k8s.io/v1", "NetworkPolicy", name, settings.namespace, why, spec=spec)
 
-    yield policy("lockgate-deny-all", "what no other policy allows", {})
+    yield policy("lockgate-deny-all", "deny everything that no other policy allows", {})
     dns = {"namespaceSelector": {"matchLabels": {_NAMESPACE: "kube-system"}}}
     yield policy(
         "lockgate-dns",
-        "every pod looks up names",
+        "every pod resolves names",
         {},
         egress=[{"to": [dns], "ports": [{"port": 53, "protocol": kind} for kind in ("UDP", "TCP")]}],
     )
@@ -54,13 +54,13 @@ def documents(cluster: Cluster, with_registry: Iterable[str]) -> Iterator[dict[s
     if registry := cluster.value("registry"):
         yield policy(
             "lockgate-registry",
-            "only these programs know the model registry",
+            "only these programs use the model registry",
             {"matchExpressions": [_RUN, {"key": _COMPONENT, "operator": "In", "values": sorted(with_registry)}]},
             egress=[_way(registry)],
         )
     yield policy(
         "lockgate-smoke-test",
-        "it calls a version as users would",
+        "the smoke test calls a version as users do",
         {"matchExpressions": [_RUN], "matchLabels": {_COMPONENT: "smoke-test"}},
         egress=[{"to": [{"podSelector": _SERVER}], "ports": [_tcp(PORT)]}],
     )
@@ -70,7 +70,7 @@ def documents(cluster: Cluster, with_registry: Iterable[str]) -> Iterator[dict[s
     ]
     yield policy(
         "lockgate-model-server",
-        f"served models answer this namespace and those that are labelled {CALLERS}=true",
+        f"this namespace and those labelled {CALLERS}=true may call served models",
         _SERVER,
         ingress=[{"from": callers, "ports": [_tcp(PORT)]}],
     )
@@ -81,12 +81,12 @@ def _tcp(port: int) -> dict[str, Any]:
 
 
 def _way(address: str) -> dict[str, Any]:
-    """The way to a server: as narrow as its address lets a policy say it."""
+    """Return the egress rule for a server, as narrow as a policy can express its address."""
     parts = urlsplit(address)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     names = host.removesuffix(".cluster.local").split(".")
     if len(names) == 3 and names[2] == "svc":
-        # A Service's port is not its pods', and a policy is asked after the Service was resolved.
+        # The pods' port may differ from the Service's, and policies apply after the Service was resolved.
         return {"to": [{"namespaceSelector": {"matchLabels": {_NAMESPACE: names[1]}}}]}
     try:
         number = ip_address(host)

@@ -1,4 +1,4 @@
-"""The outer form of every object."""
+"""The common part of every object."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ WHY = "lockgate.io/why"
 
 
 def document(version: str, kind: str, name: str, namespace: str = "", why: str = "", **body: Any) -> dict[str, Any]:
-    """One object; `why` is kept with it as an annotation, where whoever finds it on the cluster reads it."""
+    """Return one object; `why` becomes an annotation that explains it on the cluster."""
     metadata: dict[str, Any] = {"name": name, "labels": dict(LABELS)}
     if namespace:
         metadata["namespace"] = namespace

@@ -1,8 +1,8 @@
-"""Admission policies: what the API server itself refuses, whatever the controller's version lets through.
+"""Admission policies: what the API server refuses, whatever the controller's version would accept.
 
-Whoever may create a Workflow chooses its fields, and Argo has let some of them override the template it names, again
-and again (CVE-2026-31892, -42296, -54526). So a run may name a template of the namespace, give parameters, and be
-stopped; everything else stands in the template, which its owner applied.
+An account that may create a Workflow chooses its fields, and some fields have overridden the named template in several
+versions of Argo (CVE-2026-31892, -42296, -54526). So a run may name a template of the namespace, give parameters, and
+be stopped; everything else is in the template, which its owner applied.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +14,7 @@ from lockgate.cluster.manifests.settings import ENVIRONMENT, Settings
 
 _GROUP = "admissionregistration.k8s.io/v1"
 _PREFIX = "workflows.argoproj.io/"
-# Written by `argo` and by the Argo server, to say where a run is from and who did what; the controller reads none.
+# Written by `argo` and the Argo server to record the origin of a run; the controller reads none of them.
 _HARMLESS = [
     f"{_PREFIX}{name}"
     for name in (
@@ -26,7 +26,7 @@ _HARMLESS = [
 
 
 def documents(settings: Settings) -> Iterator[dict[str, Any]]:
-    """Each policy with its binding."""
+    """Yield each policy with its binding."""
     others = ("not-by-argo-itself", f"request.userInfo.username != '{settings.controller_user}'")
     yield from _policy(settings, "runs", [ARGO], ["workflows", "workflows/*"], _runs(), others)
     yield from _policy(settings, "stored", [ARGO], ["workflows"], _stored(), others, ["CREATE"], "WorkflowTemplate")
@@ -45,7 +45,7 @@ def _policy(
     operations: Sequence[str] = ("CREATE", "UPDATE"),
     param: str = "",
 ) -> Iterator[dict[str, Any]]:
-    # Policies belong to the cluster, so the namespace is part of the name: two namespaces of Lockgate may be on one.
+    # Policies are cluster-wide, so their names contain the namespace: a cluster may have two namespaces of Lockgate.
     full = f"lockgate-{name}.{settings.namespace}"
     spec: dict[str, Any] = {
         "failurePolicy": "Fail",
@@ -73,7 +73,7 @@ def _policy(
         "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.namespace}}},
     }
     if param:
-        # Each object of that kind in the namespace is held against the request in turn.
+        # The API server checks the request against each object of that kind in the namespace.
         binding["paramRef"] = {"selector": {}, "parameterNotFoundAction": "Deny"}
     yield document(_GROUP, "ValidatingAdmissionPolicyBinding", full, spec=binding)
 
@@ -95,23 +95,23 @@ _VARIABLES: dict[str, dict[str, str]] = {
 
 
 def _runs() -> Iterator[tuple[str, str]]:
-    """What a Workflow may say: message and expression."""
+    """Yield message and expression of each rule for a Workflow."""
     stop = _list("shutdown", "suspend")
     yield (
-        # Not the entrypoint either: a template started on its own takes artifacts of the submitter's.
-        "a run may set workflowTemplateRef and arguments alone; everything else belongs to the WorkflowTemplate",
+        # Not the entrypoint either: a template that runs alone accepts artifacts from the submitter.
+        "a run may set only workflowTemplateRef and arguments; everything else belongs in the WorkflowTemplate",
         f"oldObject != null || object.spec.all(f, f in {_list('workflowTemplateRef', 'arguments')} || f in {stop})",
     )
     yield (
-        "of a run that has begun only shutdown and suspend may change",
+        "only shutdown and suspend of an existing run may change",
         f"oldObject == null || (object.spec.all(f, f in {stop} || "
         "(f in variables.old && object.spec[f] == variables.old[f]))"
         f" && variables.old.all(f, f in {stop} || f in object.spec))",
     )
     yield from _by_reference("object.spec", "oldObject != null || ")
     yield (
-        # Its stored spec is what runs, and its nodes are what is said to have run.
-        "the status of a run is Argo's alone; start a new run instead of retrying one",
+        # The stored spec in the status is what runs, and its nodes are the record of what ran.
+        "only Argo may write the status of a run; start a new run instead of retrying one",
         "oldObject == null ? (!has(object.status) || object.status.all(f, f == 'storedTemplates' ||"
         " object.status[f] == null))"
         " : (has(object.status) == has(oldObject.status)"
@@ -120,13 +120,13 @@ def _runs() -> Iterator[tuple[str, str]]:
     for what in ("labels", "annotations"):
         new, old = f"variables.{what}", f"variables.old{what.capitalize()}"
         yield (
-            f"{what} below {_PREFIX} steer the controller; a run may set those that say where it is from",
+            f"{what} below {_PREFIX} control the controller; a run may set only those that record its origin",
             f"{new}.all(k, !k.startsWith('{_PREFIX}') || k in {_list(*_HARMLESS)}"
             f" || (k in {old} && {new}[k] == {old}[k]))"
             f" && {old}.all(k, !k.startsWith('{_PREFIX}') || k in {new})",
         )
     yield (
-        "owners and finalizers of a run are Argo's alone",
+        "only Argo may set owners and finalizers of a run",
         "oldObject == null ? (!has(object.metadata.ownerReferences) && !has(object.metadata.finalizers))"
         " : (object.metadata.?ownerReferences.orValue([]) == oldObject.metadata.?ownerReferences.orValue([])"
         " && object.metadata.?finalizers.orValue([]) == oldObject.metadata.?finalizers.orValue([]))",
@@ -134,13 +134,13 @@ def _runs() -> Iterator[tuple[str, str]]:
 
 
 def _stored() -> Iterator[tuple[str, str]]:
-    """What a new run may bring along as stored.
+    """Yield the rule for the stored templates of a new run.
 
-    `argo submit` and the Argo server send what they resolved while they checked the run, and the controller takes a
-    template from there before it looks at the one that is named: a forged one would run with its account and its keys.
+    `argo submit` and the Argo server send the templates that they resolved while they checked the run, and the
+    controller prefers those to the named one: a forged template would run with its account and its keys.
     """
     yield (
-        "a run may bring no templates but those of the WorkflowTemplate it names, as they are",
+        "a run may contain only unchanged templates of the WorkflowTemplate it names",
         "object.spec.?workflowTemplateRef.?name.orValue('') != params.metadata.name"
         " || object.?status.?storedTemplates.orValue({}).all(k, params.spec.templates.exists(t,"
         " k == 'namespaced/' + params.metadata.name + '/' + t.name"
@@ -149,32 +149,32 @@ def _stored() -> Iterator[tuple[str, str]]:
 
 
 def _by_reference(spec: str, unless: str = "") -> Iterator[tuple[str, str]]:
-    """That a spec names a template of this namespace and gives nothing but parameters."""
+    """Yield the rules that a spec names a template of this namespace and gives only parameters."""
     ref, arguments = f"{spec}.workflowTemplateRef", f"{spec}.?arguments.orValue({{}})"
     yield (
         "a run must name a WorkflowTemplate of this namespace",
         f"{unless}(has({ref}) && {ref}.all(f, f == 'name' || (f == 'clusterScope' && {ref}[f] == false)))",
     )
     yield (
-        # An artifact's location may name any Secret of the namespace, and would send it to any address.
-        "a run may give parameters by name and value, and no artifacts",
+        # An artifact's location could name any Secret of the namespace, and send it to any address.
+        "a run may give only parameters with name and value, no artifacts",
         f"{unless}({arguments}.all(f, f == 'parameters') && "
         f"{arguments}.?parameters.orValue([]).all(p, p.all(f, f in {_list('name', 'value')})))",
     )
 
 
 def _triggers() -> Iterator[tuple[str, str]]:
-    """What a CronWorkflow or a WorkflowEventBinding may start: runs as a submitter could."""
+    """Yield the rules for a CronWorkflow or a WorkflowEventBinding: it may start what a submitter may start."""
     cron = "object.kind != 'CronWorkflow' || "
     yield (
-        "a schedule may set workflowTemplateRef and arguments alone",
+        "a schedule may set only workflowTemplateRef and arguments",
         f"{cron}(object.spec.workflowSpec.all(f, f in {_list('workflowTemplateRef', 'arguments')})"
         " && !has(object.spec.workflowMetadata))",
     )
     yield from _by_reference("object.spec.workflowSpec", cron)
     submit = "object.spec.?submit.orValue({})"
     yield (
-        "an event may start a WorkflowTemplate of this namespace with parameters from the event, and nothing else",
+        "an event may only start a WorkflowTemplate of this namespace, with parameters from the event",
         f"object.kind != 'WorkflowEventBinding' || ({submit}.?workflowTemplateRef.?clusterScope.orValue(false) == false"
         f" && {submit}.?arguments.orValue({{}}).all(f, f == 'parameters')"
         f" && {submit}.?arguments.?parameters.orValue([]).all(p, p.all(f, f in {_list('name', 'valueFrom')})"
@@ -183,30 +183,30 @@ def _triggers() -> Iterator[tuple[str, str]]:
 
 
 def _versions() -> Iterator[tuple[str, str]]:
-    """What the platform's programs may deploy: a Deployment could mount any Secret of the namespace."""
+    """Yield the rules for the platform's Deployments, which could mount any Secret of the namespace."""
     yield (
-        f"a served version runs as {SERVER}, without a token",
+        f"a served version must run as {SERVER}, without a token",
         f"variables.pod.?serviceAccountName.orValue('') == '{SERVER}'"
         " && variables.pod.?automountServiceAccountToken.orValue(true) == false",
     )
     yield (
-        f"a served version may mount {ENVIRONMENT}, lockgate-store and empty folders alone",
+        f"a served version may mount only {ENVIRONMENT}, lockgate-store and empty folders",
         "variables.volumes.all(v, has(v.emptyDir)"
         f" || (has(v.configMap) && v.configMap.name == '{ENVIRONMENT}')"
         " || (has(v.secret) && v.secret.secretName == 'lockgate-store'))",
     )
     yield (
-        "what answers users has no credentials; only init containers may mount lockgate-store",
+        "containers that serve users have no credentials; only init containers may mount lockgate-store",
         "variables.pod.containers.all(c, c.?volumeMounts.orValue([]).all(m,"
         " !variables.volumes.exists(v, has(v.secret) && v.name == m.name)))",
     )
     yield (
-        "no environment variable of a served version comes from a Secret",
+        "no environment variable of a served version may come from a Secret",
         "variables.containers.all(c, !has(c.envFrom)"
         " && c.?env.orValue([]).all(e, !has(e.valueFrom) || !has(e.valueFrom.secretKeyRef)))",
     )
     yield (
-        "the images of a served version are named by digest",
+        "the images of a served version must be named by digest",
         "variables.containers.all(c, c.image.contains('@sha256:'))",
     )
 

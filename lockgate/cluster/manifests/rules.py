@@ -1,6 +1,6 @@
-"""The rules the cluster's manifests must keep; `render` refuses to write a set that breaks one.
+"""The rules for the cluster's manifests; `render` refuses to write manifests that break one.
 
-A rule reads all the manifests as the API server would and yields what breaks it, so it also holds for a set edited by
+A rule reads all manifests as the API server does and yields each violation, so it also works for manifests edited by
 hand.
 """
 
@@ -17,13 +17,13 @@ Manifest = Mapping[str, Any]
 Rule = Callable[[Sequence[Manifest]], Iterator[str]]
 
 _OF_THE_CLUSTER = {"Namespace", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
-# Each of these is as good as every right in the namespace.
+# Each of these gives every right in the namespace.
 _NEVER = {"secrets", "pods/exec", "pods/attach", "serviceaccounts/token", "roles", "rolebindings", "serviceaccounts"}
 _WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 
 
 def broken(manifests: Sequence[Manifest]) -> list[str]:
-    """Every rule the manifests break, as `rule: what`, sorted."""
+    """Return every violation, as `rule: violation`, sorted."""
     return sorted(f"{name}: {what}" for name, rule in RULES.items() for what in rule(manifests))
 
 
@@ -36,23 +36,23 @@ def _namespace(manifests: Sequence[Manifest]) -> str:
 
 
 def _of_argo(manifest: Manifest) -> bool:
-    """Whether it is a patch of the controller's, which is somebody else's."""
+    """Return whether it is a patch of the controller, which may belong to another team."""
     return str(manifest["metadata"]["name"]).startswith("workflow-controller")
 
 
 def restricted(manifests: Sequence[Manifest]) -> Iterator[str]:
-    """Without the label any pod is taken, and warnings stop nobody."""
+    """Without the labels the namespace admits any pod; warnings alone refuse none."""
     for namespace in _of(manifests, "Namespace"):
         labels = namespace["metadata"].get("labels", {})
         for mode in ("enforce", "warn", "audit"):
             if labels.get(f"pod-security.kubernetes.io/{mode}") != "restricted":
-                yield f"{namespace['metadata']['name']} does not {mode} restricted"
+                yield f"{namespace['metadata']['name']} does not {mode} the level restricted"
     if not _of(manifests, "Namespace"):
         yield "there is no namespace"
 
 
 def one_namespace(manifests: Sequence[Manifest]) -> Iterator[str]:
-    """What names no namespace lands in whichever is current; the controller's settings alone lie in another."""
+    """An object without a namespace is created in the current one; only the controller's settings are elsewhere."""
     ours = _namespace(manifests)
     for manifest in manifests:
         name, kind = manifest["metadata"]["name"], manifest["kind"]
@@ -61,7 +61,7 @@ def one_namespace(manifests: Sequence[Manifest]) -> Iterator[str]:
 
 
 def no_cluster_rights(manifests: Sequence[Manifest]) -> Iterator[str]:
-    """A right in the whole cluster is a right over the others' namespaces."""
+    """A right in the whole cluster is a right over other teams' namespaces."""
     for manifest in manifests:
         if manifest["kind"].startswith("ClusterRole"):
             yield f"{manifest['kind']} {manifest['metadata']['name']}"
@@ -71,7 +71,7 @@ def no_cluster_rights(manifests: Sequence[Manifest]) -> Iterator[str]:
 
 
 def least_rights(manifests: Sequence[Manifest]) -> Iterator[str]:
-    """No wildcard, nothing that gives every other right, and no account that can write what others are told to run."""
+    """No wildcards, no right that gives every other right, and no right to write what others run."""
     for role in _of(manifests, "Role"):
         name = role["metadata"]["name"]
         for rule in role["rules"]:
@@ -86,7 +86,7 @@ def least_rights(manifests: Sequence[Manifest]) -> Iterator[str]:
 
 
 def submitters_only_create(manifests: Sequence[Manifest]) -> Iterator[str]:
-    """Who may update or patch a Workflow can write its status, and with it what its steps are said to have done."""
+    """An account that may update or patch a Workflow can write its status, and so the results of its steps."""
     roles = {role["metadata"]["name"]: role["rules"] for role in _of(manifests, "Role")}
     for binding in _of(manifests, "RoleBinding"):
         accounts = {subject["name"] for subject in binding["subjects"]} & {SUBMITTER, EVENTS}
@@ -97,75 +97,75 @@ def submitters_only_create(manifests: Sequence[Manifest]) -> Iterator[str]:
 
 
 def no_tokens(manifests: Sequence[Manifest]) -> Iterator[str]:
-    """An account's token is mounted where a program needs it, and lies nowhere else; Argo needs the executor's."""
+    """A token is mounted only where a program needs it, and not stored elsewhere; Argo needs the executor's."""
     for account in _of(manifests, "ServiceAccount"):
         if account.get("automountServiceAccountToken") is not False:
-            yield f"{account['metadata']['name']} is mounted wherever it runs"
+            yield f"{account['metadata']['name']} has its token mounted in every pod"
     tokens = {
         secret["metadata"].get("annotations", {}).get("kubernetes.io/service-account.name")
         for secret in _of(manifests, "Secret")
     }
     if tokens != {EXECUTOR}:
-        yield f"tokens are kept for {', '.join(sorted(map(str, tokens))) or 'nobody'}; {EXECUTOR} alone needs one"
+        yield f"tokens are stored for {', '.join(sorted(map(str, tokens))) or 'no account'}; only {EXECUTOR} needs one"
 
 
 def nothing_private(manifests: Sequence[Manifest]) -> Iterator[str]:
-    """What lies in a repository is read by many: keys and credentials are applied apart."""
+    """Many people read a repository: keys and credentials are applied separately."""
     for manifest in manifests:
         name = manifest["metadata"]["name"]
         if manifest["kind"] == "Secret" and ({"data", "stringData"} & set(manifest)):
-            yield f"Secret {name} holds data"
+            yield f"Secret {name} contains data"
         if "PRIVATE KEY" in json.dumps(manifest):
-            yield f"{manifest['kind']} {name} holds a private key"
+            yield f"{manifest['kind']} {name} contains a private key"
 
 
 def closed_network(manifests: Sequence[Manifest]) -> Iterator[str]:
-    """Policies only ever allow: without one that denies everything they close nothing."""
+    """Policies only allow: without one that denies everything, they block nothing."""
     policies = _of(manifests, "NetworkPolicy")
     closing = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     if not any(policy["spec"] == closing for policy in policies):
-        yield "no policy denies what the others do not allow"
+        yield "no policy denies by default"
     for policy in policies:
         for rule in policy["spec"].get("ingress", []):
             if not rule.get("from") or not rule.get("ports"):
-                yield f"{policy['metadata']['name']} lets anybody in"
+                yield f"{policy['metadata']['name']} accepts connections from anywhere"
         for rule in policy["spec"].get("egress", []):
             if not rule.get("to") and not rule.get("ports"):
-                yield f"{policy['metadata']['name']} lets anything out"
+                yield f"{policy['metadata']['name']} allows connections to anywhere"
 
 
 def limited(manifests: Sequence[Manifest]) -> Iterator[str]:
-    """A run that asks for everything must not take the cluster; nothing is opened to the outside by the way."""
+    """One run must not use up the cluster, and no Service may be opened to the outside."""
     hard: dict[str, str] = {}
     for quota in _of(manifests, "ResourceQuota"):
         hard |= quota["spec"]["hard"]
     for resource in ("requests.cpu", "requests.memory", "limits.memory", "pods"):
         if resource not in hard:
-            yield f"no quota of {resource}"
+            yield f"no quota for {resource}"
     for service in ("services.loadbalancers", "services.nodeports"):
         if hard.get(service) != "0":
             yield f"{service} are allowed"
-    # Under a quota of memory a container that asks for none is refused, and Argo's own ask for none.
+    # With a quota on memory, a container without a request is refused; Argo's own containers have none.
     defaults = [limit for m in _of(manifests, "LimitRange") for limit in m["spec"]["limits"]]
     if not any({"default", "defaultRequest"} <= set(limit) for limit in defaults):
-        yield "no default for containers that ask for nothing"
+        yield "no defaults for containers without requests"
 
 
 def fail_closed(manifests: Sequence[Manifest]) -> Iterator[str]:
-    """A policy that is not bound, only warns, or lets through what it cannot judge is none."""
+    """A policy has no effect if it is not bound, only warns, or admits what it cannot evaluate."""
     ours = _namespace(manifests)
     bound = {binding["spec"]["policyName"]: binding["spec"] for binding in _of(manifests, _BINDING)}
     for policy in _of(manifests, "ValidatingAdmissionPolicy"):
         name = policy["metadata"]["name"]
         if policy["spec"].get("failurePolicy") != "Fail":
-            yield f"{name} lets through what it cannot judge"
+            yield f"{name} admits what it cannot evaluate"
         binding = bound.get(name)
         if binding is None or binding.get("validationActions") != ["Deny"]:
             yield f"{name} denies nothing"
         elif binding.get("matchResources") != {
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": ours}}
         }:
-            yield f"{name} does not hold for {ours} alone"
+            yield f"{name} does not apply to {ours} only"
     judged = {
         resource
         for policy in _of(manifests, "ValidatingAdmissionPolicy")
@@ -174,20 +174,20 @@ def fail_closed(manifests: Sequence[Manifest]) -> Iterator[str]:
         for resource in rule["resources"]
     }
     for resource in sorted({"workflows", "cronworkflows", "workfloweventbindings", "deployments"} - judged):
-        yield f"no policy judges {resource}"
+        yield f"no policy checks {resource}"
 
 
 _BINDING = "ValidatingAdmissionPolicyBinding"
 
 
 def safe_artifacts(manifests: Sequence[Manifest]) -> Iterator[str]:
-    """What steps pass to each other goes over TLS, with credentials from a Secret."""
+    """Artifacts are transferred over TLS, with credentials from a Secret."""
     found = [m for m in _of(manifests, "ConfigMap") if m["metadata"]["name"] == "artifact-repositories"]
     for manifest in found:
         default = manifest["metadata"].get("annotations", {}).get("workflows.argoproj.io/default-artifact-repository")
         s3 = (yaml.safe_load(manifest["data"].get(default, "{}")) or {}).get("s3", {})
         if s3.get("insecure") is not False:
-            yield "artifacts go over the network in the clear"
+            yield "artifacts are transferred unencrypted"
         if not {"accessKeySecret", "secretKeySecret"} <= set(s3):
             yield "artifacts need credentials from a Secret"
     if not found:
@@ -195,7 +195,7 @@ def safe_artifacts(manifests: Sequence[Manifest]) -> Iterator[str]:
 
 
 def secure_controller(manifests: Sequence[Manifest]) -> Iterator[str]:
-    """The controller runs templates alone, and its own containers pass the `restricted` level."""
+    """The controller runs only templates, and its own containers pass the `restricted` level."""
     for manifest in _of(manifests, "ConfigMap"):
         if manifest["metadata"]["name"] != "workflow-controller-configmap":
             continue
@@ -207,7 +207,7 @@ def secure_controller(manifests: Sequence[Manifest]) -> Iterator[str]:
 
 
 def labelled(manifests: Sequence[Manifest]) -> Iterator[str]:
-    """What stands on a cluster says whose it is."""
+    """Objects on a cluster are labelled as Lockgate's."""
     for manifest in manifests:
         labels = manifest["metadata"].get("labels", {})
         if not _of_argo(manifest) and not LABELS.items() <= labels.items():

@@ -1,6 +1,6 @@
-"""What the owner of a cluster decides: `kubernetes/settings.toml`, and the environment of the programs beside it.
+"""The settings of a cluster's owner: `kubernetes/settings.toml`, and the environment of the programs next to it.
 
-Both are written when they are told and never made up: a file that exists is changed only by a setting that is given.
+Both are written only from given settings: an existing file is changed only by a setting that is given.
 """
 
 import json
@@ -29,13 +29,13 @@ _STYLES = ("auto", "path", "virtual")
 
 @dataclass(frozen=True)
 class Settings:
-    """How the cluster is set up.
+    """The settings of a cluster.
 
     namespace: where models are trained and served.
-    argo: minor version of Argo Workflows there.
-    argo_namespace: where Argo's controller and its settings are.
-    controller: the controller's user name, as the API server sees it; by default its account in that namespace.
-    api_server: address ranges of the API server, separated by commas; empty = any address, on its ports alone.
+    argo: minor version of Argo Workflows.
+    argo_namespace: the namespace of Argo's controller and its settings.
+    controller: the controller's user name at the API server; by default its account in that namespace.
+    api_server: address ranges of the API server, separated by commas; empty = any address, only on its ports.
     """
 
     namespace: str = "lockgate"
@@ -50,45 +50,45 @@ class Settings:
         return self.controller or f"system:serviceaccount:{self.argo_namespace}:argo"
 
     def user(self, account: str) -> str:
-        """The user name of one of our accounts."""
+        """Return the user name of one of our accounts."""
         return f"system:serviceaccount:{self.namespace}:{account}"
 
     def check(self) -> None:
-        """Refuse what no cluster takes. Errors: BadCall, UnknownName."""
+        """Check that the settings are valid. Errors: BadCall, UnknownName."""
         if self.argo not in ARGO:
             what = "version of Argo:"
             raise UnknownName(what, self.argo, ARGO)
         for name in (self.namespace, self.argo_namespace):
             if not _NAME.fullmatch(name):
-                msg = f"{name!r} is no name of a namespace"
+                msg = f"{name!r} is not a valid namespace name"
                 raise BadCall(msg, fix="use lower-case letters, digits and hyphens")
         if self.controller and not _USER.fullmatch(self.controller):
-            msg = f"controller {self.controller!r} is no user name"
-            raise BadCall(msg, fix="write e.g. system:serviceaccount:argo:argo")
+            msg = f"controller {self.controller!r} is not a valid user name"
+            raise BadCall(msg, fix="use e.g. system:serviceaccount:argo:argo")
         if self.api_server and not _CIDRS.fullmatch(self.api_server):
-            msg = f"api_server {self.api_server!r} is no list of address ranges"
-            raise BadCall(msg, fix="write e.g. 10.0.0.1/32,10.0.0.2/32")
+            msg = f"api_server {self.api_server!r} is not a list of address ranges"
+            raise BadCall(msg, fix="use e.g. 10.0.0.1/32,10.0.0.2/32")
 
     def to_toml(self) -> str:
-        """The settings as their file; only plain names get here, so nothing needs to be escaped."""
+        """Return the text of the settings file; only plain names are valid, so nothing needs to be escaped."""
         lines = [f'{field.name} = "{getattr(self, field.name)}"' for field in fields(self)]
         return "\n".join(["# The cluster as its owner set it up; `lockgate render` reads it.", *lines, ""])
 
     @classmethod
     def read(cls, path: Path) -> "Settings":
-        """The settings of a file. Errors: BadCall."""
+        """Return the settings of a file. Errors: BadCall."""
         try:
             read = cls(**tomllib.loads(path.read_text(encoding="utf-8")))
         except (tomllib.TOMLDecodeError, TypeError) as error:
-            msg = f"{path.name} does not hold the settings of a cluster: {error}"
-            raise BadCall(msg, fix=f"correct it; it takes {', '.join(f.name for f in fields(cls))}") from error
+            msg = f"{path.name} does not contain valid cluster settings: {error}"
+            raise BadCall(msg, fix=f"correct it; its settings are {', '.join(f.name for f in fields(cls))}") from error
         read.check()
         return read
 
 
 @dataclass(frozen=True)
 class Store:
-    """The S3 store that the environment names, as Argo's artifact repository wants it."""
+    """The S3 store of the environment, in the form of Argo's artifact repository."""
 
     bucket: str
     endpoint: str
@@ -97,14 +97,14 @@ class Store:
 
     @classmethod
     def of(cls, address: str, endpoint: str | None = None, region: str = "", *, has_ca: bool = False) -> "Store":
-        """The store at an address; without an endpoint Amazon's. Errors: BadCall where a cluster cannot use it."""
+        """Return the store at an address; by default Amazon's. Errors: BadCall if a cluster cannot use it."""
         parts = urlsplit(address)
         if parts.scheme != "s3" or not parts.netloc:
             msg = f"store {address!r} cannot be used by a cluster" if address else "a cluster needs a store"
             raise BadCall(msg, fix=FIRST)
         endpoint = endpoint or "https://s3.amazonaws.com"
         if not endpoint.startswith("https://"):
-            msg = f"endpoint {endpoint!r} would carry credentials in the clear"
+            msg = f"endpoint {endpoint!r} would send credentials unencrypted"
             raise BadCall(msg, fix="lockgate render --kubernetes --set endpoint=https://HOST")
         return cls(parts.netloc, endpoint, region, has_ca)
 
@@ -122,12 +122,12 @@ class Cluster:
 
     @property
     def folder(self) -> Path:
-        """The manifests."""
+        """The folder of the manifests."""
         return self.project.root / "kubernetes"
 
     @property
     def environment(self) -> Path:
-        """What every program sees: files by the names of the ConfigMap's keys."""
+        """The environment of every program: files named after the ConfigMap's keys."""
         return self.folder / "environment"
 
     @property
@@ -137,7 +137,7 @@ class Cluster:
 
     @property
     def file(self) -> Path:
-        """The settings."""
+        """The settings file."""
         return self.folder / "settings.toml"
 
     @property
@@ -147,20 +147,20 @@ class Cluster:
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings. Errors: NotRendered where there are none, BadCall."""
+        """The settings. Errors: NotRendered if there are none, BadCall."""
         if not self.exists:
-            msg = f"{self.project.root} has no kubernetes/"
+            msg = f"{self.project.root} has no kubernetes/ folder"
             raise NotRendered(msg, fix=FIRST)
         return Settings.read(self.file)
 
     @property
     def as_environment(self) -> Environment:
-        """What programs are given there, as it lies here. Errors: NotRendered where the project has no cluster."""
+        """The environment of the programs there, from the files here. Errors: NotRendered without a cluster."""
         self.settings.check()
         return Environment(self.private, self.environment)
 
     def value(self, key: str) -> str:
-        """One value of the environment; empty where it has none."""
+        """Return one value of the environment; empty if it is not set."""
         path = self.environment / key
         return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
 
@@ -171,14 +171,14 @@ class Cluster:
 
     @cached_property
     def store(self) -> Store:
-        """The store. Errors: BadCall where a cluster cannot use it."""
-        told: dict[str, Any] = json.loads(self.value("s3.json") or "{}")
+        """The store. Errors: BadCall if a cluster cannot use it."""
+        s3: dict[str, Any] = json.loads(self.value("s3.json") or "{}")
         has_ca = (self.environment / "ca.pem").is_file()
-        return Store.of(self.value("store"), told.get("endpoint"), told.get("region") or "", has_ca=has_ca)
+        return Store.of(self.value("store"), s3.get("endpoint"), s3.get("region") or "", has_ca=has_ca)
 
 
-def tell(cluster: Cluster, given: Mapping[str, str]) -> None:
-    """Write settings and values of the environment. Errors: UnknownName, BadCall; then nothing is written."""
+def write_settings(cluster: Cluster, given: Mapping[str, str]) -> None:
+    """Write settings and values of the environment. Errors: UnknownName, BadCall; nothing is written then."""
     own = {field.name for field in fields(Settings)}
     values = {"store", "registry", "gateway", "platform"}
     known = own | values | set(_S3) | {"ca"}
@@ -192,13 +192,13 @@ def tell(cluster: Cluster, given: Mapping[str, str]) -> None:
     if not cluster.value("platform"):
         files.setdefault("platform", b"kubernetes\n")
     s3 = {name: value for name, value in given.items() if name in _S3}
-    told = json.loads(cluster.value("s3.json") or "{}") | s3
+    all_s3 = json.loads(cluster.value("s3.json") or "{}") | s3
     if s3:
         _check_style(s3.get("addressing_style", "auto"))
-        files["s3.json"] = (json.dumps(told, indent=2, sort_keys=True) + "\n").encode()
+        files["s3.json"] = (json.dumps(all_s3, indent=2, sort_keys=True) + "\n").encode()
     if "ca" in given:
         files["ca.pem"] = _certificate(Path(given["ca"]))
-    Store.of(given.get("store") or cluster.value("store"), told.get("endpoint"))
+    Store.of(given.get("store") or cluster.value("store"), all_s3.get("endpoint"))
     cluster.environment.mkdir(parents=True, exist_ok=True)
     cluster.file.write_text(settings.to_toml(), encoding="utf-8")
     for name, content in files.items():
@@ -215,9 +215,9 @@ def _certificate(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        msg = f"{path} cannot be read: {error.strerror}"
-        raise BadCall(msg, fix="give the authority's certificate with --set ca=FILE.pem") from error
+        msg = f"cannot read {path}: {error.strerror}"
+        raise BadCall(msg, fix="give the CA certificate: --set ca=FILE.pem") from error
     if b"-----BEGIN CERTIFICATE-----" not in content or b"PRIVATE KEY" in content:
-        msg = f"{path} is no certificate in PEM form"
-        raise BadCall(msg, fix="give the authority's certificate alone, without any key")
+        msg = f"{path} is not a PEM certificate"
+        raise BadCall(msg, fix="give the CA certificate without its private key")
     return content

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
-from lockgate.engine.runtime import launch
 from lockgate.engine.runtime.files import ROOT
+from lockgate.engine.runtime.launch import bound
 
 # What a program needs of the machine around it; everything else it gets from the manifest.
 _PASSED_ON = re.compile(
@@ -165,11 +165,9 @@ class ChildProcess:
     def __init__(
         self, command: list[str], env: Mapping[str, str], made: Launch, at_our_end: signal.Signals = signal.SIGKILL
     ) -> None:
-        if sys.platform == "linux":
-            command = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), str(int(at_our_end)), *command]
         try:
             self._child = subprocess.Popen(  # noqa: S603  # the manifest's own command
-                command,
+                bound(command, at_our_end),
                 env=dict(env),
                 cwd=made.folder,
                 stdin=subprocess.DEVNULL,

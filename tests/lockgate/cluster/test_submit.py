@@ -1,4 +1,4 @@
-"""What is checked before a cluster is asked, and what says that none can be."""
+"""Checks before a submission, and errors when no cluster can be reached."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def order(**given: str) -> Order:
 
 
 def config(folder: Path, current: str = "here", user: str = "{token: t}") -> str:
-    """A kubeconfig's path."""
+    """Write a kubeconfig; return its path."""
     path = folder / f"{current}.kubeconfig"
     path.write_text(CONFIG.format(current=current, user=user))
     return str(path)
@@ -74,7 +74,7 @@ def test_images_that_are_not_built_are_named_with_the_line_for_argo() -> None:
 @pytest.mark.parametrize(
     ("found", "same"),
     [
-        ({"a": 1, "inputs": {}, "b": [{"c": "x", "resources": {}}]}, True),  # as an Argo server gives it
+        ({"a": 1, "inputs": {}, "b": [{"c": "x", "resources": {}}]}, True),  # as an Argo server returns it
         ({"a": 1, "b": [{"c": "x"}]}, True),
         ({"a": 0, "b": [{"c": "x"}]}, False),
         ({"a": 1, "b": [{"c": "x"}], "parallelism": 1}, False),
@@ -88,12 +88,12 @@ def test_a_template_is_the_rendered_one_but_for_what_is_empty(found: object, sam
 @pytest.mark.parametrize(
     ("where", "says"),
     [
-        (Where(ca=Path("ca.pem")), "belong to an Argo server"),
-        (Where("ns", context="c", server="https://a"), "two ways"),
-        (Where(server="https://a"), "has no namespace"),
-        (Where("ns", server="argo.example.org"), "is no address"),
-        (Where("ns", server="https://a", token_file=Path("nowhere")), "cannot be read"),
-        (Where("ns", server="https://a", ca=Path("nowhere")), "cannot be read"),
+        (Where(ca=Path("ca.pem")), "apply only to an Argo server"),
+        (Where("ns", context="c", server="https://a"), "cannot be combined"),
+        (Where(server="https://a"), "has no default namespace"),
+        (Where("ns", server="argo.example.org"), "is not a URL"),
+        (Where("ns", server="https://a", token_file=Path("nowhere")), "cannot read the token file"),
+        (Where("ns", server="https://a", ca=Path("nowhere")), "cannot read the CA"),
     ],
 )
 def test_a_way_that_cannot_be_is_refused(where: Where, says: str) -> None:
@@ -105,12 +105,12 @@ def test_a_way_that_cannot_be_is_refused(where: Where, says: str) -> None:
 def test_a_token_is_not_sent_where_others_can_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TOKEN, "Bearer secret-of-mine")
     with (
-        pytest.raises(BadCall, match="readable for everybody") as refused,
+        pytest.raises(BadCall, match="unencrypted") as refused,
         reach(Where("ns", server="http://a.example.org")),
     ):
         pass
     assert "secret-of-mine" not in refused.value.message + refused.value.fix
-    with reach(Where("ns", server="http://localhost:2746")) as argo:  # a port that kubectl forwards
+    with reach(Where("ns", server="http://localhost:2746")) as argo:  # a port forwarded by kubectl
         assert argo.namespace == "ns"
 
 
@@ -128,7 +128,7 @@ def test_a_context_is_found_in_any_of_several_files(tmp_path: Path, monkeypatch:
         cluster.client.close()
         assert (cluster.name, cluster.namespace) == (name, "grants")
         assert cluster.kubectl("get", "pods") == f"kubectl --context={name} -n grants get pods"
-    for wrong, says in (("elsewhere", "elsewhere"), ("nobody", "names no user")):
+    for wrong, says in (("elsewhere", "elsewhere"), ("nobody", "has no user")):
         with pytest.raises(BadCall, match=says):
             connect(wrong)
 

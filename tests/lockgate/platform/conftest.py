@@ -1,4 +1,4 @@
-"""A store, bundles and a supervisor, all real; only the model server is a tiny one."""
+"""A real store, bundles and supervisor; only the model server is a small replacement."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ WAIT = 30.0
 
 @dataclass
 class World:
-    """One platform under test: its folders, its store, and what tests do to them."""
+    """One platform under test: its folders, its store, and the operations of the tests."""
 
     root: Path
     uri: str
@@ -53,7 +53,7 @@ class World:
         return supervisor.stop(self.platform.state)
 
     def bundle(self, model: str, **behaviour: object) -> str:
-        """A bundle in the store, its manifest last; what it is called by."""
+        """Write a bundle into the store, its manifest last; return its digest."""
         content = {"behaviour.json": canonical(behaviour)}
         files = {name: f"sha256:{hashlib.sha256(data).hexdigest()}" for name, data in content.items()}
         manifest = canonical({"protocol": 1, "model": model, "files": files})
@@ -82,10 +82,10 @@ class World:
             return {"live": None, "candidate": None}
 
     def until(self, true: Callable[[], object]) -> None:
-        """Wait for a state; the limit only ends a test that would hang."""
+        """Wait for a state; the timeout only ends a test that would hang."""
         deadline = time.monotonic() + WAIT
         while not true():
-            assert time.monotonic() < deadline, f"never so; the log:\n{self.platform.log.read_text()}"
+            assert time.monotonic() < deadline, f"timeout; the log:\n{self.platform.log.read_text()}"
             time.sleep(0.05)
 
     def ready(self, model: str, which: str, bundle: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Serves in the foreground with the tests' tiny model server, as `lockgate serve --foreground` does."""
+"""Serve in the foreground with the tests' small model server, as `lockgate serve --foreground` does."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A tiny model server for the platform's tests: it knows the readiness path and answers with its bundle's digest.
+"""A small model server for the platform's tests: it has the readiness path and returns its bundle's digest.
 
 `behaviour.json` in the bundle makes it misbehave: {"exit": CODE, "say": LINE, "never_ready": true, "slow": SECONDS}.
 """
@@ -39,7 +39,7 @@ def application(model: str, bundle: str, behaviour: dict[str, object]) -> web.Ap
         return web.json_response({"parameters": {"bundle": bundle}, "pid": os.getpid()})
 
     async def echo(request: web.Request) -> web.Response:
-        """What arrived: method, target, headers and body."""
+        """Return the received method, target, headers and body."""
         body = await request.read()
         headers = [[name, value] for name, value in request.headers.items()]
         seen = {
@@ -54,7 +54,7 @@ def application(model: str, bundle: str, behaviour: dict[str, object]) -> web.Ap
         return answer
 
     async def count(request: web.Request) -> web.StreamResponse:
-        """Answers each piece of the request as it comes: how many bytes it had so far."""
+        """Respond to each chunk of the request at once with the number of bytes received so far."""
         response = web.StreamResponse()
         await response.prepare(request)
         size = 0

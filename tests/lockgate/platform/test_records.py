@@ -1,4 +1,4 @@
-"""Bundles of a store that is not a folder are copied, and believed only as far as their digests go."""
+"""Bundles of a store that is not a folder are copied, and their digests are verified."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tests.lockgate.platform.conftest import World
 
 @pytest.fixture
 def records(world: World) -> Records:
-    """The store as it looks from far away: only its URI says that it is a folder."""
+    """The store as a remote one: only the URI shows that it is a folder."""
     return Records(world.store, "s3://evidence", world.root / "copies")
 
 

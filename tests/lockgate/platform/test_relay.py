@@ -1,4 +1,4 @@
-"""What the public port passes on, and what it keeps to itself."""
+"""What the public port relays, and what it does not."""
 
 import gzip
 import json
@@ -25,7 +25,7 @@ def serving(world: World) -> str:
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One platform for every test that leaves its server alive."""
+    """One platform for every test that does not stop its server."""
     root = tmp_path_factory.mktemp("relay")
     world = World(root, (root / "store").as_uri())
     yield serving(world)
@@ -33,7 +33,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def raw(address: str, *pieces: bytes) -> bytes:
-    """Send bytes as they stand; what comes back until the connection ends."""
+    """Send bytes unchanged; return what is received until the connection is closed."""
     url = urlsplit(address)
     received = b""
     with socket.create_connection((str(url.hostname), int(url.port or 0)), timeout=30) as connection:
@@ -81,7 +81,7 @@ def test_a_compressed_body_passes_as_it_is(address: str, http: Http) -> None:
     body = gzip.compress(b"plain")
     seen = http(f"{address}/v2/models/adult/echo", body, headers={"Content-Encoding": "gzip"}).json
     headers = dict(seen["headers"])
-    # The model server unpacked it, so it arrived packed and under its own name and length.
+    # The model server decompressed it, so it arrived compressed, with its own encoding and length.
     assert (seen["body"], headers["Content-Encoding"], headers["Content-Length"]) == ("plain", "gzip", str(len(body)))
 
 
@@ -95,7 +95,7 @@ def test_bodies_stream_both_ways(address: str) -> None:
         received = b""
         for size in (1, 2, 3):
             connection.sendall(b"1\r\nx\r\n")
-            # The answer to this piece arrives before the next is sent: nothing waits for a whole body.
+            # The response to this chunk arrives before the next is sent: nothing waits for a complete body.
             while f"{size}\n".encode() not in received.partition(b"\r\n\r\n")[2]:
                 received += connection.recv(65536)
         connection.sendall(b"0\r\n\r\n")

@@ -1,4 +1,4 @@
-"""The pages of a run are shown on the public port, and nothing else of the run is."""
+"""The public port shows the report pages of a run, and nothing else of the run."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The programs of `deploy` and the supervisor together, while somebody uses the model."""
+"""The programs of `deploy` together with the supervisor, while a client uses the model."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ CODE = os.pathsep.join(str(ROOT / "steps" / name) for name in ("sdk", "deploy"))
 
 
 def run(bench: Bench, program: str, *settings: str, run: str, **files: Path | bytes) -> None:
-    """A program in a process of its own, with its own files."""
+    """Run a program in its own process, with its own files."""
     io = bench.root / "io" / f"{run}-{program}"
     (io / "in").mkdir(parents=True)
     (io / "environment").symlink_to(bench.environment)
@@ -35,7 +35,7 @@ def run(bench: Bench, program: str, *settings: str, run: str, **files: Path | by
 
 
 def roll_out(bench: Bench, folder: Path, name: str, promoting: list[str]) -> None:
-    """What the workflow does with a bundle that passed its gates."""
+    """Do what the workflow does with a bundle that passed its gates."""
     judged = {"bundle": folder, "spec": bench.spec, "policy": bench.policy}
     run(bench, "deploy", run=name, **judged)
     staged = bench.root / "io" / f"{name}-deploy" / "out" / "staged"
@@ -66,7 +66,7 @@ def test_users_notice_nothing_but_the_new_digest(tmp_path: Path) -> None:
 async def _use(
     url: str, bench: Bench, folder: Path, promoting: list[str]
 ) -> tuple[list[tuple[str, tuple[str, ...]]], list[str]]:
-    """Fifty requests a second from before deploy until after conclude: who answered, what was promoted by then."""
+    """Send 50 requests per second from before deploy until after conclude; return the serving bundle of each."""
     answers: list[tuple[str, tuple[str, ...]]] = []
     failures: list[str] = []
 

@@ -1,4 +1,4 @@
-"""The local platform as its users meet it: a detached process, a store, a public port."""
+"""The local platform from its users' side: a detached process, a store, a public port."""
 
 import asyncio
 import json
@@ -18,7 +18,8 @@ import pytest
 from aiohttp import ClientSession
 
 from lockgate.platform import supervisor
-from lockgate.platform.supervisor import OtherStore, Platform, PortTaken, Running, ServeFailed, Stopped
+from lockgate.platform.errors import OtherStore, PortTaken, ServeFailed
+from lockgate.platform.supervisor import Platform, Running, Stopped
 from tests.lockgate.platform.conftest import World
 
 Http = Callable[..., Any]
@@ -39,7 +40,7 @@ def alive(pid: int) -> bool:
 
 
 def supervisors(world: World) -> list[int]:
-    """Every process that was started for this world, be it serving yet or not."""
+    """Return every supervisor started for this world, ready or not."""
     mine = str(world.platform.state).encode()
     lines = {int(path.parent.name): path for path in Path("/proc").glob("[0-9]*/cmdline")}
     return [
@@ -118,7 +119,7 @@ def test_a_taken_port_is_said_with_the_next_action(world: World) -> None:
         chosen = re.search(r"LOCKGATE_PORT=(\d+) lockgate serve", caught.value.fix)
         assert chosen
         assert int(chosen[1]) > port
-    assert caught.value.message == f"port {port} on 127.0.0.1 is taken by another program"
+    assert caught.value.message == f"port {port} on 127.0.0.1 is in use by another program"
     assert caught.value.exit_code == 4
 
 
@@ -139,11 +140,13 @@ def test_a_killed_platform_has_no_port_any_more(world: World, tmp_path: Path) ->
     running = world.start()
     port = int(running.address.rpartition(":")[2])
     os.kill(running.pid, signal.SIGKILL)
-    # Its folder is free when its last thread has ended, which is a moment after its first one has.
+    # Its folder is free when its last thread has ended, shortly after the first one.
     world.until(lambda: supervisor.status(world.platform.state) == supervisor.Stopped())
     other = Platform(state=tmp_path / "other" / ".lockgate" / "serve", store=world.uri, port=port)
     with ExitStack() as stack:
-        with suppress(OSError):  # some other connection of this machine may have got the port first: as good
+        with suppress(
+            OSError
+        ):  # another connection of this machine may have taken the port first, with the same effect
             stack.enter_context(socket.create_server(("127.0.0.1", port)))
         with pytest.raises(PortTaken, match="another program"):
             supervisor.check_port(other)
@@ -241,7 +244,7 @@ def test_stopping_answers_what_is_in_flight(world: World, http: Http) -> None:
         slow = pool.submit(http, f"{address}/v2/models/adult/infer", INFER)
         while not slow.running():
             pass
-        threading.Event().wait(0.3)  # let the request arrive; were it late, the port would refuse it and the test fail
+        threading.Event().wait(0.3)  # let the request arrive; a late one would be refused, and the test would fail
         world.stop()
         assert digest_of(slow.result()) == bundle
 
