@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from lockgate.engine.errors import Problem
-from lockgate.engine.manifest.manifest import Json, load_manifests, name_of, spec_of
+from lockgate.engine.manifest.workflow import Json, load_manifests, name_of, spec_of
 from lockgate.errors import BadCall
 from lockgate.rendering.canonical import dump
 

@@ -1,7 +1,7 @@
 """The local engine: executes rendered manifests on this machine, with the semantics of the real controller."""
 
 from lockgate.engine.engine import Engine
-from lockgate.engine.manifest.manifest import load_manifests
+from lockgate.engine.manifest.workflow import load_manifests
 from lockgate.engine.record import Run, ask_to_stop
 from lockgate.engine.runtime.containers import ENGINES, ContainerRuntime, Place
 from lockgate.engine.runtime.process import Environment, ProcessRuntime, Runtime

@@ -5,11 +5,11 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from lockgate.engine.checks.checks import verify
 from lockgate.engine.checks.scope import reached_in
+from lockgate.engine.checks.workflow_checks import verify
 from lockgate.engine.events import Event, Preparing
 from lockgate.engine.execution import Execution, Machine
-from lockgate.engine.manifest.manifest import Json, Workflow, resolve
+from lockgate.engine.manifest.workflow import Json, Workflow, resolve
 from lockgate.engine.record import Recorder, Run
 from lockgate.engine.runtime import files
 from lockgate.engine.runtime.process import Runtime

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from lockgate.engine.manifest.plan import Note
+from lockgate.engine.manifest.fields import Note
 from lockgate.engine.record import Node, Run
 
 

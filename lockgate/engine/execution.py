@@ -17,10 +17,10 @@ from pathlib import Path
 from types import FrameType
 
 from lockgate.engine.controller.calls import PodStart
-from lockgate.engine.controller.controller import Controller
+from lockgate.engine.controller.operate import Controller
 from lockgate.engine.controller.variables import Identity
 from lockgate.engine.events import Event, LogLine, RunFinished, RunStarted, Stopping
-from lockgate.engine.manifest.manifest import Workflow, entries
+from lockgate.engine.manifest.workflow import Workflow, entries
 from lockgate.engine.record import Node, Recorder, Run, Strategy, folder_of, timestamp
 from lockgate.engine.runtime import files
 from lockgate.engine.runtime.mutexes import Mutexes

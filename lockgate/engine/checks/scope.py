@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from lockgate.engine.controller.items import looped
 from lockgate.engine.controller.retries import SAMPLE
 from lockgate.engine.errors import Problem
-from lockgate.engine.expressions.expressions import ExpressionError
+from lockgate.engine.expressions.parser import ExpressionError
 from lockgate.engine.expressions.tags import tags
-from lockgate.engine.manifest.manifest import Json, Template, Workflow, entries, hooks_of
+from lockgate.engine.manifest.workflow import Json, Template, Workflow, entries, hooks_of
 
 # Only tags that begin so are the controller's; any other is left as it stands.
 _ROOTS = ("item", "steps.", "tasks.", "inputs.", "outputs.", "workflow.", "pod.", "node.", "lastRetry.", "retries")

@@ -8,10 +8,10 @@ from lockgate.engine.checks.scope import Key, called, calls, outputs_of, tags_re
 from lockgate.engine.controller.items import LOOPS, looped
 from lockgate.engine.errors import Problem
 from lockgate.engine.expressions.evaluation import RESULTS, decide_depends, depends_logic, expand
-from lockgate.engine.expressions.expressions import ExpressionError, parse
 from lockgate.engine.expressions.kinds import check
+from lockgate.engine.expressions.parser import ExpressionError, parse
 from lockgate.engine.expressions.tags import reference
-from lockgate.engine.manifest.manifest import Json, Template, Workflow, entries, groups_of, hooks_of, text
+from lockgate.engine.manifest.workflow import Json, Template, Workflow, entries, groups_of, hooks_of, text
 
 _EMPTY = "must hold at least one"
 _FORMAT = re.compile(r'[^%"\\]*%0?[0-9]*[dxXo][^%"\\]*')

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lockgate.engine.controller.nodes import Nodes
-from lockgate.engine.manifest.manifest import Json, Template, Workflow
+from lockgate.engine.manifest.workflow import Json, Template, Workflow
 from lockgate.engine.record import Node, Phase, Strategy, Type
 
 

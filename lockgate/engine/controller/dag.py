@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lockgate.engine.controller.nodes import Nodes
 from lockgate.engine.expressions.evaluation import continues, depends_logic
-from lockgate.engine.manifest.manifest import Json, entries
+from lockgate.engine.manifest.workflow import Json, entries
 from lockgate.engine.record import Node, Phase
 
 

@@ -10,7 +10,7 @@ from lockgate.engine.controller import processed
 from lockgate.engine.controller.calls import Call, Core, TemplateError
 from lockgate.engine.controller.variables import Scope
 from lockgate.engine.expressions.evaluation import decide, expand
-from lockgate.engine.manifest.manifest import Json, hooks_of
+from lockgate.engine.manifest.workflow import Json, hooks_of
 from lockgate.engine.record import Node
 
 

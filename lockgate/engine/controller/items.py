@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lockgate.engine.expressions.evaluation import decide_when
-from lockgate.engine.expressions.expressions import ExpressionError
+from lockgate.engine.expressions.parser import ExpressionError
 from lockgate.engine.expressions.tags import replace
-from lockgate.engine.manifest.manifest import Json, text
+from lockgate.engine.manifest.workflow import Json, text
 from lockgate.engine.record import Node
 
 LOOPS = ("withItems", "withParam", "withSequence")

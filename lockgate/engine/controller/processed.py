@@ -8,9 +8,9 @@ from typing import Any
 from lockgate.engine.controller.items import LOOPS
 from lockgate.engine.controller.variables import Scope
 from lockgate.engine.expressions.evaluation import decide_when
-from lockgate.engine.expressions.expressions import ExpressionError
+from lockgate.engine.expressions.parser import ExpressionError
 from lockgate.engine.expressions.tags import ABSENT, TagError, Values, reference, replace
-from lockgate.engine.manifest.manifest import Json, entries, text
+from lockgate.engine.manifest.workflow import Json, entries, text
 
 LATE = ("tasks.", "steps.")
 

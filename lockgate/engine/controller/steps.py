@@ -8,9 +8,9 @@ from lockgate.engine.controller.hooks import Hooked, Hooks
 from lockgate.engine.controller.items import ItemError
 from lockgate.engine.controller.variables import Scope
 from lockgate.engine.expressions.evaluation import continues, decide_when
-from lockgate.engine.expressions.expressions import ExpressionError
+from lockgate.engine.expressions.parser import ExpressionError
 from lockgate.engine.expressions.tags import TagError
-from lockgate.engine.manifest.manifest import Json, groups_of, hooks_of
+from lockgate.engine.manifest.workflow import Json, groups_of, hooks_of
 from lockgate.engine.record import Node
 
 

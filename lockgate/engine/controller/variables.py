@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from lockgate.engine.manifest.manifest import Json, Template, Workflow, entries, text
+from lockgate.engine.manifest.workflow import Json, Template, Workflow, entries, text
 from lockgate.engine.record import Node, rfc3339
 
 

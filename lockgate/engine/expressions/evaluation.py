@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lockgate.engine.expressions.expressions import (
+from lockgate.engine.expressions.kinds import check, kind_of
+from lockgate.engine.expressions.parser import (
     Array,
     Binary,
     Call,
@@ -21,7 +22,6 @@ from lockgate.engine.expressions.expressions import (
     parse,
     parse_when,
 )
-from lockgate.engine.expressions.kinds import check, kind_of
 
 RESULTS = ("Succeeded", "Failed", "Errored", "Skipped", "Omitted", "Daemoned", "AnySucceeded", "AllFailed")
 _RESULT = {"Error": "Errored"}

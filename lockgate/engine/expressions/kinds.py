@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lockgate.engine.expressions.expressions import (
+from lockgate.engine.expressions.parser import (
     Array,
     Binary,
     Call,

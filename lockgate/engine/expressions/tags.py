@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lockgate.engine.expressions.evaluation import evaluate, expand, shown
-from lockgate.engine.expressions.expressions import ExpressionError, Node, parse, paths
 from lockgate.engine.expressions.kinds import check
+from lockgate.engine.expressions.parser import ExpressionError, Node, parse, paths
 
 Values = Mapping[str, str | None]
 ABSENT = "output is an absent optional (skipped/omitted node with no default)"

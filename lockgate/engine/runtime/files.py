@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from lockgate.engine.manifest.manifest import Json, Workflow, entries, text
+from lockgate.engine.manifest.workflow import Json, Workflow, entries, text
 from lockgate.errors import BadCall
 
 ROOT = "/lockgate"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lockgate.engine.controller.calls import PodStart
-from lockgate.engine.manifest.manifest import Json
+from lockgate.engine.manifest.workflow import Json
 from lockgate.engine.record import Node, Phase
 from lockgate.engine.runtime import files
 from lockgate.engine.runtime.process import CannotStart, Launch, Process, Runtime

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockgate.engine.expressions.evaluation import decide, decide_depends, decide_when, depends_logic, evaluate, expand
-from lockgate.engine.expressions.expressions import (
+from lockgate.engine.expressions.kinds import check
+from lockgate.engine.expressions.parser import (
     Array,
     Binary,
     Call,
@@ -23,7 +24,6 @@ from lockgate.engine.expressions.expressions import (
     parse,
     show,
 )
-from lockgate.engine.expressions.kinds import check
 from lockgate.rendering.manifest import RETRY
 
 RESERVED = {"true", "false", "nil", "and", "or", "not", "in", "matches", "contains", "startsWith", "endsWith"}

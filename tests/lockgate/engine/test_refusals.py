@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockgate.engine import load_manifests
-from lockgate.engine.checks.checks import verify
+from lockgate.engine.checks.workflow_checks import verify
 from lockgate.engine.errors import ManifestError
-from lockgate.engine.manifest.manifest import resolve
-from lockgate.engine.manifest.plan import Executed, Inert, Refused, read, table
+from lockgate.engine.manifest.fields import Executed, Inert, Refused, read, table
+from lockgate.engine.manifest.workflow import resolve
 from lockgate.errors import BadCall, UnknownName
 
 from .workshop import Json, Workshop, container, dag, files, inputs, task, workflow

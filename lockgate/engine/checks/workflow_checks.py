@@ -13,9 +13,9 @@ from lockgate.engine.checks.task_checks import hook_problems, supplied, task_pro
 from lockgate.engine.controller.retries import POLICIES, SAMPLE, duration
 from lockgate.engine.errors import ManifestError, Problem
 from lockgate.engine.expressions.evaluation import expand
-from lockgate.engine.expressions.expressions import ExpressionError, parse
 from lockgate.engine.expressions.kinds import check
-from lockgate.engine.manifest.manifest import Json, Template, Workflow, entries, hooks_of, text
+from lockgate.engine.expressions.parser import ExpressionError, parse
+from lockgate.engine.manifest.workflow import Json, Template, Workflow, entries, hooks_of, text
 
 ROOT = "/lockgate"
 _NAME = re.compile(r"[-a-zA-Z0-9_]+")

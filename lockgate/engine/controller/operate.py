@@ -20,9 +20,9 @@ from lockgate.engine.controller.steps import Steps
 from lockgate.engine.controller.tasks import Tasks
 from lockgate.engine.controller.variables import Identity, Scope, failures, globals_of, node_id, pod_name
 from lockgate.engine.events import Waiting
-from lockgate.engine.expressions.expressions import ExpressionError
+from lockgate.engine.expressions.parser import ExpressionError
 from lockgate.engine.expressions.tags import TagError, replace
-from lockgate.engine.manifest.manifest import Json, Template, Workflow, hooks_of, text
+from lockgate.engine.manifest.workflow import Json, Template, Workflow, hooks_of, text
 from lockgate.engine.record import Node, Phase, Strategy, Type
 
 _TYPES: dict[str, Type] = {"container": "Pod", "dag": "DAG", "steps": "Steps", "suspend": "Suspend"}

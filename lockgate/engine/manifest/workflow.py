@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from lockgate.engine.errors import ManifestError, Problem
-from lockgate.engine.manifest import plan
-from lockgate.engine.manifest.plan import Note
+from lockgate.engine.manifest import fields
+from lockgate.engine.manifest.fields import Note
 from lockgate.errors import BadCall, UnknownName
 
 Json = dict[str, Any]
@@ -155,7 +155,7 @@ def resolve(
     Errors: UnknownName; ManifestError with every field that is refused.
     """
     present = [_present(document) for document in documents]
-    known = {name_of(document): document for document in present if document.get("kind") in plan.FIELDS}
+    known = {name_of(document): document for document in present if document.get("kind") in fields.FIELDS}
     if entry not in known:
         what = "manifest"
         raise UnknownName(what, entry, known)
@@ -164,7 +164,7 @@ def resolve(
     notes: list[Note] = []
     for name in used:  # grows while it is walked
         prefix = "" if name == entry else f"{name} "
-        wrong, inert = plan.read(known[name])
+        wrong, inert = fields.read(known[name])
         problems += [replace(problem, place=prefix + problem.place) for problem in wrong]
         notes += [replace(note, place=prefix + note.place) for note in inert]
         if not wrong:
