@@ -194,7 +194,7 @@ class Recorder:
         """Replace run.json as a whole."""
         _write(self.folder / "run.json", json.dumps({**values, "pid": os.getpid()}, ensure_ascii=False))
 
-    def stop_asked(self) -> Strategy | None:
+    def requested_stop(self) -> Strategy | None:
         """Return the stop that another process requested, or None."""
         try:
             requested = (self.folder / "stop").read_text("utf-8")
