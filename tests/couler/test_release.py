@@ -13,8 +13,9 @@ import pytest
 import yaml
 from lockgate_step import ModelFile
 
-from lockgate import steps, workflows
+from lockgate import steps
 from lockgate.couler.frontend import couler_steps, finish
+from lockgate.definition import workflows
 from lockgate.definition.graph import Artifact, Setting, graph, nested
 from lockgate.definition.project import Project
 from lockgate.errors import SpecError
