@@ -1,4 +1,4 @@
-"""Couler, the other Python front end: write a release in it, or convert what it made."""
+"""Couler, another Python front end for Argo: write a release in it, or convert an existing workflow of it."""
 
 from lockgate.couler.frontend import couler_steps, finish
 

@@ -1,7 +1,7 @@
-"""An existing workflow made by Couler, brought to Argo 3.7 to 4.1: what changes, each by its place.
+"""Convert an existing Couler workflow for Argo 3.7 to 4.1, and list each change with its place.
 
-A conversion changes a document and yields what it changed; on its own result it finds nothing more. What Argo's strict
-decoder would still refuse, and any key that lies in the file, is refused.
+A conversion changes a document and yields its changes; run again on the result, it changes nothing. A document that
+Argo's strict decoder would still refuse, or that contains a key, is refused.
 """
 
 import copy
@@ -14,21 +14,20 @@ from typing import Any
 
 import yaml
 
-from lockgate.engine.errors import Problem
-from lockgate.engine.manifest.manifest import Json, load_manifests, name_of, spec_of
+from lockgate.engine import Json, Problem, load_manifests, name_of, spec_of
 from lockgate.errors import BadCall
 from lockgate.rendering.canonical import dump
 
 KINDS = ("Workflow", "CronWorkflow", "WorkflowTemplate")
 
-_GIVE = "give a file as Couler or kubectl prints it"
+_EXPECTED = "pass a file as Couler or kubectl prints it"
 _QUOTED_TAG = re.compile(r"""(["'])(\{\{[^{}]+\}\})\1""")
 _QUOTED_VALUE = re.compile(r"'(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|True|False)'")
 _QUOTED_QUERY = re.compile(r'"(.+)"')
 _GLOBAL = re.compile(r"\{\{workflow\.outputs\.(parameters|artifacts)\.([^{}]+)\}\}")
 _SHANGHAI = "Asia/Shanghai"
 
-# A name that says its value is a key, and a value that looks like one whatever its name.
+# The name of a setting that holds a key, and a value that looks like a key whatever its name.
 _KEY_NAME = re.compile(
     r"(?i)(^|_)(secret|passwd|password|token|api_?key|access_?key|secret_?key|private_?key|credentials?)(_id)?$"
 )
@@ -37,7 +36,7 @@ _KEY = re.compile(r"\b(?:AKIA|ASIA|LTAI)[0-9A-Za-z]{12,}\b|\bgh[pousr]_\w{30,}|-
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that was changed, and where it stands."""
+    """One change, and its place in the manifest."""
 
     place: str
     what: str
@@ -48,7 +47,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Converted:
-    """Documents that Argo takes, what was changed in them, and what a person must look at."""
+    """Documents that Argo accepts, their changes, and notes on what a person should check."""
 
     documents: tuple[Json, ...]
     changes: tuple[Change, ...] = ()
@@ -60,25 +59,25 @@ class Converted:
         return "---\n".join(dump(document) for document in self.documents)
 
     def lines(self) -> list[str]:
-        """What happened, as people read it."""
+        """The changes and notes as lines of text."""
         lines = [f"  {change}" for change in self.changes] or ["  nothing to change"]
-        return lines + [f"  look at {note}" for note in self.notes]
+        return lines + [f"  check {note}" for note in self.notes]
 
     def to_json(self) -> dict[str, Any]:
-        """What happened, and the documents, as JSON values."""
-        told = {"changes": self.changes, "notes": self.notes}
-        listed = {name: [{"place": c.place, "what": c.what} for c in found] for name, found in told.items()}
+        """The changes, notes and documents as JSON values."""
+        groups = {"changes": self.changes, "notes": self.notes}
+        listed = {name: [{"place": c.place, "what": c.what} for c in found] for name, found in groups.items()}
         return {**listed, "documents": list(self.documents)}
 
 
 def convert_file(
     file: Path, output: Path | None = None, timezone: str | None = None, *, template: bool = False
 ) -> Converted:
-    """Convert the workflows of a file, and write them to another where one is named.
+    """Convert the workflows of a file, and write them to `output` if it is given.
 
-    Errors: BadCall, naming by its place whatever cannot be converted; then nothing was written.
+    Errors: BadCall, with the place of whatever cannot be converted; then nothing is written.
     """
-    converted = convert(load_manifests(file, fix=_GIVE), str(file), timezone, template=template)
+    converted = convert(load_manifests(file, fix=_EXPECTED), str(file), timezone, template=template)
     if output is not None:
         try:
             output.write_text(converted.text, encoding="utf-8")
@@ -91,43 +90,45 @@ def convert_file(
 def convert(
     documents: Sequence[Json], source: str, timezone: str | None = None, *, template: bool = False
 ) -> Converted:
-    """Convert workflows; what is given stays as it is.
+    """Convert workflows; the given documents stay unchanged.
 
-    timezone: of each schedule, where it is to be another one.
-    template: make each a WorkflowTemplate that is referred to.
+    timezone: the new time zone of each schedule.
+    template: turn each workflow into a WorkflowTemplate, and let each schedule refer to its own.
 
     Errors: BadCall, as above.
     """
     if not documents:
-        msg = f"{source} holds no workflow"
-        raise BadCall(msg, fix=_GIVE)
+        msg = f"{source} contains no workflow"
+        raise BadCall(msg, fix=_EXPECTED)
     converted = copy.deepcopy(list(documents))
     _refuse(source, [problem for document in converted for problem in _unfit(document)])
     changes: list[Change] = []
     notes: list[Change] = []
-    made: list[Json] = []
+    results: list[Json] = []
     for document in converted:
         before = f"{name_of(document)} " if len(converted) > 1 else ""
         found = [change for conversion in CONVERSIONS for change in conversion(document)]
         found += _moved(document, timezone)
         notes += [Change(before + note.place, note.what) for note in _doubtful(document)]
         if template:
-            made += _referred_to(document)
+            results += _referred_to(document)
             found += _referring(document)
         changes += [Change(before + change.place, change.what) for change in found]
-        made.append(document)
-    _refuse(source, [problem for document in made for problem in _undecodable(document)])
-    return Converted(tuple(made), tuple(changes), tuple(notes))
+        results.append(document)
+    _refuse(source, [problem for document in results for problem in _undecodable(document)])
+    return Converted(tuple(results), tuple(changes), tuple(notes))
 
 
 def _refuse(source: str, problems: Sequence[Problem]) -> None:
     if problems:
         lines = [f"{source} cannot be converted:", *(f"  {problem}" for problem in problems)]
-        raise BadCall("\n".join(lines), fix="correct what makes the file, and convert it again; nothing was written")
+        raise BadCall(
+            "\n".join(lines), fix="correct the source of the file, then convert it again; nothing was written"
+        )
 
 
 def _entries(node: Any, place: str = "") -> Iterator[tuple[str, Any, Any, Any]]:
-    """Every entry of a tree: its place, what holds it, its key there, and its value."""
+    """Yield every entry of a tree: its place, its parent, its key in the parent, and its value."""
     listed = isinstance(node, list)
     for key, value in list(enumerate(node) if listed else node.items() if isinstance(node, dict) else ()):
         where = f"{place}[{key}]" if listed else f"{place}.{key}" if place else str(key)
@@ -140,7 +141,7 @@ def _texts(document: Json) -> Iterator[tuple[str, Any, Any, str]]:
 
 
 def _place(document: Json) -> str:
-    """Where the workflow's own spec stands."""
+    """Return the place of the workflow's spec."""
     return "spec.workflowSpec" if document["kind"] == "CronWorkflow" else "spec"
 
 
@@ -153,18 +154,21 @@ def _templates(document: Json) -> Iterator[tuple[str, Json]]:
 
 
 def _unfit(document: Json) -> Iterator[Problem]:
-    """No workflow, or one that carries a key."""
+    """Yield the problems of a document that is not a workflow, or that contains a key."""
     kind = document.get("kind")
     if kind == "Secret":
-        yield Problem(f"Secret {name_of(document)}", "its keys lie in the file: kubectl create secret, and take it out")
+        yield Problem(
+            f"Secret {name_of(document)}",
+            "the file contains its keys; create it with kubectl create secret, and remove it here",
+        )
         return
     if kind not in KINDS or not spec_of(document):
-        yield Problem("kind", f"{kind!r} is not converted; write one of {', '.join(KINDS)}, with a spec")
+        yield Problem("kind", f"{kind!r} cannot be converted; use one of {', '.join(KINDS)}, with a spec")
         return
     for place, holder, key, text in _texts(document):
         name = holder["name"] if key == "value" and isinstance(holder.get("name"), str) else key
         if _KEY.search(text) or (text and "{{" not in text and _KEY_NAME.search(_snake(name))):
-            yield Problem(place, "a key lies in the file; put it in a Secret and refer to it (secretKeyRef)")
+            yield Problem(place, "the file contains a key; put it in a Secret and refer to it (secretKeyRef)")
 
 
 def _snake(name: object) -> str:
@@ -172,7 +176,7 @@ def _snake(name: object) -> str:
 
 
 def _undecodable(document: Json) -> Iterator[Problem]:
-    """What Argo's decoder refuses, by Hera's models of its API: an unknown field, or a value of another type."""
+    """Yield what Argo's decoder refuses, by Hera's models of its API: unknown fields, and values of a wrong type."""
     from hera.workflows import models  # takes a second
     from pydantic import ValidationError
 
@@ -192,7 +196,7 @@ def _unknown(given: Any, read: Any, place: str = "") -> Iterator[Problem]:
         for name, value in given.items():
             inside = f"{place}.{name}" if place else str(name)
             if name not in read and value is not None:
-                yield Problem(inside, "Argo knows no such field")
+                yield Problem(inside, "unknown field in Argo")
             else:
                 yield from _unknown(value, read.get(name), inside)
     elif isinstance(given, list) and isinstance(read, list):
@@ -214,7 +218,7 @@ def time_to_live(document: Json) -> Iterator[Change]:
 
 
 def schedules(document: Json) -> Iterator[Change]:
-    """Argo 4 takes `schedules` alone."""
+    """Argo 4 accepts only `schedules`."""
     spec = document["spec"]
     if document["kind"] == "CronWorkflow" and "schedule" in spec:
         held = spec.pop("schedule")
@@ -223,15 +227,15 @@ def schedules(document: Json) -> Iterator[Change]:
 
 
 def booleans(document: Json) -> Iterator[Change]:
-    """Couler writes true and false as texts."""
+    """Couler writes true and false as strings."""
     for place, holder, key, text in _texts(document):
         if key in ("suspend", "setOwnerReference") and text.strip("\"'").lower() in ("true", "false"):
             holder[key] = text.strip("\"'").lower() == "true"
-            yield Change(place, f"the text {text!r} is now {str(holder[key]).lower()}")
+            yield Change(place, f"the string {text!r} is now {str(holder[key]).lower()}")
 
 
 def quotes(document: Json) -> Iterator[Change]:
-    """Couler writes quotes into the value where it means YAML's own, and a shell then looks for a program so named."""
+    """Couler writes quotes into a value instead of around it; a shell then looks for a program of that quoted name."""
     for place, holder, key, text in _texts(document):
         match = _QUOTED_TAG.fullmatch(text)
         bare = match[2] if match else None
@@ -251,7 +255,7 @@ def manifests(document: Json) -> Iterator[Change]:
             continue
         try:
             inside = yaml.safe_load(text)
-        except yaml.YAMLError:  # it is YAML only once its tags are filled in
+        except yaml.YAMLError:  # it is YAML only with its tags substituted
             continue
         found = []
         for where, held, name, value in _entries(inside):
@@ -267,15 +271,15 @@ def manifests(document: Json) -> Iterator[Change]:
 
 
 def quantities(document: Json) -> Iterator[Change]:
-    """An amount of processors or memory is a text."""
+    """Amounts of CPU and memory are strings."""
     for place, holder, key, value in _entries(document):
         if re.search(r"\.resources\.(requests|limits)\.[^.]+$", place) and isinstance(value, int | float):
             holder[key] = str(value)
-            yield Change(place, f"the number {value} is now a text")
+            yield Change(place, f"the number {value} is now a string")
 
 
 def edges(document: Json) -> Iterator[Change]:
-    """Argo takes `depends` or `dependencies` in one graph; Couler mixes them, and puts a list into the list."""
+    """Argo accepts either `depends` or `dependencies` in one dag; Couler mixes them, and nests lists."""
     for place, template in _templates(document):
         tasks = (template.get("dag") or {}).get("tasks") or []
         mixed = any(task.get("depends") for task in tasks) and any(task.get("dependencies") for task in tasks)
@@ -290,7 +294,7 @@ def edges(document: Json) -> Iterator[Change]:
                 yield Change(where, f"is now depends: {task['depends']}")
             elif flat != named:
                 task["dependencies"] = flat
-                yield Change(where, "a list within the list, or a name twice, is now one list")
+                yield Change(where, "a nested list, or a duplicate name, is now one flat list")
 
 
 def global_outputs(document: Json) -> Iterator[Change]:
@@ -328,15 +332,15 @@ CONVERSIONS: Sequence[Callable[[Json], Iterator[Change]]] = (
 
 
 def _moved(document: Json, timezone: str | None) -> Iterator[Change]:
-    """The time zone somebody asked for."""
+    """Set the requested time zone."""
     spec: Mapping[str, Any] = document["spec"]
     if timezone and document["kind"] == "CronWorkflow" and spec.get("timezone") != timezone:
-        yield Change("spec.timezone", f"{spec.get('timezone') or 'the controller’s own'} is now {timezone}")
+        yield Change("spec.timezone", f"{spec.get('timezone') or 'the controller’s time zone'} is now {timezone}")
         document["spec"]["timezone"] = timezone
 
 
 def _referred_to(document: Json) -> Iterator[Json]:
-    """The template of a schedule, which is to refer to it."""
+    """Yield the WorkflowTemplate that a schedule will refer to."""
     if document["kind"] == "CronWorkflow" and "templates" in spec_of(document):
         metadata = {**document["metadata"], "name": name_of(document)}
         metadata.pop("generateName", None)
@@ -344,7 +348,7 @@ def _referred_to(document: Json) -> Iterator[Json]:
 
 
 def _referring(document: Json) -> Iterator[Change]:
-    """A platform that is `Secure` runs nothing that does not refer to a template."""
+    """A controller with `templateReferencing: Secure` only runs workflows that refer to a template."""
     if "templates" not in spec_of(document) or document["kind"] == "WorkflowTemplate":
         return
     name = name_of(document)
@@ -361,8 +365,8 @@ def _referring(document: Json) -> Iterator[Change]:
 
 
 def _doubtful(document: Json) -> Iterator[Change]:
-    """What is valid, and may not be meant."""
+    """Yield what is valid but may not be intended."""
     if document["kind"] == "CronWorkflow" and document["spec"].get("timezone") in (None, _SHANGHAI):
-        said = document["spec"].get("timezone")
-        what = f"{said} is what Couler writes where nobody says one" if said else "the controller's own is not yours"
-        yield Change("spec.timezone", f"{what}; --timezone NAME changes it")
+        zone = document["spec"].get("timezone")
+        what = f"{zone} is Couler's default" if zone else "it is not set, so the controller's time zone applies"
+        yield Change("spec.timezone", f"{what}; change it with --timezone NAME")

@@ -1,8 +1,9 @@
-"""Couler, the other Python front end: inside `couler_steps` the typed functions of `lockgate.steps` add Couler's steps.
+"""Write a release in Couler: inside `couler_steps` the typed functions of `lockgate.steps` add Couler's steps.
 
-`finish` reads what Couler holds back into a graph, rendered as every other graph is. For Couler can set neither
-a security context nor a token, renders every retry as Always, which would try a refused gate again, puts each argument
-between quotes, and passes a file on by the name of its output alone, so that of two verdicts one is lost.
+`finish` reads Couler's workflow back into a graph, which is rendered like every other graph. Couler's own rendering
+does not suffice: it can set neither a security context nor a token, renders every retry as Always (which would retry a
+refused gate), puts each argument in quotes, and passes a file only by the name of its output, so that one of two
+verdicts is lost.
 """
 
 import re
@@ -22,7 +23,7 @@ except ModuleNotFoundError as error:
         msg = "Couler is not installed: pip install 'lockgate[couler]'"
     elif error.name == "couler.argo":
         msg = (
-            "the package `couler` that is installed is PyPI's, which is empty; couler-scanflow brings the real one: "
+            "the installed package `couler` is the empty one of PyPI; couler-scanflow contains the real one: "
             "pip uninstall couler, then pip install 'lockgate[couler]'"
         )
     else:
@@ -39,7 +40,7 @@ from lockgate.rendering.manifest import IO, arguments_of, image_of, manifest_byt
 _EDGE = re.compile(r"([\w-]+)\.Succeeded")
 _FILE = re.compile(r"\{\{(?:tasks\.(?P<task>[\w-]+)\.outputs|inputs)\.artifacts\.(?P<name>[\w-]+)\}\}")
 _TAG = re.compile(r"\{\{([\w.-]+)\}\}")
-# The fields of Couler's output that are read; whoever sets another one is told, since it would be lost.
+# The fields of Couler's output that are read; any other field is an error, since it would be lost.
 _SPEC = {"entrypoint", "templates", "volumes"}
 _TEMPLATE = {"name", "inputs", "outputs", "container"}
 _CONTAINER = {"image", "command", "args", "volumeMounts"}
@@ -48,23 +49,23 @@ _TASK = {"name", "template", "depends", "dependencies", "arguments"}
 
 @contextmanager
 def couler_steps(model: Model) -> Iterator[None]:
-    """Begin a Couler workflow; inside, each typed function of `lockgate.steps` adds a step to it, of this model.
+    """Begin a Couler workflow of a model; inside, each typed function of `lockgate.steps` adds a step to it.
 
-    Edges follow from the arguments; `couler.set_dependencies` and `couler.dag` add to them.
+    Edges follow from the arguments; `couler.set_dependencies` and `couler.dag` add more.
     """
     states._cleanup()
-    states._outputs_tmp = None  # what a call that failed leaves behind
-    states._enable_print_yaml = False  # Couler would print its own form when the interpreter ends
+    states._outputs_tmp = None  # a failed call leaves it set
+    states._enable_print_yaml = False  # Couler would print its own manifest when the interpreter ends
     states.workflow.enable_dag_mode()
     with opened(_CoulerGraph("couler", _Programs.of(model), dag=states.workflow.dag_tasks)):
         yield
 
 
 def finish(model: Model) -> bytes:
-    """The manifest of the workflow that Couler holds: its graph, with every template as Lockgate renders it.
+    """Return the manifest of Couler's workflow: its graph, with every template as Lockgate renders it.
 
-    Errors: SpecError, naming what no release can have: a condition, a container that is no program, an edge that lets a
-    refusal through, a field that Lockgate sets itself.
+    Errors: SpecError, with what a release cannot have: a condition, a container that is not a program, an edge that
+    ignores a refusal, a field that Lockgate sets itself.
     """
     model.check()
     known = _Programs.of(model)
@@ -77,7 +78,7 @@ def finish(model: Model) -> bytes:
 
 @dataclass(frozen=True)
 class _Programs:
-    """The programs a model may call, and the images that were built."""
+    """The programs that a model may call, and the images that were built."""
 
     programs: Mapping[str, Program]
     images: Mapping[str, str]
@@ -87,7 +88,7 @@ class _Programs:
         return cls({**Shelf.find().programs, **model.own_programs}, built(Project.find(model.folder)))
 
     def container(self, task: Task) -> dict[str, Any]:
-        """What `couler.run_container` is told of a task. Errors: UnknownName."""
+        """Return the arguments of `couler.run_container` for a task. Errors: UnknownName."""
         program = self.programs.get(task.program or "")
         if program is None:
             what = "program"
@@ -101,25 +102,25 @@ class _Programs:
         }
 
     def read(self, place: str, container: Mapping[str, Any], args: list[str]) -> tuple[Program, dict[str, Value]]:
-        """The program and settings of a container: `container` the other way round. Errors: SpecError."""
+        """Return the program and settings of a container: the inverse of `container`. Errors: SpecError."""
         for program in self.programs.values():
             begins = [image_of(program, self.images), list(program.command), list(program.args)]
             if begins == [container.get("image"), container.get("command"), args[: len(program.args)]]:
                 given = args[len(program.args) :]
                 names = (name.removeprefix("--").replace("-", "_") for name in given[::2])
                 return program, dict(zip(names, map(_value, given[1::2]), strict=True))
-        msg = f"{place} runs {container.get('image', 'no container')}, which is no program's image here"
-        raise SpecError(msg, fix="make it a step of your own: one file with one function (docs/writing-a-step.md)")
+        msg = f"{place} runs {container.get('image', 'no container')}, which is not the image of a program"
+        raise SpecError(msg, fix="write it as your own step: one file with one function (docs/writing-a-step.md)")
 
 
 def _file(folder: str, name: str) -> Any:
     artifact = couler.create_local_artifact(path=f"{IO}/{folder}/{name}")
-    artifact.id = name  # Couler makes one up
+    artifact.id = name  # Couler generates one
     return artifact
 
 
 class _CoulerGraph(Graph):
-    """A graph whose tasks lie in Couler's workflow. Couler knows one level, so each graph keeps its tasks apart."""
+    """A graph whose tasks are in Couler's workflow. Couler has only one level, so each graph keeps its own tasks."""
 
     def __init__(
         self,
@@ -134,15 +135,15 @@ class _CoulerGraph(Graph):
         self.dag: OrderedDict[str, Any] = OrderedDict() if dag is None else dag
 
     def inner(self, name: str, inputs: tuple[str, ...], mutex: str | None) -> Graph:
-        """A graph that is to become one task of this one, and one template of Couler's."""
+        """Return a graph that becomes one task of this one, and one template of Couler's."""
         states._upstream_dag_task = None
         return _CoulerGraph(name, self.known, inputs, mutex)
 
     def add(self, task: Task) -> Task:
-        """Make the task a step of Couler's. Errors: SpecError when its name is taken."""
+        """Add the task as a step of Couler's. Errors: SpecError, if its name is taken."""
         if task not in self.tasks:  # couler.dag calls a step once for each of its edges
             super().add(task)
-        needs = set(task.needs) | (set() if task.graph else _said_first() - {task.name})
+        needs = set(task.needs) | (set() if task.graph else _declared_first() - {task.name})
         with _unwired(self.dag):
             if isinstance(task.graph, _CoulerGraph):
                 states.workflow.add_template(task.graph)
@@ -151,8 +152,8 @@ class _CoulerGraph(Graph):
             else:
                 couler.run_container(step_name=task.name, **self.known.container(task))
         if task.name not in self.dag:
-            msg = f"{task.name} is called by an exit handler, which Couler cannot run however a run ended"
-            raise SpecError(msg, fix="leave it out: finish adds conclude, which is called at the end of every run")
+            msg = f"{task.name} is called by an exit handler, which Couler cannot run after every kind of end"
+            raise SpecError(msg, fix="remove it: finish adds conclude, which runs at the end of every run")
         states._upstream_dag_task = [task.name]
         held = self.dag[task.name]
         needs |= set(_EDGE.findall(held.get("depends", "")))
@@ -164,7 +165,7 @@ class _CoulerGraph(Graph):
         return task
 
     def to_dict(self) -> dict[str, Any]:
-        """The template that Couler is given of a nested graph."""
+        """Return the template of a nested graph for Couler."""
         template: dict[str, Any] = {"name": self.name, "dag": {"tasks": list(self.dag.values())}}
         if self.inputs:
             template["inputs"] = {"artifacts": [{"name": name} for name in self.inputs]}
@@ -173,23 +174,23 @@ class _CoulerGraph(Graph):
         return template
 
 
-def _said_first() -> set[str]:
-    """The tasks that couler.set_dependencies or couler.dag puts before the one that is added. Errors: SpecError."""
+def _declared_first() -> set[str]:
+    """Return the tasks that couler.set_dependencies or couler.dag puts before the added one. Errors: SpecError."""
     named = set(states._upstream_dag_task or [])
     if states._outputs_tmp is None:  # not in set_dependencies
-        # Where nobody said what comes first, Couler chains every call to the one before it.
+        # Without declared dependencies, Couler chains every call to the one before it.
         return named if states._dag_caller_line is not None else set()
     parts = [part.strip() for part in (states._upstream_dag_depends_logic or "").split("&&") if part.strip()]
     for part in parts:
         if not _EDGE.fullmatch(part):
-            msg = f"{part!r} would let a task start after a gate that refused or was skipped"
-            raise SpecError(msg, fix="write TASK.Succeeded, several joined by &&")
+            msg = f"{part!r} would let a task start after a gate refused or was skipped"
+            raise SpecError(msg, fix="write TASK.Succeeded; join several with &&")
     return named | {part.removesuffix(".Succeeded") for part in parts}
 
 
 @contextmanager
 def _unwired(dag: "OrderedDict[str, Any]") -> Iterator[None]:
-    """Let Couler add a task to this DAG without an edge or file of its own choice: it has them pass every output on."""
+    """Let Couler add a task to this DAG without its own edges and files, which would pass on every output."""
     held = states.workflow.dag_tasks, states._outputs_tmp, states._upstream_dag_depends_logic
     states.workflow.dag_tasks, states._outputs_tmp, states._upstream_dag_depends_logic = dag, None, None
     states._upstream_dag_task = None
@@ -200,10 +201,10 @@ def _unwired(dag: "OrderedDict[str, Any]") -> Iterator[None]:
 
 
 def _read(document: Mapping[str, Any], known: _Programs) -> Graph:
-    """The graph of Couler's own output. Errors: SpecError."""
+    """Return the graph of Couler's output. Errors: SpecError."""
     if document["kind"] != "Workflow":
-        msg = "a release that Couler schedules is rendered for no schedule"
-        raise SpecError(msg, fix="leave cron_config out and write ModelSpec(retrain=Schedule(...))")
+        msg = "a release cannot have a schedule of Couler"
+        raise SpecError(msg, fix="remove cron_config and set ModelSpec(retrain=Schedule(...))")
     spec = document["spec"]
     _only("couler.config_workflow", spec, _SPEC)
     templates = {template["name"]: template for template in spec["templates"]}
@@ -222,7 +223,7 @@ def _graph(template: Mapping[str, Any], templates: Mapping[str, Any], known: _Pr
         graph.add(_task(f"{name}.{held['name']}", held, templates, known))
     missing = sorted({need for task in graph.tasks for need in task.needs} - {task.name for task in graph.tasks})
     if missing:
-        msg = f"{name} waits for {missing[0]}, which is no task of it"
+        msg = f"{name} depends on {missing[0]}, which is not one of its tasks"
         raise SpecError(msg, fix=f"its tasks are {', '.join(task.name for task in graph.tasks)}")
     return graph
 
@@ -243,13 +244,13 @@ def _task(place: str, held: Mapping[str, Any], templates: Mapping[str, Any], kno
     _only(place, container, _CONTAINER)
     wanted = [entry["name"] for entry in program.inputs if not entry["optional"] and entry["type"] not in RAW]
     if missing := [name for name in wanted if name not in artifacts]:
-        msg = f"{place} is given no {missing[0]}, which {program.name} reads"
-        raise SpecError(msg, fix="pass it what a typed step returned")
+        msg = f"{place} does not get {missing[0]}, an input of {program.name}"
+        raise SpecError(msg, fix="pass it the result of a typed step")
     return Task(held["name"], program.name, None, artifacts, settings, after)
 
 
 def _resolved(argument: str, given: Mapping[str, str]) -> str:
-    """An argument as its program would get it, without the quotes that Couler writes round each."""
+    """Return an argument as its program gets it, without the quotes that Couler adds."""
     tag = _TAG.fullmatch(argument.strip('"'))
     return given.get(tag[1], argument) if tag else argument
 
@@ -262,14 +263,14 @@ def _value(argument: str) -> Value:
 def _artifact(place: str, address: str) -> Artifact[Any]:
     match = _FILE.fullmatch(address)
     if match is None:
-        msg = f"{place} reads {address}, which is no file of its graph"
-        raise SpecError(msg, fix="pass it what a typed step returned")
+        msg = f"{place} reads {address}, which is not a file of its graph"
+        raise SpecError(msg, fix="pass it the result of a typed step")
     return Artifact(match["name"], match["task"])
 
 
 def _only(place: str, held: Mapping[str, Any], known: set[str]) -> None:
-    """Refuse a field that finish would lose. Errors: SpecError."""
+    """Refuse a field that `finish` would lose. Errors: SpecError."""
     more = sorted(name for name, value in held.items() if value and name not in known)
     if more:
-        msg = f"{place} sets {', '.join(more)}, which a release of Lockgate cannot have or sets itself"
-        raise SpecError(msg, fix="leave it out; what may vary is told by ModelSpec, and a gate has no condition")
+        msg = f"{place} sets {', '.join(more)}, which a release cannot have or Lockgate sets itself"
+        raise SpecError(msg, fix="remove it; set what may vary in ModelSpec; a gate cannot have a condition")

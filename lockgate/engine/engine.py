@@ -1,30 +1,28 @@
-"""The local engine: a manifest in, a run record out. It knows manifests and processes, and no step."""
+"""Execute a manifest on this machine and record the run. The engine knows manifests and processes, but no step."""
 
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from lockgate.engine.checks.checks import verify
-from lockgate.engine.checks.scope import reached_in
+from lockgate.engine.checks import reached_in, verify
 from lockgate.engine.events import Event, Preparing
 from lockgate.engine.execution import Execution, Machine
-from lockgate.engine.manifest.manifest import Json, Workflow, resolve
+from lockgate.engine.manifest import Json, Workflow, resolve
 from lockgate.engine.record import Recorder, Run
-from lockgate.engine.runtime import files
-from lockgate.engine.runtime.process import Runtime
+from lockgate.engine.runtime import Runtime, files
 from lockgate.errors import BadCall, UnknownName
 
 _RUN_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
 
 
 class Engine:
-    """Executes workflows under a state folder.
+    """Execute workflows under a state folder.
 
     state: where `runs/` and `mutexes/` are.
-    environment: a folder for each ConfigMap and Secret, with a file for each key.
-    on_event: called in the thread of `run`, in order.
-    parallel: how many programs run at once, as a cluster with that much room would have it.
+    environment: the folder with one folder per ConfigMap and Secret, and in it one file per key.
+    on_event: called for each event in order, in the thread of `run`.
+    parallel: how many programs may run at once.
     grace: seconds between SIGTERM and SIGKILL.
     """
 
@@ -49,12 +47,12 @@ class Engine:
         run_id: str | None = None,
         resume: str | None = None,
     ) -> Run:
-        """Execute the document named `entry` to its end, and return its record, whatever the end.
+        """Execute the document named `entry` to its end and return its record, whether it succeeded or failed.
 
-        resume: go on with this earlier run: what succeeded there and would be the same again is not done again.
+        resume: an earlier run to continue; nodes that succeeded there with the same inputs are not executed again.
 
-        Errors: ManifestError and UnknownName before anything starts; OutsideFailed, when an image cannot be made
-        ready; RunInUse.
+        Errors: ManifestError and UnknownName before anything starts; OutsideFailed, if an image cannot be
+        prepared; RunInUse.
         """
         earlier = self._earlier(resume) if resume else None
         workflow = resolve(documents, entry, parameters or {}, earlier.parameters if earlier else {})
@@ -62,13 +60,13 @@ class Engine:
         files.check_environment(workflow, self._machine.environment)
         name = resume or run_id or f"{entry[:57]}-{secrets.token_hex(3)}"
         if not _RUN_NAME.fullmatch(name):
-            message = f"{name!r} is no name for a run"
-            raise BadCall(message, fix="use at most 63 lower-case letters, digits and -")
+            message = f"{name!r} is not a valid run name"
+            raise BadCall(message, fix="use at most 63 lower-case letters, digits, . and -")
         self._machine.runtime.prepare(_images(workflow), lambda what: self._machine.on_event(Preparing(what)))
         folder = self._machine.state / "runs" / name
         if run_id and not resume and (folder / "run.json").exists():
-            message = f"there is a run {name} already"
-            raise BadCall(message, fix=f"choose another name, or go on with it: lockgate run MODEL --resume {name}")
+            message = f"run {name} already exists"
+            raise BadCall(message, fix=f"choose another name, or resume it: lockgate run MODEL --resume {name}")
         recorder = Recorder(folder)
         try:
             recorder.manifest(workflow.documents)
@@ -86,7 +84,7 @@ class Engine:
 
 
 def _images(workflow: Workflow) -> list[str]:
-    """The images of the templates that can be reached, each once."""
+    """Return the images of the templates that can be reached, without duplicates."""
     templates = [workflow.templates[key] for key in sorted(reached_in(workflow))]
     found = [template.body["container"]["image"] for template in templates if template.is_pod]
     return list(dict.fromkeys(found))

@@ -1,4 +1,4 @@
-"""What can be wrong with a manifest before its first step. Part of the tree in `lockgate.errors`."""
+"""Errors before the first step of a run. Part of the tree in `lockgate.errors`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from lockgate.errors import BadCall
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that cannot be executed, and where it stands."""
+    """One thing that cannot be executed, and its place in the manifest."""
 
     place: str
     what: str
@@ -18,7 +18,7 @@ class Problem:
 
 
 class ManifestError(BadCall):
-    """A manifest the local engine cannot execute; every problem by name and place."""
+    """A manifest that the local engine cannot execute; names every problem and its place."""
 
     def __init__(self, document: str, problems: Iterable[Problem], *, fix: str = "") -> None:
         self.problems = tuple(problems)
@@ -27,7 +27,7 @@ class ManifestError(BadCall):
             lines.append(f"  and {len(self.problems) - len(lines)} more")
         super().__init__(
             "\n".join([f"{document} cannot be executed:", *lines]),
-            fix=fix or "change what made the manifest, render it again; nothing was started",
+            fix=fix or "correct the source of the manifest, then lockgate render; nothing was started",
         )
 
 

@@ -1,15 +1,15 @@
-"""What happens in a run, as it happens."""
+"""The events of a run, in the order in which they happen."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from lockgate.engine.manifest.plan import Note
+from lockgate.engine.manifest import Note
 from lockgate.engine.record import Node, Run
 
 
 @dataclass(frozen=True)
 class Preparing:
-    """An image's environment is made ready before the first step."""
+    """The environment of an image is being prepared before the first step."""
 
     what: str
 
@@ -19,12 +19,12 @@ class RunStarted:
     """The record exists and the first node is about to start."""
 
     run: Run
-    inert: tuple[Note, ...] = ()  # what of the manifest has no meaning here
+    inert: tuple[Note, ...] = ()  # fields of the manifest without effect on this machine
 
 
 @dataclass(frozen=True)
 class NodeStarted:
-    """A node began: a program was started, or a dag entered."""
+    """A node started: a program runs, or a dag was entered."""
 
     node: Node
 
@@ -38,7 +38,7 @@ class NodeFinished:
 
 @dataclass(frozen=True)
 class LogLine:
-    """A line a program wrote to stderr: its JSON object, or `{"text": line}`."""
+    """A program wrote a line to stderr: its JSON object, or `{"text": line}`."""
 
     node: Node
     values: dict[str, Any]
@@ -46,7 +46,7 @@ class LogLine:
 
 @dataclass(frozen=True)
 class Waiting:
-    """A node, or the whole run, waits for a mutex that another holds, or for a retry."""
+    """A node, or the whole run, waits for a mutex or for a retry."""
 
     node: str
     message: str
@@ -54,14 +54,14 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Stopping:
-    """The run is being stopped, or has passed its deadline."""
+    """The run is being stopped, or has exceeded its deadline."""
 
     why: str
 
 
 @dataclass(frozen=True)
 class RunFinished:
-    """Every node, onExit included, has ended."""
+    """Every node, including onExit, has ended."""
 
     run: Run
 

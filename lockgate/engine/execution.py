@@ -1,4 +1,4 @@
-"""One run in this process."""
+"""Execute one run in this process."""
 
 import hashlib
 import json
@@ -16,24 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from lockgate.engine.controller.calls import PodStart
-from lockgate.engine.controller.controller import Controller
-from lockgate.engine.controller.variables import Identity
+from lockgate.engine.controller import Controller, Identity, PodStart
 from lockgate.engine.events import Event, LogLine, RunFinished, RunStarted, Stopping
-from lockgate.engine.manifest.manifest import Workflow, entries
+from lockgate.engine.manifest import Workflow, entries
 from lockgate.engine.record import Node, Recorder, Run, Strategy, folder_of, timestamp
-from lockgate.engine.runtime import files
+from lockgate.engine.runtime import Runtime, files
 from lockgate.engine.runtime.mutexes import Mutexes
-from lockgate.engine.runtime.pods import Began, Over, Place, Pod, Said, log_values
-from lockgate.engine.runtime.process import Runtime
+from lockgate.engine.runtime.pods import Ended, Folders, Logged, Pod, Started, log_values
 
-# How soon a stop that another process asks for is seen; nothing else is polled.
-_LOOK = 0.25
+# Seconds between two checks for a stop request of another process.
+_CHECK_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What a run has of the machine it is on; see `Engine`."""
+    """The machine's part of a run; see `Engine` for the fields."""
 
     state: Path
     environment: Path
@@ -45,17 +42,17 @@ class Machine:
 
 @dataclass(frozen=True)
 class _Wake:
-    """Something outside the queue has changed: a mutex, a signal."""
+    """A mutex was acquired, or a signal arrived."""
 
 
 class Execution:
-    """One run in this process: passes of the controller between what its pods and the world outside tell."""
+    """One run in this process: a pass of the controller after each message of a pod, a mutex or a signal."""
 
     def __init__(self, machine: Machine, workflow: Workflow, recorder: Recorder, earlier: Run | None) -> None:
         self._machine = machine
         self._workflow = workflow
         self._recorder = recorder
-        self._queue: queue.SimpleQueue[Began | Said | Over | _Wake] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Started | Logged | Ended | _Wake] = queue.SimpleQueue()
         self._mutexes = Mutexes(machine.state / "mutexes", lambda: self._queue.put(_Wake()))
         if earlier is None:
             self._identity = Identity(recorder.folder.name, str(uuid.uuid4()), time.time())
@@ -68,11 +65,11 @@ class Execution:
         self._pods: dict[str, Pod] = {}
         self._kill_at: dict[str, float] = {}
         self._interrupts = 0
-        self._looked_at = 0.0
+        self._checked_at = 0.0
         self._announced = False
 
     def run(self) -> Run:
-        """Execute to the end."""
+        """Execute the run to its end."""
         try:
             self._save()
             self._machine.on_event(RunStarted(Run.load(self._recorder.folder), self._workflow.notes))
@@ -90,7 +87,7 @@ class Execution:
         return run
 
     def _pass(self) -> None:
-        """Let the controller look, start what it asks for, and write down and tell what is new."""
+        """Make a pass of the controller, start the pods it lists, save the record and send the new events."""
         again = True
         while again:
             self._controller.operate()
@@ -103,7 +100,7 @@ class Execution:
             self._machine.on_event(event)
 
     def _start(self) -> bool:
-        """Start what there is room for; true where a node ended without being started."""
+        """Start as many pods as allowed; return whether a node ended without being started."""
         ended = False
         while self._ready and len(self._pods) < self._machine.parallel:
             start = self._ready.popleft()
@@ -117,7 +114,7 @@ class Execution:
         return ended
 
     def _reused(self, start: PodStart) -> bool:
-        """Whether an earlier attempt at the run has done this already, with the same inputs; then its outputs count."""
+        """Take the outputs of an earlier attempt at the run if it executed this node with the same inputs."""
         node = start.node
         node.digest = self._digest(start)
         before = self._done_before.get(_task(node))
@@ -134,58 +131,58 @@ class Execution:
         node.folder = folder_of(self._identity.name, node.name)
         node.execution = uuid.uuid4().hex
         volumes = files.volumes_of(start.template, self._workflow.spec, self._machine.environment)
-        place = Place(self._recorder.folder, self._machine.environment, volumes)
-        self._pods[node.name] = Pod(start, place, self._machine.runtime, self._queue.put)
+        folders = Folders(self._recorder.folder, self._machine.environment, volumes)
+        self._pods[node.name] = Pod(start, folders, self._machine.runtime, self._queue.put)
         self._pods[node.name].start()
 
     def _next(self) -> None:
-        """Wait until something happens that asks for another pass."""
+        """Wait until something happens that needs another pass."""
         while True:
             try:
-                message = self._queue.get(timeout=max(0.0, self._next_look() - time.time()))
+                message = self._queue.get(timeout=max(0.0, self._next_check() - time.time()))
             except queue.Empty:
-                if self._look():
+                if self._check():
                     return
                 continue
             match message:
-                case Said(node, line):
+                case Logged(node, line):
                     self._machine.on_event(LogLine(node, log_values(line)))
-                    if time.time() - self._looked_at > _LOOK and self._look():
+                    if time.time() - self._checked_at > _CHECK_SECONDS and self._check():
                         return
-                case Began(node):
+                case Started(node):
                     self._pods[node.name].began_at = time.time()
                     self._controller.nodes.begin(node)
                     return
-                case Over(node, phase, text, outputs):
+                case Ended(node, phase, text, outputs):
                     del self._pods[node.name]
                     self._kill_at.pop(node.name, None)
                     node.outputs = outputs
                     self._controller.nodes.end(node, phase, text)
                     return
                 case _Wake():
-                    self._look()
+                    self._check()
                     return
 
-    def _next_look(self) -> float:
-        moments = [self._looked_at + _LOOK, *self._kill_at.values()]
+    def _next_check(self) -> float:
+        moments = [self._checked_at + _CHECK_SECONDS, *self._kill_at.values()]
         moments += [each for each in (self._controller.wake_at, self._controller.deadline) if each is not None]
         moments += [pod.began_at + pod.seconds for pod in self._pods.values() if pod.began_at and pod.seconds]
-        return min(moment for moment in moments if moment > self._looked_at)
+        return min(moment for moment in moments if moment > self._checked_at)
 
-    def _look(self) -> bool:
-        """Look at the clock, and at what somebody may have asked for; true where the controller has to know."""
-        now = self._looked_at = time.time()
+    def _check(self) -> bool:
+        """Check the clock and for a stop request; return whether the controller must make a pass."""
+        now = self._checked_at = time.time()
         changed = self._controller.wake_at is not None and now >= self._controller.wake_at
-        asked: Strategy | None = self._recorder.stop_asked()
+        requested: Strategy | None = self._recorder.requested_stop()
         if self._interrupts:
-            asked = "Terminate" if self._interrupts > 1 or asked == "Terminate" else "Stop"
-        if asked and self._controller.shutdown != asked and self._controller.shutdown != "Terminate":
-            self._controller.shutdown = asked
+            requested = "Terminate" if self._interrupts > 1 or requested == "Terminate" else "Stop"
+        if requested and self._controller.shutdown != requested and self._controller.shutdown != "Terminate":
+            self._controller.shutdown = requested
             changed = True
-            self._machine.on_event(Stopping(f"Stopped with strategy '{asked}'"))
+            self._machine.on_event(Stopping(f"Stopped with strategy '{requested}'"))
         if self._controller.late and not self._announced:
             self._announced = changed = True
-            self._machine.on_event(Stopping("the run has passed its deadline"))
+            self._machine.on_event(Stopping("the run exceeded its deadline"))
         for name, pod in self._pods.items():
             why = self._why_stop(pod, now)
             if why and not pod.stopping:
@@ -203,7 +200,7 @@ class Execution:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Take Ctrl-C and its kin as a wish to stop; the second one ends everything."""
+        """Handle SIGINT, SIGTERM and SIGHUP as a request to stop; a second signal terminates the run."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -222,7 +219,7 @@ class Execution:
                 signal.signal(number, handler)
 
     def _digest(self, start: PodStart) -> str:
-        """Of all that decides what a pod does: its template, what it is given, and the image's lock."""
+        """Return the digest of everything that determines what a pod does: template, inputs and the image's lock."""
         container = {key: value for key, value in start.template["container"].items() if key in _DECIDING}
         decides = [container, start.template.get("inputs"), start.template.get("outputs"), *([True] * start.captured)]
         image = self._machine.runtime.identity(container["image"])
@@ -254,10 +251,10 @@ _DECIDING = ("image", "command", "args", "env", "volumeMounts")
 
 
 def _task(node: Node) -> str:
-    """The name of a node without the number of its attempt."""
+    """Return the name of a node without the number of its attempt."""
     return re.sub(r"\(\d+\)$", "", node.name)
 
 
 def _can_be_reused(node: Node) -> bool:
-    # onExit answers the end of this attempt, so it is always run.
+    # onExit belongs to the end of this attempt, so it always runs.
     return node.type == "Pod" and node.phase == "Succeeded" and not node.at_exit

@@ -1,15 +1,14 @@
-"""The record of a run: a folder that any process can read, while the run lasts and after.
+"""The record of a run: a folder that any process can read, during the run and after it.
 
 <state>/runs/<id>/
 manifest.yaml        the documents as they were executed
-run.json             phase, times, parameters, nodes: Argo's words; replaced as a whole at each change
-lock                 held by the process that executes the run; free means nobody does
+run.json             phase, times, parameters, nodes, in Argo's terms; replaced as a whole at each change
+lock                 locked by the process that executes the run
 stop                 written by `ask_to_stop`
-nodes/<node>/        what a program sees as /lockgate (in out termination ...), its log (stderr) and stdout
+nodes/<node>/        the program's /lockgate (in, out, termination, ...), its log (stderr) and stdout
 """
 
 import dataclasses
-import fcntl
 import json
 import os
 import re
@@ -22,6 +21,7 @@ from typing import Any, Literal, Self
 import yaml
 
 from lockgate.engine.errors import RunInUse
+from lockgate.engine.locks import hold, is_held
 from lockgate.errors import BadCall, OutsideFailed
 
 Json = dict[str, Any]
@@ -32,7 +32,7 @@ Strategy = Literal["Stop", "Terminate"]
 
 @dataclass
 class Node:
-    """One node of a run, in Argo's words, and beside them what a local run needs to go on later."""
+    """One node of a run, in Argo's terms, with what a local run needs to be resumed."""
 
     id: str
     name: str
@@ -48,38 +48,38 @@ class Node:
     outputs: Json = field(default_factory=dict)
     children: list[str] = field(default_factory=list)
     at_exit: bool = False
-    hooked: bool = False  # a hook of its parent, not one of its attempts or tasks
-    folder: str = ""  # below the run's, where a pod's files are
-    digest: str = ""  # of all that decides what a pod does
-    execution: str = ""  # names this one execution, so that what it wrote is told from what another wrote
+    hooked: bool = False  # a hook of its parent, not an attempt or task of it
+    folder: str = ""  # the folder of a pod's files, relative to the run's
+    digest: str = ""  # of everything that determines what a pod does
+    execution: str = ""  # identifies this execution, to distinguish its outputs from those of another
     reused: bool = False  # from an earlier attempt at the run
 
     @property
     def completed(self) -> bool:
-        """Whether it ran to an end."""
+        """Whether it ran and has ended."""
         return self.phase in ("Succeeded", "Failed", "Error")
 
     @property
     def fulfilled(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether its phase is final."""
         return self.completed or self.phase in ("Skipped", "Omitted")
 
     @property
     def failed(self) -> bool:
-        """Whether it ended badly."""
+        """Whether it failed or is in error."""
         return self.phase in ("Failed", "Error")
 
     def has_tried(self, child: "Node") -> bool:
-        """Whether a child is one of its attempts or items and no hook on it; what a hook tries is hooked too."""
+        """Return whether a child is an attempt or item of it, not a hook; the attempts of a hook are hooked too."""
         return not child.hooked or child.name.startswith(f"{self.name}(")
 
     @property
     def seconds(self) -> float:
-        """How long it took, or nothing while it has not ended."""
+        """Its duration in seconds, or 0 before it has ended."""
         return (self.finished_at or 0) - (self.started_at or 0) if self.finished_at else 0.0
 
     def to_json(self) -> Json:
-        """The node as run.json holds it."""
+        """Return the node as it is in run.json."""
         values = {_camel(each.name): getattr(self, each.name) for each in dataclasses.fields(self)}
         for name in ("startedAt", "finishedAt"):
             values[name] = timestamp(values[name]) if values[name] else None
@@ -87,7 +87,7 @@ class Node:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """A node from run.json."""
+        """Read a node of run.json."""
         given = {
             each.name: values[_camel(each.name)] for each in dataclasses.fields(cls) if _camel(each.name) in values
         }
@@ -104,18 +104,18 @@ def _camel(name: str) -> str:
 
 
 def timestamp(seconds: float) -> str:
-    """A time as run.json holds it."""
+    """Return a time as it is in run.json."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def rfc3339(seconds: float) -> str:
-    """A time as the controller writes it into a tag."""
+    """Return a time as the controller writes it into a tag."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run's folder says."""
+    """A run as its folder records it."""
 
     folder: Path
     values: Json
@@ -124,13 +124,13 @@ class Run:
     def load(cls, folder: Path) -> Self:
         """Read a run.
 
-        Errors: BadCall, when there is none that can be read.
+        Errors: BadCall, if there is no run that can be read.
         """
         try:
             values = json.loads((folder / "run.json").read_text("utf-8"))
         except (OSError, ValueError) as error:
             message = f"there is no run in {folder}"
-            raise BadCall(message, fix="lockgate status shows the last ones") from error
+            raise BadCall(message, fix="lockgate status lists the latest runs") from error
         return cls(folder, values)
 
     @property
@@ -140,40 +140,33 @@ class Run:
 
     @property
     def phase(self) -> str:
-        """Pending, Running, Succeeded, Failed or Error; a run whose process is gone stays Running: see `alive`."""
+        """Pending, Running, Succeeded, Failed or Error; it stays Running if the process was killed: see `alive`."""
         return str(self.values["phase"])
 
     @property
     def message(self) -> str:
-        """Why it failed, where the controller says so."""
+        """Why it failed, if the controller gives a reason."""
         return str(self.values["message"])
 
     @property
     def parameters(self) -> dict[str, str]:
-        """The parameters it runs with."""
+        """Its parameters."""
         return dict(self.values["parameters"])
 
     @property
     def nodes(self) -> list[Node]:
-        """Its nodes, in the order they came into being."""
+        """Its nodes, in the order in which they were created."""
         return [Node.from_json(node) for node in self.values["nodes"].values()]
 
     def node(self, name: str) -> Node | None:
-        """The node of this display name that ended last, or nothing."""
+        """Return the node with this display name that ended last, or None."""
         found = [node for node in self.nodes if node.display_name == name]
         return max(found, key=lambda node: node.finished_at or 0, default=None)
 
     @property
     def alive(self) -> bool:
         """Whether a process is executing it now."""
-        try:
-            with (self.folder / "lock").open("rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return is_held(self.folder / "lock")
 
 
 def ask_to_stop(folder: Path, strategy: Strategy = "Stop") -> None:
@@ -182,50 +175,48 @@ def ask_to_stop(folder: Path, strategy: Strategy = "Stop") -> None:
 
 
 class Recorder:
-    """Writes a run's folder; holds its lock from being made until it is closed."""
+    """Writes a run's folder; holds its lock until it is closed."""
 
     def __init__(self, folder: Path) -> None:
         (folder / "nodes").mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._lock = (folder / "lock").open("a+b")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            raise RunInUse(folder.name, _pid(folder)) from None
+        lock = hold(folder / "lock")
+        if lock is None:
+            raise RunInUse(folder.name, _pid(folder))
+        self._lock = lock
         (folder / "stop").unlink(missing_ok=True)
 
     def manifest(self, documents: Iterable[Json]) -> None:
-        """Keep the documents that are executed."""
+        """Save the documents that are executed."""
         _write(self.folder / "manifest.yaml", yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True))
 
     def save(self, values: Mapping[str, Any]) -> None:
         """Replace run.json as a whole."""
         _write(self.folder / "run.json", json.dumps({**values, "pid": os.getpid()}, ensure_ascii=False))
 
-    def stop_asked(self) -> Strategy | None:
-        """What another process asked for."""
+    def requested_stop(self) -> Strategy | None:
+        """Return the stop that another process requested, or None."""
         try:
-            asked = (self.folder / "stop").read_text("utf-8")
+            requested = (self.folder / "stop").read_text("utf-8")
         except FileNotFoundError:
             return None
-        return "Terminate" if asked == "Terminate" else "Stop"
+        return "Terminate" if requested == "Terminate" else "Stop"
 
     def close(self) -> None:
-        """Let the run go."""
+        """Release the run's lock."""
         self._lock.close()
 
 
 def _write(path: Path, content: str) -> None:
-    # Whoever reads sees the old file or the new one, never half of one.
+    # A reader sees the old file or the new one, never a part.
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         partial.write_text(content, "utf-8")
         partial.replace(path)
     except OSError as error:
-        message = f"the record {path} cannot be written: {error.strerror}"
+        message = f"cannot write the run's record {path}: {error.strerror}"
         raise OutsideFailed(
-            message, fix=f"make room there, then lockgate run MODEL --resume {path.parent.name}"
+            message, fix=f"free disk space, then lockgate run MODEL --resume {path.parent.name}"
         ) from error
 
 
@@ -237,9 +228,9 @@ def _pid(folder: Path) -> int:
 
 
 def folder_of(workflow: str, node: str) -> str:
-    """Where a node's files are, below the run's folder: its name without the run's; attempts, items, groups as numbers.
+    """Return a node's folder, relative to the run's: its name without the run's; attempts, items, groups as numbers.
 
-    No text of an item comes into it: that may be anything.
+    The text of an item is not part of it, since an item can contain any characters.
     """
     name = re.sub(r"\((\d+)(?::[^()]*)?\)|\[(\d+)\]", lambda found: f".{found[1] or found[2]}", node[len(workflow) :])
     return "nodes/" + (name.lstrip(".") or "main")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lockgate.definition.project import Model
 from lockgate.definition.shelf import Shelf
-from lockgate.engine.runtime.process import Environment
+from lockgate.engine import Environment
 from lockgate.images.environments import Environments, cache
 from lockgate.images.pins import image_name, own_images
 

@@ -7,7 +7,6 @@ public port to the live one, and writes what it did to the store's `status.json`
 
 import asyncio
 import errno
-import fcntl
 import json
 import os
 import signal
@@ -24,6 +23,7 @@ from aiohttp import ClientSession, web
 from lockgate_step import StepError, canonical, log
 from lockgate_store import Store, StoreError
 
+from lockgate.engine.locks import hold, is_held
 from lockgate.platform import ports
 from lockgate.platform.child import Child, ChildCommand, Patience, last_line
 from lockgate.platform.errors import AlreadyServing, OtherPort, OtherStore, PortTaken, ServeFailed
@@ -165,34 +165,21 @@ def serve(platform: Platform, store: Store, command: ChildCommand, patience: Pat
 @contextmanager
 def _sole(state: Path) -> Iterator[None]:
     """Hold the state folder; the kernel lets go of it however this process ends."""
-    with (state / "pid").open("a+") as file:
-        # Someone who only looks holds the lock for a moment; a supervisor holds it for good.
-        for last in (*[False] * 10, True):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if last:
-                    raise AlreadyServing(state) from error
-                time.sleep(0.05)
+    file = hold(state / "pid")
+    if file is None:
+        raise AlreadyServing(state)
+    with file:
         (state / "address.json").unlink(missing_ok=True)
         file.truncate(0)
-        file.write(f"{os.getpid()}\n")
+        file.write(f"{os.getpid()}\n".encode())
         file.flush()
         yield
 
 
 def _holder(state: Path) -> int | None:
     """The process that holds the state folder."""
-    try:
-        with (state / "pid").open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return int(file.read() or 0) or None
-    except FileNotFoundError:
-        pass
-    return None
+    file = state / "pid"
+    return int(file.read_text("ascii") or 0) or None if is_held(file) else None
 
 
 def _same(running: Running, platform: Platform) -> Running:

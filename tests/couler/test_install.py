@@ -1,4 +1,4 @@
-"""Without the real Couler the import says what to install: PyPI's package of that name is empty."""
+"""Without the real Couler the import error names what to install: PyPI's package of that name is empty."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lockgate.definition.shelf import Shelf
-from lockgate.engine.runtime.process import Environment
+from lockgate.engine import Environment
 from lockgate.images.installed import PYTHON, command
 
 HERE = Path(__file__).resolve().parent
@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 @pytest.mark.parametrize(
     ("lock", "says"),
     [
-        (HERE / "empty.txt", "PyPI's, which is empty.*pip uninstall couler, then pip install 'lockgate\\[couler\\]'"),
+        (HERE / "empty.txt", "is the empty one of PyPI.*pip uninstall couler, then pip install 'lockgate\\[couler\\]'"),
         (None, "Couler is not installed: pip install 'lockgate\\[couler\\]'"),
     ],
     ids=["the empty one", "none"],

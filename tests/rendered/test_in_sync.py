@@ -1,4 +1,4 @@
-"""Every rendered file agrees with its source, byte for byte, and nothing else lies beside them."""
+"""Every rendered file agrees with its source, byte for byte, and there are no other files."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a cluster needs: rendered files that agree with their source, and one mutated set of manifests per rule."""
+"""A cluster's manifests: rendered files agree with their source; for each rule, a mutated set breaks only that one."""
 
 import copy
 import json
@@ -30,7 +30,7 @@ TOLD = {"store": "s3://lockgate/models", "endpoint": "https://s3.example.org"}
 
 
 def manifests(folder: Path = EXAMPLE / "kubernetes") -> list[Manifest]:
-    """Every object of a rendered folder."""
+    """Return every object of a rendered folder."""
     files = [p for p in sorted(folder.rglob("*.yaml")) if p.name != "kustomization.yaml"]
     return [document for path in files for document in yaml.safe_load_all(path.read_bytes())]
 
@@ -55,9 +55,9 @@ def test_a_changed_setting_is_noticed(tmp_path: Path) -> None:
 
 
 def test_each_object_is_one_that_kubernetes_knows() -> None:
-    """Read by the types of lightkube, which drop what they do not know."""
+    """Read each object with the types of lightkube, which drop unknown fields."""
     for manifest in manifests():
-        if manifest["kind"] != "Deployment":  # a patch of the controller's own
+        if manifest["kind"] != "Deployment":  # a patch of the controller's Deployment
             known: Any = codecs.from_dict(manifest)
             assert known.to_dict() == manifest
 
@@ -66,7 +66,7 @@ def test_all_files_are_applied_and_no_others() -> None:
     folder = EXAMPLE / "kubernetes"
     kustomization = yaml.safe_load((folder / "kustomization.yaml").read_bytes())
     assert set(kustomization["resources"]) == {p.name for p in folder.glob("*.yaml")} - {"kustomization.yaml"}
-    assert kustomization["generatorOptions"]["disableNameSuffixHash"] is True, "workflows name them as they are"
+    assert kustomization["generatorOptions"]["disableNameSuffixHash"] is True, "workflows use these names unchanged"
 
 
 def named(found: list[Manifest], kind: str, name: str) -> Manifest:
@@ -234,7 +234,7 @@ def test_credentials_are_taken_from_where_tools_of_s3_look(project: Project, mon
     assert {p.name: p.read_text() for p in folder.iterdir()} == {"access_key_id": "who", "secret_access_key": "what"}
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody else")
     prepare(project, {})
-    assert (folder / "access_key_id").read_text() == "who", "what the owner put there stays"
+    assert (folder / "access_key_id").read_text() == "who", "existing credentials stay"
 
 
 def test_a_second_time_changes_nothing(project: Project) -> None:
@@ -366,7 +366,7 @@ def test_the_advised_versions_have_no_known_flaw() -> None:
 
 
 def test_settings_of_the_controller_are_those_its_version_knows() -> None:
-    """Argo reads its settings strictly: one it does not know keeps it from starting."""
+    """Argo reads its settings strictly: it does not start with an unknown one."""
     old, *later = [set(configuration(minor)) for minor in ARGO]
     assert old == {"workflowRestrictions", "executor"}
     assert later == [old | {"failedPodRestart"}] * 2
@@ -376,7 +376,7 @@ def test_settings_of_the_controller_are_those_its_version_knows() -> None:
     ("data", "holds"),
     [
         ({"workflowRestrictions": "templateReferencing: Secure\n"}, True),
-        ({"workflowRestrictions": "templateReferencing: Secure"}, False),  # `a: b: c` is no YAML, so it does not start
+        ({"workflowRestrictions": "templateReferencing: Secure"}, False),  # `a: b: c` is not YAML, so it does not start
         ({"config": "workflowRestrictions:\n  templateReferencing: Secure\n"}, True),
         ({"workflowRestrictions": "templateReferencing: Strict\n"}, False),
         ({"config": "- a list\n"}, False),

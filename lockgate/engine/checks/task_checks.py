@@ -1,4 +1,4 @@
-"""What can be wrong between the tasks of a dag or steps, and between a task, a step or a hook and what it calls."""
+"""Checks between the tasks of a dag or steps, and between a task, a step or a hook and the template it calls."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,32 +7,40 @@ from typing import Any
 from lockgate.engine.checks.scope import Key, called, calls, outputs_of, tags_read, unknown_tags
 from lockgate.engine.controller.items import LOOPS, looped
 from lockgate.engine.errors import Problem
-from lockgate.engine.expressions.evaluation import RESULTS, decide_depends, depends_logic, expand
-from lockgate.engine.expressions.expressions import ExpressionError, parse
-from lockgate.engine.expressions.kinds import check
-from lockgate.engine.expressions.tags import reference
-from lockgate.engine.manifest.manifest import Json, Template, Workflow, entries, groups_of, hooks_of, text
+from lockgate.engine.expressions import (
+    RESULTS,
+    ExpressionError,
+    check,
+    decide_depends,
+    depends_logic,
+    expand,
+    parse,
+    reference,
+)
+from lockgate.engine.manifest import Json, Template, Workflow, entries, groups_of, hooks_of, text
 
-_EMPTY = "must hold at least one"
+_NO_TASKS = "must have at least one task"
+_NO_STEPS = "must have at least one group, and each group at least one step"
 _FORMAT = re.compile(r'[^%"\\]*%0?[0-9]*[dxXo][^%"\\]*')
 _TASK_NAME = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9]*")
 _RESULT = re.compile(r"([a-zA-Z0-9][-a-zA-Z0-9]*?)\.([A-Z][a-zA-Z]+)")
 
 
 def task_problems(workflow: Workflow, template: Template, known: set[str]) -> Iterator[Problem]:
-    """What is wrong with a dag or steps: the tasks, what they wait for, what they are given, what they give."""
+    """Yield the problems of a dag or steps: names, dependencies, arguments and outputs."""
     body, tasks = template.body, template.tasks
     names = [str(task.get("name")) for task in tasks]
-    if not tasks or not all(groups_of(body) if template.kind == "steps" else tasks):
-        yield Problem(f"{template.place}.{'steps' if template.kind == 'steps' else 'dag.tasks'}", _EMPTY)
+    if template.kind == "steps" and not (tasks and all(groups_of(body))):
+        yield Problem(f"{template.place}.steps", _NO_STEPS)
+    if template.kind == "dag" and not (tasks and all(tasks)):
+        yield Problem(f"{template.place}.dag.tasks", _NO_TASKS)
     if body.get("activeDeadlineSeconds") is not None:
-        yield Problem(f"{template.place}.activeDeadlineSeconds", "is for containers")
+        yield Problem(f"{template.place}.activeDeadlineSeconds", "is allowed only in container templates")
     places = list(_places(template))
     for place, name, seen in zip(places, names, range(len(names)), strict=True):
         if not _TASK_NAME.fullmatch(name) or name in names[:seen]:
-            yield Problem(
-                f"{place}.name", f"{name!r} is no {'step' if template.kind == 'steps' else 'task'} name of its own"
-            )
+            what = "step" if template.kind == "steps" else "task"
+            yield Problem(f"{place}.name", f"{name!r} is not a unique {what} name of letters, digits and -")
     if template.kind == "dag":
         yield from _waits(template, names)
     before = _before(template, names)
@@ -53,7 +61,7 @@ def _places(template: Template) -> Iterator[str]:
 
 
 def _before(template: Template, names: list[str]) -> dict[str, set[str]]:
-    """What has ended when a task or a step begins."""
+    """Return, for each task or step, those that have ended when it begins."""
     if template.kind == "steps":
         groups = [[str(step.get("name")) for step in group] for group in groups_of(template.body)]
         return {
@@ -71,11 +79,11 @@ def _waits(template: Template, names: list[str]) -> Iterator[Problem]:
     for place, name, task in zip(_places(template), names, template.tasks, strict=True):
         yield from _depends(place, task, tasks, depends_used)
         if name in before[name]:
-            yield Problem(place, f"{name} waits for itself, by {', '.join(sorted(before[name]))}")
+            yield Problem(place, f"{name} depends on itself, through {', '.join(sorted(before[name]))}")
 
 
 def _call(place: str, workflow: Workflow, caller: Json, key: Key, known: set[str]) -> Iterator[Problem]:
-    """What is wrong with what a task, a step or a hook calls, and with what it gives."""
+    """Yield the problems of what a task, a step or a hook calls, and of its arguments."""
     target = workflow.templates.get(key)
     if target is None:
         yield Problem(place, f"there is no template {key[1]!r}")
@@ -87,23 +95,23 @@ def _call(place: str, workflow: Workflow, caller: Json, key: Key, known: set[str
 
 
 def hook_problems(place: str, workflow: Workflow, document: str, holder: Json, known: set[str]) -> Iterator[Problem]:
-    """What is wrong with the hooks of a task, a step or a workflow."""
+    """Yield the problems of the hooks of a task, a step or a workflow."""
     if holder.get("onExit") and "exit" in (holder.get("hooks") or {}):
-        yield Problem(f"{place}.onExit", "not beside hooks.exit")
+        yield Problem(f"{place}.onExit", "cannot be used together with hooks.exit")
     for name, hook in hooks_of(holder).items():
         older = name == "exit" and holder.get("onExit")
         here = f"{place}.onExit" if older else f"{place}.hooks.{name}"
         if not _TASK_NAME.fullmatch(name):
-            yield Problem(here, f"{name!r} is no name of a hook")
+            yield Problem(here, f"{name!r} is not a valid hook name; use letters, digits and -")
         if name != "exit" and not hook.get("expression"):
-            yield Problem(f"{here}.expression", "is required; the hook `exit` alone does without")
+            yield Problem(f"{here}.expression", "is required; only the hook `exit` may omit it")
         target = workflow.templates.get(called(document, hook))
         if target is not None and name == "exit" and not hook["arguments"]:
-            # It is then given what the workflow is given, whatever of it the template takes.
+            # It then gets the workflow's arguments; the template may declare only some of them.
             yield from supplied(here, workflow.spec.get("arguments") or {}, target, extras=True)
         else:
-            told = {field: value for field, value in hook.items() if field != "expression"}
-            yield from _call(here, workflow, told, called(document, hook), known)
+            call = {field: value for field, value in hook.items() if field != "expression"}
+            yield from _call(here, workflow, call, called(document, hook), known)
         if hook.get("expression"):
             yield from unknown_tags(f"{here}.expression", "{{=" + hook["expression"] + "}}", known)
             try:
@@ -113,7 +121,7 @@ def hook_problems(place: str, workflow: Workflow, document: str, holder: Json, k
 
 
 def _item_tags(task: Json) -> set[str]:
-    """The tags that the items of a task give; those of a list that is not known yet are believed."""
+    """Return the tags that the items of a task set; with `withParam`, every `item.` tag that the task reads."""
     if not looped(task):
         return set()
     listed = {f"item.{key}" for item in task.get("withItems") or [] if isinstance(item, dict) for key in item}
@@ -124,13 +132,13 @@ def _item_tags(task: Json) -> set[str]:
 def _loop(place: str, task: Json) -> Iterator[Problem]:
     used = [field for field in LOOPS if field in task]
     if len(used) > 1:
-        yield Problem(f"{place}.{used[1]}", f"not beside {used[0]}")
+        yield Problem(f"{place}.{used[1]}", f"cannot be used together with {used[0]}")
     sequence = task.get("withSequence")
     if sequence is not None:
         if ("count" in sequence) == ("end" in sequence):
-            yield Problem(f"{place}.withSequence", "must have one of count and end")
+            yield Problem(f"{place}.withSequence", "must have either count or end")
         if not _FORMAT.fullmatch(sequence.get("format") or "%d"):
-            yield Problem(f"{place}.withSequence.format", "must hold one of %d, %x, %X and %o, with a width or none")
+            yield Problem(f"{place}.withSequence.format", "must contain one of %d, %x, %X and %o")
 
 
 def _outputs(template: Template, known: set[str]) -> Iterator[Problem]:
@@ -141,23 +149,23 @@ def _outputs(template: Template, known: set[str]) -> Iterator[Problem]:
     for index, artifact in enumerate(entries(template.body, "outputs", "artifacts")):
         here = f"{template.place}.outputs.artifacts[{index}]"
         if artifact.get("path") is not None or reference(str(artifact.get("from"))) not in known:
-            yield Problem(f"{here}.from", "must be one tag that names an artifact, and no path")
+            yield Problem(f"{here}.from", "must be one tag that names an artifact, without a path")
     for index, artifact in enumerate(entries(template.body, "inputs", "artifacts")):
         if artifact.get("path") is not None:
-            yield Problem(f"{template.place}.inputs.artifacts[{index}].path", "is for containers")
+            yield Problem(f"{template.place}.inputs.artifacts[{index}].path", "is allowed only in container templates")
 
 
 def supplied(place: str, arguments: Mapping[str, Any], target: Template, *, extras: bool = False) -> Iterator[Problem]:
-    """What a template needs and is not given, and what it is given and does not take."""
+    """Yield a problem for each missing and each undeclared argument of a template."""
     for kind in ("parameters", "artifacts"):
         wanted = {each.get("name"): each for each in entries(target.body, "inputs", kind)}
         given = {each.get("name") for each in entries(arguments, kind)}
         for name, each in wanted.items():
             source = (each.get("value"), each.get("default"), each.get("raw"), each.get("optional") or None)
             if name not in given and all(value is None for value in source):
-                yield Problem(place, f"template {target.name} needs {kind[:-1]} {name!r}, which it is not given")
+                yield Problem(place, f"template {target.name} requires {kind[:-1]} {name!r}, which is not passed")
         for name in [] if extras else sorted(given - set(wanted), key=str):
-            yield Problem(place, f"template {target.name} takes no {kind[:-1]} {name!r}")
+            yield Problem(place, f"template {target.name} has no input {kind[:-1]} {name!r}")
 
 
 def _arguments(place: str, arguments: Mapping[str, Any], target: Template, known: set[str]) -> Iterator[Problem]:
@@ -177,31 +185,32 @@ def _arguments(place: str, arguments: Mapping[str, Any], target: Template, known
         here = f"{place}.arguments.artifacts[{index}]"
         sources = [field for field in ("from", "raw") if artifact.get(field) is not None]
         if len(sources) != 1:
-            yield Problem(here, "must have one of from and raw")
+            yield Problem(here, "must have either from or raw")
         elif sources == ["from"] and reference(artifact["from"]) not in artifacts:
-            yield Problem(f"{here}.from", f"{artifact['from']} is no artifact that this task can have")
+            yield Problem(f"{here}.from", f"{artifact['from']} is not an artifact that this task can read")
         elif sources == ["raw"]:
             yield from unknown_tags(f"{here}.raw", artifact["raw"], known)
 
 
 def _depends(place: str, task: Json, tasks: Mapping[str, Json], depends_used: bool) -> Iterator[Problem]:
     if depends_used and task.get("dependencies"):
-        yield Problem(f"{place}.dependencies", "not beside depends in one dag; the controller refuses it")
+        yield Problem(f"{place}.dependencies", "cannot be used together with depends in one dag")
         return
     if depends_used and task.get("continueOn"):
-        yield Problem(f"{place}.continueOn", "not beside depends in one dag; use depends with .Failed or .Errored")
+        what = "cannot be used together with depends in one dag; use depends with .Failed or .Errored"
+        yield Problem(f"{place}.continueOn", what)
     field = f"{place}.{'depends' if task.get('depends') else 'dependencies'}"
     waits, logic = depends_logic(task, tasks)
     for name in waits:
         if name not in tasks:
             yield Problem(field, f"there is no task {name!r}")
         elif name[0].isdigit():
-            yield Problem(field, f"{name!r} begins with a digit, which the controller cannot wait for")
+            yield Problem(field, f"{name!r} begins with a digit; the controller cannot read such a name here")
     for name, result in _RESULT.findall(task.get("depends") or ""):
         if result not in RESULTS:
-            yield Problem(field, f"{name}.{result}: a result is one of {', '.join(RESULTS)}")
+            yield Problem(field, f"{name}.{result}: the result must be one of {', '.join(RESULTS)}")
         elif result in ("AnySucceeded", "AllFailed") and name in tasks and not looped(tasks[name]):
-            yield Problem(field, f"{name}.{result} is about items, and {name} has none")
+            yield Problem(field, f"{name}.{result} applies only to loops, and {name} is not a loop")
     if logic and all(name in tasks for name in waits):
         try:
             for phase in ("Succeeded", "Failed"):

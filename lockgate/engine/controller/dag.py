@@ -1,12 +1,12 @@
-"""A dag as its template has it: who waits for whom, and what its phase is when its tasks have theirs."""
+"""The tasks of a dag template: their dependencies, and the phase of the dag from the phases of its tasks."""
 
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lockgate.engine.controller.nodes import Nodes
-from lockgate.engine.expressions.evaluation import continues, depends_logic
-from lockgate.engine.manifest.manifest import Json, entries
+from lockgate.engine.expressions import continues, depends_logic
+from lockgate.engine.manifest import Json, entries
 from lockgate.engine.record import Node, Phase
 
 
@@ -21,7 +21,7 @@ class Dag:
 
     @classmethod
     def of(cls, template: Json) -> "Dag":
-        """Read a template."""
+        """Read a dag template."""
         tasks = {task["name"]: task for task in entries(template, "dag", "tasks")}
         found = {name: depends_logic(task, tasks) for name, task in tasks.items()}
         return cls(
@@ -33,12 +33,12 @@ class Dag:
 
     @property
     def targets(self) -> list[str]:
-        """The tasks nobody waits for, in the controller's order."""
+        """The tasks without dependents, in the controller's order."""
         waited_for = {name for waits in self.waits.values() for name in waits}
         return sorted(set(self.tasks) - waited_for)
 
     def ancestors(self, task: str) -> list[str]:
-        """Every task a task waits for, directly or not, nearest last."""
+        """Return every task that a task depends on, directly or not, nearest last."""
         found: dict[str, None] = {}
 
         def visit(name: str) -> None:
@@ -51,10 +51,10 @@ class Dag:
         return list(found)
 
     def phase(self, boundary: Node, nodes: Nodes) -> Phase:
-        """The phase of the dag, from the nodes below its own: assessDAGPhase.
+        """Return the phase of the dag from the nodes below its own: assessDAGPhase of the controller.
 
-        A task that was skipped or omitted passes on the phase of what it waited for, a failure before a success; with
-        `failFast` a failed branch decides although another has not begun.
+        A task that was skipped or omitted has the phase of its dependencies, a failure before a success; with
+        `failFast` a failed branch decides although another has not started.
         """
         ends: dict[str, Phase | None] = {f"{boundary.name}.{task}": None for task in self.targets}
         seen: set[tuple[str, Phase]] = set()
@@ -86,7 +86,7 @@ class Dag:
 
 
 def _below(node: Node, nodes: Nodes) -> list[str]:
-    """Where the walk goes on from a node; what a retry node tried is no way on, its phase is that of the last."""
+    """Return the next nodes of the walk, without the attempts of a retry node: its phase is that of the last."""
     if node.type != "Retry":
         return node.children
     tried = reversed(nodes.children(node))

@@ -1,6 +1,6 @@
-"""What a task, a step or a workflow wants to be executed when it gets somewhere: its hooks.
+"""Execute the lifecycle hooks of a task, a step or a workflow.
 
-As executeTmplLifeCycleHook, executeWfLifeCycleHook and runOnExitNode of the workflow controller do it.
+Like executeTmplLifeCycleHook, executeWfLifeCycleHook and runOnExitNode of the workflow controller.
 """
 
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from typing import Any
 from lockgate.engine.controller import processed
 from lockgate.engine.controller.calls import Call, Core, TemplateError
 from lockgate.engine.controller.variables import Scope
-from lockgate.engine.expressions.evaluation import decide, expand
-from lockgate.engine.manifest.manifest import Json, hooks_of
+from lockgate.engine.expressions import decide, expand
+from lockgate.engine.manifest import Json, hooks_of
 from lockgate.engine.record import Node
 
 
 @dataclass(frozen=True)
 class Hooked:
-    """What has hooks.
+    """A task, a step or a workflow that has hooks.
 
-    holder: as the manifest has it. around: the call of the template it stands in. scope: what its hooks can read.
+    holder: its part of the manifest. around: the call of the template that contains it. scope: what its hooks can read.
     """
 
     holder: Json
@@ -35,9 +35,9 @@ class Hooks:
         self._core = core
 
     def passed(self, hooked: Hooked) -> bool:
-        """Execute what is due of all hooks but `exit`; true where nothing that was begun is under way.
+        """Execute the hooks that are due, except `exit`; return whether none is running.
 
-        Errors: TagError, ExpressionError: the node that has the hooks is in error.
+        Errors: TagError, ExpressionError: the node of the hooks is in error.
         """
         ended = True
         for name, hook in hooks_of(hooked.holder).items():
@@ -47,9 +47,9 @@ class Hooks:
         return ended
 
     def exited(self, hooked: Hooked) -> bool:
-        """Execute the hook `exit` of a node that has completed; true where there is none, or it has ended.
+        """Execute the hook `exit` of a completed node; return whether it has ended or there is none.
 
-        Errors: TagError, ExpressionError: the node that has the hook is in error.
+        Errors: TagError, ExpressionError: the node of the hook is in error.
         """
         shared = self._core.workflow.spec.get("arguments") or {}
         hook = hooks_of(hooked.holder, shared).get("exit")
@@ -70,6 +70,6 @@ class Hooks:
         try:
             node = core.execute(call)
         except TemplateError:
-            node = core.nodes[name]  # in error, and so at its end
+            node = core.nodes[name]  # in error, so it has ended
         core.nodes.add_child(hooked.node, name)
         return node is not None and node.fulfilled

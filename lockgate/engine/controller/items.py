@@ -1,7 +1,7 @@
-"""Loops: what the items of a task make of it, and what all of them gave together.
+"""Loops: expand a task into one task per item, and gather the outputs of all items.
 
-The controller keeps an item as it stands in the JSON, and takes only the quotes round a text away: what is escaped
-there stays escaped. So a list that a program wrote is not parsed here either, it is cut into its parts.
+The controller keeps an item as it is in the JSON and removes only the quotes around a string: escapes stay. So a list
+that a program wrote is not parsed here either, but split into its parts.
 """
 
 import json
@@ -10,10 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from lockgate.engine.expressions.evaluation import decide_when
-from lockgate.engine.expressions.expressions import ExpressionError
-from lockgate.engine.expressions.tags import replace
-from lockgate.engine.manifest.manifest import Json, text
+from lockgate.engine.expressions import ExpressionError, decide_when, replace
+from lockgate.engine.manifest import Json, text
 from lockgate.engine.record import Node
 
 LOOPS = ("withItems", "withParam", "withSequence")
@@ -23,23 +21,23 @@ _DECODER = json.JSONDecoder()
 
 
 class ItemError(ValueError):
-    """Items that are none, in the controller's words."""
+    """Items that are not valid, with the controller's message."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One item, as its JSON is written, without spaces."""
+    """One item: its JSON as written, without spaces."""
 
     raw: str
 
     @property
     def plain(self) -> str:
-        """What stands in a text for the item, or for a part of one."""
+        """The item, or a part of one, as it is in a string."""
         return self.raw[1:-1] if self.raw.startswith('"') else self.raw
 
     @property
     def values(self) -> dict[str, str]:
-        """The tags it gives."""
+        """The tags that it sets."""
         if not self.raw.startswith(("{", "[")):
             return {"item": self.plain}
         if self.raw.startswith("["):
@@ -50,7 +48,7 @@ class Item:
 
     @property
     def label(self) -> str:
-        """What stands for it in the name of its node."""
+        """The item in the name of its node."""
         label = self.plain if self.raw != "null" else "[]"
         if self.raw.startswith("{"):
             label = ",".join(sorted(f"{key}:{Item(raw).plain}" for key, raw in _parts(self.raw)))
@@ -60,31 +58,31 @@ class Item:
 
 
 def looped(task: Json) -> bool:
-    """Whether a task is done for each of some items; an empty `withItems` is none, an empty list in `withParam` is."""
+    """Return whether a task is a loop; an empty `withItems` is not, an empty list in `withParam` is."""
     return any(task.get(field) for field in LOOPS)
 
 
 def expand(task: Json) -> list[Json]:
-    """What the items of a task make of it: as many tasks, each with the name its node has.
+    """Return one task for each item of a task, each with the name of its node.
 
-    Errors: ItemError; TagError where a tag still has no value; ExpressionError.
+    Errors: ItemError; TagError, if a tag still has no value; ExpressionError.
     """
     body = {key: value for key, value in task.items() if key not in LOOPS}
     try:
         runs = not task.get("when") or decide_when(task["when"])
     except ExpressionError:
-        runs = True  # it may only have a value once the item is in it
+        runs = True  # it may have a value only with the item substituted
     try:
         found = _items(task)
     except ItemError:
         if runs:
             raise
         found = []
-    made = []
+    tasks = []
     for index, item in enumerate(found):
         each = replace(body, item.values, strict=("",) if runs else ())
-        made.append({**each, "name": f"{task['name']}({index}:{item.label})"})
-    return made
+        tasks.append({**each, "name": f"{task['name']}({index}:{item.label})"})
+    return tasks
 
 
 def _items(task: Json) -> list[Item]:
@@ -113,7 +111,7 @@ def _no_list(param: str, why: str) -> str:
 
 
 def _syntax(written: str) -> str:
-    """What Go says of the first character that makes a text no JSON; other places it names differently."""
+    """Return Go's message about invalid JSON, if its first character is the invalid one."""
     first = written.strip()[:1]
     if not first:
         return "unexpected end of JSON input"
@@ -142,12 +140,12 @@ def _whole(value: object) -> int:
 
 
 def _written(value: Any) -> str:
-    """A value as the API server hands it on."""
+    """Return a value as the API server writes it."""
     return json.dumps(_shortened(value), ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
 def _shortened(value: Any) -> Any:
-    """Numbers as Go writes them: a whole one without a fraction."""
+    """Return a value with its numbers as Go writes them: a whole number without a fraction."""
     if isinstance(value, dict):
         return {key: _shortened(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -160,7 +158,7 @@ def _compact(written: str) -> str:
 
 
 def _parts(raw: str) -> Iterator[tuple[str, str]]:
-    """The values of a list or mapping without spaces, each as it is written, with its key if it has one."""
+    """Yield the values of a list or mapping without spaces, each as written, with its key if it has one."""
     at = 1
     while raw[at] not in "]}":
         key = ""
@@ -173,14 +171,14 @@ def _parts(raw: str) -> Iterator[tuple[str, str]]:
 
 
 def _safe(written: str) -> str:
-    """JSON as Go writes it where it might stand in a page."""
+    """Escape JSON for HTML, as Go does."""
     return written.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
 
 
 def gathered(prefix: str, nodes: Iterable[Node]) -> dict[str, str]:
-    """What the items of a loop gave together: lists of what those gave that succeeded, in their order.
+    """Return the outputs of a loop: lists of the outputs of its items that succeeded, in their order.
 
-    Errors: ItemError, where a result is no JSON.
+    Errors: ItemError, if a result is not JSON.
     """
     done = [node.outputs for node in nodes if node.phase == "Succeeded" and node.outputs]
     given = [
@@ -202,9 +200,9 @@ def gathered(prefix: str, nodes: Iterable[Node]) -> dict[str, str]:
 
 
 def _joined(values: list[str]) -> str:
-    """A list of texts, or of what they say where each of them is a list or a mapping."""
+    """Return a list of strings; if each of them is JSON of a list or mapping, a list of these."""
     try:
-        said = [json.loads(value) for value in values]
+        parsed = [json.loads(value) for value in values]
     except ValueError:
-        said = []
-    return _written(said if said and all(isinstance(each, list | dict) for each in said) else values)
+        parsed = []
+    return _written(parsed if parsed and all(isinstance(each, list | dict) for each in parsed) else values)

@@ -1,4 +1,4 @@
-"""The nodes of a run: how they come into being, what they are called, whose children they are, how they end."""
+"""The nodes of a run: their names, their parents and children, how they start and end."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +11,7 @@ _SEPARATOR = re.compile(r"^(\[\d+\])?\.")
 
 
 class Nodes:
-    """Nodes by name, in the order they came into being, and the news of them."""
+    """Nodes by name in the order of their creation, and their new events."""
 
     def __init__(self, workflow: str, clock: Callable[[], float]) -> None:
         self.news: list[Event] = []
@@ -31,15 +31,15 @@ class Nodes:
         return iter(self._nodes.values())
 
     def get(self, name: str) -> Node | None:
-        """The node of this name, if it exists."""
+        """Return the node of this name, if it exists."""
         return self._nodes.get(name)
 
     def by_id(self, node: str) -> Node | None:
-        """The node of this id, if it exists."""
+        """Return the node of this id, if it exists."""
         return self._ids.get(node)
 
     def children(self, node: Node) -> list[Node]:
-        """The children of a node that exist."""
+        """Return the existing children of a node."""
         return [self._ids[child] for child in node.children if child in self._ids]
 
     def add(
@@ -53,7 +53,7 @@ class Nodes:
         at_exit: bool = False,
         hooked: bool = False,
     ) -> Node:
-        """A new node."""
+        """Add a node."""
         inside = self._nodes.get(boundary)
         node = Node(
             id=node_id(self._workflow, name),
@@ -71,56 +71,56 @@ class Nodes:
         return node
 
     def begin(self, node: Node) -> None:
-        """A node's program runs, or its dag is entered."""
+        """Set a node to Running: its program runs, or its dag was entered."""
         node.phase, node.message, node.started_at = "Running", "", self._clock()
         self.news.append(NodeStarted(node))
 
     def end(self, node: Node, phase: Phase, message: str) -> None:
-        """Nothing more will happen to this node."""
+        """End a node."""
         node.phase, node.message, node.finished_at = phase, message, self._clock()
         self.news.append(NodeFinished(node))
 
     def waits(self, node: Node, message: str) -> None:
-        """Say, once, what a node waits for."""
+        """Report, once, what a node waits for."""
         if node.message != message:
             node.message = message
             self.news.append(Waiting(node.name, message))
 
     def count(self, boundary: str, *kinds: Type) -> int:
-        """How many nodes of these types are under way within a node."""
+        """Count the nodes of these types within a node that have not ended."""
         inside = node_id(self._workflow, boundary)
         return sum(node.boundary_id == inside and node.type in kinds and not node.fulfilled for node in self)
 
     def tried(self, node: Node) -> list[Node]:
-        """The attempts of a retry node, or the items of a loop."""
+        """Return the attempts of a retry node, or the items of a loop."""
         return [child for child in self.children(node) if node.has_tried(child)]
 
     def outcome(self, node: Node) -> Node:
-        """The node whose outputs count: of a retry node the last attempt."""
+        """Return the node whose outputs are used: the last attempt of a retry node, else the node."""
         return (self.tried(node) or [node])[-1] if node.type == "Retry" else node
 
     def hooks_ended(self, node: Node) -> bool:
-        """Whether no hook of a node is under way."""
+        """Return whether no hook of a node is running."""
         return all(child.fulfilled for child in self.children(node) if child.hooked)
 
     def add_child(self, parent: Node, child: str) -> None:
         """Make a node the child of another, once."""
-        made = node_id(self._workflow, child)
-        if made not in parent.children:
-            parent.children.append(made)
+        child_id = node_id(self._workflow, child)
+        if child_id not in parent.children:
+            parent.children.append(child_id)
 
     def connect(self, node: str, before: Iterable[str], otherwise: str) -> None:
-        """Make a node the child of the last nodes of those before it, or else of another."""
+        """Make a node the child of the last nodes of those before it; if there are none, of `otherwise`."""
         parents = [each for name in before for each in self._outbound(self._nodes[name])]
         for parent in parents or [self._nodes[otherwise]]:
             self.add_child(parent, node)
 
     def end_with(self, name: str, last: Iterable[str]) -> None:
-        """Say which nodes are the last of a dag or of steps: what follows are their children."""
+        """Set the last nodes of a dag or of steps: the nodes that follow are their children."""
         self._ends[name] = [each for each in last if each in self._nodes]
 
     def _outbound(self, node: Node) -> list[Node]:
-        """Whose child is what follows a node: getOutboundNodes."""
+        """Return the parents of the nodes that follow a node: getOutboundNodes of the controller."""
         match node.type:
             case "Retry" if node.children:
                 return self.children(node)[-1:]

@@ -1,4 +1,4 @@
-"""A template with its arguments and every tag that has a value put in: what the controller calls processed."""
+"""Process templates: substitute arguments and tags, as the controller does before it executes a template."""
 
 import copy
 import json
@@ -7,16 +7,14 @@ from typing import Any
 
 from lockgate.engine.controller.items import LOOPS
 from lockgate.engine.controller.variables import Scope
-from lockgate.engine.expressions.evaluation import decide_when
-from lockgate.engine.expressions.expressions import ExpressionError
-from lockgate.engine.expressions.tags import ABSENT, TagError, Values, reference, replace
-from lockgate.engine.manifest.manifest import Json, entries, text
+from lockgate.engine.expressions import ABSENT, ExpressionError, TagError, Values, decide_when, reference, replace
+from lockgate.engine.manifest import Json, entries, text
 
 LATE = ("tasks.", "steps.")
 
 
 def arguments(given: Mapping[str, Any], shared: Values, scope: Scope) -> Json:
-    """The arguments of a task, a step or a hook, with what those before it gave.
+    """Return the arguments of a task, a step or a hook with the outputs of those before it substituted.
 
     Errors: TagError: the task is in error.
     """
@@ -25,7 +23,7 @@ def arguments(given: Mapping[str, Any], shared: Values, scope: Scope) -> Json:
     for parameter in entries(given, "parameters"):
         source = reference(text(parameter["value"]))
         if source in values and values[source] is None:
-            # The output of a task that was skipped: as if the argument were not given, so that a default can stand in.
+            # The output of a skipped task: treated as a missing argument, so that a default applies.
             parameters.append({"name": parameter["name"], "absent": True})
         else:
             value = replace(text(parameter["value"]), values, strict=LATE)
@@ -45,9 +43,9 @@ def arguments(given: Mapping[str, Any], shared: Values, scope: Scope) -> Json:
 
 
 def task(body: Json, shared: Values, scope: Scope) -> Json:
-    """A task or a step with what those before it gave; arguments are left alone where it will not be executed.
+    """Return a task or a step with the outputs of those before it substituted; without arguments if it will not run.
 
-    Errors: TagError, ExpressionError: it is in error.
+    Errors: TagError, ExpressionError: the task is in error.
     """
     values = {**shared, **scope.values}
     when = replace(body.get("when") or "", values, strict=LATE)
@@ -57,20 +55,20 @@ def task(body: Json, shared: Values, scope: Scope) -> Json:
     except ExpressionError:
         if not loops:
             raise
-        runs = True  # it may only have a value once the item is in it
+        runs = True  # it may have a value only with the item substituted
     given = arguments(body.get("arguments") or {}, shared, scope) if runs else {}
     return {**body, **loops, "when": when, "arguments": given}
 
 
 def template(body: Json, given: Json, shared: Values, local: Values) -> Json:
-    """A template with these arguments; `shared` and `local` are the tags of the workflow and of the node.
+    """Return a template with its arguments substituted; `shared` and `local` are the tags of workflow and node.
 
     Errors: TagError: the node is in error.
     """
     body = copy.deepcopy(body)
-    handed = {each["name"]: each for each in entries(given, "parameters")}
+    passed = {each["name"]: each for each in entries(given, "parameters")}
     for parameter in entries(body, "inputs", "parameters"):
-        parameter["value"] = _value(parameter, handed.get(parameter["name"]))
+        parameter["value"] = _value(parameter, passed.get(parameter["name"]))
     located = {each["name"]: each for each in entries(given, "artifacts")}
     for artifact in entries(body, "inputs", "artifacts"):
         missing = artifact["name"] not in located and artifact.get("raw") is None
@@ -91,7 +89,7 @@ def template(body: Json, given: Json, shared: Values, local: Values) -> Json:
     body = replace(body, values)
     for artifact in entries(body, "inputs", "artifacts"):
         if artifact["name"] in located:
-            # What was handed over decides, as in the controller: where it is, and whether it may be missing there.
+            # As in the controller, the argument decides where the artifact is and whether it is optional.
             artifact.pop("raw", None)
             artifact.pop("optional", None)
             artifact |= {key: value for key, value in located[artifact["name"]].items() if key != "path"}
@@ -113,7 +111,7 @@ def _value(parameter: Json, given: Json | None) -> str:
 
 
 def shown_inputs(body: Json) -> Json:
-    """The inputs of a processed template as the record has them: raw data stays in the manifest."""
+    """Return the inputs of a processed template for the record, without raw data."""
     inputs: Json = {}
     for parameter in entries(body, "inputs", "parameters"):
         inputs.setdefault("parameters", []).append({"name": parameter["name"], "value": parameter["value"]})
@@ -124,7 +122,7 @@ def shown_inputs(body: Json) -> Json:
 
 
 def outputs(body: Json, scope: Scope) -> Json:
-    """What a dag or steps give, from what is within them.
+    """Return the outputs of a dag or of steps, from the outputs of its nodes.
 
     Errors: TagError: the node is in error.
     """
@@ -158,7 +156,7 @@ def _output(parameter: Json, values: Values) -> str:
 
 
 def mutexes(holder: Json, namespace: str, shared: Values) -> list[str]:
-    """The names of the mutexes that a workflow or template asks for, as the controller's messages have them."""
+    """Return the names of the mutexes of a workflow or template, as in the controller's messages."""
     wanted = holder.get("synchronization") or {}
     every = [*([wanted["mutex"]] if wanted.get("mutex") else []), *(wanted.get("mutexes") or [])]
     return [f"{each.get('namespace') or namespace}/Mutex/{replace(each['name'], shared)}" for each in every]

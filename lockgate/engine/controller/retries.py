@@ -1,9 +1,9 @@
-"""Whether a node that failed is tried again, and when: the controller's questions, in its order.
+"""Decide whether and when a failed node is retried.
 
-Mirrors processNodeRetries of the workflow controller, with one difference that no record shows. The controller waits
-the backoff out before it looks at the policy, the limit and the expression, although these depend on nothing but the
-attempts, which no longer change. Here they are looked at first, and a backoff is waited out, and told, only where
-another attempt follows: phase, message and attempts are the same, and nobody waits for a retry that never comes.
+Like processNodeRetries of the workflow controller, with one difference that no record shows. The controller waits for
+the end of the backoff before it evaluates policy, limit and expression, although these depend only on the attempts,
+which no longer change. Here they are evaluated first, so a run waits only if another attempt follows. Phase, message
+and attempts are the same.
 """
 
 import re
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lockgate.engine.expressions.evaluation import decide, expand
+from lockgate.engine.expressions import decide, expand
 from lockgate.engine.record import Node, Phase
 
 POLICIES = ("Always", "OnFailure", "OnError")
@@ -29,12 +29,12 @@ _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 
 @dataclass(frozen=True)
 class Again:
-    """Try again now."""
+    """Retry now."""
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Ask again at this time."""
+    """Decide again at this time."""
 
     until: float
     message: str
@@ -49,7 +49,7 @@ class Ended:
 
 
 def duration(text: str) -> float:
-    """Seconds, from a number of them or a text such as `1m30s`.
+    """Return the seconds of a number, or of a string such as `1m30s`.
 
     Errors: ValueError.
     """
@@ -74,18 +74,18 @@ def _variables(attempts: Sequence[Node], exit_code: str) -> dict[str, str]:
 
 
 def next_variables(attempts: Sequence[Node]) -> dict[str, str | None]:
-    """`retries` and `lastRetry.*` as the next attempt's own template sees them."""
+    """Return `retries` and `lastRetry.*` for the template of the next attempt."""
     last = _variables(attempts, "0") if attempts else dict.fromkeys(SAMPLE, "") | _FIRST
     return {**last, "retries": str(len(attempts))}
 
 
 def policy(strategy: Mapping[str, Any]) -> str:
-    """Which ends are tried again."""
+    """Return the retry policy of a strategy, or its default."""
     return str(strategy.get("retryPolicy") or ("Always" if strategy.get("expression") else "OnFailure"))
 
 
 def after(attempts: Sequence[Node], strategy: Mapping[str, Any], now: float) -> Again | Wait | Ended:
-    """What follows on attempts of which the last has failed.
+    """Decide what follows after these attempts, of which the last failed.
 
     Errors: ExpressionError, ValueError: the node is in error.
     """
@@ -127,7 +127,7 @@ def _backoff(
     until = (last.finished_at or now) + pause
     if ends is not None and until > ends:
         return Ended(last.phase, "Backoff would exceed max duration limit")
-    # Without a limit the controller does not wait, nor after the last attempt.
+    # The controller does not wait without a limit, or after the last attempt.
     if now < until and limit is not None and len(attempts) <= limit:
         return Wait(until, f"Backoff for {pause:g} seconds")
     return None

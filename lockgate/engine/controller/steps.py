@@ -1,4 +1,4 @@
-"""What the controller does with steps: executeSteps and executeStepGroup."""
+"""Execute steps templates, like executeSteps and executeStepGroup of the controller."""
 
 from dataclasses import replace
 
@@ -7,25 +7,23 @@ from lockgate.engine.controller.calls import Call, Core, TemplateError
 from lockgate.engine.controller.hooks import Hooked, Hooks
 from lockgate.engine.controller.items import ItemError
 from lockgate.engine.controller.variables import Scope
-from lockgate.engine.expressions.evaluation import continues, decide_when
-from lockgate.engine.expressions.expressions import ExpressionError
-from lockgate.engine.expressions.tags import TagError
-from lockgate.engine.manifest.manifest import Json, groups_of, hooks_of
+from lockgate.engine.expressions import ExpressionError, TagError, continues, decide_when
+from lockgate.engine.manifest import Json, groups_of, hooks_of
 from lockgate.engine.record import Node
 
 
 class Steps:
-    """The steps of a run."""
+    """Executes the steps templates of a run."""
 
     def __init__(self, core: Core, hooks: Hooks) -> None:
         self._core = core
         self._hooks = hooks
-        self._made: dict[str, list[Json]] = {}  # by the group's node: what is executed in it, arguments resolved
+        self._expanded: dict[str, list[Json]] = {}  # by the group's node: the steps to execute, with their arguments
 
     def execute(self, name: str, call: Call) -> Node:
-        """Begin or continue a template of steps, group after group.
+        """Start or continue a steps template, one group after another.
 
-        Errors: TemplateError, where its outputs cannot be.
+        Errors: TemplateError, if its outputs cannot be resolved.
         """
         nodes = self._core.nodes
         node = nodes.get(name) or self._core.add(call, "Steps", "Pending", name)
@@ -67,12 +65,12 @@ class Steps:
         return self._core.nodes.add(f"{name}[{index}]", "StepGroup", "Running", "", name, at_exit=call.at_exit)
 
     def _group(self, around: Call, group: Node, steps: list[Json], scope: Scope) -> None:
-        """Begin or continue the steps of a group, which run at once."""
+        """Start or continue the steps of a group, which run in parallel."""
         nodes = self._core.nodes
         try:
-            if group.name not in self._made:
-                self._made[group.name] = self._begin(around, group, steps, scope)
-            for each in self._made[group.name]:
+            if group.name not in self._expanded:
+                self._expanded[group.name] = self._begin(around, group, steps, scope)
+            for each in self._expanded[group.name]:
                 self._each(around, group, each)
         except (TagError, ExpressionError, ItemError) as error:
             nodes.end(group, "Error", str(error))
@@ -80,11 +78,11 @@ class Steps:
         except TemplateError as error:
             nodes.end(group, "Error", f"step group deemed errored due to {error}")
             return
-        made = {f"{group.name}.{each['name']}": each for each in self._made[group.name]}
+        steps_by_node = {f"{group.name}.{each['name']}": each for each in self._expanded[group.name]}
         ended = True
         for child in nodes.children(group):
             try:
-                ended = self._hooked(around, made.get(child.name, {}), child, scope) and ended
+                ended = self._hooked(around, steps_by_node.get(child.name, {}), child, scope) and ended
             except (TagError, ExpressionError) as error:
                 nodes.end(group, "Error", str(error))
                 return
@@ -92,14 +90,14 @@ class Steps:
         if not ended:
             return
         bad = [each for each in nodes.children(group) if each.failed]
-        failed = [each for each in bad if not continues(made.get(each.name, {}), each.phase)]
+        failed = [each for each in bad if not continues(steps_by_node.get(each.name, {}), each.phase)]
         if failed:
             nodes.end(group, "Failed", f"child '{failed[0].id}' failed")
         else:
             nodes.end(group, "Succeeded", "")
 
     def _begin(self, around: Call, group: Node, steps: list[Json], scope: Scope) -> list[Json]:
-        """Find what is to be executed for the steps of a group: themselves, or one for each of their items."""
+        """Return the steps to execute for a group: each step, or one step for each of its items."""
         try:
             found = [processed.task(step, self._core.shared, scope) for step in steps]
         except (TagError, ExpressionError) as error:
@@ -146,7 +144,7 @@ class Steps:
         return Call(name, template, step["arguments"], around.node, step["name"], "steps", at_exit=around.at_exit)
 
     def _hooked(self, around: Call, step: Json, node: Node, scope: Scope) -> bool:
-        """Execute what is due of a step's hooks; true where none is under way."""
+        """Execute the hooks of a step that are due; return whether none is running."""
         if not hooks_of(step):
             return True
         known = Scope(dict(scope.values), dict(scope.artifacts))
@@ -155,7 +153,7 @@ class Steps:
         return self._hooks.passed(hooked) and (not node.completed or self._hooks.exited(hooked))
 
     def _take(self, around: Call, group: Node, steps: list[Json], scope: Scope) -> None:
-        """Add what a group gave to what the next ones can read."""
+        """Add the outputs of a group to the scope of the next groups."""
         nodes = self._core.nodes
         for step in steps:
             prefix, name = f"steps.{step['name']}", f"{group.name}.{step['name']}"

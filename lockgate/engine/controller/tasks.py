@@ -1,4 +1,4 @@
-"""What the controller does with the tasks of a dag: executeDAG and executeDAGTask."""
+"""Execute dag templates, like executeDAG and executeDAGTask of the controller."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -9,16 +9,14 @@ from lockgate.engine.controller.dag import Dag
 from lockgate.engine.controller.hooks import Hooked, Hooks
 from lockgate.engine.controller.items import ItemError
 from lockgate.engine.controller.variables import Scope
-from lockgate.engine.expressions.evaluation import decide_depends, decide_when
-from lockgate.engine.expressions.expressions import ExpressionError
-from lockgate.engine.expressions.tags import TagError
-from lockgate.engine.manifest.manifest import Json, hooks_of
+from lockgate.engine.expressions import ExpressionError, TagError, decide_depends, decide_when
+from lockgate.engine.manifest import Json, hooks_of
 from lockgate.engine.record import Node
 
 
 @dataclass
 class _Dag:
-    """A dag that is being executed: its node's name, its tasks, its call, and which tasks this pass has been at."""
+    """A dag in execution: its node's name, its tasks, its call, and the tasks that this pass has visited."""
 
     name: str
     dag: Dag
@@ -30,18 +28,18 @@ class _Dag:
 
 
 class Tasks:
-    """The dags of a run."""
+    """Executes the dag templates of a run."""
 
     def __init__(self, core: Core, hooks: Hooks) -> None:
         self._core = core
         self._hooks = hooks
         self._dags: dict[str, Dag] = {}
-        self._made: dict[str, list[Json]] = {}  # by the task's node: what is executed for it, arguments resolved
+        self._expanded: dict[str, list[Json]] = {}  # by the task's node: the tasks to execute, with their arguments
 
     def execute(self, name: str, call: Call) -> Node:
-        """Begin or continue a dag.
+        """Start or continue a dag.
 
-        Errors: TemplateError, where its outputs cannot be.
+        Errors: TemplateError, if its outputs cannot be resolved.
         """
         nodes = self._core.nodes
         node = nodes.get(name) or self._core.add(call, "DAG", "Pending", name)
@@ -81,7 +79,7 @@ class Tasks:
         return bool(self._core.shutdown) and not here.call.at_exit and exited and ended
 
     def _task(self, here: _Dag, task: str) -> None:
-        """Begin or continue a task, after those it waits for."""
+        """Start or continue a task, after those it depends on."""
         if task in here.seen:
             return
         here.seen.add(task)
@@ -95,28 +93,28 @@ class Tasks:
             return
         for before in here.dag.waits[task]:
             self._task(here, before)
-        if name not in self._made and self._ready(here, task):
-            self._made[name] = self._begin(here, task)
-        for each in self._made.get(name, []):
+        if name not in self._expanded and self._ready(here, task):
+            self._expanded[name] = self._begin(here, task)
+        for each in self._expanded.get(name, []):
             if not self._each(here, task, each):
                 return
         group = nodes.get(name)
         if group is not None and group.type == "TaskGroup":
-            made = [nodes.get(here.node(each["name"])) for each in self._made[name]]
+            made = [nodes.get(here.node(each["name"])) for each in self._expanded[name]]
             phases = [each.phase for each in made if each is not None and each.fulfilled]
             if len(phases) == len(made):
                 failed = [phase for phase in phases if phase in ("Failed", "Error")]
                 nodes.end(group, failed[-1] if failed else "Succeeded", "")
 
     def _ready(self, here: _Dag, task: str) -> bool:
-        """Whether all that a task waits for has ended, hooks included; what is being stopped begins no other."""
+        """Return whether all dependencies of a task have ended, including hooks; a run being stopped starts no task."""
         if self._core.shutdown and not here.call.at_exit:
             return False
         awaited = [self._core.nodes.get(here.node(before)) for before in here.dag.waits[task]]
         return all(node is not None and node.fulfilled and self._core.nodes.hooks_ended(node) for node in awaited)
 
     def _begin(self, here: _Dag, task: str) -> list[Json]:
-        """Find what is to be executed for a task: itself, one for each of its items, or nothing."""
+        """Return the tasks to execute for a task: the task, one for each of its items, or none."""
         core, body, dag = self._core, here.dag.tasks[task], here.dag
         call = self._call(here, task)
         try:
@@ -139,7 +137,7 @@ class Tasks:
         return made
 
     def _each(self, here: _Dag, task: str, each: Json) -> bool:
-        """Execute a task, or a task for one of its items; false where the others have to wait."""
+        """Execute a task, or the task of one item; return whether the others may go on."""
         core = self._core
         call = replace(
             self._call(here, each["name"]), template=core.called(here.call, each), arguments=each["arguments"]
@@ -157,7 +155,7 @@ class Tasks:
             core.nodes.end(node, "Error", f"task '{call.node}' errored: {error}")
         if node is None:
             return False
-        if fresh:  # what a parent's hooks add later is no parent of this one
+        if fresh:  # nodes that a parent's hooks add later are not parents of this one
             self._connect(here, task, call.node)
         return not node.completed or self._exited(here, task, node)
 
@@ -174,7 +172,7 @@ class Tasks:
             self._core.nodes.connect(node, map(here.node, here.dag.waits[task]), here.name)
 
     def _phases(self, here: _Dag, task: str) -> tuple[dict[str, str], dict[str, list[str]]]:
-        """How those ended that a task waits for, and their items."""
+        """Return the phases of the dependencies of a task, and of their items."""
         nodes = self._core.nodes
         awaited = {before: nodes[here.node(before)] for before in here.dag.waits[task]}
         return (
@@ -206,7 +204,7 @@ class Tasks:
             return False
 
     def _scope(self, here: _Dag, tasks: Iterable[str]) -> Scope:
-        """What these tasks gave, and what the dag itself was given."""
+        """Return the scope with the outputs of these tasks and the inputs of the dag."""
         core = self._core
         scope = Scope.of(core.processed(here.name))
         for task in tasks:

@@ -1,17 +1,17 @@
-"""What the tags of a workflow stand for: of the whole run, and of the tasks and steps within a template."""
+"""The values of tags: of the whole run, and of the tasks and steps within a template."""
 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from lockgate.engine.manifest.manifest import Json, Template, Workflow, entries, text
+from lockgate.engine.manifest import Json, Template, Workflow, entries, text
 from lockgate.engine.record import Node, rfc3339
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What tells this run from any other: kept when it is resumed."""
+    """The identity of a run; it stays when the run is resumed."""
 
     name: str
     uid: str
@@ -26,17 +26,17 @@ def _fnv(name: str) -> int:
 
 
 def node_id(workflow: str, node: str) -> str:
-    """The id the controller gives a node."""
+    """Return the id that the controller gives a node."""
     return workflow if node == workflow else f"{workflow}-{_fnv(node)}"
 
 
 def pod_name(workflow: str, node: str, template: str) -> str:
-    """The name the controller gives a pod."""
+    """Return the name that the controller gives a pod."""
     return workflow if node == workflow else f"{workflow}-{template}"[:242] + f"-{_fnv(node)}"
 
 
 def globals_of(workflow: Workflow, identity: Identity) -> dict[str, str | None]:
-    """The tags of a whole run."""
+    """Return the tags of a whole run."""
     spec = workflow.spec
     created = datetime.fromtimestamp(identity.created_at, UTC)
     listed = [{"name": name, "value": value} for name, value in workflow.parameters.items()]
@@ -66,7 +66,7 @@ def globals_of(workflow: Workflow, identity: Identity) -> dict[str, str | None]:
 
 
 def failures(workflow: str, nodes: Iterable[Node]) -> str:
-    """`workflow.failures`: a JSON list, quoted once more, as the controller hands it on."""
+    """Return `workflow.failures`: a JSON list, quoted once more as by the controller."""
     listed = [
         {
             "displayName": node.display_name,
@@ -84,14 +84,14 @@ def failures(workflow: str, nodes: Iterable[Node]) -> str:
 
 @dataclass
 class Scope:
-    """What the tasks of a dag, the steps of a group and their hooks can read: texts, and artifacts."""
+    """What the tasks of a dag, the steps of a group and their hooks can read: values and artifacts."""
 
     values: dict[str, str | None]
     artifacts: dict[str, Json]
 
     @classmethod
     def of(cls, template: Json) -> "Scope":
-        """What a processed template was given."""
+        """Return the scope of the inputs of a processed template."""
         listed = entries(template, "inputs", "artifacts")
         return cls(
             {f"inputs.parameters.{each['name']}": each["value"] for each in entries(template, "inputs", "parameters")},
@@ -99,10 +99,9 @@ class Scope:
         )
 
     def take(self, prefix: str, node: Node, template: Template) -> None:
-        """Add what a node has given so far.
+        """Add the outputs of a node.
 
-        What a skipped or omitted task declares is its default or, as None, absent (controllers from 3.7.16 and 4.0.7
-        on).
+        An output of a skipped or omitted task is its default, or absent (None), as in Argo from 3.7.16 and 4.0.7 on.
         """
         values = self.values
         values |= {f"{prefix}.id": node.id, f"{prefix}.status": node.phase}

@@ -1,4 +1,4 @@
-"""The value of an expression, of `when` and of `depends`, as the controller finds it."""
+"""Evaluate an expression, a `when` and a `depends` as the controller does."""
 
 import json
 import math
@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lockgate.engine.expressions.expressions import (
+from lockgate.engine.expressions.kinds import check, kind_of
+from lockgate.engine.expressions.parser import (
     Array,
     Binary,
     Call,
@@ -21,7 +22,6 @@ from lockgate.engine.expressions.expressions import (
     parse,
     parse_when,
 )
-from lockgate.engine.expressions.kinds import check, kind_of
 
 RESULTS = ("Succeeded", "Failed", "Errored", "Skipped", "Omitted", "Daemoned", "AnySucceeded", "AllFailed")
 _RESULT = {"Error": "Errored"}
@@ -30,14 +30,14 @@ _BARE = ("Succeeded", "Skipped", "Daemoned")
 
 
 def decide(text: str, values: Mapping[str, Any]) -> bool:
-    """Whether an expression is true; anything but true and false is an error."""
+    """Return whether an expression is true; a value other than true or false is an error."""
     node = parse(text)
     check(node, values)
     return _flag(evaluate(node, values), text)
 
 
 def decide_when(text: str) -> bool:
-    """Whether a `when` is true, its tags being replaced already."""
+    """Return whether a `when` is true; its tags are already replaced."""
     try:
         value = evaluate(parse_when(text), {})
     except ExpressionError as error:
@@ -50,15 +50,16 @@ def decide_when(text: str) -> bool:
 
 
 def continues(task: Mapping[str, Any], phase: str) -> bool:
-    """Whether what follows a task or a step goes on although it ended so: `continueOn`."""
+    """Return whether `continueOn` lets the tasks or steps after this one run although it ended in this phase."""
     allowed = task.get("continueOn") or {}
     return bool((phase == "Failed" and allowed.get("failed")) or (phase == "Error" and allowed.get("error")))
 
 
 def depends_logic(task: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, bool], str]:
-    """The tasks a task waits for (true: by a result of items), and its condition with every bare name spelled out.
+    """Return the tasks that a task depends on, and its condition with every bare name expanded.
 
-    tasks: those of the dag, by their names.
+    tasks: the tasks of the dag, by name.
+    The value of a dependency is true if the condition reads a result of its items.
     """
     text = task.get("depends") or " && ".join(task.get("dependencies") or ())
     waits: dict[str, bool] = {}
@@ -78,9 +79,9 @@ def depends_logic(task: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]
 
 
 def decide_depends(logic: str, phases: Mapping[str, str], items: Mapping[str, list[str]]) -> bool:
-    """Whether a condition from `depends_logic` holds for the phases its tasks ended in.
+    """Return whether a condition from `depends_logic` is true for the phases of its tasks.
 
-    items: the phases of a loop's items. Daemons do not exist here, so that result is always false.
+    items: the phases of a loop's items. Daemons are not executed here, so that result is always false.
     """
     values = {}
     for task, phase in phases.items():
@@ -92,7 +93,7 @@ def decide_depends(logic: str, phases: Mapping[str, str], items: Mapping[str, li
 
 
 def expand(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted names as nested mappings; of `a` and `a.b` the longer stays."""
+    """Return dotted names as nested mappings; `a.b` replaces `a`."""
     nested: dict[str, Any] = {}
     for name in sorted(values):
         *parents, last = name.split(".")
@@ -106,7 +107,7 @@ def expand(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def evaluate(node: Node, values: Mapping[str, Any]) -> Any:
-    """The value of an expression with these variables."""
+    """Return the value of an expression with these variables."""
     match node:
         case Literal(value):
             return value
@@ -140,17 +141,17 @@ def _fail(message: str) -> None:
 
 def _flag(value: object, text: str = "") -> bool:
     if not isinstance(value, bool):
-        message = f"{text or 'a condition'} gives {shown(value)!r}, neither true nor false"
+        message = f"{text or 'a condition'} evaluates to {shown(value)!r}, not to true or false"
         raise ExpressionError(message)
     return value
 
 
 def _member(of: object, key: str | int) -> object:
     if isinstance(of, dict):
-        return of.get(key)  # what a mapping does not have is nil
+        return of.get(key)  # a key that is not in a mapping is nil
     if isinstance(of, list) and isinstance(key, int) and key < len(of):
         return of[key]
-    message = f"nothing is named {key}"
+    message = f"there is no member {key}"
     raise ExpressionError(message)
 
 
@@ -177,7 +178,7 @@ def _call(function: str, arguments: list[Any]) -> Any:
             return value.lower()
         case "upper" if isinstance(value, str):
             return value.upper()
-    message = f"{function}({shown(value)}) has no value"
+    message = f"{function}({shown(value)}) cannot be evaluated"
     raise ExpressionError(message)
 
 
@@ -193,33 +194,33 @@ def _binary(operator: str, left: Any, right: Any) -> Any:
     kinds = {kind_of(left), kind_of(right)}
     match operator:
         case "==":
-            return kinds != {"flag", "number"} and left == right
+            return kinds != {"boolean", "number"} and left == right
         case "!=":
-            return kinds == {"flag", "number"} or left != right
+            return kinds == {"boolean", "number"} or left != right
         case "in":
             if isinstance(right, list | dict):
                 return any(_binary("==", left, each) for each in right)
-        case "matches" | "=~" | "!~" if kinds == {"text"}:
+        case "matches" | "=~" | "!~" if kinds == {"string"}:
             try:
                 return (re.search(right, left) is not None) == (operator != "!~")
             except re.error as error:
-                message = f"{right!r} is no pattern: {error}"
+                message = f"{right!r} is not a valid pattern: {error}"
                 raise ExpressionError(message) from error
-        case "contains" if kinds == {"text"}:
+        case "contains" if kinds == {"string"}:
             return right in left
-        case "startsWith" if kinds == {"text"}:
+        case "startsWith" if kinds == {"string"}:
             return left.startswith(right)
-        case "endsWith" if kinds == {"text"}:
+        case "endsWith" if kinds == {"string"}:
             return left.endswith(right)
-        case "<" | ">" | "<=" | ">=" if kinds in ({"number"}, {"text"}):
+        case "<" | ">" | "<=" | ">=" if kinds in ({"number"}, {"string"}):
             return {"<": left < right, ">": left > right, "<=": left <= right, ">=": left >= right}[operator]
-        case "+" if kinds == {"text"}:
+        case "+" if kinds == {"string"}:
             return left + right
         case "+" | "-" | "*" | "/" | "**" if kinds == {"number"}:
             return _arithmetic(operator, left, right)
         case "%" if type(left) is type(right) is int:
             return _arithmetic(operator, left, right)
-    message = f"{shown(left)!r} {operator} {shown(right)!r} has no value"
+    message = f"{shown(left)!r} {operator} {shown(right)!r} cannot be evaluated"
     raise ExpressionError(message)
 
 
@@ -235,16 +236,16 @@ def _arithmetic(operator: str, left: Any, right: Any) -> Any:
             case "/":
                 return left / right
             case "%":
-                return int(math.fmod(left, right))  # of the sign of the left, as in Go
+                return int(math.fmod(left, right))  # with the sign of the left operand, as in Go
             case _:
                 return float(left) ** right
     except (ZeroDivisionError, OverflowError, ValueError) as error:
-        message = f"{left} {operator} {right} has no value"
+        message = f"{left} {operator} {right} cannot be evaluated"
         raise ExpressionError(message) from error
 
 
 def shown(value: object) -> str:
-    """A value as the controller writes it into a text."""
+    """Return a value as the controller writes it into a string."""
     if isinstance(value, str):
         return value
     if isinstance(value, float) and value.is_integer():

@@ -1,6 +1,6 @@
-"""The `{{...}}` tags of a manifest: which there are, and what they become.
+"""Find and replace the `{{...}}` tags of a manifest.
 
-The controller replaces them in the JSON of a template; here it is done in the parsed tree, text by text.
+The controller replaces them in the JSON of a template; here they are replaced in each string of the parsed tree.
 """
 
 import re
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lockgate.engine.expressions.evaluation import evaluate, expand, shown
-from lockgate.engine.expressions.expressions import ExpressionError, Node, parse, paths
 from lockgate.engine.expressions.kinds import check
+from lockgate.engine.expressions.parser import ExpressionError, Node, parse, paths
 
 Values = Mapping[str, str | None]
 ABSENT = "output is an absent optional (skipped/omitted node with no default)"
@@ -18,27 +18,27 @@ _TAG = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 
 
 class TagError(ValueError):
-    """A tag that has no value here."""
+    """A tag that has no value."""
 
 
 @dataclass(frozen=True)
 class Tag:
-    """One tag: its text, the variables it reads, and its expression if it is `{{=...}}`."""
+    """One tag: its content, the variables it reads, and its expression if it is `{{=...}}`."""
 
     text: str
     reads: tuple[str, ...]
     expression: Node | None
 
 
-def tags(tree: object) -> Iterator[Tag]:
-    """Every tag of a tree; an expression that does not parse is an `ExpressionError`."""
+def find_tags(tree: object) -> Iterator[Tag]:
+    """Yield every tag of a tree. Errors: ExpressionError, if an expression cannot be parsed."""
     for text in texts(tree):
         for found in _TAG.finditer(text):
             yield _tag(found[1])
 
 
 def texts(tree: object) -> Iterator[str]:
-    """Every text of a tree, names of fields included."""
+    """Yield every string of a tree, including field names."""
     if isinstance(tree, str):
         yield tree
     elif isinstance(tree, Mapping):
@@ -58,9 +58,10 @@ def _tag(text: str) -> Tag:
 
 
 def replace(tree: Any, values: Values, *, strict: tuple[str, ...] = ()) -> Any:
-    """The tree with every tag replaced that has a value; others stay, unless their name begins with a `strict` prefix.
+    """Return the tree with every tag replaced that has a value; other tags stay.
 
-    A value of None is the output of a task that was skipped and names no default: reading it is always a `TagError`.
+    strict: prefixes of names; a tag of such a name without a value is a `TagError`.
+    A value of None is the output of a skipped task without a default: reading it is always a `TagError`.
     """
     if isinstance(tree, str):
         return _replaced(tree, values, strict) if "{{" in tree else tree
@@ -84,7 +85,7 @@ def _replaced(text: str, values: Values, strict: tuple[str, ...]) -> str:
                 message = f"unable to substitute {found[0]}: {ABSENT}"
                 raise TagError(message)
             return held
-        # Artifacts are resolved by `from`, and may be optional there.
+        # Artifacts are resolved through `from`, where they may be optional.
         if name.startswith(strict or ("\0",)) and ".outputs.artifacts." not in name:
             message = f"failed to resolve {found[0]}"
             raise TagError(message)
@@ -121,6 +122,6 @@ def _has(known: Mapping[str, Any], path: str) -> bool:
 
 
 def reference(text: str) -> str:
-    """The name inside a text that is one plain tag and nothing else, or nothing."""
+    """Return the name in a string that is one plain tag and nothing else; otherwise an empty string."""
     found = _TAG.fullmatch(text.strip())
     return found[1].strip() if found and not found[1].startswith("=") and "{{" not in found[1] else ""

@@ -1,7 +1,8 @@
-"""How a container of a manifest runs as the very image it names: by podman or docker of this machine.
+"""Run a container of a manifest in the image it names, with podman or docker on this machine.
 
-What a pod is held to holds here too, whatever the manifest says: read-only root, no capability, no new privilege, not
-another user than yours. Settings of the engine itself (runtime, ulimits, registries, CA) are its own: containers.conf.
+The restrictions of a pod apply here too, whatever the manifest sets: read-only root, no capabilities, no new
+privileges, your own user. The container engine has its own settings (runtime, ulimits, registries, CA):
+containers.conf.
 """
 
 import csv
@@ -20,29 +21,29 @@ from lockgate.engine.runtime.process import ChildProcess, Launch
 
 ENGINES = ("podman", "docker")
 _HELD = ("--rm", "--pull=never", "--init", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges")
-# A store, registry or model server on this machine is reached by its loopback address; and SELinux would have the
-# label of every file changed that is mounted.
+# The host network: a store, registry or model server on this machine has a loopback address. No SELinux labels: they
+# would require relabelling every mounted file.
 _HERE = ("--network=host", "--security-opt=label=disable")
-# The engine's own command line reads these too, so their values are told it, not given it.
+# The container engine's own command line reads these too, so they are passed to it as options, not as its environment.
 _CLIENTS_OWN = ("HOME", "PATH", "TMPDIR")
 
 
 @dataclass(frozen=True)
 class Place:
-    """A file or folder of this machine that programs reach under its own path."""
+    """A file or folder of this machine that programs see under the same path."""
 
     path: Path
     writable: bool = False
 
 
 class ImageStore(Protocol):
-    """The images that a container engine holds."""
+    """The images of a container engine."""
 
     def find(self, reference: str) -> str:
-        """The id of an image, or an empty string."""
+        """Return the id of an image, or an empty string."""
 
     def labels(self, reference: str) -> dict[str, str]:
-        """The labels of an image. Errors: OutsideFailed."""
+        """Return the labels of an image. Errors: OutsideFailed."""
 
     def pull(self, reference: str) -> None:
         """Pull an image. Errors: OutsideFailed."""
@@ -52,8 +53,8 @@ class ContainerRuntime:
     """Run containers with a container engine of this machine.
 
     images: the images of that engine.
-    places: what programs reach beside what the manifest mounts.
-    check: called with each image's reference and labels before the first step; raises where it must not run.
+    places: files and folders that programs see in addition to the manifest's mounts.
+    check: called with each image's reference and labels before the first step; raises if it must not run.
     """
 
     def __init__(
@@ -69,9 +70,9 @@ class ContainerRuntime:
         self._check = check
 
     def prepare(self, images: Iterable[str], progress: Callable[[str], None]) -> None:
-        """Pull each image that is not here.
+        """Pull each image that is not present.
 
-        Errors: OutsideFailed, with the end of what the engine said.
+        Errors: OutsideFailed, with the end of the engine's output.
         """
         for image in images:
             if not self._images.find(image):
@@ -80,26 +81,26 @@ class ContainerRuntime:
             self._check(image, self._images.labels(image))
 
     def identity(self, image: str) -> str:
-        """The reference, which holds a digest."""
+        """Return the reference, which contains a digest."""
         return image
 
     def start(self, launch: Launch) -> "_Container":
         """Start a container. Errors: CannotStart."""
         name = f"lockgate-{hashlib.sha256(str(launch.folder).encode()).hexdigest()[:16]}"
-        # What a killed run left of this node must not go on beside it.
+        # A container of this node that a killed run left must not run at the same time.
         subprocess.run([self._engine, "rm", "--force", name], capture_output=True, check=False)  # noqa: S603
-        told = [f"--env={each}={launch.env[each]}" for each in _CLIENTS_OWN if each in launch.env]
-        given = {each: value for each, value in launch.env.items() if each not in _CLIENTS_OWN}
+        flags = [f"--env={each}={launch.env[each]}" for each in _CLIENTS_OWN if each in launch.env]
+        inherited = {each: value for each, value in launch.env.items() if each not in _CLIENTS_OWN}
         entry, *command = launch.command
         argv = [
-            self._engine, "run", f"--name={name}", *_HELD, *_HERE, *self._own_options(), *self._mounts(launch), *told,
-            *(f"--env={each}" for each in given), f"--workdir={ROOT}", f"--entrypoint={entry}", launch.image,
+            self._engine, "run", f"--name={name}", *_HELD, *_HERE, *self._own_options(), *self._mounts(launch), *flags,
+            *(f"--env={each}" for each in inherited), f"--workdir={ROOT}", f"--entrypoint={entry}", launch.image,
             *command, *launch.args,
         ]  # fmt: skip
-        return _Container(self._engine, name, argv, {**os.environ, **given}, launch)
+        return _Container(self._engine, name, argv, {**os.environ, **inherited}, launch)
 
     def _own_options(self) -> list[str]:
-        """Who a program is: whoever runs it, so that its files are theirs, as those of a process are."""
+        """Return the options for the user: the one who runs Lockgate, so that output files belong to that user."""
         options = [f"--user={os.geteuid()}:{os.getegid()}"]
         if self._engine == "podman":
             options += ["--read-only-tmpfs=false", "--log-driver=none"]
@@ -121,14 +122,14 @@ def _mount(source: Path, target: str, read_only: bool) -> str:
 
 
 class _Container(ChildProcess):
-    """The engine's command line, attached to the container until it ends; its exit code is the container's."""
+    """The container engine's command line, attached to the container; its exit code is the container's."""
 
     def __init__(self, engine: str, name: str, argv: list[str], env: Mapping[str, str], launch: Launch) -> None:
         self._kill = [engine, "kill", name]
-        # Asked to end, the command line asks the container; killed, it would leave it behind.
+        # SIGTERM: the command line forwards it to the container. After SIGKILL the container would go on.
         super().__init__(argv, env, launch, signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the container, which ends the command line."""
-        if subprocess.run(self._kill, capture_output=True, check=False).returncode:  # noqa: S603  # it is not there yet
+        """Kill the container, which ends the command line."""
+        if subprocess.run(self._kill, capture_output=True, check=False).returncode:  # noqa: S603  # it does not exist yet
             super().kill()

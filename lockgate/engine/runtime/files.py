@@ -1,38 +1,38 @@
-"""The folder a program sees as /lockgate: what is put there before it starts, and what is taken from it at its end."""
+"""The folder that a program sees as /lockgate: stage its inputs before it starts, collect its outputs at its end."""
 
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from lockgate.engine.manifest.manifest import Json, Workflow, entries, text
+from lockgate.engine.manifest import Json, Workflow, entries, text
 from lockgate.errors import BadCall
 
 ROOT = "/lockgate"
 TERMINATION_BYTES = 4096
 RESULT_BYTES = 256 * 1024
-# A file of this size or more is linked where permissions protect it, not copied.
+# A file of this size in bytes or more is linked, not copied, if permissions protect it.
 LARGE = 64 * 1024 * 1024
 
 
 class StagingError(Exception):
-    """An input that cannot be put where the program expects it."""
+    """An input that cannot be staged."""
 
 
 def inside(folder: Path, path: str) -> Path:
-    """Where a path of the container is on this machine."""
+    """Return the path on this machine of a path in the container."""
     return folder / PurePosixPath(path).relative_to(ROOT)
 
 
 def check_environment(workflow: Workflow, environment: Path) -> None:
-    """Refuse to start without the ConfigMaps and Secrets the workflow needs.
+    """Refuse to start without the ConfigMaps and Secrets that the workflow needs.
 
     Errors: BadCall, naming each.
     """
     missing = sorted(set(_missing(workflow, environment)))
     if missing:
         message = f"{workflow.name} needs {', '.join(missing)}"
-        raise BadCall(message, fix=f"put a folder of that name, with a file for each key, into {environment}")
+        raise BadCall(message, fix=f"create a folder of that name, with one file per key, in {environment}")
 
 
 def _missing(workflow: Workflow, environment: Path) -> Iterator[str]:
@@ -49,7 +49,7 @@ def _missing(workflow: Workflow, environment: Path) -> Iterator[str]:
 
 
 def _source(volume: Json) -> tuple[str, str, bool]:
-    """Whether a volume is a ConfigMap or a Secret, its name, and whether it may be missing."""
+    """Return the kind (ConfigMap or Secret) and name of a volume, and whether it is optional."""
     if volume.get("configMap") is not None:
         return "ConfigMap", volume["configMap"]["name"], bool(volume["configMap"].get("optional"))
     if volume.get("secret") is not None:
@@ -65,7 +65,7 @@ def _key_references(variable: Json) -> Iterator[tuple[str, Json]]:
 
 
 def variables(container: Json, environment: Path) -> dict[str, str]:
-    """The environment variables a container declares; an optional key that is missing declares none."""
+    """Return the environment variables of a container, without those of a missing optional key."""
     found: dict[str, str] = {}
     for variable in entries(container, "env"):
         if variable.get("valueFrom") is None:
@@ -78,7 +78,7 @@ def variables(container: Json, environment: Path) -> dict[str, str]:
 
 
 def volumes_of(template: Json, spec: Json, environment: Path) -> dict[str, Path | None]:
-    """What is mounted where: the folder of a ConfigMap or Secret, or nothing for an empty folder."""
+    """Return the volumes by mount path: the folder of a ConfigMap or Secret, or None for an empty folder."""
     named = {each["name"]: each for each in [*entries(spec, "volumes"), *entries(template, "volumes")]}
     found: dict[str, Path | None] = {}
     for mount in entries(template, "container", "volumeMounts"):
@@ -88,7 +88,7 @@ def volumes_of(template: Json, spec: Json, environment: Path) -> dict[str, Path 
 
 
 def stage(run: Path, folder: Path, template: Json, volumes: Mapping[str, Path | None]) -> None:
-    """Make a node's folder: its volumes, and its inputs as files of its own.
+    """Create a node's folder with its volumes and its own copies of its inputs.
 
     Errors: StagingError.
     """
@@ -106,7 +106,7 @@ def stage(run: Path, folder: Path, template: Json, volumes: Mapping[str, Path | 
         elif "local" in artifact:
             found = _copy(run / artifact["local"], target)
             if not found and not artifact.get("optional"):
-                # A store keeps files: of an empty folder it keeps nothing, and then does not find it.
+                # A store keeps only files, so it does not find an empty folder.
                 message = f"artifact {artifact['name']} failed to load: The specified key does not exist."
                 raise StagingError(message)
 
@@ -115,12 +115,12 @@ def _mount(target: Path, source: Path | None) -> None:
     target.mkdir(parents=True, exist_ok=True)
     if source is not None and source.is_dir():
         for key in source.iterdir():
-            # A link, so that no second copy of a secret is ever written.
+            # A link, so that no second copy of a secret is written.
             (target / key.name).symlink_to(key.resolve())
 
 
 def unmount(folder: Path, volumes: Mapping[str, Path | None]) -> None:
-    """Take away what no later reader of the record needs: volumes and scratch."""
+    """Remove volumes and scratch files, which no later reader of the record needs."""
     for path, source in volumes.items():
         if source is not None and path.startswith(f"{ROOT}/"):
             shutil.rmtree(inside(folder, path), ignore_errors=True)
@@ -128,7 +128,7 @@ def unmount(folder: Path, volumes: Mapping[str, Path | None]) -> None:
 
 
 def _copy(source: Path, target: Path) -> bool:
-    """Give a node its own copy of an artifact; false where there is no file in it."""
+    """Copy an artifact for a node; return whether it contains a file."""
     if not source.is_dir():
         _copy_file(source, target)
         return True
@@ -140,7 +140,7 @@ def _copy(source: Path, target: Path) -> bool:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The files a store would keep of a folder: no links, no empty folders."""
+    """Yield the files of a folder that a store would keep: no links, no empty folders."""
     for parent, _, names in os.walk(folder):
         for name in sorted(names):
             path = Path(parent, name)
@@ -149,7 +149,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _copy_file(source: Path, target: Path) -> None:
-    # Permissions do not bind root, who therefore always gets a copy.
+    # Permissions do not restrict root, so root always gets a copy.
     if os.geteuid() != 0 and source.stat().st_size >= LARGE:
         source.chmod(0o444)
         target.hardlink_to(source.resolve())
@@ -158,12 +158,12 @@ def _copy_file(source: Path, target: Path) -> None:
 
 
 def collect(run: Path, folder: Path, template: Json, execution: str) -> tuple[Json, list[str]]:
-    """What a program left: its outputs, and what is missing among them, in the words of Argo's executor."""
+    """Return the outputs of a program, and a message of Argo's executor for each missing one."""
     outputs: Json = {}
     problems: list[str] = []
     for parameter in entries(template, "outputs", "parameters"):
         given = {"name": parameter["name"]}
-        if not problems:  # the executor stops at the first, and says of the others their names alone
+        if not problems:  # the executor stops at the first problem and lists the others by name only
             try:
                 given["value"] = _parameter(folder, parameter)
             except (OSError, UnicodeDecodeError) as error:
@@ -183,7 +183,7 @@ def collect(run: Path, folder: Path, template: Json, execution: str) -> tuple[Js
 
 
 def _is_mounted(template: Json, path: str) -> bool:
-    """Whether a path is within a volume, which the executor looks into itself."""
+    """Return whether a path is in a volume; the executor reads such a path directly."""
     mounts = [mount["mountPath"].rstrip("/") for mount in entries(template, "container", "volumeMounts")]
     return any(path == mount or path.startswith(f"{mount}/") for mount in mounts)
 
@@ -211,9 +211,9 @@ def _parameter(folder: Path, parameter: Json) -> str:
 
 
 def result(folder: Path) -> str:
-    """What a program wrote to its output, without its final newline; of much the end, as the executor keeps it."""
-    said = (folder / "stdout").read_bytes().removesuffix(b"\n")
-    return said[-RESULT_BYTES:].decode("utf-8", "replace")
+    """Return a program's stdout without its final newline; only the end if it is long, as the executor does."""
+    output = (folder / "stdout").read_bytes().removesuffix(b"\n")
+    return output[-RESULT_BYTES:].decode("utf-8", "replace")
 
 
 def _reason(error: Exception) -> str:
@@ -221,14 +221,19 @@ def _reason(error: Exception) -> str:
 
 
 def termination_message(folder: Path, container: Json, log: Path, *, failed: bool) -> str:
-    """What a program has to say about its end, as the kubelet reads it."""
+    """Return the termination message of a program, as the kubelet reads it."""
     path = container.get("terminationMessagePath") or ""
-    said = ""
+    message = ""
     if path.startswith(f"{ROOT}/") and inside(folder, path).is_file():
         with inside(folder, path).open("rb") as file:
-            said = file.read(TERMINATION_BYTES).decode("utf-8", "replace")
-    if not said and failed and container.get("terminationMessagePolicy") == "FallbackToLogsOnError" and log.is_file():
+            message = file.read(TERMINATION_BYTES).decode("utf-8", "replace")
+    if (
+        not message
+        and failed
+        and container.get("terminationMessagePolicy") == "FallbackToLogsOnError"
+        and log.is_file()
+    ):
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 2048))
-            said = "".join(file.read().decode("utf-8", "replace").splitlines(keepends=True)[-80:])
-    return said
+            message = "".join(file.read().decode("utf-8", "replace").splitlines(keepends=True)[-80:])
+    return message

@@ -24,9 +24,9 @@ def bound(command: Sequence[str], at_our_end: int) -> list[str]:
 
 
 if __name__ == "__main__":
-    starter, at_its_end = int(sys.argv[1]), int(sys.argv[2])
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, at_its_end)
-    if os.getppid() != starter:  # it died before the call above
+    starter, number = int(sys.argv[1]), int(sys.argv[2])
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+    if os.getppid() != starter:  # it died before the prctl call
         sys.exit(137)
     try:
         os.execvp(sys.argv[3], sys.argv[3:])  # noqa: S606  # no shell is wanted

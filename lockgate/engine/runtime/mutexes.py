@@ -1,73 +1,76 @@
-"""Mutexes between runs on this machine: a locked file each, so that a process that dies lets go."""
+"""Mutexes between runs on this machine: one locked file each, which the kernel unlocks when its process ends."""
 
-import fcntl
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import IO
 from urllib.parse import quote
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 
 class Mutexes:
-    """The mutexes of one run. A holder's names are taken in one order, so that two runs cannot wait for each other."""
+    """The mutexes of one run. They are acquired in the order of their names, so that two runs cannot deadlock."""
 
     def __init__(self, folder: Path, wake: Callable[[], None]) -> None:
         self._folder = folder
         self._wake = wake
         self._guard = threading.Lock()
-        self._held: dict[str, list[IO[bytes]]] = {}
+        self._held: dict[str, Sequence[BaseFileLock]] = {}
         self._waiting: set[str] = set()
 
     def acquire(self, holder: str, names: Iterable[str]) -> bool:
-        """Whether the holder has them all; if not, it is waited for, and `wake` called when it does."""
+        """Return whether the holder has all mutexes; if not, wait for them in a thread and then call `wake`."""
         with self._guard:
             if holder in self._held:
                 return True
             if holder in self._waiting:
                 return False
-            ordered = sorted(set(names))
-            taken = self._take(ordered, fcntl.LOCK_NB)
-            if taken is not None:
-                self._held[holder] = taken
+            locks = self._locks(names)
+            if _acquire(locks, blocking=False):
+                self._held[holder] = locks
                 return True
             self._waiting.add(holder)
-        # A blocking lock in a thread of its own: no polling, and nothing to undo if the process dies.
-        threading.Thread(target=self._wait, args=(holder, ordered), daemon=True).start()
+        threading.Thread(target=self._wait, args=(holder, locks), daemon=True).start()
         return False
 
     def release(self, holder: str) -> None:
-        """Let go of what the holder has, or stop waiting for it."""
+        """Release the mutexes of the holder, or stop waiting for them."""
         with self._guard:
             self._waiting.discard(holder)
-            for file in self._held.pop(holder, []):
-                file.close()
+            _release(self._held.pop(holder, ()))
 
     def release_all(self) -> None:
-        """Let go of everything."""
+        """Release every mutex of the run."""
         for holder in [*self._held, *self._waiting]:
             self.release(holder)
 
-    def _wait(self, holder: str, names: list[str]) -> None:
-        taken = self._take(names, 0) or []
+    def _wait(self, holder: str, locks: Sequence[BaseFileLock]) -> None:
+        _acquire(locks, blocking=True)
         with self._guard:
             if holder in self._waiting:
                 self._waiting.discard(holder)
-                self._held[holder] = taken
+                self._held[holder] = locks
             else:
-                for file in taken:
-                    file.close()
+                _release(locks)
         self._wake()
 
-    def _take(self, names: list[str], flags: int) -> list[IO[bytes]] | None:
+    def _locks(self, names: Iterable[str]) -> list[BaseFileLock]:
         self._folder.mkdir(parents=True, exist_ok=True)
-        taken: list[IO[bytes]] = []
-        for name in names:
-            file = (self._folder / f"{quote(name, safe='')}.lock").open("a+b")
-            taken.append(file)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | flags)
-            except BlockingIOError:
-                for each in taken:
-                    each.close()
-                return None
-        return taken
+        files = [self._folder / f"{quote(name, safe='')}.lock" for name in sorted(set(names))]
+        # Not thread-local: the thread that waited for a lock is not the one that releases it.
+        return [FileLock(file, thread_local=False) for file in files]
+
+
+def _acquire(locks: Sequence[BaseFileLock], *, blocking: bool) -> bool:
+    for index, lock in enumerate(locks):
+        try:
+            lock.acquire(blocking=blocking)
+        except Timeout:
+            _release(locks[:index])
+            return False
+    return True
+
+
+def _release(locks: Sequence[BaseFileLock]) -> None:
+    for lock in locks:
+        lock.release()

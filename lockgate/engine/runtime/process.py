@@ -1,4 +1,4 @@
-"""How a container of a manifest runs on this machine: as a process with its image's lock."""
+"""Run a container of a manifest as a process on this machine, with the packages of its image's lock."""
 
 import contextlib
 import functools
@@ -17,7 +17,7 @@ from typing import IO, Protocol
 from lockgate.engine.runtime.files import ROOT
 from lockgate.engine.runtime.launch import bound
 
-# What a program needs of the machine around it; everything else it gets from the manifest.
+# The environment variables that a program inherits; all others come from the manifest.
 _PASSED_ON = re.compile(
     r"(?i)PATH|HOME|LANG|LC_\w+|TZ|(https?|all|no)_proxy|SSL_CERT_(FILE|DIR)|(REQUESTS|CURL|AWS)_CA_BUNDLE|SYSTEMROOT"
 )
@@ -26,11 +26,11 @@ _BELOW_ROOT = re.compile(rf"(?<![\w./-]){ROOT}(?=/|$|[^\w.-])")
 
 @dataclass(frozen=True)
 class Environment:
-    """What an image is on this machine.
+    """The environment of an image on this machine.
 
-    python: the interpreter its environment is made with; used as it is when there is no lock.
-    variables: what its programs need beside, such as PYTHONPATH.
-    lock: its requirements, with hashes.
+    python: the interpreter of its environment; used directly if there is no lock.
+    variables: more variables for its programs, such as PYTHONPATH.
+    lock: its requirements with hashes.
     """
 
     python: Path
@@ -42,8 +42,8 @@ class Environment:
 class Launch:
     """A container to start.
 
-    folder: what it sees as /lockgate.
-    volumes: the folders of ConfigMaps and Secrets by mount path; they are linked into `folder` already.
+    folder: the folder that it sees as /lockgate.
+    volumes: the folders of ConfigMaps and Secrets by mount path; `folder` already has links to their files.
     """
 
     image: str
@@ -57,38 +57,38 @@ class Launch:
 
 
 class CannotStart(Exception):
-    """A container that cannot be started, in the words of Argo's executor."""
+    """A container that cannot be started, with the message of Argo's executor."""
 
 
 class Process(Protocol):
-    """A container that was started."""
+    """A started container."""
 
     def wait(self) -> int:
-        """Its exit code, once it and everything it left behind has ended; 128 and the signal's number if killed."""
+        """Wait until it and its process group have ended; return its exit code, or 128 plus the signal's number."""
         ...
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Send SIGTERM."""
         ...
 
     def kill(self) -> None:
-        """End it."""
+        """Send SIGKILL."""
         ...
 
 
 class Runtime(Protocol):
-    """What containers run in."""
+    """Runs containers."""
 
     def prepare(self, images: Iterable[str], progress: Callable[[str], None]) -> None:
-        """Make the images ready, before the first step."""
+        """Prepare the images before the first step."""
         ...
 
     def identity(self, image: str) -> str:
-        """What tells this image from another of the same name."""
+        """Return what distinguishes this image from others of the same name."""
         ...
 
     def start(self, launch: Launch) -> Process:
-        """Start a container. Called in the thread that will wait for it.
+        """Start a container; called in the thread that waits for it.
 
         Errors: CannotStart.
         """
@@ -99,16 +99,16 @@ class Installer(Protocol):
     """Installs the packages of a lock, once for each lock."""
 
     def python(self, base: Path, lock: Path, announce: Callable[[], None]) -> Path:
-        """The interpreter that has the packages of a lock. Errors: OutsideFailed."""
+        """Return the interpreter that has the packages of a lock. Errors: OutsideFailed."""
         ...
 
     def digest(self, lock: Path) -> str:
-        """The digest of a lock."""
+        """Return the digest of a lock."""
         ...
 
 
 class ProcessRuntime:
-    """Run containers as processes of this machine, each with the packages of its image's lock."""
+    """Run containers as processes on this machine, each with the packages of its image's lock."""
 
     def __init__(self, resolve: Callable[[str], Environment], installer: Installer) -> None:
         self._resolve = resolve
@@ -116,9 +116,9 @@ class ProcessRuntime:
         self._python: dict[str, Path] = {}
 
     def prepare(self, images: Iterable[str], progress: Callable[[str], None]) -> None:
-        """Install each image's lock that is not installed yet.
+        """Install the lock of each image, unless it is installed.
 
-        Errors: OutsideFailed, with the end of what the installer said.
+        Errors: OutsideFailed, with the end of the installer's output.
         """
         for image in images:
             environment = self._resolve(image)
@@ -129,12 +129,12 @@ class ProcessRuntime:
                 self._python[image] = self._installer.python(environment.python, environment.lock, announce)
 
     def identity(self, image: str) -> str:
-        """The digest of the image's lock."""
+        """Return the digest of the image's lock."""
         lock = self._resolve(image).lock
         return f"{image} {self._installer.digest(lock)}" if lock else image
 
     def start(self, launch: Launch) -> "ChildProcess":
-        """Start a container; `python` is the image's own.
+        """Start a container; `python` is the interpreter of its image.
 
         Errors: CannotStart.
         """
@@ -142,37 +142,37 @@ class ProcessRuntime:
         env = {name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)}
         env["PATH"] = os.pathsep.join([str(python.parent), env.get("PATH", os.defpath)])
         env |= self._resolve(launch.image).variables
-        env |= {name: self._here(launch, value) for name, value in launch.env.items()}
+        env |= {name: self._local(launch, value) for name, value in launch.env.items()}
         env |= {"LOCKGATE_IO": str(launch.folder), "TMPDIR": str(launch.folder / "tmp")}
-        name, *arguments = (self._here(launch, each) for each in (*launch.command, *launch.args))
+        name, *arguments = (self._local(launch, each) for each in (*launch.command, *launch.args))
         program = str(python) if name in ("python", "python3") else shutil.which(name, path=env["PATH"])
         if program is None:
             message = f'failed to find name in PATH: exec: "{name}": executable file not found in $PATH'
             raise CannotStart(message)
         return ChildProcess([program, *arguments], env, launch)
 
-    def _here(self, launch: Launch, value: str) -> str:
-        """A value with the container's paths as this machine has them."""
+    def _local(self, launch: Launch, value: str) -> str:
+        """Return a value with the container's paths replaced by those of this machine."""
         return _BELOW_ROOT.sub(lambda _: str(launch.folder), value)
 
 
 class ChildProcess:
-    """A child in a process group of its own.
+    """A child process in its own process group.
 
-    at_our_end: the signal it gets when this process dies.
+    on_parent_death: the signal that it gets when this process dies.
     """
 
     def __init__(
-        self, command: list[str], env: Mapping[str, str], made: Launch, at_our_end: signal.Signals = signal.SIGKILL
+        self, command: list[str], env: Mapping[str, str], spec: Launch, on_parent_death: signal.Signals = signal.SIGKILL
     ) -> None:
         try:
             self._child = subprocess.Popen(  # noqa: S603  # the manifest's own command
-                bound(command, at_our_end),
+                bound(command, on_parent_death),
                 env=dict(env),
-                cwd=made.folder,
+                cwd=spec.folder,
                 stdin=subprocess.DEVNULL,
-                stdout=made.stdout,
-                stderr=made.stderr,
+                stdout=spec.stdout,
+                stderr=spec.stderr,
                 start_new_session=True,
             )
         except OSError as error:
@@ -181,9 +181,9 @@ class ChildProcess:
         self._ended = False
 
     def wait(self) -> int:
-        """Wait, then end what the child left in its group, as a container ends with its first process."""
+        """Wait for the child, then kill the rest of its group, as a container ends with its first process."""
         if sys.platform == "linux":
-            # Not yet reaped, the child keeps its number, so that no signal can meet another process.
+            # Until the child is reaped, no other process can get its pid, so the signal cannot hit one.
             os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOWAIT)
         else:
             self._child.wait()
@@ -194,16 +194,16 @@ class ChildProcess:
         return code if code >= 0 else 128 - code
 
     def terminate(self) -> None:
-        """SIGTERM to the group."""
+        """Send SIGTERM to the group."""
         with self._guard:
             self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL to the group."""
+        """Send SIGKILL to the group."""
         with self._guard:
             self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
         if not self._ended:
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left in the group
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # the group is empty
                 os.killpg(self._child.pid, number)

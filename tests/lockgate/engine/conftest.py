@@ -1,4 +1,4 @@
-"""One workshop for each test."""
+"""The fixture `shop`: one workshop for each test."""
 
 from pathlib import Path
 
@@ -9,5 +9,5 @@ from .workshop import Workshop
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Workshop:
-    """A workshop of its own."""
+    """A new workshop."""
     return Workshop(tmp_path)

@@ -1,4 +1,4 @@
-"""A dag's order, conditions, values and outcome."""
+"""Dags: order, conditions, values and outcome."""
 
 import itertools
 import json
@@ -187,7 +187,7 @@ def test_the_end_of_the_log_stands_in_for_a_message_where_the_manifest_says_so(s
 
 
 def values(shop: Workshop, value: Any, told: str = "{{tasks.a.outputs.parameters.word}}", **first: Any) -> list[str]:
-    """What arrives as an argument when `a` writes this parameter."""
+    """Return the argument that `b` gets if `a` writes this parameter."""
     run = shop.run(
         workflow(
             dag("main", task("a"), task("b", depends="a || a.Omitted || a.Failed", told={"word": told}), **first),
@@ -246,7 +246,7 @@ def test_expressions_are_evaluated_in_tags(shop: Workshop) -> None:
 
 
 def skipped(shop: Workshop, *, producer: Json, consumer: Json) -> tuple[str, str, str]:
-    """How a task ends that reads the output of one that was skipped, and what it was told."""
+    """Return how a task ends that reads the output of a skipped task, and the value it got."""
     run = shop.run(
         workflow(
             dag(
@@ -446,7 +446,7 @@ def test_a_branch_that_failed_does_not_end_one_that_runs(shop: Workshop) -> None
 
 
 def phase_of(fail_fast: bool | None, **phases: str | None) -> str:
-    """The phase of a dag whose tasks wait for nobody, from theirs; None is a task that has no room yet."""
+    """Return the phase of a dag of independent tasks; None is a task that has not started."""
     body: Json = dag("main", *map(task, phases), **({} if fail_fast is None else {"failFast": fail_fast}))
     nodes = Nodes("run", time.time)
     boundary = nodes.add("run", "DAG", "Running", "main", "")

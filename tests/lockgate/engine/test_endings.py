@@ -1,4 +1,4 @@
-"""Retries, deadlines, stops, and what runs at the end."""
+"""Retries, deadlines, stops and onExit."""
 
 import json
 import os
@@ -20,7 +20,7 @@ RETRY = "lastRetry.status == 'Error' || asInt(lastRetry.exitCode) == 4"
 
 
 def retried(shop: Workshop, *args: str, **strategy: object) -> dict[str, str]:
-    """The phases of a node that is tried again by this strategy, and of its attempts."""
+    """Return the phases of a node that is retried by this strategy, and of its attempts."""
     run = shop.run(workflow(container(*args, name="main", retryStrategy=strategy)))
     phases = {node.name.removeprefix(run.id): node.phase for node in run.nodes}
     return {"message": run.message, **phases}
@@ -41,7 +41,7 @@ def test_the_expression_decides(shop: Workshop, code: str, attempts: int) -> Non
 
 @pytest.fixture
 def narrow() -> Iterator[Path]:
-    """A control group of 64 MiB; left out where this account may make none."""
+    """A control group of 64 MiB; the test is skipped if this account cannot create one."""
     old, unified = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
     place, limit = (old, "memory.limit_in_bytes") if old.is_dir() else (unified, "memory.max")
     made = place / f"lockgate-test-{os.getpid()}"
@@ -49,7 +49,7 @@ def narrow() -> Iterator[Path]:
         made.mkdir()
         (made / limit).write_text(str(64 << 20))
     except OSError as error:
-        pytest.skip(f"no control group of memory can be made: {error}")
+        pytest.skip(f"cannot create a memory control group: {error}")
     yield made
     made.rmdir()
 
@@ -210,7 +210,7 @@ def test_an_onexit_is_tried_as_often_as_its_strategy_allows(
 
 
 def stopping(shop: Workshop, how: str) -> tuple[Path, list[Event]]:
-    """Stops the run from outside, once its first program runs."""
+    """Stop the run from outside as soon as its first program runs."""
     events: list[Event] = []
     folder: list[Path] = []
 

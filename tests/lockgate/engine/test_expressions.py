@@ -1,4 +1,4 @@
-"""Expressions read, written and evaluated; conditions against an oracle that knows nothing of the parser."""
+"""Expressions: parse, show and evaluate; `depends` against an oracle that does not use the parser."""
 
 import itertools
 import re
@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockgate.engine.expressions.evaluation import decide, decide_depends, decide_when, depends_logic, evaluate, expand
-from lockgate.engine.expressions.expressions import (
+from lockgate.engine.expressions.kinds import check
+from lockgate.engine.expressions.parser import (
     Array,
     Binary,
     Call,
@@ -23,7 +24,6 @@ from lockgate.engine.expressions.expressions import (
     parse,
     show,
 )
-from lockgate.engine.expressions.kinds import check
 from lockgate.rendering.manifest import RETRY
 
 RESERVED = {"true", "false", "nil", "and", "or", "not", "in", "matches", "contains", "startsWith", "endsWith"}
@@ -35,7 +35,7 @@ OPERATORS += ["in", "matches", "contains", "startsWith", "endsWith"]
 
 
 def grown(inner: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
-    """Every kind of expression over smaller ones."""
+    """Return a strategy of expressions built from smaller ones."""
     several = st.lists(inner, max_size=3).map(tuple)
     return st.one_of(
         st.builds(Member, inner, st.text(max_size=5) | st.integers(0, 99)),
@@ -159,7 +159,7 @@ def test_what_the_controllers_compiler_refuses(text: str) -> None:
 
 
 def test_a_condition_is_true_or_false() -> None:
-    with pytest.raises(ExpressionError, match="neither true nor false"):
+    with pytest.raises(ExpressionError, match="evaluates to '2', not to true or false"):
         decide("1 + 1", {})
 
 
@@ -208,7 +208,7 @@ def test_the_longer_of_two_names_stays() -> None:
     assert expand({"a": "x", "a.b": "y", "c": "z"}) == {"a": {"b": "y"}, "c": "z"}
 
 
-# The oracle for `depends`: its own grammar as nested tuples, written as text and decided by Python's own words.
+# The oracle for `depends`: conditions as nested tuples, written as a string and decided with Python's operators.
 TASKS = ("ant", "two-b", "kiwi")
 PHASES = ("Succeeded", "Failed", "Error", "Skipped", "Omitted")
 ASKED = st.sampled_from(["", "Succeeded", "Failed", "Errored", "Skipped", "Omitted", "Daemoned"])

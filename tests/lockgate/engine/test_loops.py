@@ -1,4 +1,4 @@
-"""Loops, steps and hooks, where a record of Argo has nothing to say: folders, resumed runs, what is refused."""
+"""Loops, steps and hooks in cases without a record of Argo: folders, resumed runs, problems of a manifest."""
 
 import json
 
@@ -16,7 +16,7 @@ WORD = {"parameters": [{"name": "word"}]}
 
 
 def looping(*items: object, **more: object) -> Json:
-    """A task that hands each item on."""
+    """Return a task that passes each item on."""
     return task("each", "take", withItems=list(items), told={"word": "{{item}}"}, **more)
 
 
@@ -75,29 +75,38 @@ def test_a_list_is_cut_into_its_items_however_it_is_written(listed: list[object]
     made = expand({"name": "a", "withParam": json.dumps(listed, indent=indent), "word": "{{item}}"})
     assert [each["name"].partition(":")[0] for each in made] == [f"a({index}" for index in range(len(listed))]
     for item, each in zip(listed, made, strict=True):
-        if not isinstance(item, str):  # of a text the quotes are gone, and the escapes stay
+        if not isinstance(item, str):  # a string loses its quotes and keeps its escapes
             assert json.loads(each["word"]) == item
 
 
 @pytest.mark.parametrize(
     ("templates", "problem"),
     [
-        ([{"name": "main", "steps": []}], "spec.templates[0].steps: must hold at least one"),
-        ([{"name": "main", "steps": [[]]}], "spec.templates[0].steps: must hold at least one"),
+        (
+            [{"name": "main", "steps": []}],
+            "spec.templates[0].steps: must have at least one group, and each group at least one step",
+        ),
+        (
+            [{"name": "main", "steps": [[]]}],
+            "spec.templates[0].steps: must have at least one group, and each group at least one step",
+        ),
         ([{"name": "main", "steps": [task("a", "work")]}], "spec.templates[0].steps[0]: must be a list, not a mapping"),
         ([{"name": "main", "steps": [[task("a", "none")]]}], "steps[0][0]: there is no template 'none'"),
         (
             [{"name": "main", "steps": [[task("a", "work"), task("b", "told", told={"word": "{{steps.a.id}}"})]]}],
             "steps[0][1].arguments.parameters[0]: {{steps.a.id}} has no value here",
         ),
-        ([dag("main", task("a", "work", withSequence={}))], "withSequence: must have one of count and end"),
-        ([dag("main", task("a", "work", withSequence={"count": 1, "format": "%s"}))], "must hold one of %d"),
-        ([dag("main", task("a", "work", hooks={"../x": {"template": "work", "expression": "true"}}))], "no name of a"),
-        ([dag("main", task("a", "work", onExit="told"))], "onExit: template told needs parameter 'word'"),
+        ([dag("main", task("a", "work", withSequence={}))], "withSequence: must have either count or end"),
+        ([dag("main", task("a", "work", withSequence={"count": 1, "format": "%s"}))], "must contain one of %d"),
+        (
+            [dag("main", task("a", "work", hooks={"../x": {"template": "work", "expression": "true"}}))],
+            "'../x' is not a valid hook name",
+        ),
+        ([dag("main", task("a", "work", onExit="told"))], "onExit: template told requires parameter 'word'"),
         ([dag("main", task("a", "work", onExit="main"))], "template main calls itself"),
         (
             [dag("main", task("a", "work", onExit="work", hooks={"exit": {"template": "work"}}))],
-            "not beside hooks.exit",
+            "cannot be used together with hooks.exit",
         ),
         (
             [dag("main", task("a", "work", hooks={"x": {"template": "work", "expression": "tasks.b.status == 'x'"}}))],

@@ -1,4 +1,4 @@
-"""What a program finds around it: variables, volumes, its own folder; and what it may not find."""
+"""What a program can see: variables, volumes, its folder; and what it cannot."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from .workshop import Json, Workshop, container, workflow
 
 
 def keys(shop: Workshop, name: str, **values: str) -> None:
-    """A ConfigMap or Secret."""
+    """Create a ConfigMap or Secret."""
     (shop.folder / "environment" / name).mkdir()
     for key, value in values.items():
         (shop.folder / "environment" / name / key).write_text(value)
@@ -143,7 +143,7 @@ def test_files_are_linked_only_where_permissions_protect_them(
 
 
 def test_a_real_environment_is_made_once_and_has_its_lock_alone(shop: Workshop) -> None:
-    # A package of our own and its hash: nothing is fetched.
+    # A local package and its hash: nothing is downloaded.
     wheel, digest = _wheel(shop.folder)
     lock = shop.folder / "image" / "requirements.lock"
     lock.parent.mkdir()
@@ -214,4 +214,4 @@ def test_whoever_configured_pip_has_configured_enough(shop: Workshop, monkeypatc
     assert settings["UV_DEFAULT_INDEX"] == "https://one.example/simple"
     assert settings["UV_INDEX"] == "https://two.example https://3.example"
     assert settings["SSL_CERT_FILE"] == "/etc/ca.pem"
-    assert settings["UV_HTTP_TIMEOUT"] == "9", "what is said to uv itself wins"
+    assert settings["UV_HTTP_TIMEOUT"] == "9", "uv's own setting takes precedence"

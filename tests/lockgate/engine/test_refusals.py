@@ -1,4 +1,4 @@
-"""What is refused, by name and place, before anything starts."""
+"""Problems are reported by name and place, before anything starts."""
 
 import contextlib
 from pathlib import Path
@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockgate.engine import load_manifests
-from lockgate.engine.checks.checks import verify
-from lockgate.engine.errors import ManifestError
-from lockgate.engine.manifest.manifest import resolve
-from lockgate.engine.manifest.plan import Executed, Inert, Refused, read, table
+from lockgate.engine import ManifestError, load_manifests
+from lockgate.engine.checks import verify
+from lockgate.engine.manifest import resolve
+from lockgate.engine.manifest.fields import Executed, Inert, Refused, check_fields, table
 from lockgate.errors import BadCall, UnknownName
 
 from .workshop import Json, Workshop, container, dag, files, inputs, task, workflow
@@ -21,7 +20,7 @@ WORK = container(name="work")
 
 
 def problems(*documents: Json, **parameters: str) -> list[str]:
-    """What is wrong with the first of these documents."""
+    """Return the problems of the first of these documents."""
     try:
         verify(resolve(documents, str(documents[0]["metadata"]["name"]), parameters))
     except ManifestError as error:
@@ -32,7 +31,7 @@ def problems(*documents: Json, **parameters: str) -> list[str]:
 
 
 def put(document: Json, place: str, value: Any) -> Json:
-    """The document with a value at a place such as `spec.templates[0].daemon`."""
+    """Return the document with a value at a place such as `spec.templates[0].daemon`."""
     *path, last = place.replace("[", ".#").replace("]", "").split(".")
     where: Any = document
     for step in path:
@@ -42,7 +41,7 @@ def put(document: Json, place: str, value: Any) -> Json:
 
 
 def fresh() -> Json:
-    """A workflow with nothing wrong."""
+    """Return a valid workflow."""
     return workflow(dag("main", task("a", "work")), container(name="work"))
 
 
@@ -53,23 +52,23 @@ def test_nothing_is_wrong_with_what_the_tests_start_from() -> None:
 @pytest.mark.parametrize(
     ("place", "value", "what"),
     [
-        ("spec.templates[1].daemon", True, "not executed locally; start it beside the run"),
-        ("spec.templates[1].dameon", True, "not executed locally; no such field is known here"),
-        ("spec.templates[1].container.lifecycle", {}, "not executed locally; let the program do it"),
-        ("spec.templates[0].dag.tasks[0].withItems", [None], "must be a list of texts, numbers, flags, lists or"),
-        ("spec.templates[0].dag.tasks[0].inline", {}, "not executed locally; write it as a template"),
+        ("spec.templates[1].daemon", True, "not executed locally; start it outside the run"),
+        ("spec.templates[1].dameon", True, "not executed locally; the field is unknown"),
+        ("spec.templates[1].container.lifecycle", {}, "not executed locally; do it in the program"),
+        ("spec.templates[0].dag.tasks[0].withItems", [None], "must be a list of strings, numbers, booleans, lists or"),
+        ("spec.templates[0].dag.tasks[0].inline", {}, "not executed locally; define it as a template"),
         ("spec.templates[0].dag.tasks[0].hooks", [], "must be a mapping, not a list"),
-        ("spec.suspend", False, "not executed locally; start the run when it should run"),
-        ("spec.ttlSecondsAfterFinished", 1, "not executed locally; no such field is known here"),
-        ("metadata.lables", {}, "not executed locally; no such field is known here"),
-        ("spec.templates[1].container.args", "one text", "must be a list of texts, not a text"),
-        ("spec.templates[1].container.args", [1], "must be a list of texts, not a list"),
-        ("spec.templates[1].container.image", 7, "must be a text, not a number"),
+        ("spec.suspend", False, "not executed locally; start the run when it is needed"),
+        ("spec.ttlSecondsAfterFinished", 1, "not executed locally; the field is unknown"),
+        ("metadata.lables", {}, "not executed locally; the field is unknown"),
+        ("spec.templates[1].container.args", "one text", "must be a list of strings, not a string"),
+        ("spec.templates[1].container.args", [1], "must be a list of strings, not a list"),
+        ("spec.templates[1].container.image", 7, "must be a string, not a number"),
         ("spec.templates[0].dag.tasks", {"a": {}}, "must be a list, not a mapping"),
-        ("spec.templates[1].container", "work", "must be a mapping, not a text"),
-        ("spec.parallelism", "many", "must be a whole number, not a text"),
+        ("spec.templates[1].container", "work", "must be a mapping, not a string"),
+        ("spec.parallelism", "many", "must be a whole number, not a string"),
         ("spec.synchronization", {"mutexes": [{}]}, "each mutex must have a name"),
-        ("spec.templates[0].dag.failFast", "yes", "must be true or false, not a text"),
+        ("spec.templates[0].dag.failFast", "yes", "must be a boolean, not a string"),
     ],
 )
 def test_a_field_is_refused_by_name_and_place(place: str, value: Any, what: str) -> None:
@@ -94,17 +93,17 @@ MAKES = container(name="makes", outputs=ONE)
     ("templates", "problem"),
     [
         ([dag("main", task("a", "none"))], "spec.templates[0].dag.tasks[0]: there is no template 'none'"),
-        ([dag("main", task("a", "takes")), TAKES], "template takes needs artifact 'x', which it is not given"),
-        ([dag("main", task("a", "told")), TOLD], "template told needs parameter 'p', which it is not given"),
-        ([dag("main", task("a", "work", told={"q": "1"})), WORK], "template work takes no parameter 'q'"),
+        ([dag("main", task("a", "takes")), TAKES], "template takes requires artifact 'x', which is not passed"),
+        ([dag("main", task("a", "told")), TOLD], "template told requires parameter 'p', which is not passed"),
+        ([dag("main", task("a", "work", told={"q": "1"})), WORK], "template work has no input parameter 'q'"),
         (
             [dag("main", task("a", "makes"), task("b", "takes", depends="a.Succeeded",
                                                   given={"x": "tasks.a.outputs.artifacts.y"})), MAKES, TAKES],
-            "arguments.artifacts[0].from: {{tasks.a.outputs.artifacts.y}} is no artifact that this task can have",
+            "arguments.artifacts[0].from: {{tasks.a.outputs.artifacts.y}} is not an artifact that this task can read",
         ),
         (
             [dag("main", task("a", "makes"), task("b", "takes", given=LETTER)), MAKES, TAKES],
-            "is no artifact that this task can have",
+            "is not an artifact that this task can read",
         ),
         (
             [dag("main", task("a", "told", told={"p": "{{tasks.z.outputs.parameters.q}}"})), TOLD],
@@ -113,36 +112,43 @@ MAKES = container(name="makes", outputs=ONE)
         ([container("{{workflow.parameters.no}}", name="main")], "{{workflow.parameters.no}} has no value here"),
         ([container("{{inputs.parameters.no}}", name="main")], "{{inputs.parameters.no}} has no value here"),
         ([container("{{workflow.failures}}", name="main")], "{{workflow.failures}} has no value here"),
-        ([container("{{=1 +}}", name="main")], "cannot be read at its end"),
-        ([container("{{inputs.parameters.{{workflow.name}}}}", name="main")], "holds a tag within a tag"),
+        ([container("{{=1 +}}", name="main")], "cannot be parsed: it ends too early"),
+        ([container("{{inputs.parameters.{{workflow.name}}}}", name="main")], "contains a tag within a tag"),
         ([dag("main", task("a", "work", depends="b")), WORK], "tasks[0].depends: there is no task 'b'"),
-        ([dag("main", task("b", "work"), task("a", "work", depends="b.Done")), WORK], "b.Done: a result is one of"),
-        ([dag("main", task("b", "work"), task("a", "work", depends="b.AllFailed")), WORK], "is about items"),
-        ([dag("main", task("b", "work"), task("a", "work", depends="b.Failed ||")), WORK], "cannot be read at"),
+        ([dag("main", task("b", "work"), task("a", "work", depends="b.Done")), WORK],
+         "b.Done: the result must be one of"),
+        ([dag("main", task("b", "work"), task("a", "work", depends="b.AllFailed")), WORK],
+         "b.AllFailed applies only to loops, and b is not a loop"),
+        ([dag("main", task("b", "work"), task("a", "work", depends="b.Failed ||")), WORK],
+         "cannot be parsed: it ends too early"),
         ([dag("main", task("b", "work"), task("a", "work", depends="b && and")), WORK], "there is no task 'and'"),
         (
             [dag("main", task("a", "work", depends="b"), task("b", "work", depends="a")), WORK],
-            "tasks[0]: a waits for itself, by a, b",
+            "tasks[0]: a depends on itself, through a, b",
         ),
         (
             [dag("main", task("b", "work"), task("a", "work", depends="b"), BESIDE), WORK],
-            "tasks[2].dependencies: not beside depends",
+            "tasks[2].dependencies: cannot be used together with depends",
         ),
-        ([dag("main", task("a", "work"), task("a", "work")), WORK], "'a' is no task name of its own"),
-        ([dag("main", task("a_b", "work")), WORK], "'a_b' is no task name of its own"),
-        ([dag("main")], "dag.tasks: must hold at least one"),
+        ([dag("main", task("a", "work"), task("a", "work")), WORK], "'a' is not a unique task name"),
+        ([dag("main", task("a_b", "work")), WORK], "'a_b' is not a unique task name"),
+        ([dag("main")], "dag.tasks: must have at least one task"),
         ([dag("main", task("a", "main"))], "template main calls itself"),
-        ([{"name": "main"}], "spec.templates[0]: must have a name of its own, and one of container, dag,"),
-        ([container(name="main", outputs={"artifacts": [{"name": "x", "path": "/tmp/x"}]})], "no path below /lockgate"),
+        ([{"name": "main"}], "spec.templates[0]: must have a unique name, and exactly one of container, dag,"),
+        ([container(name="main", outputs={"artifacts": [{"name": "x", "path": "/tmp/x"}]})],
+         "is not a path below /lockgate"),
         ([container(name="main", inputs={"artifacts": [{"name": "x", "path": "/lockgate/../x", "raw": {"data": ""}}]})],
-         "no path below /lockgate"),
+         "is not a path below /lockgate"),
         ([container(name="main", volumeMounts=[{"name": "v", "mountPath": "/lockgate/v"}])], "there is no volume 'v'"),
         ([container(name="main", retryStrategy={"retryPolicy": "Often"})], "retryPolicy: must be one of Always"),
-        ([container(name="main", retryStrategy={"expression": "lastRetry.exitCode =="})], "cannot be read at its end"),
-        ([container(name="main", retryStrategy={"expression": "retries == 1"})], "== does not take number and text"),
+        ([container(name="main", retryStrategy={"expression": "lastRetry.exitCode =="})],
+         "cannot be parsed: it ends too early"),
+        ([container(name="main", retryStrategy={"expression": "retries == 1"})], "== does not take number and string"),
         ([container(name="main", retryStrategy={"backoff": {"duration": "soon"}})], "unable to parse soon"),
-        ([container(name="main", parallelism=1)], "spec.templates[0].parallelism: is for dags and steps"),
-        ([dag("main", task("a", "work"), activeDeadlineSeconds=1), WORK], "activeDeadlineSeconds: is for containers"),
+        ([container(name="main", parallelism=1)],
+         "spec.templates[0].parallelism: is allowed only in dag and steps templates"),
+        ([dag("main", task("a", "work"), activeDeadlineSeconds=1), WORK],
+         "activeDeadlineSeconds: is allowed only in container templates"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_together(templates: list[Json], problem: str) -> None:
@@ -168,7 +174,9 @@ def test_what_is_given_to_the_workflow_must_suit_it() -> None:
 
 def test_a_missing_document_is_named() -> None:
     asked = {"kind": "Workflow", "metadata": {"name": "w"}, "spec": {"workflowTemplateRef": {"name": "other"}}}
-    assert problems(asked, fresh()) == ["spec.workflowTemplateRef.name: there is no WorkflowTemplate 'other' beside it"]
+    assert problems(asked, fresh()) == [
+        "spec.workflowTemplateRef.name: there is no WorkflowTemplate 'other' in the given manifests"
+    ]
     with pytest.raises(UnknownName, match="there is no manifest 'none'"):
         resolve([fresh()], "none", {})
 
@@ -219,7 +227,7 @@ INERT = ["spec.podGC", "spec.templates[1].container.resources", "spec.templates[
 
 @pytest.mark.parametrize("place", INERT)
 def test_inert_fields_are_listed_on_demand(place: str) -> None:
-    wrong, notes = read(put(fresh(), place, {"anything": [1]}))
+    wrong, notes = check_fields(put(fresh(), place, {"anything": [1]}))
     assert (wrong, [note.place for note in notes]) == ([], [place])
 
 

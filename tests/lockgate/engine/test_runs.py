@@ -1,4 +1,4 @@
-"""Several programs, several runs, and runs that are killed."""
+"""Parallel programs, parallel runs, and killed runs."""
 
 import json
 import re
@@ -10,15 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from lockgate.engine import Run
-from lockgate.engine.errors import RunInUse
+from lockgate.engine import Node, Run, RunInUse
 from lockgate.engine.events import NodeFinished, NodeStarted, RunFinished, RunStarted, Waiting
-from lockgate.engine.record import Node, Recorder
+from lockgate.engine.record import Recorder
 from lockgate.errors import BadCall, UnknownName
 
 from .workshop import Json, Workshop, container, dag, files, inputs, task, workflow
 
-# What another process does: the same workshop, the same manifest.
+# The code of another process: the same workshop, the same manifest.
 OTHER = """
 import json, sys
 from pathlib import Path
@@ -41,7 +40,7 @@ def other(shop: Workshop, document: Json, run_id: str) -> "subprocess.Popen[byte
 
 
 def wait_for(path: Path) -> str:
-    """What is in a file, once it is there."""
+    """Return the content of a file as soon as it exists."""
     until = time.monotonic() + 30
     while not path.exists() and time.monotonic() < until:
         time.sleep(0.005)
@@ -132,7 +131,7 @@ def test_events_come_in_order_and_end_with_the_record(shop: Workshop) -> None:
 
 
 def chain(shop: Workshop) -> Json:
-    """Three tasks, of which the second can be made to hang or fail from outside."""
+    """Return a workflow of three tasks; a test can let the second hang or fail."""
     counted = [str(shop.place / name) for name in ("first", "second", "third")]
     passed = {"x": "tasks.first.outputs.artifacts.x"}
     return workflow(
@@ -164,7 +163,7 @@ def chain(shop: Workshop) -> Json:
 
 
 def counts(shop: Workshop) -> list[int]:
-    """How often each of the chain has run."""
+    """Return how often each task of the chain has run."""
     return [
         len((shop.place / name).read_text()) if (shop.place / name).exists() else 0
         for name in ("first", "second", "third", "end")
@@ -245,9 +244,9 @@ def test_a_stopped_process_stops_the_run(shop: Workshop) -> None:
 def test_names_of_runs(shop: Workshop) -> None:
     document = workflow(container(name="main"))
     assert shop.run(document, run_id="a.b-1").id == "a.b-1"
-    with pytest.raises(BadCall, match=r"there is a run a\.b-1 already"):
+    with pytest.raises(BadCall, match=r"run a\.b-1 already exists"):
         shop.run(document, run_id="a.b-1")
-    with pytest.raises(BadCall, match="no name for a run"):
+    with pytest.raises(BadCall, match="is not a valid run name"):
         shop.run(document, run_id="../escape")
     with pytest.raises(UnknownName, match=r"there is no run 'a\.c-1'"):
         shop.run(document, resume="a.c-1")

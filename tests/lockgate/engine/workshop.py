@@ -1,4 +1,4 @@
-"""A workshop: programs of a few lines, manifests of a few tasks, and an engine that runs them."""
+"""Helpers for tests of the engine: a small program, small manifests, and an engine that runs them."""
 
 import copy
 import json
@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lockgate.engine import Engine, Environment, ProcessRuntime, Run
+from lockgate.engine import Engine, Environment, Node, ProcessRuntime, Run
 from lockgate.engine.events import Event
-from lockgate.engine.record import Node
 from lockgate.images.environments import Environments
 
 Json = dict[str, Any]
 
 PROGRAM = '''
-"""Does what its arguments say, one after another; so that a manifest reads like what it tests."""
+"""Execute its arguments as commands, so that a manifest shows what it tests."""
 import json, os, pathlib, sys, time
 
 io = pathlib.Path(os.environ["LOCKGATE_IO"])
@@ -48,7 +47,7 @@ for word in words:
     elif word == "sleep":
         time.sleep(float(next(words)))
     elif word == "meet":
-        # Waits for another to be here at the same time; says whether it was.
+        # Waits until another program is here at the same time; fails if none comes.
         place, name, other = pathlib.Path(next(words)), next(words), next(words)
         (place / name).touch()
         until = time.monotonic() + 20
@@ -56,7 +55,7 @@ for word in words:
             time.sleep(0.005)
         sys.exit(0 if (place / other).exists() else 9)
     elif word == "alone":
-        # Fails when another is in the place at the same time.
+        # Fails if another program is in the folder at the same time.
         place = pathlib.Path(next(words))
         (place / "inside").mkdir()
         time.sleep(0.3)
@@ -94,7 +93,7 @@ for word in words:
 
 
 def container(*args: str, name: str = "", **more: Any) -> Json:
-    """A template whose program does this."""
+    """Return a template whose program executes these arguments."""
     body: Json = {
         "name": name,
         "container": {"image": "tools", "command": ["python", "-m", "program"], "args": list(args)},
@@ -108,7 +107,7 @@ def container(*args: str, name: str = "", **more: Any) -> Json:
 
 
 def files(*names: str, **optional: bool) -> list[Json]:
-    """Output artifacts of these names."""
+    """Return output artifacts of these names."""
     found: list[Json] = [{"name": name, "path": f"/lockgate/out/{name}"} for name in names]
     return found + [
         {"name": name, "path": f"/lockgate/out/{name}", "optional": flag} for name, flag in optional.items()
@@ -116,14 +115,14 @@ def files(*names: str, **optional: bool) -> list[Json]:
 
 
 def inputs(*names: str, **optional: bool) -> Json:
-    """Input artifacts of these names."""
+    """Return input artifacts of these names."""
     found: list[Json] = [{"name": name, "path": f"/lockgate/in/{name}"} for name in names]
     found += [{"name": name, "path": f"/lockgate/in/{name}", "optional": flag} for name, flag in optional.items()]
     return {"artifacts": found}
 
 
 def task(name: str, template: str = "", **more: Any) -> Json:
-    """A task; `given` names artifacts by their source, `told` parameters by their value."""
+    """Return a task; `given`: its artifacts by source, `told`: its parameters by value."""
     body: Json = {"name": name, "template": template or name, **more}
     given, told = body.pop("given", {}), body.pop("told", {})
     arguments: Json = {}
@@ -135,7 +134,7 @@ def task(name: str, template: str = "", **more: Any) -> Json:
 
 
 def dag(name: str, *tasks: Json, **more: Any) -> Json:
-    """A template of tasks."""
+    """Return a dag template."""
     body: Json = {"tasks": list(tasks)}
     if "failFast" in more:
         body["failFast"] = more.pop("failFast")
@@ -143,7 +142,7 @@ def dag(name: str, *tasks: Json, **more: Any) -> Json:
 
 
 def workflow(*templates: Json, **spec: Any) -> Json:
-    """A WorkflowTemplate; its entrypoint is the first template."""
+    """Return a WorkflowTemplate; its entrypoint is the first template."""
     return {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "WorkflowTemplate",
@@ -153,7 +152,7 @@ def workflow(*templates: Json, **spec: Any) -> Json:
 
 
 class Workshop:
-    """Folders, programs and engines of one test."""
+    """The folders, programs and engines of one test."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -164,16 +163,16 @@ class Workshop:
 
     @property
     def place(self) -> Path:
-        """A folder that programs share on purpose."""
+        """A folder that programs share."""
         return self.folder / "place"
 
     def runtime(self) -> ProcessRuntime:
-        """Processes of this interpreter, without an environment of their own."""
+        """Return a runtime that runs processes of this interpreter, without their own environments."""
         made = Environment(Path(sys.executable), {"PYTHONPATH": str(self.folder / "code")})
         return ProcessRuntime(lambda image: made, Environments(self.folder / "cache"))
 
     def engine(self, **more: Any) -> Engine:
-        """An engine whose events are kept."""
+        """Return an engine that records its events."""
         return Engine(
             self.folder / "state",
             self.folder / "environment",
@@ -191,19 +190,19 @@ class Workshop:
         return engine.run(copy.deepcopy(documents), entry, parameters, **more)
 
     def log(self, run: Run, name: str) -> list[Json]:
-        """The JSON lines a node wrote."""
+        """Return the JSON lines that a node logged."""
         node = self.node(run, name)
         return [json.loads(line) for line in (run.folder / node.folder / "log").read_text().splitlines()]
 
     def node(self, run: Run, name: str) -> Node:
-        """The node of this display name."""
+        """Return the node with this display name."""
         (found,) = [node for node in run.nodes if node.display_name == name]
         return found
 
     def out(self, run: Run, name: str, output: str) -> str:
-        """What a node wrote."""
+        """Return an output of a node."""
         return (run.folder / self.node(run, name).folder / "out" / output).read_text()
 
     def phases(self, run: Run) -> dict[str, str]:
-        """The phase of each node."""
+        """Return the phase of each node."""
         return {node.display_name: node.phase for node in run.nodes}

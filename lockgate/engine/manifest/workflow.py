@@ -1,4 +1,4 @@
-"""Manifests as they are read, and the one workflow they make with an entry and its parameters."""
+"""Load manifests, and resolve the workflow that an entry document and its parameters define."""
 
 import copy
 import json
@@ -10,17 +10,17 @@ from typing import Any
 import yaml
 
 from lockgate.engine.errors import ManifestError, Problem
-from lockgate.engine.manifest import plan
-from lockgate.engine.manifest.plan import Note
+from lockgate.engine.manifest import fields
+from lockgate.engine.manifest.fields import Note
 from lockgate.errors import BadCall, UnknownName
 
 Json = dict[str, Any]
-# What a template does, and under which field it says so.
+# The kinds of templates, by the field that defines each.
 KINDS = ("container", "dag", "steps", "suspend")
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the faster one where it is built
-    """YAML as Kubernetes reads it: a date is a text."""
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the faster one if it is built
+    """YAML as Kubernetes reads it: a date is a string."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -31,7 +31,7 @@ _Loader.yaml_implicit_resolvers = {
 
 @dataclass(frozen=True)
 class Template:
-    """One template, with the defaults of its workflow merged in, and where it stands."""
+    """One template, with the defaults of its workflow merged in, and its place in the manifest."""
 
     document: str
     name: str
@@ -40,12 +40,12 @@ class Template:
 
     @property
     def kind(self) -> str:
-        """Which of `KINDS` it is."""
+        """Its kind, one of `KINDS`."""
         return next(kind for kind in KINDS if kind in self.body)
 
     @property
     def is_pod(self) -> bool:
-        """Whether a program runs for it."""
+        """Whether it runs a program."""
         return self.kind == "container"
 
     @property
@@ -56,7 +56,7 @@ class Template:
 
 @dataclass(frozen=True)
 class Workflow:
-    """What is executed: a spec, its templates, and its parameters with the values of this run."""
+    """A workflow to execute: its spec, its templates, and its parameters with the values of this run."""
 
     name: str
     namespace: str
@@ -78,12 +78,12 @@ class Workflow:
         }
 
 
-def load_manifests(*files: Path, fix: str = "render it again") -> list[Json]:
+def load_manifests(*files: Path, fix: str = "lockgate render") -> list[Json]:
     """Read the documents of these files.
 
-    fix: what to do where one cannot be read.
+    fix: the next action if one cannot be read.
 
-    Errors: BadCall, when a file cannot be read as YAML mappings.
+    Errors: BadCall, if a file cannot be read as YAML mappings.
     """
     documents: list[Json] = []
     for file in files:
@@ -94,14 +94,14 @@ def load_manifests(*files: Path, fix: str = "render it again") -> list[Json]:
             raise BadCall(message, fix=fix) from error
         for document in filter(None, found):
             if not isinstance(document, dict):
-                message = f"{file} holds something that is no manifest"
+                message = f"{file} contains a document that is not a manifest"
                 raise BadCall(message, fix=fix)
             documents.append(document)
     return documents
 
 
 def entries(tree: Mapping[str, Any] | None, *path: str) -> list[Json]:
-    """The list at a path of a tree; empty where there is none."""
+    """Return the list at a path of a tree; an empty list if there is none."""
     place: Any = tree
     for name in path:
         place = (place or {}).get(name)
@@ -109,19 +109,19 @@ def entries(tree: Mapping[str, Any] | None, *path: str) -> list[Json]:
 
 
 def tasks_of(body: Mapping[str, Any]) -> list[Json]:
-    """The tasks of a dag template, or the steps of every group of a steps template."""
+    """Return the tasks of a dag template, or the steps of every group of a steps template."""
     return [*entries(body, "dag", "tasks"), *(step for group in groups_of(body) for step in group)]
 
 
 def groups_of(body: Mapping[str, Any]) -> list[list[Json]]:
-    """The groups of a steps template; those of one group run at once."""
+    """Return the groups of a steps template; the steps of one group run in parallel."""
     return list(body.get("steps") or [])
 
 
 def hooks_of(holder: Mapping[str, Any], arguments: Json | None = None) -> dict[str, Json]:
-    """The hooks of a task, a step or a workflow by their names; `onExit` is the older word for the hook `exit`.
+    """Return the hooks of a task, a step or a workflow by name; `onExit` is the older form of the hook `exit`.
 
-    arguments: the workflow's, which an exit hook takes that names none.
+    arguments: those of the workflow; an exit hook without arguments gets them.
     """
     found = dict(sorted((holder.get("hooks") or {}).items()))
     if holder.get("onExit"):
@@ -132,14 +132,14 @@ def hooks_of(holder: Mapping[str, Any], arguments: Json | None = None) -> dict[s
 
 
 def text(value: object) -> str:
-    """A value as the controller writes it: a number or flag as in JSON, a whole number without a fraction."""
+    """Return a value as the controller writes it: as in JSON, a whole number without a fraction, a string as it is."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def name_of(document: Mapping[str, Any]) -> str:
-    """The name of a document, or what its generated name begins with."""
+    """Return the name of a document, or the prefix of its generated name."""
     metadata = document.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     return str(metadata.get("name") or str(metadata.get("generateName") or "").removesuffix("-"))
@@ -148,14 +148,14 @@ def name_of(document: Mapping[str, Any]) -> str:
 def resolve(
     documents: Iterable[Json], entry: str, parameters: Mapping[str, str], remembered: Mapping[str, str] | None = None
 ) -> Workflow:
-    """Find the entry, join it with what it refers to, and give it its parameters.
+    """Return the workflow of an entry document: merged with the template it refers to, with its parameters set.
 
-    remembered: of an earlier run; what the manifest no longer has is left out.
+    remembered: the parameters of an earlier run; those that the manifest no longer declares are ignored.
 
-    Errors: UnknownName; ManifestError with every field that is refused.
+    Errors: UnknownName; ManifestError with every refused field.
     """
     present = [_present(document) for document in documents]
-    known = {name_of(document): document for document in present if document.get("kind") in plan.FIELDS}
+    known = {name_of(document): document for document in present if document.get("kind") in fields.FIELDS}
     if entry not in known:
         what = "manifest"
         raise UnknownName(what, entry, known)
@@ -164,7 +164,7 @@ def resolve(
     notes: list[Note] = []
     for name in used:  # grows while it is walked
         prefix = "" if name == entry else f"{name} "
-        wrong, inert = plan.read(known[name])
+        wrong, inert = fields.check_fields(known[name])
         problems += [replace(problem, place=prefix + problem.place) for problem in wrong]
         notes += [replace(note, place=prefix + note.place) for note in inert]
         if not wrong:
@@ -194,7 +194,7 @@ def _together(parts: Iterable[Mapping[str, Any] | None], field: str) -> dict[str
 
 
 def spec_of(document: Mapping[str, Any]) -> Json:
-    """The workflow spec of a document, which in a CronWorkflow stands a level deeper."""
+    """Return the workflow spec of a document; in a CronWorkflow it is one level deeper."""
     spec = document.get("spec")
     spec = spec if isinstance(spec, dict) else {}
     inner = spec.get("workflowSpec") if document.get("kind") == "CronWorkflow" else spec
@@ -202,7 +202,7 @@ def spec_of(document: Mapping[str, Any]) -> Json:
 
 
 def _references(document: Json) -> list[str]:
-    """The names of the documents a document refers to."""
+    """Return the names of the documents that a document refers to."""
     spec = spec_of(document)
     holders = [spec, *(task for template in entries(spec, "templates") for task in tasks_of(template))]
     callers = [*holders, *(hook for holder in holders for hook in hooks_of(holder).values())]
@@ -212,14 +212,14 @@ def _references(document: Json) -> list[str]:
 
 
 def _present(tree: Any) -> Any:
-    """A tree without its nulls: to Kubernetes, null is absent."""
+    """Return a tree without nulls: Kubernetes treats null as absent."""
     if isinstance(tree, dict):
         return {key: _present(value) for key, value in tree.items() if value is not None}
     return [_present(item) for item in tree] if isinstance(tree, list) else tree
 
 
 def _joined(known: Mapping[str, Json], entry: str) -> tuple[Json, str]:
-    """The spec to execute, and the document its templates come from: the workflow's own values win."""
+    """Return the spec to execute and the document of its templates; the workflow's own values take precedence."""
     own = copy.deepcopy(spec_of(known[entry]))
     reference = own.pop("workflowTemplateRef", None)
     if reference is None:
@@ -227,10 +227,10 @@ def _joined(known: Mapping[str, Json], entry: str) -> tuple[Json, str]:
     name = str(reference.get("name"))
     if name not in known or known[name]["kind"] != "WorkflowTemplate":
         place = "spec.workflowTemplateRef.name"
-        what = f"there is no WorkflowTemplate {name!r} beside it"
-        raise ManifestError(entry, [Problem(place, what)], fix="give its file too")
+        what = f"there is no WorkflowTemplate {name!r} in the given manifests"
+        raise ManifestError(entry, [Problem(place, what)], fix="pass its file too")
     if own.get("templates"):
-        what = "not beside workflowTemplateRef; the controller refuses it"
+        what = "cannot be used together with workflowTemplateRef"
         raise ManifestError(entry, [Problem("spec.templates", what)])
     return merge(copy.deepcopy(spec_of(known[name])), own), name
 
@@ -239,7 +239,7 @@ _MERGE_KEYS = {"parameters": "name", "artifacts": "name", "volumes": "name", "en
 
 
 def merge(base: Json, over: Mapping[str, Any]) -> Json:
-    """Kubernetes' strategic merge: mappings field by field, named lists item by item, anything else as a whole."""
+    """Merge as Kubernetes does (strategic merge): mappings by field, named lists by item, anything else as a whole."""
     for name, value in over.items():
         held = base.get(name)
         if isinstance(value, dict) and isinstance(held, dict):
@@ -264,7 +264,7 @@ def _templates(document: Json, name: str, spec: Json) -> dict[tuple[str, str], T
         place = f"{prefix}.templates[{index}]"
         kinds = [kind for kind in KINDS if body.get(kind) is not None]
         if not body.get("name") or (name, body["name"]) in found or len(kinds) != 1:
-            problems.append(Problem(place, f"must have a name of its own, and one of {', '.join(KINDS)}"))
+            problems.append(Problem(place, f"must have a unique name, and exactly one of {', '.join(KINDS)}"))
             continue
         others = set(KINDS) - set(kinds)
         applicable = {key: copy.deepcopy(value) for key, value in defaults.items() if key not in others}
@@ -295,4 +295,4 @@ def _set_parameters(entry: str, spec: Json, given: Mapping[str, str], remembered
         elif allowed and text(parameter["value"]) not in allowed:
             problems.append(Problem(place, f"is {text(parameter['value'])!r}, not one of {', '.join(allowed)}"))
     if problems:
-        raise ManifestError(entry, problems, fix="give each a value it may have")
+        raise ManifestError(entry, problems, fix="set each parameter to an allowed value")

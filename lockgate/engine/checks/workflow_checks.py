@@ -1,7 +1,7 @@
-"""What no field says by itself: names across tasks and templates, tags, expressions, cycles, volumes.
+"""Checks that need more than one field: names across tasks and templates, tags, expressions, cycles, volumes.
 
-All of it is found before the first step, and all of it at once. The controller finds some of this while linting, some
-while running, and an argument that its template does not take never.
+All problems are reported together, before the first step. The controller finds some of them while linting and some
+while running; it never reports an argument that the template does not declare.
 """
 
 import re
@@ -12,17 +12,15 @@ from lockgate.engine.checks.scope import called, reached, scope_of, tags_of_a_ru
 from lockgate.engine.checks.task_checks import hook_problems, supplied, task_problems
 from lockgate.engine.controller.retries import POLICIES, SAMPLE, duration
 from lockgate.engine.errors import ManifestError, Problem
-from lockgate.engine.expressions.evaluation import expand
-from lockgate.engine.expressions.expressions import ExpressionError, parse
-from lockgate.engine.expressions.kinds import check
-from lockgate.engine.manifest.manifest import Json, Template, Workflow, entries, hooks_of, text
+from lockgate.engine.expressions import ExpressionError, check, expand, parse
+from lockgate.engine.manifest import Json, Template, Workflow, entries, hooks_of, text
 
 ROOT = "/lockgate"
 _NAME = re.compile(r"[-a-zA-Z0-9_]+")
 
 
 def verify(workflow: Workflow) -> None:
-    """Refuse a workflow that could not be executed as it stands.
+    """Refuse a workflow that cannot be executed.
 
     Errors: ManifestError with every problem.
     """
@@ -70,7 +68,8 @@ def _fields(template: Template) -> Iterator[Problem]:
             names = [each.get("name") for each in entries(template.body, side, kind)]
             for index, name in enumerate(names):
                 if not name or not _NAME.fullmatch(name) or name in names[:index]:
-                    yield Problem(f"{template.place}.{side}.{kind}[{index}].name", f"{name!r} is no name of its own")
+                    what = f"{name!r} is not a unique name of letters, digits, - and _"
+                    yield Problem(f"{template.place}.{side}.{kind}[{index}].name", what)
 
 
 def _retry(place: str, strategy: Mapping[str, Any]) -> Iterator[Problem]:
@@ -104,7 +103,8 @@ def _volumes(place: str, volumes: list[Json]) -> Iterator[Problem]:
         kinds = [kind for kind in ("configMap", "secret", "emptyDir", "projected") if volume.get(kind) is not None]
         named = (volume.get("configMap") or {}).get("name") or (volume.get("secret") or {}).get("secretName")
         if not volume.get("name") or len(kinds) != 1 or (kinds[0] in ("configMap", "secret") and not named):
-            yield Problem(f"{place}.volumes[{index}]", "must have a name and one source, and its source a name")
+            what = "must have a name and exactly one source; a ConfigMap or Secret source needs a name"
+            yield Problem(f"{place}.volumes[{index}]", what)
 
 
 def _below_root(path: object) -> bool:
@@ -117,19 +117,19 @@ def _container(workflow: Workflow, template: Template, known: set[str]) -> Itera
     yield from _volumes(place, entries(body, "volumes"))
     for field in ("image", "command"):
         if not container.get(field):
-            yield Problem(f"{place}.container.{field}", "is required; an image's own entrypoint is not known here")
+            yield Problem(f"{place}.container.{field}", "is required; the engine does not read the image's entrypoint")
     if body.get("parallelism") is not None:
-        yield Problem(f"{place}.parallelism", "is for dags and steps")
+        yield Problem(f"{place}.parallelism", "is allowed only in dag and steps templates")
     volumes = {each.get("name"): each for each in [*entries(workflow.spec, "volumes"), *entries(body, "volumes")]}
     for index, mount in enumerate(entries(container, "volumeMounts")):
         here = f"{place}.container.volumeMounts[{index}]"
         if mount.get("name") not in volumes:
             yield Problem(f"{here}.name", f"there is no volume {mount.get('name')!r}")
         elif not _below_root(mount.get("mountPath")) and (
-            mount.get("mountPath") != "/tmp"  # noqa: S108  # the container's, which TMPDIR stands for here
+            mount.get("mountPath") != "/tmp"  # noqa: S108  # the container's; TMPDIR replaces it here
             or volumes[mount.get("name")].get("emptyDir") is None
         ):
-            yield Problem(f"{here}.mountPath", f"only paths below {ROOT} exist here")
+            yield Problem(f"{here}.mountPath", f"must be below {ROOT}; only an emptyDir may be at /tmp")
     for index, variable in enumerate(entries(container, "env")):
         if not variable.get("name"):
             yield Problem(f"{place}.container.env[{index}].name", "is required")
@@ -143,21 +143,21 @@ def _container(workflow: Workflow, template: Template, known: set[str]) -> Itera
             paths.append((f"outputs.parameters[{index}].valueFrom.path", source.get("path")))
     for field, path in paths:
         if not _below_root(path):
-            yield Problem(f"{place}.{field}", f"{path!r} is no path below {ROOT}")
+            yield Problem(f"{place}.{field}", f"{path!r} is not a path below {ROOT}")
     yield from unknown_tags(place, body, known)
 
 
 def _suspend(template: Template, known: set[str]) -> Iterator[Problem]:
     place, wait = f"{template.place}.suspend.duration", template.body["suspend"].get("duration")
     if wait is None:
-        yield Problem(place, "is required; nobody is asked here whether a run may go on")
+        yield Problem(place, "is required; a local run cannot be resumed by hand")
     elif "{{" not in text(wait):
         try:
             duration(text(wait))
         except ValueError as error:
             yield Problem(place, str(error))
     if any(entries(template.body, "outputs", kind) for kind in ("parameters", "artifacts")):
-        yield Problem(f"{template.place}.outputs", "are supplied by nobody here")
+        yield Problem(f"{template.place}.outputs", "cannot be supplied in a local run")
     yield from unknown_tags(template.place, template.body, known)
 
 

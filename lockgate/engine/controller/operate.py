@@ -1,7 +1,7 @@
-"""What the workflow controller does with a workflow: one pass after another over its nodes, until nothing changes.
+"""Operate a workflow as the workflow controller does: repeated passes over its nodes until it has ended.
 
-A pass starts what can start and ends what has ended, as `operate` and `executeTemplate` of the workflow controller do.
-It starts no process: it lists the pods that are to be started.
+A pass starts the nodes that can start and ends those that have ended, like `operate` and `executeTemplate` of the
+workflow controller. It does not start processes: it lists the pods to start.
 """
 
 import json
@@ -20,16 +20,15 @@ from lockgate.engine.controller.steps import Steps
 from lockgate.engine.controller.tasks import Tasks
 from lockgate.engine.controller.variables import Identity, Scope, failures, globals_of, node_id, pod_name
 from lockgate.engine.events import Waiting
-from lockgate.engine.expressions.expressions import ExpressionError
-from lockgate.engine.expressions.tags import TagError, replace
-from lockgate.engine.manifest.manifest import Json, Template, Workflow, hooks_of, text
+from lockgate.engine.expressions import ExpressionError, TagError, replace
+from lockgate.engine.manifest import Json, Template, Workflow, hooks_of, text
 from lockgate.engine.record import Node, Phase, Strategy, Type
 
 _TYPES: dict[str, Type] = {"container": "Pod", "dag": "DAG", "steps": "Steps", "suspend": "Suspend"}
 
 
 class Controller:
-    """One workflow, its nodes, and the next pass over them."""
+    """One workflow and its nodes; `operate` makes a pass over them."""
 
     def __init__(
         self, workflow: Workflow, identity: Identity, locks: Locks, clock: Callable[[], float] = time.time
@@ -58,7 +57,7 @@ class Controller:
         self._active = 0
 
     def _calls(self, workflow: Workflow) -> tuple[Call, Call | None]:
-        """What a run begins with, and what it ends with."""
+        """Return the calls of the entrypoint and of onExit."""
         spec, shared = workflow.spec, workflow.spec.get("arguments") or {}
         entry = Call(
             self.identity.name, workflow.templates[workflow.document, spec["entrypoint"]], shared, caller="steps"
@@ -71,24 +70,24 @@ class Controller:
 
     @property
     def deadline(self) -> float | None:
-        """When the workflow has to be done, its onExit excepted."""
+        """The time by which the workflow must have ended, except its onExit."""
         seconds = self.workflow.spec.get("activeDeadlineSeconds")
         return None if seconds is None or self.started_at is None else self.started_at + int(seconds)
 
     @property
     def late(self) -> bool:
-        """Whether the workflow has passed its deadline."""
+        """Whether the workflow has exceeded its deadline."""
         return self.deadline is not None and self._clock() > self.deadline
 
     def ending(self, *, at_exit: bool, begun: bool = False) -> str:
-        """Why nothing may start or go on, or nothing; onExit may whatever happens, unless all is terminated."""
+        """Return why no node may start or continue, or an empty string; only Terminate stops onExit too."""
         if self.shutdown and not (at_exit and self.shutdown == "Stop"):
-            # Of what has begun the controller says it with two spaces.
+            # For a node that has started, the controller's message has two spaces.
             return f"workflow shutdown with strategy:{'  ' if begun else ' '}{self.shutdown}"
         return "Step exceeded its deadline" if self.late and not at_exit else ""
 
     def operate(self) -> None:
-        """Make one pass: afterwards `starts`, `wake_at` and the nodes' news hold what it asks for."""
+        """Make one pass; it fills `starts`, `wake_at` and the nodes' news."""
         self._pass()
         for name in [name for name in self._holding if self.nodes[name].fulfilled]:
             self._holding.discard(name)
@@ -131,7 +130,7 @@ class Controller:
         self._locks.release("")
 
     def _hooked(self, root: Node) -> bool:
-        """Execute what is due of the workflow's hooks; true where none is under way."""
+        """Execute the workflow's hooks that are due; return whether none is running."""
         try:
             return self._hooks.passed(Hooked(self.workflow.spec, root, self._entry, "", Scope({}, {})))
         except (TagError, ExpressionError) as error:
@@ -155,7 +154,7 @@ class Controller:
         return True
 
     def execute(self, call: Call) -> Node | None:
-        """Begin, continue or end a node; None where the workflow has no room for it yet.
+        """Start, continue or end a node; None if the parallelism does not allow it yet.
 
         Errors: TemplateError.
         """
@@ -163,7 +162,7 @@ class Controller:
         if node is not None and node.fulfilled:
             return node
         if node is not None and node.type == "Pod" and node.name not in self._locked_out:
-            return node  # its process says when it has ended
+            return node  # its process reports its end
         try:
             template = self._process(call)
         except (TagError, ExpressionError) as error:
@@ -189,7 +188,7 @@ class Controller:
         return template.get("retryStrategy") or self.workflow.spec.get("retryStrategy")
 
     def _has_locks(self, call: Call, names: list[str]) -> bool:
-        """Whether the node has its mutexes; without them it is pending."""
+        """Return whether the node has its mutexes; without them it is pending."""
         node = self.nodes.get(call.node)
         ending = self.ending(at_exit=call.at_exit) if node is None or call.node in self._locked_out else ""
         if not ending and self._locks.acquire(call.node, names):
@@ -207,7 +206,7 @@ class Controller:
         return False
 
     def _has_room(self, call: Call, node: Node | None, template: Json) -> bool:
-        """Whether the parallelism of the workflow and of the templates around lets a node go on: checkParallelism."""
+        """Return whether the parallelism of workflow and templates lets a node run, like checkParallelism."""
         limit = self.workflow.spec.get("parallelism")
         if limit is not None and self._active >= int(limit):
             return False
@@ -219,7 +218,7 @@ class Controller:
         return not (begins and around and self.nodes.count(call.boundary, "Pod", "DAG", "Steps") >= around)
 
     def add(self, call: Call, kind: Type, phase: Phase, name: str = "") -> Node:
-        """A new node."""
+        """Add a node."""
         name = name or call.node
         node = self.nodes.add(
             name, kind, phase, call.template.name, call.boundary, at_exit=call.at_exit, hooked=call.hooked
@@ -229,7 +228,7 @@ class Controller:
         return node
 
     def ended(self, call: Call, phase: Phase, message: str) -> Node:
-        """A node that ends without having run."""
+        """Return a node that ends without having run."""
         node = self.nodes.get(call.node) or self.add(call, "Skipped", phase)
         self.nodes.end(node, phase, message)
         return node
@@ -239,11 +238,11 @@ class Controller:
         raise TemplateError(str(error)) from error
 
     def processed(self, node: str) -> Json:
-        """The template of a node, with its arguments in it."""
+        """Return the template of a node with its arguments substituted."""
         return self._processed[node]
 
     def called(self, around: Call, caller: Json) -> Template:
-        """The template that a task, a step or a hook within a template names."""
+        """Return the template that a task, a step or a hook within a template calls."""
         away = caller.get("templateRef")
         key = (away["name"], away["template"]) if away else (around.template.document, caller["template"])
         return self.workflow.templates[key]
@@ -268,14 +267,17 @@ class Controller:
         return node
 
     def _captured(self, call: Call) -> bool:
-        """Whether the template around a pod reads what it writes to its output: includeScriptOutput."""
+        """Return whether the template around a pod reads its stdout: includeScriptOutput of the controller."""
         task = re.escape(call.task.partition("(")[0])
         read = rf"{call.caller}(\.{task}|\[\\?['\"]{task}\\?['\"]\])\.outputs\.result"
         return bool(re.search(read, json.dumps(self._processed.get(call.boundary))))
 
     def _retried(self, call: Call, strategy: Json) -> Node:
         node = self.nodes.get(call.node) or self.add(call, "Retry", "Running")
-        node.type, node.phase = "Retry", "Running"  # while it waited for a mutex it was pending as what it tries
+        node.type, node.phase = (
+            "Retry",
+            "Running",
+        )  # while it waited for a mutex, it was pending with the type of its attempts
         while True:
             attempts = self.nodes.tried(node)
             if attempts and not attempts[-1].fulfilled and not self._tried(node, attempts[-1].name, call, strategy):
@@ -301,7 +303,7 @@ class Controller:
                 return node
 
     def _tried(self, node: Node, name: str, call: Call, strategy: Json) -> bool:
-        """Begin or continue an attempt; whether it has ended."""
+        """Start or continue an attempt; return whether it has ended."""
         try:
             return self._run(name, call).fulfilled
         except TemplateError as error:
@@ -347,7 +349,7 @@ class Controller:
         self.wake_at = min(moment, self.wake_at or moment)
 
     def _end_suspended(self) -> None:
-        """End what waits for nothing but the clock, where nothing may go on."""
+        """End the suspended nodes if the workflow is being stopped or is late."""
         for node in self.nodes:
             if node.type == "Suspend" and node.phase == "Running":
                 if self.shutdown and not (node.at_exit and self.shutdown == "Stop"):

@@ -1,6 +1,6 @@
-"""Every field of a manifest: executed, inert on this machine, or refused before the first step.
+"""Define, for every field of a manifest, whether it is executed, ignored on this machine, or refused.
 
-`FIELDS` is the only place that says so. A field that is not in it is unknown and refused.
+`FIELDS` is the only place that defines it. A field that is not in it is unknown and refused.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,40 +12,40 @@ from lockgate.engine.errors import Problem
 
 
 class Executed(Enum):
-    """A field that is executed, by the kind of value it takes."""
+    """A field that is executed, by the type of its value."""
 
-    TEXT = "a text"
-    ANY = "a text, number or flag"
+    TEXT = "a string"
+    ANY = "a string, number or boolean"
     NUMBER = "a whole number"
-    FLAG = "true or false"
-    TEXTS = "a list of texts"
-    ANYS = "a list of texts, numbers or flags"
-    LABELS = "a mapping of texts"
-    ITEMS = "a list of texts, numbers, flags, lists or mappings"
+    FLAG = "a boolean"
+    TEXTS = "a list of strings"
+    ANYS = "a list of strings, numbers or booleans"
+    LABELS = "a mapping of strings"
+    ITEMS = "a list of strings, numbers, booleans, lists or mappings"
 
 
 class Inert(Enum):
-    """A field that means nothing on this machine."""
+    """A field that has no effect on this machine."""
 
-    INERT = "has no meaning for processes on this machine"
+    INERT = "has no effect on this machine"
 
 
 @dataclass(frozen=True)
 class Refused:
-    """A field that would change what runs, and is not executed here."""
+    """A field that would change what runs, but is not executed locally."""
 
     instead: str
 
 
 @dataclass(frozen=True)
 class Named:
-    """A mapping whose keys are the author's own names, and whose values all have these fields."""
+    """A mapping with free keys, whose values all have these fields."""
 
     each: "Fields"
 
 
 Handling = Executed | Inert | Refused
-Shape = Union[Handling, Named, "Fields", tuple["Shape"]]  # a mapping, or in brackets a list of what stands in them
+Shape = Union[Handling, Named, "Fields", tuple["Shape"]]  # a one-element tuple is a list of that shape
 Fields = Mapping[str, Shape]
 
 TEXT, ANY, NUMBER, FLAG = Executed.TEXT, Executed.ANY, Executed.NUMBER, Executed.FLAG
@@ -85,10 +85,10 @@ _ARTIFACT: Fields = {
     "raw": {"data": TEXT},
     "archive": {"none": INERT, "tar": INERT, "zip": INERT},
     **_inert("mode recurseMode artifactGC archiveLogs"),
-    **_refused("subPath fromExpression globalName deleted", "pass whole artifacts by from"),
+    **_refused("subPath fromExpression globalName deleted", "pass whole artifacts with from"),
     **_refused(_STORES, "let a program read it, or pass it as raw"),
 }
-# Where an output is stored is the cluster's business; an input that names a place in a store is refused.
+# Where an output is stored matters only on a cluster; an input that names an object of a store is refused.
 _INPUT: Fields = {**_ARTIFACT, "s3": Refused("let a program read it, or pass it as raw")}
 _OUTPUT: Fields = {**_ARTIFACT, "s3": INERT}
 _ARGUMENTS: Fields = {"parameters": (_PARAMETER,), "artifacts": (_INPUT,)}
@@ -111,10 +111,10 @@ _VOLUME: Fields = {
     "configMap": _KEYS,
     "secret": {**_KEYS, "secretName": TEXT},
     "emptyDir": {"sizeLimit": INERT, "medium": INERT},
-    # The token of a pod and what goes with it; a process on this machine has its user's own rights.
+    # The pod's service account token and its companions; a process on this machine has the rights of its user.
     "projected": {
         "sources": (
-            {**_inert("serviceAccountToken configMap downwardAPI"), **_refused("secret", "mount it by itself")},
+            {**_inert("serviceAccountToken configMap downwardAPI"), **_refused("secret", "mount it as its own volume")},
         ),
         "defaultMode": INERT,
     },
@@ -123,7 +123,7 @@ _VOLUME: Fields = {
 _TEMPLATE_REF: Fields = {
     "name": TEXT,
     "template": TEXT,
-    **_refused("clusterScope", "give the referenced WorkflowTemplate beside this manifest"),
+    **_refused("clusterScope", "add the referenced WorkflowTemplate to the manifests"),
 }
 _CALL: Fields = {"template": TEXT, "templateRef": _TEMPLATE_REF, "arguments": _ARGUMENTS}
 _HOOKS = Named({**_CALL, "expression": TEXT})
@@ -137,7 +137,7 @@ _STEP: Fields = {
     "continueOn": {"failed": FLAG, "error": FLAG},
     "hooks": _HOOKS,
     "onExit": TEXT,
-    "inline": Refused("write it as a template"),
+    "inline": Refused("define it as a template"),
 }
 _TASK: Fields = {**_STEP, "depends": TEXT, "dependencies": TEXTS}
 _VARIABLE: Fields = {
@@ -166,9 +166,9 @@ _CONTAINER: Fields = {
     "terminationMessagePolicy": TEXT,
     **_inert("imagePullPolicy resources securityContext ports stdin stdinOnce tty resizePolicy"),
     **_inert("livenessProbe readinessProbe startupProbe"),
-    **_refused("envFrom", "name each variable in env"),
+    **_refused("envFrom", "list each variable in env"),
     **_refused("workingDir", "use paths below /lockgate"),
-    **_refused("lifecycle volumeDevices restartPolicy", "let the program do it"),
+    **_refused("lifecycle volumeDevices restartPolicy", "do it in the program"),
 }
 _POD = "nodeSelector affinity tolerations schedulerName serviceAccountName automountServiceAccountToken executor"
 _POD += " hostAliases securityContext podSpecPatch metrics"
@@ -178,13 +178,13 @@ _TEMPLATE: Fields = {
     "outputs": {
         "parameters": (_PARAMETER,),
         "artifacts": (_OUTPUT,),
-        **_refused("result exitCode", "the controller writes these"),
+        **_refused("result exitCode", "remove it; the controller sets it"),
     },
     "container": _CONTAINER,
     "dag": {
         "tasks": (_TASK,),
         "failFast": FLAG,
-        "target": Refused("leave it out: every task without a dependent is one"),
+        "target": Refused("remove it; every task without dependents is a target"),
     },
     "steps": ((_STEP,),),
     "suspend": {"duration": ANY},
@@ -194,11 +194,11 @@ _TEMPLATE: Fields = {
     "parallelism": NUMBER,
     "synchronization": _SYNCHRONIZATION,
     **_inert(f"{_POD} metadata annotations priorityClassName archiveLocation"),
-    **_refused("daemon", "start it beside the run"),
-    **_refused("script resource data http plugin containerSet", "write a container"),
-    **_refused("initContainers sidecars", "write a container of its own"),
+    **_refused("daemon", "start it outside the run"),
+    **_refused("script resource data http plugin containerSet", "use a container template"),
+    **_refused("initContainers sidecars", "use a separate container template"),
     **_refused("memoize", "use lockgate run MODEL --resume RUN"),
-    **_refused("failFast", "dag.failFast is executed"),
+    **_refused("failFast", "use dag.failFast"),
     **_refused("timeout", "use activeDeadlineSeconds"),
 }
 _METADATA: Fields = {
@@ -217,7 +217,7 @@ _SPEC: Fields = {
     "templates": (_TEMPLATE,),
     "templateDefaults": _TEMPLATE,
     "workflowTemplateRef": _TEMPLATE_REF,
-    "workflowMetadata": {"labels": LABELS, "annotations": LABELS, "labelsFrom": Refused("write labels")},
+    "workflowMetadata": {"labels": LABELS, "annotations": LABELS, "labelsFrom": Refused("use labels")},
     "volumes": (_VOLUME,),
     "activeDeadlineSeconds": NUMBER,
     "parallelism": NUMBER,
@@ -226,7 +226,7 @@ _SPEC: Fields = {
     **_inert(f"{_POD} podGC ttlStrategy podMetadata podPriorityClassName podDisruptionBudget priority archiveLogs"),
     **_inert("artifactRepositoryRef artifactGC imagePullSecrets dnsPolicy dnsConfig volumeClaimGC"),
     "hostNetwork": INERT,
-    **_refused("suspend", "start the run when it should run"),
+    **_refused("suspend", "start the run when it is needed"),
     **_refused("shutdown", "use lockgate stop"),
     **_refused("volumeClaimTemplates", "use emptyDir"),
 }
@@ -248,14 +248,14 @@ FIELDS: Fields = {
 
 @dataclass(frozen=True)
 class Note:
-    """A field that is inert here, for those who ask what a local run leaves out."""
+    """A field that has no effect in a local run, and why."""
 
     place: str
     why: str
 
 
 def table() -> Iterator[tuple[str, Handling]]:
-    """The whole table, one line a field."""
+    """Yield every field of the table and how it is handled."""
     for kind, fields in FIELDS.items():
         yield from _flat(kind, fields)
 
@@ -272,11 +272,11 @@ def _flat(place: str, fields: Shape) -> Iterator[tuple[str, Handling]]:
         yield place, fields
 
 
-def read(document: Mapping[str, Any]) -> tuple[list[Problem], list[Note]]:
-    """Hold a document against the table: what cannot be executed, and what is inert."""
+def check_fields(document: Mapping[str, Any]) -> tuple[list[Problem], list[Note]]:
+    """Compare a document with the table; return the fields that cannot be executed, and those without effect."""
     kind = document.get("kind")
     if not isinstance(kind, str) or kind not in FIELDS:
-        return [Problem("kind", f"{kind!r} cannot be executed; write one of {', '.join(FIELDS)}")], []
+        return [Problem("kind", f"{kind!r} cannot be executed; use one of {', '.join(FIELDS)}")], []
     problems: list[Problem] = [] if "spec" in document else [Problem("spec", "is required")]
     notes: list[Note] = []
     for found in _walk("", document, FIELDS[kind]):
@@ -310,7 +310,7 @@ def _walk(place: str, value: object, fields: Shape) -> Iterator[Problem | Note]:
                 if name in fields:
                     yield from _walk(inside, below, fields[name])
                 else:
-                    yield Problem(inside, "not executed locally; no such field is known here")
+                    yield Problem(inside, "not executed locally; the field is unknown")
         case Mapping() | Named():
             yield Problem(place, f"must be a mapping, not {_kind(value)}")
 
@@ -337,5 +337,5 @@ def _fits(value: object, kind: Executed) -> bool:
 
 
 def _kind(value: object) -> str:
-    names = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list"}
-    return names.get(type(value), "a mapping" if isinstance(value, Mapping) else "nothing")
+    names = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list"}
+    return names.get(type(value), "a mapping" if isinstance(value, Mapping) else "null")

@@ -1,8 +1,8 @@
-"""The expressions of a manifest: a subset of expr-lang, and the words of `when`.
+"""Parse the expressions of a manifest: a subset of expr-lang, and of govaluate in `when`.
 
-What is outside the subset is an `ExpressionError`, never a guess. Names and operators follow
+Anything outside the subset is an `ExpressionError`. Names and operators follow
 https://expr-lang.org/docs/language-definition as the controller compiles it; `when` follows govaluate,
-where a bare word is a text.
+where a bare word is a string.
 """
 
 import json
@@ -13,16 +13,16 @@ from typing import NoReturn
 
 
 class ExpressionError(ValueError):
-    """An expression that does not parse, or cannot be evaluated with the values at hand."""
+    """An expression that cannot be parsed, or cannot be evaluated with the given values."""
 
 
 class Unfinished(ExpressionError):
-    """An expression that ends where something more must stand."""
+    """An expression that ends too early."""
 
 
 @dataclass(frozen=True)
 class Literal:
-    """A number, a text, true, false or nil."""
+    """A number, a string, true, false or nil."""
 
     value: str | int | float | bool | None
 
@@ -60,7 +60,7 @@ class Unary:
 
 @dataclass(frozen=True)
 class Binary:
-    """Two operands and what joins them."""
+    """Two operands and their operator."""
 
     operator: str
     left: "Node"
@@ -102,17 +102,17 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "a": "\a", "v
 
 
 def parse(text: str) -> Node:
-    """Read one expression; everything after it is an error."""
+    """Parse one expression; anything after it is an error."""
     return _Parser(text).whole()
 
 
 def parse_when(text: str) -> Node:
-    """Read a `when`, in which a bare word is a text and `(a, b)` a list."""
+    """Parse a `when`, in which a bare word is a string and `(a, b)` a list."""
     return _Parser(text, words_are_text=True).whole()
 
 
 def show(node: Node) -> str:
-    """Write an expression so that `parse` gives it back."""
+    """Write an expression so that `parse` returns it unchanged."""
     match node:
         case Literal(value):
             constants = {True: "true", False: "false", None: "nil"}
@@ -140,7 +140,7 @@ def _wrapped(node: Node) -> str:
 
 
 def children(node: Node) -> tuple[Node, ...]:
-    """The nodes an expression is made of."""
+    """Return the direct child nodes of an expression."""
     match node:
         case Call(_, nodes) | Array(nodes):
             return nodes
@@ -155,14 +155,17 @@ def children(node: Node) -> tuple[Node, ...]:
 
 
 def walk(node: Node) -> Iterator[Node]:
-    """An expression and every node within it."""
+    """Yield an expression and every node within it."""
     yield node
     for child in children(node):
         yield from walk(child)
 
 
 def paths(node: Node) -> Iterator[str]:
-    """Every variable an expression reads, dotted as far as its keys are literal; of what `??` guards the first name."""
+    """Yield every variable that an expression reads, with its keys as far as they are literal.
+
+    On the left of `??` only the first name: what is missing there is not an error.
+    """
     match node:
         case Name(name):
             yield name
@@ -187,7 +190,7 @@ def _dotted(node: Member) -> str:
 
 
 class _Parser:
-    """Precedence climbing over the tokens of one text."""
+    """Precedence climbing over the tokens of one expression."""
 
     def __init__(self, text: str, *, words_are_text: bool = False) -> None:
         self._text = text
@@ -218,13 +221,13 @@ class _Parser:
     def _unexpected(self) -> NoReturn:
         kind, value = self._peek()
         if kind == "end":
-            message = f"expression {self._text!r} cannot be read at its end"
+            message = f"expression {self._text!r} cannot be parsed: it ends too early"
             raise Unfinished(message)
-        message = f"expression {self._text!r} cannot be read at {value!r}"
+        message = f"expression {self._text!r} cannot be parsed at {value!r}"
         raise ExpressionError(message)
 
     def _operator(self) -> tuple[str, bool]:
-        """The binary operator ahead (or nothing), and whether `not` stands before it."""
+        """Return the next binary operator (or an empty string), and whether `not` precedes it."""
         kind, value = self._peek()
         if kind not in ("mark", "word"):
             return "", False
@@ -240,11 +243,11 @@ class _Parser:
             operator, negated = self._operator()
             if not operator or _BINDING[operator] < binding:
                 break
-            if coalesced and operator != "??":  # expr-lang wants parentheses round either
+            if coalesced and operator != "??":  # expr-lang requires parentheses around either
                 self._unexpected()
             coalesced = operator == "??"
             if operator in ("<", ">", "<=", ">="):
-                if compared:  # expr-lang chains these, govaluate does not: say what is meant
+                if compared:  # expr-lang chains these, govaluate does not: refuse the ambiguity
                     self._unexpected()
                 compared = True
             self._at += 2 if negated else 1
@@ -325,7 +328,7 @@ def _tokens(text: str) -> Iterator[tuple[str, str]]:
     while at < end:
         found = _TOKEN.match(text, at)
         if not found or found.lastgroup is None:
-            message = f"expression {text!r} cannot be read at {text[at:].strip()[:12]!r}"
+            message = f"expression {text!r} cannot be parsed at {text[at:].strip()[:12]!r}"
             raise ExpressionError(message)
         yield found.lastgroup, found.group(found.lastgroup)
         at = found.end()
