@@ -1,4 +1,4 @@
-"""The whole program, as it runs: a process that reads and writes below LOCKGATE_IO alone."""
+"""Runs the whole program as a process that reads and writes only in LOCKGATE_IO."""
 
 import json
 from datetime import UTC, datetime

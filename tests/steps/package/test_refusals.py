@@ -1,4 +1,4 @@
-"""Whatever does not hold: exit 3, a sentence that says what, and nothing in the store."""
+"""Any fault in the evidence gives exit 3, a sentence that names the fault, and nothing in the store."""
 
 import json
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def widen_spec(chain: Chain) -> None:
     path.write_text(path.read_text().replace("adult.csv.gz", "other.csv.gz"))
 
 
-def unpromised_column(chain: Chain) -> None:
+def undeclared_column(chain: Chain) -> None:
     path = chain.inputs / "model" / "model.json"
     model = json.loads(path.read_bytes())
     model["inputs"].append({"name": "postal_code", "kind": "category", "values": ["A"], "missing": False})
@@ -82,7 +82,7 @@ REFUSED: dict[str, tuple[Callable[[Chain], object], str]] = {
     "answers to other rows": (lambda c: c.sign_answers({"test": OTHER}), "another test"),
     "another model's data": (lambda c: c.sign_data({"spec": sha256((c.inputs / "spec").read_bytes())}, model="credit"),
                              "about the model credit"),
-    "a column nobody can send": (unpromised_column, "postal_code"),
+    "a column that the spec does not declare": (undeclared_column, "postal_code"),
     "a reason without a waiver": (lambda c: c.sign_verdict("bias-audit", {}, reasons=[REASON]), "not covered"),
 }  # fmt: skip
 
@@ -135,7 +135,7 @@ def test_a_valid_waiver_lets_it_pass_and_stands_on_the_card(chain: Chain) -> Non
     card = (chain.root / "out" / "bundle" / "card.md").read_text()
     assert "Pilot only." in card
     assert "Ana Diaz" in card
-    assert "waive@example.gc.ca" in card  # whose key vouches for that name
+    assert "waive@example.gc.ca" in card  # the key that signed the waiver
 
 
 @pytest.mark.parametrize(
