@@ -35,7 +35,7 @@ def test_pandas_is_the_real_one_afterwards() -> None:
         ("mlserver.rest.app", "get_tracer_provider"),
     ],
 )
-def test_what_is_closed_says_so_when_it_is_used(module: str, name: str) -> None:
+def test_a_disabled_module_raises_an_error_when_used(module: str, name: str) -> None:
     code = f"""
 import lockgate_model_server.runtime, {module} as module
 try:

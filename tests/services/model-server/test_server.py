@@ -67,7 +67,7 @@ def test_metadata_is_the_bundles_schema(server: Server) -> None:
     assert said["parameters"] == {"bundle": server.bundle}
 
 
-def test_its_version_has_an_address_and_no_other_has(server: Server) -> None:
+def test_only_its_own_version_has_an_address(server: Server) -> None:
     version = server.bundle[7:19]
     assert server.infer(GOOD, f"/v2/models/tiny/versions/{version}/infer").status == 200
     for path in ("/v2/models/tiny/versions/1/infer", "/v2/models/other/infer", "/v2/models//infer"):
@@ -223,13 +223,13 @@ near_requests = st.builds(
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(near_requests | values | st.binary(max_size=40))
-def test_no_request_at_all_makes_it_fail(server: Server, body: object) -> None:
+def test_no_request_makes_it_fail(server: Server, body: object) -> None:
     given = server.infer(body)
     assert given.status == 200 or (400 <= given.status < 500 and set(given.json) == {"error"}), given.text
     assert "Traceback" not in given.text
 
 
-def test_after_all_that_it_is_as_well_as_before(server: Server) -> None:
+def test_after_all_tests_it_still_answers(server: Server) -> None:
     """Must be the last test: all tests above use the same process."""
     assert server.call("GET", "/v2/health/ready").status == 200
     assert len(answers(server, GOOD)) == 3

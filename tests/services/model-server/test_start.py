@@ -77,7 +77,7 @@ def test_without_a_trust_file_nothing_is_served(bundle: Path, tmp_path: Path) ->
     assert "no trust file" in line["message"]
 
 
-def test_a_proven_bundle_whose_model_cannot_be_loaded_is_refused(
+def test_a_verified_bundle_whose_model_cannot_be_loaded_is_refused(
     authority: tiny_bundle.Authority, io: Path, tmp_path: Path
 ) -> None:
     authority.write_bundle(tmp_path / "bundle", inputs=tiny_bundle.INPUTS[:2])

@@ -98,7 +98,7 @@ def test_a_request_that_was_read_before_the_signal_is_answered(bundle: Path, io:
         assert server.process.wait(30) == 0
 
 
-def test_a_caller_who_keeps_his_connection_is_told_that_it_ends(bundle: Path, io: Path, tmp_path: Path) -> None:
+def test_a_caller_who_keeps_a_connection_is_asked_to_close_it(bundle: Path, io: Path, tmp_path: Path) -> None:
     body = json.dumps(tiny_bundle.request(ROWS))
     with ExitStack() as stack:
         server = stack.enter_context(serving(bundle, io, tmp_path / "log", "--linger", "20"))
@@ -117,7 +117,7 @@ def test_a_caller_who_keeps_his_connection_is_told_that_it_ends(bundle: Path, io
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_an_idle_server_ends_at_once_and_cleanly(bundle: Path, io: Path, tmp_path: Path, stop: signal.Signals) -> None:
+def test_an_idle_server_ends_at_once_with_exit_0(bundle: Path, io: Path, tmp_path: Path, stop: signal.Signals) -> None:
     with serving(bundle, io, tmp_path / "log") as server:
         server.process.send_signal(stop)
         assert server.process.wait(30) == 0

@@ -155,7 +155,7 @@ def kills(bench: Bench) -> Iterator[tuple[Bench, Proof, Mortal]]:
         assert kill_at > 20, "a rollout makes more calls than that: the kills do not reach them"
 
 
-def test_a_rollout_that_nobody_kills(bench: Bench) -> None:
+def test_a_rollout_without_a_kill(bench: Bench) -> None:
     proof = prove(bench, bench.live(FIRST), "second")
     assert drive(Mortal(bench.store, bench.obey), proof, "r2") == 3
     check_at_rest(bench, [FIRST, proof.bundle.digest], ["earlier", "r2"])
@@ -170,7 +170,7 @@ def test_a_killed_program_that_runs_again_ends_as_if_it_had_not_been(bench: Benc
         check_at_rest(world, bundles, ["earlier", "r2"])
 
 
-def test_after_a_kill_conclude_alone_leaves_the_way_free_for_the_next_run(bench: Bench) -> None:
+def test_after_a_kill_conclude_alone_lets_the_next_run_proceed(bench: Bench) -> None:
     for world, proof, mortal in kills(bench):
         drive(mortal, proof, "r2")
         tidy(Pointers(world.store, proof.bundle.model), Local(), run="r2", status="Failed", wait=30)

@@ -51,17 +51,17 @@ def test_a_version_is_served_by_the_image_that_was_judged(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("image", ["", "lockgate/model-server:unbuilt", "x@sha256:12", "two words@" + sha256(b"")])
-def test_a_bundle_that_no_image_by_digest_has_judged_is_refused(bench: Bench, image: str) -> None:
+def test_a_bundle_not_judged_in_an_image_by_digest_is_refused(bench: Bench, image: str) -> None:
     with pytest.raises(Refusal, match="not in a reference by digest"):
         judged_in(bench, image, serving=SERVING)
 
 
-def test_a_bundle_of_before_serving_was_said_is_refused(bench: Bench) -> None:
+def test_a_bundle_without_serving_is_refused(bench: Bench) -> None:
     with pytest.raises(Refusal, match="has no `serving`"):
         judged_in(bench, IMAGE)
 
 
-def test_pods_are_admitted_at_level_restricted_with_a_root_that_nobody_writes() -> None:
+def test_pods_are_admitted_at_level_restricted_with_a_read_only_root() -> None:
     assert POD["securityContext"]["runAsNonRoot"] is True
     assert POD["automountServiceAccountToken"] is False
     assert POD["serviceAccountName"] == "lockgate-model-server"
@@ -83,7 +83,7 @@ def test_the_server_sees_no_credentials_and_cannot_change_its_bundle() -> None:
     assert bring["image"] == BRINGER
 
 
-def test_a_pod_answers_on_until_it_is_asked_no_more_and_may_then_end() -> None:
+def test_a_pod_answers_until_it_gets_no_more_requests_and_then_ends() -> None:
     (serve,) = POD["containers"]
     unasked = serve["lifecycle"]["preStop"]["sleep"]["seconds"]
     linger = int(serve["args"][serve["args"].index("--linger") + 1])
@@ -120,7 +120,7 @@ def test_no_two_versions_of_a_model_share_a_pod() -> None:
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations((1, 2, 3))))
-def test_users_only_move_forward_whoever_comes_when(order: tuple[int, ...]) -> None:
+def test_users_only_move_forward_in_any_order(order: tuple[int, ...]) -> None:
     service = {**objects.users_service(live(1), "m")}
     service["metadata"]["resourceVersion"] = "10"
     seen = [1]
@@ -212,7 +212,7 @@ def test_a_pod_that_may_still_come_up_is_waited_for(said: Object) -> None:
     assert rollout(said).problem() is None
 
 
-def test_pods_that_the_cluster_does_not_admit_or_place_are_told() -> None:
+def test_pods_that_are_not_admitted_or_scheduled_are_reported() -> None:
     refused = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}
     problem = rollout(status={"conditions": [refused]}).problem()
     assert isinstance(problem, OutsideFailed)

@@ -255,7 +255,7 @@ def test_what_was_staged_must_be_what_is_promoted(bench: Bench, changes: dict[st
 
 
 @pytest.mark.parametrize("signer", ["ingest", "predict", "validate-data", "validate-model", "bias-audit", "package"])
-def test_a_key_taken_out_of_the_trust_file_is_not_believed(bench: Bench, signer: str) -> None:
+def test_a_key_removed_from_the_trust_file_is_not_trusted(bench: Bench, signer: str) -> None:
     folder = bench.bundle()
     trust = json.loads((bench.environment / "trust.json").read_bytes())
     trust["keys"] = [key for key in trust["keys"] if signer not in key["may"]]

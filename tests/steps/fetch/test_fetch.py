@@ -255,6 +255,6 @@ def test_a_registry_that_is_damaged(workspace: Workspace, tmp_path: Path) -> Non
         ("file:///tmp", "does not support the registry type file"),
     ],
 )
-def test_a_registry_that_is_none(workspace: Workspace, uri: str, message: str) -> None:
+def test_an_invalid_registry_address(workspace: Workspace, uri: str, message: str) -> None:
     with pytest.raises(BadCall, match=message):
         workspace.fetch(Registry(uri, None), "1")

@@ -154,7 +154,7 @@ def test_what_can_be_read_is_read(workspace: Workspace, content: str | bytes, ch
         ("file:///", "there is no file /"),
     ],
 )
-def test_an_address_that_is_none(workspace: Workspace, address: str, message: str) -> None:
+def test_an_invalid_address(workspace: Workspace, address: str, message: str) -> None:
     with pytest.raises(BadCall, match=message) as failed:
         workspace.freeze(spec(), data=address)
     assert failed.value.fix
@@ -167,7 +167,7 @@ def test_a_name_with_a_space_and_a_percent(workspace: Workspace) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_this_user_may_not_read(workspace: Workspace) -> None:
+def test_a_file_without_read_permission(workspace: Workspace) -> None:
     data = workspace.write("tiny.csv", HEADER + MANY)
     (workspace.root / "tiny.csv").chmod(0)
     with pytest.raises(BadCall, match="permission denied: this user cannot read"):
@@ -185,14 +185,14 @@ def test_the_official_test_file_is_looked_for_beside_the_data(workspace: Workspa
     assert record.predicate["split"] == {"kind": "official", "uri": "file:elsewhere.test"}
 
 
-def test_the_record_says_the_file_and_not_whose_folder(workspace: Workspace) -> None:
+def test_the_record_names_the_file_without_its_folder(workspace: Workspace) -> None:
     data = workspace.write("tiny.csv", HEADER + MANY)
     record = workspace.freeze(spec(), data=data)
     assert record.predicate["uri"] == "file:tiny.csv"
     assert str(workspace.root) not in str(record.predicate)
 
 
-def test_data_that_are_not_the_ones_asked_for(workspace: Workspace) -> None:
+def test_data_with_another_digest_than_required(workspace: Workspace) -> None:
     data = workspace.write("tiny.csv", HEADER + MANY)
     record = workspace.freeze(spec(), data=data)
     digest = record.predicate["sources"]["tiny.csv"]  # type: ignore[index]

@@ -70,7 +70,7 @@ def test_an_official_split_is_kept(workspace: Workspace) -> None:
     assert list((workspace.root / "tmp").iterdir()) == []
 
 
-def test_what_is_dropped_is_said_by_name_and_no_value_is_logged(workspace: Workspace) -> None:
+def test_dropped_columns_are_logged_by_name_without_values(workspace: Workspace) -> None:
     data = workspace.write("tiny.csv", TRAIN + "7777, zookeeper, 45, F, 33, no\n8888, zookeeper, 45, F, 33, yes\n")
     done = workspace.run(spec(data__comment="|", split__test_share=0.5), "--data", data)
     assert done.returncode == 0, done.stderr

@@ -152,7 +152,7 @@ def test_equal_rows_share_a_side(tmp_path: Path) -> None:
     assert not set(train) & set(test)
 
 
-def test_rows_of_one_key_share_a_side_and_the_key_is_kept_nowhere(tmp_path: Path) -> None:
+def test_rows_of_one_key_share_a_side_and_the_key_is_not_kept(tmp_path: Path) -> None:
     table = people(400)
     keyed = as_csv(table).decode().splitlines()
     text = "\n".join(

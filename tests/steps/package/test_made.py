@@ -201,14 +201,14 @@ def test_the_card_runs_nothing_and_injects_nothing(chain: Chain) -> None:
     assert "\\<i\\>" in files["card.md"]
 
 
-def test_every_measure_stands_beside_the_live_versions(chain: Chain) -> None:
+def test_every_measure_is_shown_with_that_of_the_live_version(chain: Chain) -> None:
     lines = made(chain)["card.md"].splitlines()
     assert "| accuracy | 0.871 | 0.85 to 0.9 | 0.866 | -0.01 to 0.02 |" in lines
     assert "| brier | 0.09 | 0.08 to 0.1 |  |  |" in lines
     assert "| f1 |  |  |  |  |" in lines
 
 
-def test_what_a_run_may_vary_is_not_said_as_a_fact(chain: Chain) -> None:
+def test_what_a_run_may_change_is_not_stated_as_a_fact(chain: Chain) -> None:
     spec = json.loads((chain.inputs / "spec").read_text())
     spec |= {"train": {"estimator": "x.Y", "mitigation": "none"}, "tunable": ["mitigation"]}
     (chain.inputs / "spec").write_text(json.dumps(spec))
@@ -237,7 +237,7 @@ def test_a_hidden_figure_is_said_to_be_hidden(chain: Chain) -> None:
     assert [cell.strip() for cell in row.split("|")][1:-1] == ["Female", "5,421", "8.4 %", "not shown"]
 
 
-def test_what_does_not_gate_stands_on_the_card(chain: Chain) -> None:
+def test_rules_without_a_limit_are_on_the_card(chain: Chain) -> None:
     (chain.inputs / "policy").write_text(
         '[[quality]]\nmeasure = "accuracy"\nat_least = 0.8\nwhy = "Floor."\n'
         '[[bias]]\nbetween = ["sex"]\nmeasure = "selection_rate_ratio"\nreported_only = true\nwhy = "To be watched."\n'
@@ -267,7 +267,7 @@ def test_one_block_two_forms(block: Text | Points | Facts | Code, markdown: str,
     assert html in document.html()
 
 
-def test_a_warning_stands_before_everything() -> None:
+def test_a_warning_comes_first() -> None:
     document = Document("Card", "m", [Section("S", [Text("t")])], ["Not met, <until> May"])
     assert document.markdown().startswith("# Card: m\n\n> **Not met, \\<until\\> May**\n\n## S\n")
     banner, _, rest = document.html().partition("<section>")
@@ -276,7 +276,7 @@ def test_a_warning_stands_before_everything() -> None:
     assert "Not met" not in rest
 
 
-def test_a_table_sets_figures_right() -> None:
+def test_a_table_aligns_figures_right() -> None:
     document = Document("Card", "m", [Section("S", [Grid("By sex", ["group", "rows"], [["a", "1"]], numbers=[1])])])
     assert "By sex\n\n| group | rows |\n| --- | ---: |\n| a | 1 |\n" in document.markdown()
     assert "<caption>By sex</caption>" in document.html()

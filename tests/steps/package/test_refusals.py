@@ -118,7 +118,7 @@ def test_a_refusal_is_exit_3_and_changes_nothing(chain: Chain) -> None:
     assert not chain.store.exists()
 
 
-def test_refuses_to_finish_when_nobody_would_believe_its_own_signature(chain: Chain) -> None:
+def test_refuses_to_finish_when_its_own_key_is_not_trusted(chain: Chain) -> None:
     forget_package_key(chain)
     done = run(chain)
     assert done.returncode == 3
@@ -126,7 +126,7 @@ def test_refuses_to_finish_when_nobody_would_believe_its_own_signature(chain: Ch
     assert not list(chain.store.rglob("record.json"))
 
 
-def test_a_valid_waiver_lets_it_pass_and_stands_on_the_card(chain: Chain) -> None:
+def test_a_valid_waiver_lets_it_pass_and_is_on_the_card(chain: Chain) -> None:
     chain.waive("bias-audit", RULE, expires=later(days=30))
     envelope = json.loads((chain.inputs / "waivers").read_bytes())[0]["envelope"]
     chain.sign_verdict("bias-audit", {}, reasons=[REASON | {"waived_by": sha256(canonical(envelope))}])
@@ -155,7 +155,7 @@ def test_refuses_a_waiver_that_does_not_cover(chain: Chain, gate: str, rule: str
 
 
 @pytest.mark.parametrize("name", ["spec", "policy", "data", "data_verdict", "bias_verdict", "waivers"])
-def test_a_truncated_input_is_no_bug(chain: Chain, name: str) -> None:
+def test_a_truncated_input_is_not_a_bug(chain: Chain, name: str) -> None:
     path = chain.inputs / name
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert run(chain).returncode in (2, 3)

@@ -134,7 +134,7 @@ def test_another_kind_of_registry_is_a_bad_call(chain: Chain, uri: str) -> None:
     assert "canary" not in done.stderr
 
 
-def test_a_registry_file_that_is_no_database_is_the_outside(chain: Chain) -> None:
+def test_a_registry_file_that_is_not_a_database_is_an_outside_failure(chain: Chain) -> None:
     (chain.root / "registry.db").write_text("not a database")
     (chain.root / "environment" / "registry").write_text(f"sqlite:///{chain.root}/registry.db")
     done = run(chain)
