@@ -105,7 +105,7 @@ def _use(evidence: Evidence) -> Iterator[Block]:
 def _factors(evidence: Evidence) -> Iterator[Block]:
     sensitive: Sequence[Mapping[str, Any]] = evidence.spec["sensitive"]
     if not sensitive:
-        yield Text("The spec names no sensitive column.")
+        yield Text("The spec has no sensitive columns.")
         return
     inputs = {column["name"] for column in evidence.model["inputs"]}
     caption = "Groups are compared by these columns; the model uses a column only if it is an input"

@@ -245,7 +245,7 @@ def bench(tmp_path: Path) -> Bench:
 
 @pytest.fixture(params=["file", "s3"])
 def bench_anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    """A workshop whose store is a folder, and one whose store is a real S3 service."""
+    """Make a bench whose store is a folder, then one whose store is a real S3 service."""
     bench = Bench(tmp_path / "bench")
     if request.param == "file":
         yield bench
