@@ -101,7 +101,7 @@ def _schemes(uri: str) -> tuple[str, ...]:
             msg = "the registry's file does not exist yet, so it has no versions"
             raise BadCall(msg, fix="register a model first, or correct `registry` in lockgate-environment")
         return ("file", "")
-    msg = f"fetch does not support the registry type {urlsplit(uri).scheme or uri!r}:…"
+    msg = f"fetch does not support the registry type {urlsplit(uri).scheme or uri!r}"
     raise BadCall(msg, fix="write http(s)://host or sqlite:////absolute/path.db to `registry` in lockgate-environment")
 
 

@@ -250,9 +250,9 @@ def test_a_registry_that_is_damaged(workspace: Workspace, tmp_path: Path) -> Non
     ("uri", "message"),
     [
         ("sqlite:////nowhere/registry.db", "does not exist yet"),
-        ("sqlite:///registry.db", "does not support the registry type sqlite"),
+        ("sqlite:///registry.db", "does not support the registry type 'sqlite'"),
         ("databricks", "does not support the registry type 'databricks'"),
-        ("file:///tmp", "does not support the registry type file"),
+        ("file:///tmp", "does not support the registry type 'file'"),
     ],
 )
 def test_an_invalid_registry_address(workspace: Workspace, uri: str, message: str) -> None:
