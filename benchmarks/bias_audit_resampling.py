@@ -1,4 +1,4 @@
-"""What an interval costs in bias-audit, which resamples counts, beside Fairlearn's bootstrap, which resamples rows."""
+"""Compares the time of an interval in bias-audit, which resamples counts, with Fairlearn's bootstrap of rows."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ LOCK = ROOT / "tests" / "steps" / "bias-audit" / "lock.txt"
 
 
 def measure(repeats: int) -> Measured:
-    """Both in one process, in the lock where Fairlearn is."""
+    """Measure both in one process, in the lock that has Fairlearn."""
     made = environment(LOCK, [Shelf.find().sdk, ROOT / "steps" / "bias-audit"])
     argv, env = command(
         made, [str(PEERS / "resampling.py"), str(repeats)], lambda: print("installing bias-audit's tests")

@@ -1,4 +1,4 @@
-"""A chain of programs that do nothing, through the local engine: lockgate_chain.py STEPS FOLDER process|sdk."""
+"""Run a chain of programs that do nothing with the local engine: lockgate_chain.py STEPS FOLDER process|sdk."""
 
 import sys
 from itertools import pairwise
@@ -13,7 +13,7 @@ BODIES = {"process": ["-S", "-c", "pass"], "sdk": ["-m", "noop"]}
 
 
 def manifest(steps: int, body: list[str]) -> dict[str, Any]:
-    """One step after the other."""
+    """Return the manifest of a chain of steps."""
     tasks: list[dict[str, Any]] = [{"name": f"step-{at}", "template": "step"} for at in range(steps)]
     for before, task in pairwise(tasks):
         task["depends"] = f"{before['name']}.Succeeded"
@@ -27,7 +27,7 @@ def manifest(steps: int, body: list[str]) -> dict[str, Any]:
 
 
 def main(steps: int, folder: Path, body: str) -> int:
-    """Run it once, with a record that nobody has seen before."""
+    """Run the chain once, with a new record."""
     code = f"{Shelf.find().sdk}:{Path(__file__).resolve().parent}"
     python = Environment(Path(sys.executable), {"PYTHONPATH": code, "PYTHONDONTWRITEBYTECODE": "1"})
     runtime = ProcessRuntime(lambda image: python, Environments(folder / "cache"))

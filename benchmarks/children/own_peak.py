@@ -1,4 +1,4 @@
-"""`lockgate` with its own peak of memory written down at the end: own_peak.py FILE ARGUMENT..."""
+"""Run `lockgate` and write its own peak memory to a file: own_peak.py FILE ARGUMENT..."""
 
 import sys
 from pathlib import Path

@@ -58,7 +58,7 @@ def conclude(
     after: Artifact[Kind] | None = None,
     name: str = "conclude",
 ) -> None:
-    """Give back what the run still holds, and write its summary."""
+    """Release the candidate if the run still holds it, and write the run's summary."""
     task = add(
         "conclude",
         name,
@@ -76,7 +76,7 @@ def deploy(
     after: Artifact[Kind] | None = None,
     name: str = "deploy",
 ) -> Artifact[Staged]:
-    """Make a proven bundle reachable at its own address; no user's request goes there."""
+    """Deploy a verified bundle at its own address; it receives no user requests."""
     task = add(
         "deploy",
         name,
@@ -93,7 +93,7 @@ def fetch(
     after: Artifact[Kind] | None = None,
     name: str = "fetch",
 ) -> Artifact[ModelFile]:
-    """Fetch a registered version, in the form that is judged and served: ONNX, or skops with its model.json."""
+    """Fetch a registered model version in the form that is judged and served: ONNX, or skops with its model.json."""
     task = add(
         "fetch",
         name,
@@ -125,7 +125,7 @@ def ingest(
     after: Artifact[Kind] | None = None,
     name: str = "ingest",
 ) -> Ingest:
-    """Freeze the data and the live version: snapshot, split, truth and sensitive columns apart."""
+    """Freeze the data and the live version: take a snapshot, split it, and separate truth and sensitive columns."""
     task = add(
         "ingest",
         name,
@@ -163,7 +163,7 @@ def package(
     after: Artifact[Kind] | None = None,
     name: str = "package",
 ) -> Package:
-    """Seal what passed every gate into the bundle that is served, and register it by its digest."""
+    """Make the bundle of a model that passed every gate, store it, and register it by its digest."""
     task = add(
         "package",
         name,
@@ -191,7 +191,7 @@ def predict(
     after: Artifact[Kind] | None = None,
     name: str = "predict",
 ) -> Artifact[Answers]:
-    """Answer the test rows with the candidate, and with the live version where there is one."""
+    """Predict the test rows with the candidate, and with the live version if there is one."""
     task = add(
         "predict",
         name,
@@ -211,7 +211,7 @@ def promote(
     after: Artifact[Kind] | None = None,
     name: str = "promote",
 ) -> None:
-    """Make the bundle that smoke-test passed the one that answers users, if live is still what it was compared with."""
+    """Make the bundle that passed smoke-test live, unless live has moved since the gates compared with it."""
     task = add(
         "promote",
         name,
@@ -229,7 +229,7 @@ def pull(
     after: Artifact[Kind] | None = None,
     name: str = "pull",
 ) -> Artifact[Bundle]:
-    """Bring a bundle from the store to the pod that serves it."""
+    """Download a bundle from the store into the pod that serves it."""
     task = add(
         "pull",
         name,

@@ -133,7 +133,7 @@ TABLE = [
     Case(0, "conclude", nothing),
     Case(4, "conclude", NO_STORE, "127.0.0.1:1"),
     Case(0, "pull", nothing),
-    Case(3, "pull", elsewhere(store="file:///no/such/folder\n"), "does not keep"),
+    Case(3, "pull", elsewhere(store="file:///no/such/folder\n"), "not found in the store"),
     Case(4, "pull", NO_STORE, "127.0.0.1:1"),
 ]
 

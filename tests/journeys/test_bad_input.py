@@ -154,7 +154,7 @@ CASES = [
     Case("data missing", missing_data, 2, "no data at .*rows.csv"),
     Case("data elsewhere missing", call(*RUN, "--data", "nowhere.csv"), 2, "no data at .*nowhere.csv"),
     Case("data empty", data(b""), 2, "rows.csv is empty"),
-    Case("data header only", data(csv([])), 2, "holds no row"),
+    Case("data header only", data(csv([])), 2, "has no rows"),
     Case("data truncated gzip", data(gzip.compress(GOOD)[:9000], "rows.csv.gz"), 2, "ends in the middle"),
     Case("data of another delimiter", data(csv(rows(), delimiter=";")), 2, "no column .*delimiter|delimiter"),
     Case("data of another encoding", data(GOOD.replace(b"private", b"priv\xe9e")), 2, "line 2 .*utf-8"),

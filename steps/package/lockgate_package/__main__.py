@@ -1,4 +1,4 @@
-"""The program `package`: proves, seals, stores and registers, in this order."""
+"""The program `package`: verifies, seals, stores and registers, in this order."""
 
 from lockgate_step import (
     Answers,
@@ -34,7 +34,7 @@ def package(
     bundle: Out[Bundle],
     card: Out[Report],
 ) -> Record:
-    """Seal what passed every gate into the bundle that is served, and register it by its digest."""
+    """Make the bundle of a model that passed every gate, store it, and register it by its digest."""
     from lockgate_package.evidence import Files
     from lockgate_package.package import seal_and_publish
 
