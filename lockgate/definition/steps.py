@@ -39,7 +39,7 @@ def bias_audit(
     after: Artifact[Kind] | None = None,
     name: str = "bias-audit",
 ) -> BiasAudit:
-    """Compare how the model treats the groups of every sensitive column, and judge each gap on its interval."""
+    """Compare the model's answers between the groups of each sensitive column; judge each gap by its interval."""
     task = add(
         "bias-audit",
         name,
@@ -249,7 +249,7 @@ def smoke_test(
     after: Artifact[Kind] | None = None,
     name: str = "smoke-test",
 ) -> Artifact[SmokeVerdict]:
-    """Call the staged version at its own address: right answers, right refusals, in time."""
+    """Call the staged version at its own address; check its answers, its error responses and its latency."""
     task = add(
         "smoke-test",
         name,
@@ -277,7 +277,7 @@ def train(
     after: Artifact[Kind] | None = None,
     name: str = "train",
 ) -> Artifact[ModelFile]:
-    """Fit a declared scikit-learn classifier, mitigate bias if told, and write the form that will serve."""
+    """Fit a scikit-learn classifier, mitigate bias if requested, and write the model in the format that is served."""
     task = add(
         "train",
         name,
@@ -318,7 +318,7 @@ def validate_data(
     after: Artifact[Kind] | None = None,
     name: str = "validate-data",
 ) -> ValidateData:
-    """Check the frozen data against what the model's spec and expectations.json say about them."""
+    """Check the frozen data against the model's spec and expectations.json."""
     task = add(
         "validate-data",
         name,
@@ -353,7 +353,7 @@ def validate_model(
     after: Artifact[Kind] | None = None,
     name: str = "validate-model",
 ) -> ValidateModel:
-    """Hold the model's answers against the truth, and against the live version's answers to the same rows."""
+    """Compare the model's answers with the truth, and with the live version's answers to the same rows."""
     task = add(
         "validate-model",
         name,

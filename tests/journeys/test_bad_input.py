@@ -163,7 +163,7 @@ CASES = [
     Case("sensitive column all null", data(csv(edited("sex", lambda row: ""))), 3, "sex"),
     Case("category never seen", data(csv(edited("sector", one_in(10, "abroad")))), 3, "sector"),
     Case(
-        "policy that does not parse", file("policy.toml", lambda text: "[[bias]\n"), 2, r"policy.toml:1: it is not TOML"
+        "policy that does not parse", file("policy.toml", lambda text: "[[bias]\n"), 2, r"policy.toml:1: not valid TOML"
     ),
     Case("policy missing", file("policy.toml", lambda text: ""), 2, "policy.toml"),
     Case(
