@@ -1,6 +1,7 @@
 """`predict`: files in, answers and their signed record out."""
 
-from lockgate_step import Answers, Base, DataRecord, In, ModelFile, Out, Record, Spec, Table, main, program
+from lockgate_proof import main
+from lockgate_step import Answers, Base, DataRecord, In, ModelFile, Out, Record, Spec, Table, program
 
 
 @program(signs=True, image="model-server")

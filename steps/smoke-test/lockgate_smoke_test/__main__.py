@@ -1,5 +1,6 @@
 """`smoke-test`: the staged version's address in, a signed verdict out."""
 
+from lockgate_proof import main
 from lockgate_step import (
     Bundle,
     In,
@@ -10,7 +11,6 @@ from lockgate_step import (
     Refused,
     SmokeVerdict,
     Staged,
-    main,
     program,
 )
 

@@ -1,5 +1,6 @@
 """The shell of the two gates of validate: files in, a signed verdict and a report out."""
 
+from lockgate_proof import main
 from lockgate_step import (
     Answers,
     DataRecord,
@@ -16,7 +17,6 @@ from lockgate_step import (
     Spec,
     Table,
     Waivers,
-    main,
     program,
 )
 
