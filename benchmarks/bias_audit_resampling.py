@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 from benchmarks.harness import PEERS, ROOT, Benchmark, Figure, Measured, main
-from lockgate.installed import command, environment
-from lockgate.shelf import Shelf
+from lockgate.definition.shelf import Shelf
+from lockgate.images.installed import command, environment
 
 LOCK = ROOT / "tests" / "steps" / "bias-audit" / "lock.txt"
 

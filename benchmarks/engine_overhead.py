@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.harness import CHILDREN, PEERS, AtMost, Benchmark, Figure, Measured, Stopwatch, main, surroundings
-from lockgate.installed import command, environment
+from lockgate.images.installed import command, environment
 
 LENGTHS = (6, 20)
 TARGET = AtMost(0.15)

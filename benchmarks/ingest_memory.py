@@ -12,8 +12,8 @@ from pathlib import Path
 from lockgate_proof import new_key
 
 from benchmarks.harness import AtMost, Benchmark, Figure, Measured, Stopwatch, main
-from lockgate.installed import command, environment
-from lockgate.shelf import Shelf
+from lockgate.definition.shelf import Shelf
+from lockgate.images.installed import command, environment
 
 NUMBERS, CATEGORIES = 6, 8
 WORDS = [f"value-{number:03d}" for number in range(200)]

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from benchmarks.harness import ROOT, AtMost, Benchmark, Figure, Measured, main
-from lockgate.render import dump
+from lockgate.rendering.canonical import dump
 
 
 def measure(repeats: int) -> Measured:

@@ -15,8 +15,8 @@ from typing import Any
 from lockgate_proof import Trust, verify
 
 from benchmarks.harness import CHILDREN, ROOT, Stopwatch, peak_mib, surroundings
-from lockgate.installed import Installed, command
-from lockgate.shelf import Shelf
+from lockgate.definition.shelf import Shelf
+from lockgate.images.installed import Installed, command
 
 MODEL = "adult-income"
 Json = dict[str, Any]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from run_all import ROOT, Suite, suites
 
-from lockgate.installed import command, environment
+from lockgate.images.installed import command, environment
 
 COMPOSER = [
     "lockgate",

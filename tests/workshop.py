@@ -16,10 +16,10 @@ from typing import Any
 
 from lockgate_store import Missing, Store
 
-from lockgate.calling import store_of
-from lockgate.environment import Environment
-from lockgate.installed import Installed, command
-from lockgate.shelf import Program, Shelf
+from lockgate.definition.shelf import Program, Shelf
+from lockgate.images.installed import Installed, command
+from lockgate.records.environment import Environment
+from lockgate.records.store import store_of
 from tests.asking import infer
 
 MODEL = "grants"

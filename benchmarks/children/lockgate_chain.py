@@ -5,8 +5,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from lockgate.local import Engine, Environment, ProcessRuntime
-from lockgate.shelf import Shelf
+from lockgate.definition.shelf import Shelf
+from lockgate.engine import Engine, Environment, ProcessRuntime
+from lockgate.images.environments import Environments
 
 BODIES = {"process": ["-S", "-c", "pass"], "sdk": ["-m", "noop"]}
 
@@ -29,7 +30,7 @@ def main(steps: int, folder: Path, body: str) -> int:
     """Run it once, with a record that nobody has seen before."""
     code = f"{Shelf.find().sdk}:{Path(__file__).resolve().parent}"
     python = Environment(Path(sys.executable), {"PYTHONPATH": code, "PYTHONDONTWRITEBYTECODE": "1"})
-    runtime = ProcessRuntime(lambda image: python, folder / "cache")
+    runtime = ProcessRuntime(lambda image: python, Environments(folder / "cache"))
     run = Engine(folder, folder / "environment", runtime).run([manifest(steps, BODIES[body])], "chain")
     return 0 if run.phase == "Succeeded" and len(run.nodes) == steps + 1 else 1
 

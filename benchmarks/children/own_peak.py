@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.harness import peak_mib
-from lockgate.cli import run_app
+from lockgate.cli.main import run_app
 
 if __name__ == "__main__":
     code = run_app(sys.argv[2:])

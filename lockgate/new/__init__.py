@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lockgate.definition.model import NOBODY
 from lockgate.errors import BadCall
-from lockgate.model import NOBODY
 from lockgate.new.profiling import Profile, describe, profile
 from lockgate.new.writing import check_name, outlook, write
 
 if TYPE_CHECKING:
-    from lockgate.project import Project
+    from lockgate.definition.project import Project
 
 __all__ = ["Profile", "command", "describe", "profile", "write"]
 

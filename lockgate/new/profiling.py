@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lockgate.definition.model import Category, Column, Number, Split
 from lockgate.errors import BadCall, UnknownName
-from lockgate.model import Category, Column, Number, Split
 from lockgate.new.columns import (
     SUPPORT,
     LeftOut,

@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from lockgate.definition.model import NOBODY, Category, Column, Number
 from lockgate.errors import BadCall
-from lockgate.model import NOBODY, Category, Column, Number
 from lockgate.new.profiling import Group, Profile
 
 _LIMIT = 0.2  # of the difference between selection rates, to start with

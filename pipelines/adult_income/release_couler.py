@@ -11,9 +11,9 @@ import couler.argo as couler
 from lockgate_step import Answers, Bundle, ModelFile, SmokeVerdict, Staged
 
 from lockgate import Candidate, brought, steps, tuned
-from lockgate.couler import couler_steps, finish
-from lockgate.graph import Artifact, Setting, nested
-from lockgate.project import Model, Project
+from lockgate.couler.frontend import couler_steps, finish
+from lockgate.definition.graph import Artifact, Setting, nested
+from lockgate.definition.project import Model, Project
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from lockgate_step import (
     Table,
 )
 
-from lockgate.graph import Artifact, Setting, add
+from lockgate.definition.graph import Artifact, Setting, add
 
 
 def balance(

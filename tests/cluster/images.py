@@ -22,10 +22,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lockgate.building import Target
-from lockgate.images import LOCK, images, source_digest
-from lockgate.project import Project
-from lockgate.shelf import Shelf
+from lockgate.definition.project import Project
+from lockgate.definition.shelf import Shelf
+from lockgate.images.build import Target
+from lockgate.images.pins import LOCK, images, source_digest
 from tests.cluster import tools
 from tests.cluster.place import CA, REGISTRY, ROOT
 

@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 
 from lockgate_store import Missing, Store, open_store, put_tree
 
-from lockgate.installed import Installed, command
-from lockgate.shelf import Shelf
+from lockgate.definition.shelf import Shelf
+from lockgate.images.installed import Installed, command
 from tests.cluster.accounts import service_account
 from tests.cluster.cluster import here
 from tests.cluster.place import ACCESS_KEY, BUCKET, CA, NODE, ROOT, S3, SECRET_KEY

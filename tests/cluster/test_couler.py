@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from lockgate.cli import run_app
-from lockgate.installed import command, environment
-from lockgate.shelf import Shelf
+from lockgate.cli.main import run_app
+from lockgate.definition.shelf import Shelf
+from lockgate.images.installed import command, environment
 from tests.cluster.accounts import EXECUTOR, service_account
 from tests.cluster.cluster import Cluster
 from tests.cluster.place import KUBECONFIG, PAUSE, ROOT
@@ -111,7 +111,7 @@ def test_a_schedule_runs_a_graph_that_passes_a_text_on(printed: dict[str, Path],
 RELEASE = """
 import sys
 from pathlib import Path
-from lockgate.project import Project
+from lockgate.definition.project import Project
 
 sys.path.insert(0, sys.argv[1])
 import release_couler

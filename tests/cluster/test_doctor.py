@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lockgate.kubernetes.accounts import EXECUTOR, SUBMITTER
+from lockgate.cluster.manifests.accounts import EXECUTOR, SUBMITTER
 from tests.cluster import tools
 from tests.cluster.place import ACCESS_KEY, BUCKET, CA, KUBECONFIG, PAUSE, S3, SECRET_KEY
 from tests.workshop import Done

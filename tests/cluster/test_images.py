@@ -13,9 +13,9 @@ from lockgate_step import tree_digest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from lockgate.images import images as images_of
-from lockgate.project import Project
-from lockgate.shelf import Shelf
+from lockgate.definition.project import Project
+from lockgate.definition.shelf import Shelf
+from lockgate.images.pins import images as images_of
 from tests import workshop
 from tests.cluster.cluster import Cluster
 from tests.cluster.images import base, manifest, push_changed, push_image, storage, storage_in

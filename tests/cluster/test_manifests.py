@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lockgate.kubernetes.accounts import EVENTS, EXECUTOR, OPERATOR, PLATFORM, SERVER, SUBMITTER
+from lockgate.cluster.manifests.accounts import EVENTS, EXECUTOR, OPERATOR, PLATFORM, SERVER, SUBMITTER
 from tests.cluster.accounts import write_kubeconfig
 from tests.cluster.place import ACCESS_KEY, BUCKET, CA, KUBECONFIG, PAUSE, S3, SECRET_KEY
 from tests.cluster.processes import wait_for
@@ -375,7 +375,7 @@ def test_each_account_may_do_what_it_needs_and_no_more(
     from lightkube.models.authorization_v1 import ResourceAttributes, SelfSubjectAccessReviewSpec
     from lightkube.resources.authorization_v1 import SelfSubjectAccessReview
 
-    from lockgate.cluster import connect
+    from lockgate.cluster.api import connect
 
     monkeypatch.setenv("KUBECONFIG", str(applied.account(account).kubeconfig))
     groups = {name: group for group, names in GROUPS.items() for name in names}

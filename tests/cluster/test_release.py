@@ -16,7 +16,7 @@ import pytest
 import yaml
 from lockgate_proof import new_key
 
-from lockgate.show import short
+from lockgate.report.lines import short
 from tests.asking import Client
 from tests.cluster import place, services
 from tests.cluster.cluster import OwnCluster

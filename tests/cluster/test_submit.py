@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lockgate.argo import TOKEN, Argo, Where, reach
-from lockgate.cluster import NotAllowed
-from lockgate.clustered import Watched, submit, submit_and_watch
+from lockgate.cluster.api import NotAllowed
+from lockgate.cluster.submit import Order, Submission
+from lockgate.cluster.workflows import TOKEN, Argo, Where, reach
+from lockgate.commands.result import Result
+from lockgate.commands.submit import submit, submit_and_watch
+from lockgate.definition.project import Project
 from lockgate.errors import BadCall, NotRendered, OutsideFailed
-from lockgate.live import LiveTree
-from lockgate.project import Project
-from lockgate.submitting import Order, Submission
+from lockgate.report.tree import LiveTree
 from tests.cluster import tiny
 from tests.cluster.place import ARGO_SERVER, CA, ROOT
 from tests.cluster.tiny import (
@@ -69,11 +70,11 @@ def where(way: str, account: Account) -> Where:
     return Where(namespace=NAMESPACE, server=ARGO_SERVER, token_file=account.token, ca=CA)
 
 
-def watched(project: Project, asked: Where, **given: str) -> Watched:
+def watched(project: Project, asked: Where, **given: str) -> Result:
     """Submit the small release and watch it to its end."""
     with LiveTree() as tree:
         done = submit_and_watch(project, order(**given), asked, tree)
-    assert isinstance(done, Watched)
+    assert isinstance(done, Result)
     return done
 
 
@@ -143,7 +144,7 @@ def test_who_may_stops_a_run_and_who_watches_sees_it(
     way: str, project: Project, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operator = Account(OPERATOR, account.folder)
-    found: list[Watched] = []
+    found: list[Result] = []
     watcher = threading.Thread(target=lambda: found.append(watched(project, where(way, account), seconds="300")))
     watcher.start()
     try:
@@ -169,12 +170,12 @@ def test_what_is_live_is_what_the_users_service_says(project: Project, account: 
         lines = watched(project, Where(namespace=NAMESPACE), mitigation="none").lines()
     finally:
         kubectl("delete", "service", MODEL)
-    assert said[MODEL]["live"] == {"bundle": LIVE, "generation": 7}
+    assert said["models"][MODEL]["live"] == {"bundle": LIVE, "generation": 7}
     assert "Nothing changed for users: sha256:ababab is still live." in lines
     hidden = lockgate(
         project, "status", MODEL, "-n", NAMESPACE, KUBECONFIG=str(Account(OPERATOR, account.folder).kubeconfig())
     )
-    assert "what is live is hidden from you" in hidden.stdout
+    assert "you have no permission to see what is live" in hidden.stdout
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -197,7 +198,7 @@ def test_who_stops_watching_does_not_stop_the_run(
         someone.join()
     finally:
         signal.signal(signal.SIGINT, before)
-    name = re.search(r"(?m)^(\S+) goes on, unwatched\.$", capfd.readouterr().err)
+    name = re.search(r"(?m)^(\S+) continues; it is no longer watched\.$", capfd.readouterr().err)
     assert name
     phase = ("get", "workflow", name[1], "-o", "jsonpath={.status.phase}")
     assert kubectl(*phase) == "Running"
@@ -297,7 +298,7 @@ def test_without_watching_the_next_commands_are_said(project: Project, account: 
     for verb in ("status", "logs", "stop"):
         assert any(line.strip().startswith(f"lockgate {verb} ") for line in done.lines())
     found = json.loads(lockgate(project, "status", MODEL, "-n", NAMESPACE, "--json").stdout)
-    assert done.workflow in {run["run"] for run in found[MODEL]["runs"]}
+    assert done.workflow in {run["run"] for run in found["models"][MODEL]["runs"]}
 
 
 def test_a_server_that_is_not_there_may_be_tried_again(account: Account) -> None:

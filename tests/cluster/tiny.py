@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lockgate.submitting import Order
+from lockgate.cluster.submit import Order
 from tests.cluster.accounts import service_account, write_kubeconfig
 from tests.cluster.cluster import here
 from tests.cluster.place import ARGO_SERVER, CA, KUBECONFIG, PAUSE

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import yaml
 
-from lockgate.local import load_manifests
+from lockgate.engine import load_manifests
 from tests.cluster.accounts import EXECUTOR, service_account
 from tests.cluster.cluster import OwnCluster
 from tests.cluster.images import static_image

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from lockgate.local import Engine, Environment, ProcessRuntime, ask_to_stop, load_manifests
-from lockgate.local.errors import ManifestError
-from lockgate.local.events import Event, NodeStarted
+from lockgate.engine import Engine, Environment, ProcessRuntime, ask_to_stop, load_manifests
+from lockgate.engine.errors import ManifestError
+from lockgate.engine.events import Event, NodeStarted
+from lockgate.images.environments import Environments
 
 from .normal import Json, normal
 
@@ -36,7 +37,7 @@ def run(file: Path, state: Path) -> Json:
             ask_to_stop(state / "runs" / name, asked["conformance/strategy"])
 
     program = Environment(Path(sys.executable), {"PYTHONPATH": str(HERE / "program")})
-    runtime = ProcessRuntime(lambda image: program, state / "cache")
+    runtime = ProcessRuntime(lambda image: program, Environments(state / "cache"))
     (state / "environment").mkdir()
     engine = Engine(state, state / "environment", runtime, on_event, parallel=4, grace=2.0)
     for document in documents:

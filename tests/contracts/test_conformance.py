@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from lockgate_step import EXIT_CODES, tree_digest
 
-from lockgate.contract import contract_bytes, step_contract
-from lockgate.shelf import Program
+from lockgate.definition.shelf import Program
+from lockgate.rendering.contracts import contract_bytes, step_contract
 from tests.workshop import MARK, SHELF, Bench, Project
 
 Good = Callable[[str], Bench]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from lockgate_step import EXIT_CODES
 
-from lockgate.installed import environment
-from lockgate.shelf import Program
+from lockgate.definition.shelf import Program
+from lockgate.images.installed import environment
 from tests.workshop import MARK, SHELF, Bench
 
 CANARY = "canary-0c9e-of-a-person"

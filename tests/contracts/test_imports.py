@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from lockgate.installed import Installed, command
-from lockgate.shelf import Program
+from lockgate.definition.shelf import Program
+from lockgate.images.installed import Installed, command
 from tests.workshop import SHELF, Bench
 
 PROGRAMS = sorted(SHELF.programs.values(), key=lambda program: program.name)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lockgate.cli import run_app
+from lockgate.cli.main import run_app
 from tests.workshop import Done
 
 PROGRAMS = Path(__file__).resolve().parent / "programs"

@@ -14,11 +14,11 @@ import yaml
 from lockgate_step import ModelFile
 
 from lockgate import steps, workflows
-from lockgate.couler import couler_steps, finish
+from lockgate.couler.frontend import couler_steps, finish
+from lockgate.definition.graph import Artifact, Setting, graph, nested
+from lockgate.definition.project import Project
 from lockgate.errors import SpecError
-from lockgate.graph import Artifact, Setting, graph, nested
-from lockgate.project import Project
-from lockgate.rendering import model_files
+from lockgate.rendering.files import model_files
 
 ROOT = Path(__file__).resolve().parents[2]
 ADULT = Project(ROOT).model("adult-income")

@@ -13,16 +13,16 @@ import yaml
 from lightkube import codecs
 from lockgate_proof import Trust, sign, verify
 
+from lockgate.cluster.manifests.controller import ADVISED, REQUIRED, configuration, flaws, read
+from lockgate.cluster.manifests.files import cluster_files
+from lockgate.cluster.manifests.network import documents as network
+from lockgate.cluster.manifests.rules import RULES, broken
+from lockgate.cluster.manifests.settings import ARGO, Cluster
+from lockgate.cluster.prepare import prepare
+from lockgate.commands.render import render_project
+from lockgate.definition.project import Project
+from lockgate.definition.shelf import Shelf
 from lockgate.errors import BadCall, LockgateError, NotRendered
-from lockgate.kubernetes.argo import ADVISED, REQUIRED, configuration, flaws, read
-from lockgate.kubernetes.files import cluster_files
-from lockgate.kubernetes.network import documents as network
-from lockgate.kubernetes.prepare import prepare
-from lockgate.kubernetes.rules import RULES, broken
-from lockgate.kubernetes.settings import ARGO, Cluster
-from lockgate.project import Project
-from lockgate.rendering import render_project
-from lockgate.shelf import Shelf
 
 EXAMPLE = Path(__file__).resolve().parent / "example"
 Manifest = dict[str, Any]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from lockgate.render import dump
-from lockgate.rules import BINDING_RULES, COMMON_RULES, CRON_RULES, WORKFLOW_RULES, broken
+from lockgate.rendering.canonical import dump
+from lockgate.rendering.rules import BINDING_RULES, COMMON_RULES, CRON_RULES, WORKFLOW_RULES, broken
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 Manifest = dict[str, Any]

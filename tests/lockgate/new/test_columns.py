@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lockgate.model import Category, Number
+from lockgate.definition.model import Category, Number
 from lockgate.new.columns import (
     AMONG_NUMBERS,
     MISSING,

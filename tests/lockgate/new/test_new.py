@@ -19,13 +19,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lockgate_policy import check, read
 
+from lockgate.commands.render import render_project
+from lockgate.definition.model import ModelSpec, Number
+from lockgate.definition.project import Project
 from lockgate.errors import BadCall
-from lockgate.model import ModelSpec, Number
 from lockgate.new import command, describe, profile, write
 from lockgate.new.profiling import association
 from lockgate.new.writing import check_name, policy
-from lockgate.project import Project
-from lockgate.rendering import render_project
 
 ROOT = Path(__file__).parents[3]
 

@@ -1,0 +1,1 @@
+"""What a user defines: models, steps, workflows, and the project they are in."""

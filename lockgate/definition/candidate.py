@@ -1,0 +1,20 @@
+"""What a model's own chain hands to the gates."""
+
+from dataclasses import dataclass
+
+from lockgate_step import Base, DataRecord, DataVerdict, ModelFile, Table
+
+from lockgate.definition.graph import Artifact
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What a chain must bring to the gates: a model, the frozen data it is judged on, and the verdict on these data."""
+
+    model: Artifact[ModelFile]
+    test: Artifact[Table]
+    truth: Artifact[Table]
+    sensitive: Artifact[Table]
+    data: Artifact[DataRecord]
+    base: Artifact[Base]
+    data_verdict: Artifact[DataVerdict]

@@ -1,0 +1,1 @@
+"""The controller's semantics: which node runs next, with which inputs, and how it ends."""

@@ -1,0 +1,1 @@
+"""Argo's template tags and expressions, evaluated as the controller evaluates them."""

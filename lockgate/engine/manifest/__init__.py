@@ -1,0 +1,1 @@
+"""Read a manifest: which fields the engine executes, ignores or refuses."""

@@ -1,0 +1,1 @@
+"""Run a step: its files, its process or container, its mutexes."""

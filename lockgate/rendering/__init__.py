@@ -1,0 +1,1 @@
+"""From a model's definition to its rendered files, byte for byte."""
