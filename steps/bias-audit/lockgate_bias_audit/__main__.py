@@ -1,5 +1,6 @@
 """Entry point of bias-audit: reads files, writes a signed verdict and a report."""
 
+from lockgate_proof import main
 from lockgate_step import (
     Answers,
     BiasVerdict,
@@ -14,7 +15,6 @@ from lockgate_step import (
     Spec,
     Table,
     Waivers,
-    main,
     program,
 )
 

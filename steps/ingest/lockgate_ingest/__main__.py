@@ -1,6 +1,7 @@
 """The program `ingest`."""
 
-from lockgate_step import Base, DataRecord, In, Out, Record, Spec, Table, main, program
+from lockgate_proof import main
+from lockgate_step import Base, DataRecord, In, Out, Record, Spec, Table, program
 
 
 @program(uses=["store"], signs=True)

@@ -1,5 +1,6 @@
 """The program `package`: verifies, seals, stores and registers, in this order."""
 
+from lockgate_proof import main
 from lockgate_step import (
     Answers,
     BiasVerdict,
@@ -15,7 +16,6 @@ from lockgate_step import (
     Report,
     Spec,
     Waivers,
-    main,
     program,
 )
 

@@ -1,6 +1,7 @@
 """The program `predict`."""
 
-from lockgate_step import Answers, Base, DataRecord, In, ModelFile, Out, Record, Spec, Table, main, program
+from lockgate_proof import main
+from lockgate_step import Answers, Base, DataRecord, In, ModelFile, Out, Record, Spec, Table, program
 
 
 @program(signs=True, image="model-server")

@@ -1,5 +1,6 @@
 """Entry point of `smoke-test`: reads the staged version's address, writes a signed verdict."""
 
+from lockgate_proof import main
 from lockgate_step import (
     Bundle,
     In,
@@ -10,7 +11,6 @@ from lockgate_step import (
     Refused,
     SmokeVerdict,
     Staged,
-    main,
     program,
 )
 

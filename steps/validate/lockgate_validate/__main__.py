@@ -1,5 +1,6 @@
 """Entry point of validate-data and validate-model: both read files, and write a signed verdict and a report."""
 
+from lockgate_proof import main
 from lockgate_step import (
     Answers,
     DataRecord,
@@ -16,7 +17,6 @@ from lockgate_step import (
     Spec,
     Table,
     Waivers,
-    main,
     program,
 )
 
