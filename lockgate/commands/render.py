@@ -17,8 +17,8 @@ def render_project(project: Project, names: list[str], *, check: bool) -> tuple[
     Returns what was written, as lines and as JSON values.
     Errors: NotRendered (with `check`), SpecError, UnknownName.
     """
-    files = _own_files(project)
-    stale = write_or_check(files, check=check)
+    stale = write_or_check(_contracts(project), check=check)
+    stale += write_or_check(_from_contracts(project), check=check)
     for folder in project.folders():
         stale += write_or_check(_functions_of(folder), check=check)
     models = project.models
@@ -52,22 +52,29 @@ def _cluster_files(project: Project) -> dict[Path, bytes]:
     return cluster_files(cluster) if (cluster := Cluster(project)).exists else {}
 
 
-def _own_files(project: Project) -> dict[Path, bytes]:
-    """Contracts and step functions; their sources exist only in Lockgate's own repository."""
+def _contracts(project: Project) -> dict[Path, bytes]:
+    """The contracts of the steps; their sources exist only in Lockgate's own repository."""
     shelf = Shelf.find()
     if shelf.root != project.root:
         return {}
-    files = {f / "contract.json": contract_bytes(step_contract(f)) for f in shelf.step_folders()}
-    write_or_check({p: c for p, c in files.items() if not p.exists()})
+    return {folder / "contract.json": contract_bytes(step_contract(folder)) for folder in shelf.step_folders()}
+
+
+def _from_contracts(project: Project) -> dict[Path, bytes]:
+    """What Lockgate's own repository makes of its contracts, once they are written."""
+    shelf = Shelf.find()
+    if shelf.root != project.root:
+        return {}
     programs = sorted(shelf.programs.values(), key=lambda p: p.name)
-    text = functions_source(programs, "One typed function per program of the shelf.")
-    files[project.root / "lockgate" / "definition" / "steps.py"] = text.encode()
+    text = functions_source(programs, "One typed function per program of Lockgate.")
     # The bill of materials lists what serves the model, so package carries the server's lock.
     serving = shelf.image("model-server").lock.read_bytes()
-    files[project.root / "steps" / "package" / "lockgate_package" / "model-server.lock"] = serving
     readme = project.root / "README.md"
-    files[readme] = with_tables(readme.read_text(encoding="utf-8"), programs).encode()
-    return files
+    return {
+        project.root / "lockgate" / "definition" / "steps.py": text.encode(),
+        project.root / "steps" / "package" / "lockgate_package" / "model-server.lock": serving,
+        readme: with_tables(readme.read_text(encoding="utf-8"), programs).encode(),
+    }
 
 
 def _functions_of(folder: Path) -> dict[Path, bytes]:

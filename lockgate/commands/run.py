@@ -96,8 +96,8 @@ class Session:
             if other.phase not in ("Running", "Pending"):
                 continue
             tree.note(
-                f"run {other.id} of {model.spec.name} is in progress: the second one waits at deploy, and ends with exit 3 "
-                "if the first went live"
+                f"run {other.id} of {model.spec.name} is in progress: the second one waits at deploy, and ends with "
+                "exit 3 if the first went live"
             )
         engine = Engine(
             state=self.project.state,

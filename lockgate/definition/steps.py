@@ -1,4 +1,4 @@
-"""One typed function per program of the shelf. Rendered from the contracts by `lockgate render`; do not edit."""
+"""One typed function per program of Lockgate. Rendered from the contracts by `lockgate render`; do not edit."""
 
 from dataclasses import dataclass
 

@@ -8,7 +8,7 @@ from lockgate.errors import BadCall, Refused
 
 
 def check_waivers(model: Model, trust: Trust) -> None:
-    """Check that each file is a waiver, signed by a key that may waive. Errors: Refused, BadCall; they name the file."""
+    """Check that each file is a waiver, signed by a key that may waive. Errors: Refused, BadCall."""
     for file, envelope in model.waivers.items():
         try:
             read_waiver(file, envelope, trust)
