@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check bench bench-cluster test-statistics cluster-up cluster-down test-cluster record-conformance render clean help
+.PHONY: run test check bench bench-cluster test-statistics cluster-up cluster-down test-cluster test-cluster-sample cluster-programs record-conformance render clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -37,6 +37,12 @@ cluster-down: $(VENV)/.test  ## stop it and leave nothing behind
 
 test-cluster: $(VENV)/.test  ## the same workflows on a real Argo and Kubernetes, and the images; needs root, Linux and Go
 	@$(BIN)/python -m tests.cluster.cluster test
+
+test-cluster-sample: $(VENV)/.test  ## run the part of these tests that CI runs; needs root, Linux and Go
+	@$(BIN)/python -m tests.cluster.cluster sample
+
+cluster-programs: $(VENV)/.test  ## build the programs of the test cluster, once; needs Go
+	@$(BIN)/python -m tests.cluster.tools
 
 record-conformance: $(VENV)/.test  ## let the cluster's Argo run the small workflows that the local engine is held against
 	@$(BIN)/python -m tests.conformance.record
