@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check bench bench-cluster test-statistics cluster-up cluster-down test-cluster record-conformance render clean help
+.PHONY: run test check bench bench-cluster test-statistics cluster-up cluster-down test-cluster record-conformance docs coverage render clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -41,6 +41,18 @@ test-cluster: $(VENV)/.test  ## the same workflows on a real Argo and Kubernetes
 record-conformance: $(VENV)/.test  ## let the cluster's Argo run the small workflows that the local engine is held against
 	@$(BIN)/python -m tests.conformance.record
 
+docs: $(VENV)/.docs        ## the documentation site, in site/; a warning is an error
+	@rm -rf site
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env --doctree-dir $(VENV)/doctrees docs site
+	@echo "  site/index.html"
+
+coverage: $(VENV)/.test    ## what the composer's tests execute, line by line, in htmlcov/; measured, not gated; slow
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run tests/run_all.py lockgate rendered contracts conformance journeys sdk
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage html --quiet
+	@$(BIN)/coverage report
+
 render: $(VENV)/.run       ## write contracts, step functions and workflows from their sources
 	@$(BIN)/lockgate render
 
@@ -62,4 +74,8 @@ $(VENV)/.run: $(VENV)/.made requirements.lock pyproject.toml
 
 $(VENV)/.test: $(VENV)/.run tests/requirements.lock
 	@$(INSTALL) tests/requirements.lock
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.test docs/requirements.lock
+	@$(INSTALL) docs/requirements.lock
 	@touch $@

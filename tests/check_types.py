@@ -19,6 +19,7 @@ COMPOSER = [
     "tests/journeys",
     "tests/cluster",
     "tests/conformance",
+    "docs/generate",
     "benchmarks/cluster.py",
     "benchmarks/images.py",
     "tests/run_all.py",

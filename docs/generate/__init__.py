@@ -1,0 +1,1 @@
+"""The parts of the documentation that are generated from the code, so that they are written once."""
