@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check bench bench-cluster test-statistics cluster-up cluster-down test-cluster record-conformance docs coverage render clean help
+.PHONY: run test check bench bench-cluster test-statistics cluster-up cluster-down test-cluster record-conformance docs coverage lock render clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -52,6 +52,10 @@ coverage: $(VENV)/.test    ## what the composer's tests execute, line by line, i
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage html --quiet
 	@$(BIN)/coverage report
+
+lock: $(VENV)/.run        ## compile requirements.lock, tests/ and docs/ again from their .in; needs a package index
+	@for part in . tests docs; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links $$part/requirements.in --output-file $$part/requirements.lock; done
 
 render: $(VENV)/.run       ## write contracts, step functions and workflows from their sources
 	@$(BIN)/lockgate render

@@ -22,6 +22,7 @@ COMPOSER = [
     "docs/generate",
     "benchmarks/cluster.py",
     "benchmarks/images.py",
+    "tests/pages.py",
     "tests/run_all.py",
     "pipelines/adult_income/release_couler.py",
 ]

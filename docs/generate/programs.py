@@ -15,10 +15,11 @@ def contracts() -> list[dict[str, Any]]:
 
 def text() -> str:
     """One section for each program: what it does, its files and its settings."""
-    return "\n\n".join(map(_section, contracts()))
+    return "\n\n".join(map(section, contracts()))
 
 
-def _section(program: dict[str, Any]) -> str:
+def section(program: dict[str, Any]) -> str:
+    """What one program does, its files and its settings. Errors: ValueError where a setting has no help."""
     traits = [f"Image `{program['image']}`"]
     traits += ["a gate"] if program["gate"] else ["signs its record"] if program["signs"] else []
     traits += [f"uses the {', '.join(program['uses'])}"] if program["uses"] else []
