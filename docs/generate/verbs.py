@@ -49,7 +49,7 @@ def _section(name: str, command: Any) -> str:
     usage = " ".join(["lockgate", name, *map(_argument, arguments), *(["[OPTIONS]"] if options else [])])
     paragraphs = [part for part in re.split(r"\n\s*\n", command.help) if not EXAMPLE.match(part.strip())]
     parts = [f"### {name}", *(" ".join(part.split()) for part in paragraphs), f"```text\n{usage}\n```"]
-    rows = [(code(_argument(argument)), argument.help or "", "") for argument in arguments]
+    rows = [(code(_argument(argument)), argument.help or "", _default(argument)) for argument in arguments]
     rows += [(_option(option), option.help or "", _default(option)) for option in options]
     parts.append(table(("argument or option", "meaning", "default"), rows))
     parts.append("```console\n" + "\n".join(f"$ {line}" for line in examples(command)) + "\n```")
@@ -67,9 +67,9 @@ def _option(option: Any) -> str:
     return names + takes
 
 
-def _default(option: Any) -> str:
-    if option.required:
+def _default(parameter: Any) -> str:
+    if parameter.required:
         return "required"
-    if option.is_flag:
-        return code(option.opts[0]) if option.default else ""
-    return code(str(option.default)) if option.default else ""
+    if getattr(parameter, "is_flag", False):
+        return code(parameter.opts[0]) if parameter.default else ""
+    return code(str(parameter.default)) if parameter.default else ""
