@@ -58,4 +58,5 @@ def setup(app: Sphinx) -> None:
     """Connect the generated parts to the build."""
     app.connect("source-read", _read)
     app.connect("autodoc-process-docstring", docstrings.as_fields)
+    app.connect("autodoc-process-signature", docstrings.with_defaults)
     app.connect("build-finished", _needs_no_network)

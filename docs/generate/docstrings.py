@@ -29,6 +29,14 @@ def as_fields(app: object, what: str, name: str, thing: object, options: object,
     lines[:] = [*found, ""]
 
 
+def with_defaults(
+    app: object, what: str, name: str, thing: object, options: object, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """The signature of a dataclass as Python code: what it makes anew for each object has no literal."""
+    del app, what, name, thing, options
+    return signature and signature.replace("<factory>", "..."), returns
+
+
 def escaped(text: str) -> str:
     """The text with what reStructuredText would take for markup escaped, inline code apart."""
     parts = text.split("`")

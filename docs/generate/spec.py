@@ -48,7 +48,8 @@ def _more() -> dict[str, dict[str, str]]:
 
 
 def _type(annotation: Any) -> str:
-    return re.sub(r"\b(?:\w+\.)+(?=\w)", "", inspect.formatannotation(annotation)).replace("'", '"')
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation).replace("'", '"')
+    return re.sub(r"\b(?:\w+\.)+(?=\w)", "", text)
 
 
 def _default(parameter: inspect.Parameter) -> str:

@@ -49,9 +49,9 @@ def _section(name: str, command: Any) -> str:
     usage = " ".join(["lockgate", name, *map(_argument, arguments), *(["[OPTIONS]"] if options else [])])
     paragraphs = [part for part in re.split(r"\n\s*\n", command.help) if not EXAMPLE.match(part.strip())]
     parts = [f"### {name}", *(" ".join(part.split()) for part in paragraphs), f"```text\n{usage}\n```"]
-    rows = [(code(_argument(argument)), argument.help or "", _default(argument)) for argument in arguments]
-    rows += [(_option(option), option.help or "", _default(option)) for option in options]
-    parts.append(table(("argument or option", "meaning", "default"), rows))
+    rows = [(code(_argument(argument)), _default(argument), argument.help or "") for argument in arguments]
+    rows += [(_option(option), _default(option), option.help or "") for option in options]
+    parts.append(table(("argument or option", "default", "meaning"), rows))
     parts.append("```console\n" + "\n".join(f"$ {line}" for line in examples(command)) + "\n```")
     return "\n\n".join(parts)
 
