@@ -22,11 +22,11 @@ def section(program: dict[str, Any]) -> str:
     """What one program does, its files and its settings. Errors: ValueError where a setting has no help."""
     traits = [f"Image `{program['image']}`"]
     traits += ["a gate"] if program["gate"] else ["signs its record"] if program["signs"] else []
-    traits += [f"uses the {', '.join(program['uses'])}"] if program["uses"] else []
+    traits += [f"uses the {' and the '.join(program['uses'])}"] if program["uses"] else []
     files = [(code(f["name"]), "input, optional" if f["optional"] else "input", f["type"]) for f in program["inputs"]]
     files += [(code(f["name"]), "output", f["type"]) for f in program["outputs"]]
     parts = [f"## {program['program']}", program["help"], f"{'; '.join(traits)}."]
-    parts += [table(("file", "", "kind"), files)] if files else []
+    parts += [table(("file", "direction", "kind"), files)] if files else []
     settings = [_setting(program["program"], parameter) for parameter in program["parameters"]]
     parts.append(table(("setting", "type", "default", "meaning"), settings) if settings else "It has no settings.")
     return "\n\n".join(parts)
