@@ -8,6 +8,7 @@ import pytest
 
 import lockgate
 from docs.generate import api, pages, programs, spec, verbs
+from docs.generate.place import DOCS
 from tests.pages import ROOT, commands, mentioned
 
 SHOWN = sorted(
@@ -88,7 +89,7 @@ def test_a_command_line_names_a_verb_and_its_options(where: str, line: str) -> N
 
 
 def test_a_link_to_a_missing_file_is_refused() -> None:
-    page = pages.DOCS / "policy.md"
+    page = DOCS / "policy.md"
     with pytest.raises(pages.BrokenLink, match=r"docs/policy\.md links to none\.md"):
         pages.assembled(page, "See [this](none.md).")
     assert pages.assembled(page, "[a](security.md#keys), [b](../README.md)") == "[a](security.md#keys), [b](start.md)"
