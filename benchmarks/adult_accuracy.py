@@ -1,7 +1,7 @@
-"""What mitigation costs and gains on UCI Adult's official test set, as served: from the signed verdicts of real runs.
+"""Measures the effect of mitigation on UCI Adult's official test set, from the signed verdicts of real runs.
 
-Accuracy is validate-model's, the difference bias-audit's, both of the answers that the model server gave. No sex and no
-race is among the model's inputs.
+Accuracy is from validate-model and the difference from bias-audit, both on the answers of the model server. Sex and
+race are not inputs of the model.
 """
 
 import sys
@@ -13,7 +13,7 @@ DIFFERENCE = "bias:sex:selection_rate_difference"
 
 
 def figures(mitigation: str, *, accuracy: AtLeast | None, difference: AtMost | None) -> tuple[list[Figure], str]:
-    """Both figures of one run, with their intervals, and how the run ended."""
+    """Return both figures of one run with their intervals, and a sentence on how the run ended."""
     with released(mitigation=mitigation) as run:
         quality = run.verdict("validate-model")["measures"]["accuracy"]
         bias = run.verdict("bias-audit")["rules"][DIFFERENCE]
@@ -29,7 +29,7 @@ def figures(mitigation: str, *, accuracy: AtLeast | None, difference: AtMost | N
 
 
 def measure(repeats: int) -> Measured:
-    """One run each: the same data and seed give the same answers, so there is nothing to repeat."""
+    """Run once with each mitigation: the same data and seed give the same answers, so repeats are not needed."""
     del repeats
     install()
     mitigated, passed = figures("grid-search", accuracy=AtLeast(0.86), difference=AtMost(0.12))

@@ -1,18 +1,18 @@
-"""What an interval costs in bias-audit, which resamples counts, beside Fairlearn's bootstrap, which resamples rows."""
+"""Compares the time of an interval in bias-audit, which resamples counts, with Fairlearn's bootstrap of rows."""
 
 import json
 import subprocess
 import sys
 
 from benchmarks.harness import PEERS, ROOT, Benchmark, Figure, Measured, main
-from lockgate.installed import command, environment
-from lockgate.shelf import Shelf
+from lockgate.definition.shelf import Shelf
+from lockgate.images.installed import command, environment
 
 LOCK = ROOT / "tests" / "steps" / "bias-audit" / "lock.txt"
 
 
 def measure(repeats: int) -> Measured:
-    """Both in one process, in the lock where Fairlearn is."""
+    """Measure both in one process, in the lock that has Fairlearn."""
     made = environment(LOCK, [Shelf.find().sdk, ROOT / "steps" / "bias-audit"])
     argv, env = command(
         made, [str(PEERS / "resampling.py"), str(repeats)], lambda: print("installing bias-audit's tests")

@@ -1,4 +1,4 @@
-"""How soon the command line answers: help, and rendering everything."""
+"""Measures the command line: the time of --help, and of rendering everything."""
 
 import sys
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from benchmarks.release import lockgate
 
 
 def seconds(repeats: int, *arguments: str) -> Sequence[float]:
-    """Whole processes; the first one, which reads files that nobody has read yet, does not count."""
+    """Return the times of whole processes; the first one does not count, since its files are not cached yet."""
     found = []
     for _ in range(repeats + 1):
         watch = Stopwatch()
@@ -20,7 +20,7 @@ def seconds(repeats: int, *arguments: str) -> Sequence[float]:
 
 
 def measure(repeats: int) -> Measured:
-    """Both; rendering writes nothing here, because nothing has changed since it was last done."""
+    """Measure both; rendering writes no files here, because nothing has changed."""
     return Measured(
         [
             Figure("lockgate --help", "s", seconds(repeats, "--help"), AtMost(0.25)),

@@ -1,4 +1,4 @@
-"""A fresh clone with nothing cached: what somebody meets who has never been here."""
+"""A fresh clone with empty caches, as a new user has it."""
 
 import os
 import shutil
@@ -12,12 +12,12 @@ from pathlib import Path
 from benchmarks.harness import ROOT, Stopwatch, surroundings
 from benchmarks.release import free_port
 
-NOTE = "Fresh clone, no environment and no installer's download cache; packages come from the index that pip is set to."
+NOTE = "Fresh clone, without an environment or a download cache; packages come from pip's configured index."
 
 
 @contextmanager
 def fresh_clone() -> Iterator[tuple[Path, dict[str, str]]]:
-    """A clone of what is committed, and an environment whose caches are empty folders."""
+    """Yield a clone of the committed files, and environment variables that point caches to empty folders."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "clone"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(root)], check=True)
@@ -36,7 +36,7 @@ def _without_venv(path: str) -> str:
 
 
 def make(target: str, root: Path, settings: dict[str, str]) -> float:
-    """Seconds that a make target takes; ends here where it fails."""
+    """Return the seconds that a make target takes; exit if it fails."""
     make_found = shutil.which("make", path=settings["PATH"]) or "make"
     watch = Stopwatch()
     done = subprocess.run([make_found, target], cwd=root, env=settings, capture_output=True, text=True, check=False)

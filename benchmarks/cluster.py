@@ -1,7 +1,8 @@
-"""What Argo costs a step, over the same pods started without a controller, on the tests' cluster.
+"""Measures Argo's overhead per step, compared with the same pods without a controller, on the tests' cluster.
 
-A chain of steps that do nothing, by controllers with several settings. Not part of `make bench`: needs Linux and root.
-With --release: `argo submit` until promoted, for the small model. With --up: bring-up of the cluster, programs built.
+It runs a chain of steps that do nothing with several controller settings. Not part of `make bench`: it needs Linux and
+root. With --release: `argo submit` until promoted, for the small model. With --up: the start of the cluster, after its
+programs are built.
 """
 
 import itertools
@@ -32,9 +33,9 @@ from tests.cluster.place import ARGO, REGISTRY
 from tests.cluster.site import Site, account
 
 NAMESPACE = "lockgate-bench"
-LENGTH = 5  # of the chain
+LENGTH = 5  # steps of the chain
 IDENTITY = "workflows.argoproj.io/controller-instanceid"
-DEFAULT = "10s"  # Argo's own
+DEFAULT = "10s"  # Argo's default
 OURS = services.CONTROLLER_SETTINGS["DEFAULT_REQUEUE_TIME"]
 OTHERS = ("1s", "500ms", "100ms")
 PINNED = {"argo": "3.7.4", "kubernetes": "1.34.2"}
@@ -43,7 +44,7 @@ Workflow = create_namespaced_resource("argoproj.io", "v1alpha1", "Workflow", "wo
 
 @dataclass(frozen=True)
 class Chain:
-    """One chain that went through Argo, and the same pods without it."""
+    """The seconds of one chain with Argo and of the same pods without it, and the controller's CPU seconds."""
 
     whole: float
     alone: float
@@ -51,17 +52,17 @@ class Chain:
 
     @property
     def step(self) -> float:
-        """Seconds a step, whole."""
+        """Seconds per step."""
         return self.whole / LENGTH
 
     @property
     def over(self) -> float:
-        """Seconds a step over the same pod started without a controller."""
+        """Seconds per step more than the same pod without a controller."""
         return (self.whole - self.alone) / LENGTH
 
 
 def steps(repeats: int) -> Measured:
-    """Run chains by controllers of our own: the cluster's controller goes on with what others run."""
+    """Run chains with separate controllers; the cluster's own controller keeps running other workflows."""
     cluster = OwnCluster()
     cluster.up()
     bench = Bench(cluster)
@@ -71,7 +72,7 @@ def steps(repeats: int) -> Measured:
     with bench.namespace():
         for requeue in (OURS, DEFAULT, *(other for other in OTHERS if other != OURS)):
             with bench.controller(requeue) as controller:
-                bench.by_argo()  # images are pulled, informers filled
+                bench.by_argo()  # pulls images and fills informers before the measurement
                 found[requeue] = []
                 for _ in range(repeats):
                     loads.append(os.getloadavg()[0])
@@ -79,24 +80,24 @@ def steps(repeats: int) -> Measured:
             complaints[requeue] = controller.complaints
     figures = [
         Figure(
-            f"{_named(requeue)}: a step over its pod alone", "s", [chain.over for chain in chains],
+            f"{_named(requeue)}: overhead per step over the pod alone", "s", [chain.over for chain in chains],
             AtMost(1) if requeue == OURS else None,
         )
         for requeue, chains in found.items()
     ]  # fmt: skip
     figures += [
-        Figure(f"{_named(requeue)}: a step, whole", "s", [chain.step for chain in chains])
+        Figure(f"{_named(requeue)}: time per step", "s", [chain.step for chain in chains])
         for requeue, chains in found.items()
     ]
     alone = [chain.alone / LENGTH for chains in found.values() for chain in chains]
     figures.append(Figure("the same pod started without a controller", "s", alone))
     figures += [
-        Figure(f"{_named(requeue)}: the controller's CPU time a step", "s", [chain.cpu / LENGTH for chain in chains])
+        Figure(f"{_named(requeue)}: the controller's CPU time per step", "s", [chain.cpu / LENGTH for chain in chains])
         for requeue, chains in found.items()
     ]
     complained = ", ".join(f"{requeue} {number}" for requeue, number in complaints.items())
     notes = [
-        f"Chains of {LENGTH} steps that do nothing, their images on the node; every pod was made once.",
+        f"Chains of {LENGTH} steps that do nothing, with their images on the node; every pod was created once.",
         f"Load while measuring: {min(loads):.1f} to {max(loads):.1f}, median {statistics.median(loads):.1f}.",
         f"Conflicts and errors in the controller's log: {complained}.",
     ]
@@ -104,44 +105,44 @@ def steps(repeats: int) -> Measured:
 
 
 def _named(requeue: str) -> str:
-    said = {OURS: " (ours)", DEFAULT: " (Argo's default)"}.get(requeue, "")
+    said = {OURS: " (recommended)", DEFAULT: " (Argo's default)"}.get(requeue, "")
     return f"DEFAULT_REQUEUE_TIME={requeue}{said}"
 
 
 @dataclass(frozen=True)
 class Controller:
-    """A running controller of our own, and its log."""
+    """A running controller of the benchmark, and its log."""
 
     process: "subprocess.Popen[bytes]"
     log: Path
 
     @property
     def cpu(self) -> float:
-        """Seconds of CPU time it has used."""
+        """The seconds of CPU time used so far."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     @property
     def complaints(self) -> int:
-        """How often it met a conflict, an error or an old version of a workflow."""
+        """The number of log lines with a conflict, an error or a stale workflow."""
         signs = ("level=error", "Conflict", "object has been modified", "stale")
         return sum(any(sign in line for sign in signs) for line in self.log.read_text().splitlines())
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Where chains run: a namespace of the cluster, and a controller that minds its labelled workflows alone."""
+    """A namespace for the chains, with a controller that handles only its labelled workflows."""
 
     cluster: OwnCluster
 
     @cached_property
     def client(self) -> Client:
-        """The API, over one connection: kubectl's own start would count as the pod's."""
+        """A client with one connection to the API; the start time of kubectl would distort the figures."""
         return Client(KubeConfig.from_file(self.cluster.kubeconfig), namespace=NAMESPACE)
 
     @contextmanager
     def namespace(self) -> Iterator[None]:
-        """The namespace with the chain's template, and gone afterwards."""
+        """Create the namespace with the chain's template, and delete it afterwards."""
         image = static_image("bench", {"/bin/busybox": "/bin/busybox"}, ["/bin/busybox"])
         made = yaml.safe_dump_all([*_rights(), _template(image)])
         self.cluster.kubectl("apply", "--server-side", "-f", "-", given=made)
@@ -152,7 +153,7 @@ class Bench:
 
     @contextmanager
     def controller(self, requeue: str) -> Iterator[Controller]:
-        """A controller with this DEFAULT_REQUEUE_TIME and otherwise the settings of the cluster's own."""
+        """Run a controller with this DEFAULT_REQUEUE_TIME and the other settings of the cluster's controller."""
         config = {
             **services.CONTROLLER, "instanceID": NAMESPACE, "metricsConfig": "{enabled: false}",
             "telemetryConfig": "{enabled: false}",
@@ -175,14 +176,14 @@ class Bench:
             self.cluster.kubectl("delete", "configmap", NAMESPACE, f"--namespace={ARGO}")
 
     def run_chain(self, controller: Controller) -> Chain:
-        """One chain by the controller, then its pods again without."""
+        """Run one chain with the controller, then its pods again without."""
         used = controller.cpu
         whole, pods = self.by_argo()
         used = controller.cpu - used
         return Chain(whole, self.alone(pods), used)
 
     def by_argo(self) -> tuple[float, list[Pod]]:
-        """Seconds of a chain from its submission until it has ended, and its pods."""
+        """Return the seconds from a chain's submission to its end, and its pods."""
         watch = Stopwatch()
         name = _name(self.client.create(_workflow()))
         phase = self._ended(Workflow, name)
@@ -192,7 +193,7 @@ class Bench:
         return seconds, pods
 
     def alone(self, pods: Iterable[Pod]) -> float:
-        """Seconds of the same pods started one after the other, each as soon as the one before has ended."""
+        """Return the seconds of the same pods, each started as soon as the previous one has ended."""
         copies = [_alone(pod) for pod in pods]
         watch = Stopwatch()
         for pod in copies:
@@ -206,17 +207,17 @@ class Bench:
             phase = status.get("phase") if isinstance(status, Mapping) else status.phase
             if change == "DELETED" or phase in ("Succeeded", "Failed", "Error"):
                 return str(phase if change != "DELETED" else "deleted by another")
-        raise AssertionError  # a watch goes on for ever
+        raise AssertionError  # a watch does not end
 
 
 def _rights() -> Iterator[dict[str, Any]]:
-    """The namespace, and what Argo's own containers may do there."""
+    """Yield the namespace, and the permissions of Argo's own containers in it."""
     yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     yield from service_account(NAMESPACE, "executor", EXECUTOR)
 
 
 def _template(image: str) -> dict[str, Any]:
-    """A chain of steps that do nothing."""
+    """Return the template of a chain of steps that do nothing."""
     tasks: list[dict[str, Any]] = [{"name": f"step-{number}", "template": "nothing"} for number in range(LENGTH)]
     for before, task in itertools.pairwise(tasks):
         task["depends"] = before["name"]
@@ -245,16 +246,16 @@ def _name(made: Any) -> str:
 
 
 def _alone(pod: Pod) -> Pod:
-    """The pod as Argo made it, without what a controller knows it by."""
-    assert pod.metadata, "the API gives one to each"
-    assert pod.spec, "and a pod has a spec"
+    """Return the pod as Argo made it, without the labels that a controller selects."""
+    assert pod.metadata, "the API sets the metadata of each pod"
+    assert pod.spec, "a pod from the API has a spec"
     metadata = ObjectMeta(name=f"{pod.metadata.name}-alone", namespace=NAMESPACE, annotations=pod.metadata.annotations)
     pod.spec.nodeName = None
     return Pod(metadata=metadata, spec=pod.spec)
 
 
 def release(repeats: int) -> Measured:
-    """Submit the small model's release, each time with another seed, on a site of its own."""
+    """Submit the small model's release in a separate namespace, each time with another seed."""
     cluster = OwnCluster()
     cluster.up()
     with tempfile.TemporaryDirectory() as folder:
@@ -280,14 +281,14 @@ def release(repeats: int) -> Measured:
         Figure("argo submit, small model: until promoted", "s", promoted),
         Figure("argo submit, small model: until the run has ended", "s", ended),
     ]
-    note = f"Load before each: {', '.join(f'{load:.1f}' for load in loads)}. Two replicas are served at each release."
+    note = f"Load before each: {', '.join(f'{load:.1f}' for load in loads)}. Each release serves two replicas."
     return Measured(figures, PINNED, [note])
 
 
 def up(repeats: int) -> Measured:
-    """Take the cluster of this checkout down and bring it up again, as `make cluster-down cluster-up`."""
+    """Stop the cluster of this checkout and start it again, as `make cluster-down cluster-up` does."""
     cluster = OwnCluster()
-    _ = cluster.programs  # built, if need be, before the clock starts
+    _ = cluster.programs  # builds them, if needed, before the measurement
     seconds = []
     for _ in range(repeats):
         if cluster.state.exists():
@@ -295,7 +296,10 @@ def up(repeats: int) -> Measured:
         watch = Stopwatch()
         cluster.up()
         seconds.append(watch.seconds)
-    note = "Kubernetes, Argo, the S3 service and the model registry, from no state; programs and packages are there."
+    note = (
+        "Kubernetes, Argo, the S3 service and the model registry, without earlier state; "
+        "programs and packages were already built."
+    )
     return Measured([Figure("make cluster-up", "s", seconds, AtMost(90))], PINNED, [note])
 
 

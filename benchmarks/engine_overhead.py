@@ -1,9 +1,9 @@
-"""What each engine adds to a step, by chains of steps that do nothing: Lockgate, kfp.local, Metaflow.
+"""Measures the overhead per step of three engines with chains of steps that do nothing: Lockgate, kfp.local, Metaflow.
 
-Each chain is one whole process from outside: start, import, compile, run. The overhead is what is left a step after as
-many bare processes (`python -S -c pass`), so an engine's own start is shared out among its steps. Peers run a step in a
-process that imports the peer; Lockgate's SDK is imported by the step written with it, so that row is the one to hold
-beside theirs. The target is of the engine alone.
+Each chain is one whole process: start, import, compile, run. The overhead per step is the chain's time per step minus
+the time of a bare process (`python -S -c pass`), so it includes a share of the engine's start. Peers run a step in a
+process that imports the peer. Compare them with Lockgate's step that is written with its SDK, since that step imports
+the SDK. The target is for the engine alone.
 """
 
 import shutil
@@ -16,11 +16,11 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.harness import CHILDREN, PEERS, AtMost, Benchmark, Figure, Measured, Stopwatch, main, surroundings
-from lockgate.installed import command, environment
+from lockgate.images.installed import command, environment
 
 LENGTHS = (6, 20)
 TARGET = AtMost(0.15)
-NOWHERE = "http://127.0.0.1:9"  # discard: a peer that wants to phone home is refused at once
+NOWHERE = "http://127.0.0.1:9"  # the discard port: telemetry of a peer is refused at once
 FLOW = """\
 from metaflow import FlowSpec, step
 
@@ -40,7 +40,7 @@ METHOD = """
 
 @dataclass(frozen=True)
 class Rival:
-    """An engine: what its overhead is called, and the command line of its chain of so many steps in a folder."""
+    """An engine: its name in the figures, and the command line of a chain, by number of steps and folder."""
 
     name: str
     chain: Callable[[int, Path], list[str]]
@@ -48,24 +48,24 @@ class Rival:
 
 
 def lockgate(body: str) -> Callable[[int, Path], list[str]]:
-    """The command line of Lockgate's chain."""
+    """Return the command line of Lockgate's chain."""
     return lambda steps, folder: [sys.executable, str(CHILDREN / "lockgate_chain.py"), str(steps), str(folder), body]
 
 
 def peer(name: str, *arguments: str) -> list[str]:
-    """A command line in a peer's own environment, which is made first, if need be."""
+    """Return a command line in a peer's own environment, which is created if needed."""
     made = environment(PEERS / f"{name}.lock", [])
     argv, _ = command(made, arguments, lambda: print(f"installing {name}", flush=True))
     return argv
 
 
 def kfp(steps: int, folder: Path) -> list[str]:
-    """The command line of kfp's chain."""
+    """Return the command line of kfp's chain."""
     return peer("kfp", str(PEERS / "kfp_chain.py"), str(steps), str(folder))
 
 
 def metaflow(steps: int, folder: Path) -> list[str]:
-    """The command line of Metaflow's chain, whose steps must stand in a file, each by name."""
+    """Return the command line of Metaflow's chain; Metaflow needs a file in which each step has a name."""
     names = ["start", *(f"step_{at}" for at in range(1, steps - 1)), "end"]
     following = [f"self.next(self.{name})" for name in names[1:]] + ["pass"]
     methods = "".join(METHOD.format(name=name, last=last) for name, last in zip(names, following, strict=True))
@@ -82,7 +82,7 @@ RIVALS = (
 
 
 def bare() -> float:
-    """Seconds that a process takes which does nothing, started one after the other."""
+    """Return the seconds of a process that does nothing, as the mean of several in sequence."""
     watch = Stopwatch()
     for _ in range(max(LENGTHS)):
         subprocess.run([sys.executable, "-S", "-c", "pass"], check=True, stdin=subprocess.DEVNULL)
@@ -90,7 +90,7 @@ def bare() -> float:
 
 
 def whole(rival: Rival, steps: int) -> float:
-    """Seconds that a chain takes, in a folder of its own."""
+    """Return the seconds of a chain in its own folder."""
     folder = Path(tempfile.mkdtemp())
     try:
         (folder / "environment").mkdir()
@@ -113,9 +113,9 @@ def whole(rival: Rival, steps: int) -> float:
 
 
 def measure(repeats: int) -> Measured:
-    """Every chain in turn, so that a busy moment meets all alike."""
+    """Run the chains in turn, so that a busy moment affects all engines alike."""
     for rival in RIVALS:
-        whole(rival, min(LENGTHS))  # environments are made and files are read before anything counts
+        whole(rival, min(LENGTHS))  # creates environments and fills file caches before the measurement
     processes: list[float] = []
     took: dict[tuple[Rival, int], list[float]] = {(rival, steps): [] for rival in RIVALS for steps in LENGTHS}
     for _ in range(repeats):
@@ -126,13 +126,13 @@ def measure(repeats: int) -> Measured:
     figures = [Figure("a bare process", "s", processes)]
     for (rival, steps), seconds in took.items():
         beyond = [max(each / steps - spent, 0.0) for each in seconds]
-        figures.append(Figure(f"{rival.name}, {steps} steps: overhead a step", "s", beyond, rival.target))
-    figures += [Figure(f"{rival.name}, {steps} steps: whole", "s", all_) for (rival, steps), all_ in took.items()]
+        figures.append(Figure(f"{rival.name}, {steps} steps: overhead per step", "s", beyond, rival.target))
+    figures += [Figure(f"{rival.name}, {steps} steps: total time", "s", all_) for (rival, steps), all_ in took.items()]
     return Measured(figures, {name: version(name) for name in ("kfp", "metaflow")})
 
 
 def version(name: str) -> str:
-    """The version a peer's lock holds."""
+    """Return the version in a peer's lock."""
     text = (PEERS / f"{name}.lock").read_text()
     return next(line.split("==")[1].split()[0] for line in text.splitlines() if line.startswith(f"{name}=="))
 

@@ -1,4 +1,4 @@
-"""What every benchmark shares: figures and their targets, a table, and results kept with machine and versions."""
+"""The parts that every benchmark shares: figures, targets, tables, and results with machine and versions."""
 
 import argparse
 import json
@@ -16,13 +16,13 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 RESULTS = HERE / "results"
-CHILDREN = HERE / "children"  # what runs in a process of its own
-PEERS = HERE / "peers"  # what runs with packages of its own
+CHILDREN = HERE / "children"  # scripts that run in a separate process
+PEERS = HERE / "peers"  # scripts that run with other packages
 
 
 @dataclass(frozen=True)
 class AtMost:
-    """A target that the median must not pass."""
+    """A target that the median must not exceed."""
 
     value: float
 
@@ -30,7 +30,7 @@ class AtMost:
         return f"at most {self.value:g}"
 
     def holds(self, median: float) -> bool:
-        """Whether a median keeps it."""
+        """Return whether a median meets the target."""
         return median <= self.value
 
 
@@ -44,13 +44,13 @@ class AtLeast:
         return f"at least {self.value:g}"
 
     def holds(self, median: float) -> bool:
-        """Whether a median keeps it."""
+        """Return whether a median meets the target."""
         return median >= self.value
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured quantity, each repeat a value; without a target it stands beside one that has."""
+    """One measured quantity with a value per repeat; a figure without a target is for comparison."""
 
     what: str
     unit: str
@@ -59,7 +59,7 @@ class Figure:
     interval: tuple[float, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The figure as the results hold it, to four significant digits: no clock here is better."""
+        """Return the figure as it is stored, rounded to four significant digits, the precision of the clock."""
         median = statistics.median(self.values)
         return {
             "what": self.what,
@@ -80,7 +80,7 @@ def _rounded(value: float) -> float:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a benchmark found, the versions of what it measured, and what a reader must know."""
+    """The figures of a benchmark, the versions of the measured software, and notes for the reader."""
 
     figures: Sequence[Figure]
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -91,9 +91,9 @@ class Measured:
 class Benchmark:
     """One benchmark.
 
-    name: of its result.
-    script: with its options, what measures it again.
-    repeats: how often, where nothing else is asked for.
+    name: the name of its result.
+    script: the script, with options, that reruns it.
+    repeats: the default number of repeats.
     """
 
     name: str
@@ -102,7 +102,7 @@ class Benchmark:
     measure: Callable[[int], Measured]
 
     def run(self, repeats: int | None = None) -> dict[str, Any]:
-        """Measure, keep and print."""
+        """Measure, write the result, and print it."""
         load = os.getloadavg()[0]
         measured = self.measure(repeats or self.repeats)
         result = {
@@ -122,7 +122,7 @@ class Benchmark:
 
 
 def main(benchmark: Benchmark, **others: Benchmark) -> int:
-    """Be a script: measure the one, or another one by its option; 1 where a target is missed."""
+    """Run as a script: measure the benchmark, or another one by its option; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=(sys.modules["__main__"].__doc__ or "").splitlines()[0])
     parser.add_argument("--repeats", type=int)
     for option, other in others.items():
@@ -134,7 +134,7 @@ def main(benchmark: Benchmark, **others: Benchmark) -> int:
 
 
 def lines(result: Mapping[str, Any]) -> list[str]:
-    """A result as a table for a terminal."""
+    """Return a result as a table for a terminal."""
     rows = [("", "target", "median", "min", "max", "repeats")]
     for figure in result["figures"]:
         median, least, most = (f"{figure[key]:g}" for key in ("median", "min", "max"))
@@ -147,7 +147,7 @@ def lines(result: Mapping[str, Any]) -> list[str]:
 
 
 def about(result: Mapping[str, Any]) -> str:
-    """When, on what and with what it was measured."""
+    """Return the date, machine, load and versions of a result."""
     on, versions = result["machine"], result["versions"]
     what = ", ".join(f"{name} {version}" for name, version in versions.items())
     return (
@@ -157,7 +157,7 @@ def about(result: Mapping[str, Any]) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Return a description of this machine."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     kernel = f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -174,27 +174,27 @@ def _cpu() -> str:
 
 
 def peak_mib(pid: int | str = "self") -> float:
-    """The most memory a process has held by itself, its children not counted. Linux only.
+    """Return the peak memory in MiB of a process, without its children. Linux only.
 
-    Not `ru_maxrss`, in which a process inherits the peak of the one it was forked from.
+    `ru_maxrss` is not used, since a process inherits the peak of its parent in it.
     """
     status = Path(f"/proc/{pid}/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
 
 
 class Stopwatch:
-    """Seconds from its making."""
+    """Counts the seconds since its creation."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
 
     @property
     def seconds(self) -> float:
-        """How long ago it was made."""
+        """The seconds since its creation."""
         return time.perf_counter() - self._began
 
 
 def surroundings(**changed: str) -> dict[str, str]:
-    """The environment for a child: this one's, without what a make or an activated shell around it put there."""
+    """Return the environment variables for a child: this process's, without those of make or an activated shell."""
     dropped = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "VIRTUAL_ENV", "PYTHONPATH", "LOCKGATE_PORT")
     return {name: value for name, value in os.environ.items() if name not in dropped} | changed

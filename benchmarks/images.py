@@ -1,6 +1,6 @@
-"""Bytes of each image as a registry serves it, and what a node pulls when one step's code changes.
+"""Measures the bytes of each image in a registry, and the bytes that a node pulls when the code of a step changes.
 
-Not part of `make bench`: needs the tests' cluster with its registry, so Linux and root.
+Not part of `make bench`: it needs the tests' cluster with its registry, so Linux and root.
 """
 
 import json
@@ -20,7 +20,7 @@ MB = 1_000_000
 
 
 def measure(repeats: int) -> Measured:
-    """Ask the registry; nothing about it varies."""
+    """Read the sizes from the registry; they do not vary, so they are read once."""
     del repeats
     here().up()
     with tempfile.TemporaryDirectory() as name:
@@ -32,22 +32,22 @@ def measure(repeats: int) -> Measured:
         pulled = _pulled_anew(made[CHANGED], manifest(push_changed(Path(name, "changed")), CA))
     common = made[CHANGED]["layers"][0]
     figures = [Figure("the base that all images share", "MB", [_size([common])])]
-    figures += [Figure(f"{name}, its base apart", "MB", [_size(own[1:])]) for name, own in _layers(made)]
+    figures += [Figure(f"{name}, without its base", "MB", [_size(own[1:])]) for name, own in _layers(made)]
     figures += [
         Figure("all images, each layer once", "MB", [_size(_once(made).values())]),
-        Figure("the last layer, the code, of each image", "MB", [_size(own[-1:]) for _, own in _layers(made)]),
+        Figure("the last layer (the code) of each image", "MB", [_size(own[-1:]) for _, own in _layers(made)]),
         Figure(f"pulled by a node when the code of {CHANGED} changes", "MB", [pulled], AtMost(1)),
         Figure(
-            "the most of any image when its code changes: code, configuration and manifest", "MB",
+            "the largest pull when the code of one image changes: code, configuration and manifest", "MB",
             [max(_size([own["layers"][-1], own["config"]]) + _length(own) for own in made.values())], AtMost(1),
         ),
     ]  # fmt: skip
-    notes = ["Compressed, as they are pulled. Bases are made of Debian's packages here; another base has other bytes."]
+    notes = ["Compressed sizes, as pulled. The base is made from Debian packages here; another base has another size."]
     return Measured(figures, notes=notes)
 
 
 def _pulled_anew(known: Mapping[str, Any], new: Mapping[str, Any]) -> float:
-    """What a node that has the one lacks of the other, its manifest included."""
+    """Return the size of what a node with the known image must pull for the new one, including its manifest."""
     there = {part["digest"] for part in (*known["layers"], known["config"])}
     return _size(part for part in (*new["layers"], new["config"]) if part["digest"] not in there) + _length(new)
 

@@ -1,4 +1,4 @@
-"""How much memory and time `ingest` takes to freeze a CSV of 5 GB; with `--small`, one of 1 GB."""
+"""Measures the memory and time that `ingest` needs to freeze a CSV of 5 GB; with `--small`, one of 1 GB."""
 
 import json
 import os
@@ -12,15 +12,15 @@ from pathlib import Path
 from lockgate_proof import new_key
 
 from benchmarks.harness import AtMost, Benchmark, Figure, Measured, Stopwatch, main
-from lockgate.installed import command, environment
-from lockgate.shelf import Shelf
+from lockgate.definition.shelf import Shelf
+from lockgate.images.installed import command, environment
 
 NUMBERS, CATEGORIES = 6, 8
 WORDS = [f"value-{number:03d}" for number in range(200)]
 
 
 def write(path: Path, size: int) -> int:
-    """A CSV of about that many bytes, whose rows are all different; returns its rows."""
+    """Write a CSV of about `size` bytes in which all rows differ; return the number of rows."""
     draw = random.Random(0)
     names = [*(f"n{i}" for i in range(NUMBERS)), *(f"c{i}" for i in range(CATEGORIES)), "paid"]
     tails = [",".join([*draw.choices(WORDS, k=CATEGORIES), draw.choice(["yes", "no"])]) for _ in range(10_000)]
@@ -38,7 +38,7 @@ def write(path: Path, size: int) -> int:
 
 
 def freeze(root: Path, gigabytes: float) -> tuple[float, float, float]:
-    """Make the file and freeze it; seconds, peak in MiB, MB a second."""
+    """Make the file and freeze it; return seconds, peak memory in MiB, and MB per second."""
     for name in ("in", "out/base", "environment", "tmp"):
         (root / name).mkdir(parents=True)
     new_key(root / "key" / "private.pem")
@@ -57,7 +57,7 @@ def freeze(root: Path, gigabytes: float) -> tuple[float, float, float]:
     argv, env = command(environment(image.lock, image.code), ["-m", "lockgate_ingest", "--data", data.as_uri()])
     watch = Stopwatch()
     child = subprocess.Popen(argv, env={**env, "LOCKGATE_IO": str(root)}, stderr=subprocess.DEVNULL)
-    _, status, used = os.wait4(child.pid, 0)  # of this child alone
+    _, status, used = os.wait4(child.pid, 0)  # the usage of this child only
     seconds = watch.seconds
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
@@ -67,7 +67,7 @@ def freeze(root: Path, gigabytes: float) -> tuple[float, float, float]:
 
 
 def measure(gigabytes: float, repeats: int) -> Measured:
-    """Each time in a folder of its own, below TMPDIR, which must have room for twice the file."""
+    """Measure in a new folder each time, in TMPDIR, which must have space for twice the file."""
     found = []
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as folder:
@@ -76,8 +76,8 @@ def measure(gigabytes: float, repeats: int) -> Measured:
     size = f"ingest, {gigabytes:g} GB of CSV"
     return Measured(
         [
-            Figure(f"{size}: peak of memory", "MiB", peaks, AtMost(1024)),
-            Figure(f"{size}: whole", "s", seconds),
+            Figure(f"{size}: peak memory", "MiB", peaks, AtMost(1024)),
+            Figure(f"{size}: total time", "s", seconds),
             Figure(f"{size}: speed", "MB/s", speeds),
         ]
     )

@@ -1,6 +1,6 @@
-"""How long `lockgate run adult-income` takes, in all and by step, and what memory its own two processes hold.
+"""Measures the time of `lockgate run adult-income`, in total and by step, and the memory of its own two processes.
 
-Warm: environments are installed, no step's result is reused. With --cold: `make run` in a fresh clone, nothing cached.
+Warm: environments are installed, and no step's result is reused. With --cold: `make run` in a fresh clone.
 """
 
 import sys
@@ -22,21 +22,21 @@ def warm(repeats: int) -> Measured:
             runs.append(run)
     if any(run.exit_code for run in runs):
         sys.exit("a run was refused; see lockgate run adult-income")
-    figures = [Figure("lockgate run adult-income, whole", "s", [run.seconds for run in runs], AtMost(45))]
+    figures = [Figure("lockgate run adult-income, total time", "s", [run.seconds for run in runs], AtMost(45))]
     figures += [
         Figure(f"  {name}", "s", [run.steps[name] for run in runs], TARGETS.get(name)) for name in runs[0].steps
     ]
     figures += [
-        Figure("the engine's own memory, peak", "MiB", [run.engine_mib for run in runs], AtMost(150)),
-        Figure("the supervisor's own memory, peak", "MiB", [run.supervisor_mib for run in runs]),
+        Figure("peak memory of the engine", "MiB", [run.engine_mib for run in runs], AtMost(150)),
+        Figure("peak memory of the supervisor", "MiB", [run.supervisor_mib for run in runs]),
     ]
     between = median([run.seconds - sum(run.steps.values()) for run in runs])
-    side = "Steps side by side share the cores, so that their seconds may add up to more than the whole"
-    return Measured(figures, notes=[f"{side} (here: whole less sum {between:.1f} s)."])
+    shared = "Parallel steps share the cores, so the sum of their times may exceed the total"
+    return Measured(figures, notes=[f"{shared} (here: total minus sum {between:.1f} s)."])
 
 
 def cold(repeats: int) -> Measured:
-    """Run where nothing is."""
+    """Run in a fresh clone each time."""
     seconds = []
     for _ in range(repeats):
         with fresh_clone() as (root, settings):

@@ -1,4 +1,4 @@
-"""How many bytes of a rendered workflow a step takes, what it carries as raw artifacts apart."""
+"""Measures the bytes per step of a rendered workflow, without its raw artifacts."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -7,11 +7,11 @@ from typing import Any
 import yaml
 
 from benchmarks.harness import ROOT, AtMost, Benchmark, Figure, Measured, main
-from lockgate.render import dump
+from lockgate.rendering.canonical import dump
 
 
 def measure(repeats: int) -> Measured:
-    """Read what is rendered; nothing about it varies."""
+    """Read the rendered workflows; their size does not vary, so it is read once."""
     del repeats
     found = {
         path.parent.name: yaml.safe_load(path.read_bytes()) for path in sorted(ROOT.glob("workflows/*/release.yaml"))
@@ -20,16 +20,16 @@ def measure(repeats: int) -> Measured:
     sizes = [_size([_without_raw(step)]) for step in steps]
     raw = [_size([step]) - size for step, size in zip(steps, sizes, strict=True)]
     figures = [
-        Figure("release.yaml: a step", "bytes", sizes),
-        Figure("release.yaml: the largest step", "bytes", [max(sizes)], AtMost(4096)),
-        Figure("release.yaml: raw artifacts of a step", "bytes", raw),
+        Figure("release.yaml: size of a step", "bytes", sizes),
+        Figure("release.yaml: size of the largest step", "bytes", [max(sizes)], AtMost(4096)),
+        Figure("release.yaml: size of the raw artifacts of a step", "bytes", raw),
     ]
     for model, workflow in found.items():
         rest = workflow["spec"]["templates"] = [_without_raw(t) for t in workflow["spec"]["templates"]]
         share = _size(workflow) / sum("container" in template for template in rest)
-        figures.append(Figure(f"release.yaml of {model}: everything, over its steps", "bytes", [share], AtMost(4096)))
+        figures.append(Figure(f"release.yaml of {model}: total size per step", "bytes", [share], AtMost(4096)))
     return Measured(
-        figures, notes=["A step is a template that runs a container; repeats are the steps of both models."]
+        figures, notes=["A step is a template with a container; `repeats` is the number of steps of both models."]
     )
 
 

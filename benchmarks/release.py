@@ -1,4 +1,4 @@
-"""Real runs of adult-income for the benchmarks: in a project of their own, on a port of their own, nothing reused."""
+"""Real runs of adult-income for the benchmarks, in a separate project, on a separate port, without reused results."""
 
 import json
 import shutil
@@ -15,8 +15,8 @@ from typing import Any
 from lockgate_proof import Trust, verify
 
 from benchmarks.harness import CHILDREN, ROOT, Stopwatch, peak_mib, surroundings
-from lockgate.installed import Installed, command
-from lockgate.shelf import Shelf
+from lockgate.definition.shelf import Shelf
+from lockgate.images.installed import Installed, command
 
 MODEL = "adult-income"
 Json = dict[str, Any]
@@ -24,7 +24,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Released:
-    """One run: its seconds, each step's, and the most memory the engine and the supervisor held, each by itself."""
+    """One run: its seconds, the seconds of each step, and the peak memory of the engine and of the supervisor."""
 
     seconds: float
     steps: Mapping[str, float]
@@ -35,21 +35,21 @@ class Released:
     trust: Path
 
     def verdict(self, gate: str) -> Json:
-        """What a gate measured, from its verdict, whose signature is verified."""
+        """Return the measurements in a gate's verdict, after verifying its signature."""
         trust = Trust.read(self.trust)
         (record,) = self.folder.glob(f"nodes/*{gate}.*/out/verdict")
         return dict(verify(record, trust, signer=gate, kind="verdict").predicate["measurements"])
 
 
 def install() -> None:
-    """Make every environment that a run needs, if it is not there."""
+    """Create the environments that a run needs, if they do not exist."""
     shelf = Shelf.find()
     for image in sorted({program.image for program in shelf.programs.values()} | {"model-server"}):
         command(Installed(shelf)(f"lockgate/{image}"), [], lambda name=image: print(f"installing {name}", flush=True))  # type: ignore[misc]
 
 
 def free_port() -> int:
-    """A port nobody listens on."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -57,7 +57,7 @@ def free_port() -> int:
 
 @contextmanager
 def project() -> Iterator[Path]:
-    """A copy of the models, without any state; what serves there is stopped at the end."""
+    """Yield a project with a copy of the models and no state; its platform is stopped at the end."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "project"
         shutil.copytree(ROOT / "pipelines", root / "pipelines", ignore=shutil.ignore_patterns("__pycache__"))
@@ -68,7 +68,7 @@ def project() -> Iterator[Path]:
 
 
 def lockgate(root: Path, *arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
-    """One command in a project."""
+    """Run one command in a project."""
     return subprocess.run(
         [sys.executable, "-m", "lockgate", *arguments], cwd=root, env=surroundings(**changed),
         capture_output=True, text=True, check=False,
@@ -77,7 +77,7 @@ def lockgate(root: Path, *arguments: str, **changed: str) -> subprocess.Complete
 
 @contextmanager
 def released(**settings: str) -> Iterator[Released]:
-    """Run the release workflow once, with these settings; its record stays until the end."""
+    """Run the release workflow once with these settings; its files exist until the block ends."""
     with project() as root:
         peak = root / "peak"
         given = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]

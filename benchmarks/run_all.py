@@ -1,8 +1,8 @@
-"""Measure everything, or what is named, and render the tables of benchmarks/README.md from the results.
+"""Measure all benchmarks, or the named ones, and render the tables of benchmarks/README.md from the results.
 
 .venv/bin/python benchmarks/run_all.py                      all but the slow ones
 .venv/bin/python benchmarks/run_all.py cli make_run_cold    only these
-.venv/bin/python benchmarks/run_all.py --table              measure nothing, only render
+.venv/bin/python benchmarks/run_all.py --table              only render, without measuring
 """
 
 import argparse
@@ -41,16 +41,16 @@ BEGIN, END = "<!-- begin: figures -->\n", "<!-- end: figures -->"
 
 
 def main() -> int:
-    """Measure, then render; 1 where a target is missed."""
+    """Measure, then render; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     every = {benchmark.name: benchmark for benchmark in (*USUAL, *SLOW)}
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(every)}")
-    parser.add_argument("--repeats", type=int, help="instead of each benchmark's own number")
-    parser.add_argument("--table", action="store_true", help="measure nothing, only render the tables")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(every)}")
+    parser.add_argument("--repeats", type=int, help="number of repeats (default: each benchmark's own number)")
+    parser.add_argument("--table", action="store_true", help="only render the tables, without measuring")
     chosen = parser.parse_args()
     unknown = [name for name in chosen.names if name not in every]
     if unknown:
-        parser.error(f"there is no benchmark {unknown[0]}; choose of {', '.join(every)}")
+        parser.error(f"benchmark {unknown[0]} not found; choose from {', '.join(every)}")
     wanted = [every[name] for name in chosen.names] or list(USUAL)
     results = [] if chosen.table else [benchmark.run(chosen.repeats) for benchmark in wanted]
     readme = HERE / "README.md"
@@ -61,7 +61,7 @@ def main() -> int:
 
 
 def with_tables(readme: str, every: Mapping[str, Any]) -> str:
-    """The README with its tables as the results have them."""
+    """Return the README with its tables rendered from the results."""
     found = [RESULTS / f"{name}.json" for name in every]
     tables = "\n".join(table(json.loads(path.read_bytes())) for path in found if path.is_file())
     before, rest = readme.split(BEGIN, 1)
@@ -69,8 +69,8 @@ def with_tables(readme: str, every: Mapping[str, Any]) -> str:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """One result as Markdown."""
-    rows = ["| figure | target | reached (median) | min to max | repeats | |", "|---|---|---|---|---|---|"]
+    """Return one result as Markdown."""
+    rows = ["| figure | target | median | min to max | repeats | |", "|---|---|---|---|---|---|"]
     for figure in result["figures"]:
         unit = f" {figure['unit']}" if figure["unit"] else ""
         interval = figure["interval"]
@@ -79,10 +79,10 @@ def table(result: Mapping[str, Any]) -> str:
         if interval:
             reached, spread = f"{reached}, 95 % interval {interval[0]:g} to {interval[1]:g}", ""
         target = f"{figure['target']}{unit}" if figure["target"] else ""
-        holds = {True: "holds", False: "**missed**", None: ""}[figure["holds"]]
+        holds = {True: "met", False: "**missed**", None: ""}[figure["holds"]]
         rows.append(f"| {figure['what'].strip()} | {target} | {reached} | {spread} | {figure['repeats']} | {holds} |")
     notes = "".join(f"{note}\n" for note in result["notes"])
-    return f"### {result['name']}\n\n" + "\n".join(rows) + f"\n\n{notes}{about(result)}. Again: `{result['rerun']}`\n\n"
+    return f"### {result['name']}\n\n" + "\n".join(rows) + f"\n\n{notes}{about(result)}. Rerun: `{result['rerun']}`\n\n"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""How long `make test` takes: every suite, each inside its own lock, two at once.
+"""Measures the time of `make test`: every suite, each in its own lock, two at a time.
 
-Warm: in this checkout, environments installed. With --cold: in a fresh clone, nothing cached. Neither is part of
-`make bench`, because the suite is the slowest thing here.
+Warm: in this checkout, with environments installed. With --cold: in a fresh clone. Neither is part of `make bench`,
+because the whole suite is slow.
 """
 
 import sys
@@ -11,13 +11,13 @@ from benchmarks.harness import ROOT, AtMost, Benchmark, Figure, Measured, main, 
 
 
 def warm(repeats: int) -> Measured:
-    """Here."""
+    """Measure in this checkout."""
     seconds = [make("test", ROOT, surroundings()) for _ in range(repeats)]
     return Measured([Figure("make test, warm", "s", seconds, AtMost(12 * 60))])
 
 
 def cold(repeats: int) -> Measured:
-    """Where nothing is."""
+    """Measure in a fresh clone each time."""
     seconds = []
     for _ in range(repeats):
         with fresh_clone() as (root, settings):

@@ -1,6 +1,6 @@
 """Lockgate: from data to an audited, served model, through gates that cannot be skipped.
 
-A model is a `ModelSpec` in `pipelines/<model>/pipeline.py`; a chain of its own is a function that returns a `Candidate`
+A model is a `ModelSpec` in `pipelines/<model>/pipeline.py`; a custom chain is a function that returns a `Candidate`
 of typed steps from `lockgate.steps`.
 """
 
@@ -8,8 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lockgate import steps as steps  # in the cycle of these imports mypy must meet it first
-    from lockgate.model import (
+    from lockgate.definition import steps as steps  # in the cycle of these imports mypy must meet it first
+    from lockgate.definition.candidate import Candidate
+    from lockgate.definition.model import (
         Category,
         Data,
         ModelSpec,
@@ -22,7 +23,26 @@ if TYPE_CHECKING:
         label,
         number,
     )
-    from lockgate.workflows import Candidate, brought, frozen_data, tuned
+    from lockgate.definition.workflows import brought, frozen_data, tuned
+
+_HOMES = {
+    "candidate": ("Candidate",),
+    "model": (
+        "Category",
+        "Data",
+        "ModelSpec",
+        "Number",
+        "Schedule",
+        "Serving",
+        "Split",
+        "Target",
+        "category",
+        "label",
+        "number",
+    ),
+    "workflows": ("brought", "frozen_data", "tuned"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Candidate",
@@ -39,6 +59,7 @@ __all__ = [
     "frozen_data",
     "label",
     "number",
+    "steps",
     "tuned",
 ]
 
@@ -47,8 +68,12 @@ if not TYPE_CHECKING:  # a type checker would otherwise let every misspelt name 
 
     def __getattr__(name: str) -> object:
         # The typed steps need the rendered contracts, which a spec alone does not; `lockgate --help` needs neither.
-        if name in __all__:
-            home = "workflows" if name in ("Candidate", "brought", "frozen_data", "tuned") else "model"
-            return getattr(import_module(f"lockgate.{home}"), name)
+        if name == "steps":
+            return import_module("lockgate.definition.steps")
+        if name in _HOME:
+            return getattr(import_module(f"lockgate.definition.{_HOME[name]}"), name)
         msg = f"module 'lockgate' has no attribute {name!r}"
         raise AttributeError(msg)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -5,7 +5,7 @@ import sys
 
 def main() -> None:
     """Run the command line."""
-    from lockgate.cli import run_app
+    from lockgate.cli.main import run_app
 
     sys.exit(run_app(sys.argv[1:]))
 

@@ -1,12 +1,12 @@
-"""Every error Lockgate raises on purpose; each message is made from the values at hand and ends in the next action.
+"""Every error that Lockgate raises on purpose. Each message names the values concerned and has a next action.
 
 LockgateError
-├── BadCall                2  what was asked for cannot be done as asked
+├── BadCall                2  invalid arguments, files or settings
 │   ├── UnknownName           a model, program, run or setting that does not exist
-│   ├── SpecError             a model spec, policy or pipeline that does not hold together
-│   └── NotRendered           the rendered files do not agree with their sources
+│   ├── SpecError             an invalid model spec, policy or pipeline
+│   └── NotRendered           the rendered files differ from their sources
 ├── Refused                3  a gate refused; nothing changed for users
-└── OutsideFailed          4  a store, registry, server or installer failed; trying again may help
+└── OutsideFailed          4  an external service failed (store, registry, server, installer); retry
 """
 
 import difflib
@@ -27,28 +27,28 @@ class LockgateError(Exception):
 
 
 class BadCall(LockgateError):
-    """What was asked for cannot be done as asked."""
+    """Invalid arguments, files or settings."""
 
     exit_code = 2
 
 
 class UnknownName(BadCall):
-    """A name that does not exist, with the nearest that do."""
+    """A name that does not exist; `fix` suggests similar names."""
 
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         more = ", ..." if len(names) > _SHOWN else ""
         fix = f"did you mean {', '.join(near)}?" if near else f"choose one of {', '.join(names[:_SHOWN])}{more}"
-        super().__init__(f"there is no {what} {name!r}", fix=fix if names else "lockgate status shows what there is")
+        super().__init__(f"there is no {what} {name!r}", fix=fix if names else "lockgate status shows what exists")
 
 
 class SpecError(BadCall):
-    """A model spec, policy or pipeline that does not hold together."""
+    """An invalid model spec, policy or pipeline."""
 
 
 class NotRendered(BadCall):
-    """The rendered files do not agree with their sources."""
+    """The rendered files differ from their sources."""
 
 
 class Refused(LockgateError):
@@ -58,6 +58,6 @@ class Refused(LockgateError):
 
 
 class OutsideFailed(LockgateError):
-    """Something outside failed; trying again may help."""
+    """An external service failed; retry."""
 
     exit_code = 4

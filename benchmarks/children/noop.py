@@ -1,4 +1,4 @@
-"""A step that does nothing, written as steps are."""
+"""A step that does nothing, written with the SDK."""
 
 from lockgate_step import main, program
 

@@ -1,10 +1,10 @@
-"""`lockgate` with its own peak of memory written down at the end: own_peak.py FILE ARGUMENT..."""
+"""Run `lockgate` and write its own peak memory to a file: own_peak.py FILE ARGUMENT..."""
 
 import sys
 from pathlib import Path
 
 from benchmarks.harness import peak_mib
-from lockgate.cli import run_app
+from lockgate.cli.main import run_app
 
 if __name__ == "__main__":
     code = run_app(sys.argv[2:])

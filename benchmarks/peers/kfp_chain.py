@@ -1,4 +1,4 @@
-"""The same chain through kfp.local, in subprocesses, uncached: kfp_chain.py STEPS FOLDER."""
+"""Run the same chain with kfp.local in subprocesses, without a cache: kfp_chain.py STEPS FOLDER."""
 
 # kfp publishes no types.
 # mypy: disable-error-code="import-not-found,import-untyped,untyped-decorator"
@@ -14,7 +14,7 @@ def noop() -> None:
 
 
 def chain(steps: int) -> None:
-    """One step after the other."""
+    """Run a chain of steps."""
 
     @dsl.pipeline(name="chain")
     def pipeline() -> None:

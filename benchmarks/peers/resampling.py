@@ -1,6 +1,6 @@
-"""One audit rule's interval, by the audit's own resampling of counts and by Fairlearn's bootstrap of rows.
+"""Compute the interval of one audit rule by bias-audit's resampling of counts and by Fairlearn's bootstrap of rows.
 
-Runs in the lock of the audit's tests, where Fairlearn is; prints JSON: resampling.py REPEATS
+It runs in the lock of bias-audit's tests, which has Fairlearn, and prints JSON: resampling.py REPEATS
 """
 
 import json
@@ -14,13 +14,13 @@ from lockgate_bias_audit.groups import Column, group
 from lockgate_bias_audit.measures import MEASURES, gap, resample
 
 RESAMPLES = 2000
-ROW_RESAMPLES = 100  # of 2,000: all of them would take minutes
-# Groups and selection rates like those of UCI Adult's test set, by sex.
+ROW_RESAMPLES = 100  # instead of 2,000, which would take minutes
+# Group sizes and selection rates by sex, like those of UCI Adult's test set.
 GROUPS = {"Female": (5421, 0.117), "Male": (10860, 0.217)}
 
 
 def people() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Group, truth and prediction of as many made-up people."""
+    """Return group, truth and prediction of synthetic people."""
     draw = np.random.default_rng(0)
     codes = np.repeat(np.arange(len(GROUPS)), [rows for rows, _ in GROUPS.values()])
     rates = np.array([rate for _, rate in GROUPS.values()])[codes]
@@ -28,7 +28,7 @@ def people() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def main(repeats: int) -> dict[str, object]:
-    """Time both, and give the interval of each."""
+    """Measure both; return their times and intervals."""
     codes, truth, predicted = people()
     column = {"sex": Column("sex", tuple(GROUPS), codes.astype(np.int64))}
     ours, theirs = [], []

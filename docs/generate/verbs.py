@@ -8,9 +8,9 @@ import typer
 from lockgate_step import EXIT_CODES
 
 from docs.generate.tables import code, table
-from lockgate.cli import app
+from lockgate.cli.main import app
 
-STOPPED = ("130", "stopped by Ctrl-C or by `lockgate stop`; only `lockgate run` and `submit --watch`")
+STOPPED = ("130", "stopped by Ctrl-C; `lockgate run` also by `lockgate stop`")
 EXAMPLE = re.compile(r"^(?:Example|Then): (?P<command>lockgate .+)$")
 
 

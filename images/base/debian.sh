@@ -1,6 +1,6 @@
 #!/bin/sh
-# A base image's root from Debian's packages: Python, certificates, time zones; no shell, no package manager, no pip.
-# usage: debian.sh OUT.tar [more packages]      In production, name your registry's image by digest instead (--base).
+# Makes the root of a base image from Debian packages: Python, certificates, time zones; no shell, no package manager.
+# usage: debian.sh OUT.tar [more packages]      In production, use your registry's image by digest instead (--base).
 set -eu
 out=$1
 shift

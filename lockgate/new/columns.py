@@ -1,4 +1,4 @@
-"""What a column is, guessed from its values: a number, a category, or better left out."""
+"""Guess from a column's values whether it is a number, a category, or to be left out."""
 
 import math
 import re
@@ -8,22 +8,22 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from lockgate.model import Category, Number
+from lockgate.definition.model import Category, Number
 
-MANY = 50_000  # different values of one column that are kept; beyond, only what they are like
-LISTED = 60  # categories of one column that a person would still read
-SUPPORT = 10  # rows below which a value is rare, and no count is said
-_LONGEST = 60  # characters of a category
+MANY = 50_000  # the maximum of different values of one column to count; beyond it, only their traits are kept
+LISTED = 60  # the maximum of categories per column
+SUPPORT = 10  # with fewer rows, a value is rare and its count is not shown
+_LONGEST = 60  # the maximum of characters in a category
 
-# Spellings of nothing. The second kind may be an answer ("None" of the above), so it counts only among numbers.
+# Spellings of a missing value. The second set may be answers ("None" of the above), so it counts only among numbers.
 MISSING = frozenset({"", "?", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "<NA>"})
 AMONG_NUMBERS = frozenset({"None", "none", "-", "--", "."})
 
 _DATE = re.compile(r"\d{4}[-/]\d{1,2}([-/]\d{1,2}([ T]\d.*)?)?|\d{1,2}[-/]\d{1,2}[-/]\d{2,4}")
-_PADDED = re.compile(r"[+-]?0\d+")  # a code such as 00501, whatever float() makes of it
+_PADDED = re.compile(r"[+-]?0\d+")  # a code such as 00501, although float() accepts it
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
-# The grounds on which a person may not be treated differently, as columns are called in English and French.
+# The grounds of discrimination, in the words of column names in English and French.
 _GROUNDS = """
 sex sexe gender genre race racial racialized ethnicity ethnicite ethnic ethnie ethnique age ages religion religious
 religieux croyance disability disabled disabilities handicap invalidite incapacite marital matrimonial married marie
@@ -38,7 +38,7 @@ _IDENTIFIER = frozenset(_NUMBERS_OF_PEOPLE.split())
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A column that is neither input nor sensitive, and why."""
+    """A column that is neither an input nor sensitive, and the reason."""
 
     why: str
 
@@ -48,7 +48,7 @@ Guess = Number | Category | LeftOut
 
 @dataclass
 class Tally:
-    """What was seen in one column so far, in memory that does not grow with the rows."""
+    """The counts and traits of one column so far; its memory does not grow with the number of rows."""
 
     rows: int = 0
     counts: Counter[str] = field(default_factory=Counter)
@@ -64,7 +64,7 @@ class Tally:
     braces: bool = False
 
     def add(self, values: Collection[str]) -> None:
-        """Look at some more rows."""
+        """Add the values of more rows."""
         self.rows += len(values)
         seen = Counter(values)
         for value in seen.keys() - self.counts.keys():
@@ -77,7 +77,7 @@ class Tally:
             self.counts = Counter({value: self.counts[value] for value in MISSING & self.counts.keys()})
 
     def missing(self, spellings: Collection[str]) -> int:
-        """How many rows have nothing there; with many values, those of the first rows only."""
+        """The number of rows with a missing value; if `many`, only among the first rows."""
         return sum(self.counts[spelling] for spelling in spellings)
 
     def _look(self, value: str) -> None:
@@ -96,7 +96,7 @@ class Tally:
 
 
 def parsed(text: str) -> float | None:
-    """The finite number that a text spells as `ingest` reads it, or None."""
+    """Parse a finite number as `ingest` does; None if the text is not one."""
     try:
         number = float(text) if "_" not in text else math.nan
     except ValueError:
@@ -105,7 +105,7 @@ def parsed(text: str) -> float | None:
 
 
 def spellings(tallies: Iterable[Tally]) -> tuple[str, ...]:
-    """How the file spells what is missing: what always means it, and what stands among numbers."""
+    """The file's spellings of a missing value: those that always mean it, and those found among numbers."""
     found: set[str] = set()
     for tally in tallies:
         found |= MISSING & tally.counts.keys()
@@ -115,64 +115,64 @@ def spellings(tallies: Iterable[Tally]) -> tuple[str, ...]:
 
 
 def guess(name: str, tally: Tally, missing: Collection[str], *, sensitive: bool = False) -> Guess:
-    """What one column is. Every value that was seen fits the guess, so that the data pass the checks derived from it.
+    """Guess what one column is. Every value in the file fits the guess, so the data pass the checks derived from it.
 
-    missing: the file's spellings of nothing.
-    sensitive: people are grouped by it, so a few whole numbers are groups too.
+    missing: the file's spellings of a missing value.
+    sensitive: the column groups people, so a few whole numbers become categories.
     """
     values = {value: count for value, count in tally.counts.items() if value not in missing}
     if not tally.many and len(values) < 2:
-        return LeftOut("the same in every row" if values else "nothing in any row")
+        return LeftOut("the same value in every row" if values else "no value in any row")
     gaps = tally.missing(missing) > 0
     if _numeric(tally):
         if tally.padded:
             return _category(tally, values, gaps=gaps)
         if _identifies(name, tally, values):
-            return LeftOut("an identifier: different in every row")
+            return LeftOut("an identifier: a different value in every row")
         if sensitive and not tally.many and tally.whole and len(values) <= SUPPORT:
             return _category(tally, values, gaps=gaps)
         low, high = widened(tally.low, tally.high, whole=tally.whole)
         bands = _bands(values, low, high, name) if sensitive else ()
         if sensitive and not bands:
-            return LeftOut("sensitive, but its values cannot be put into bands: make groups of them first")
+            return LeftOut("sensitive, but its values cannot be split into bands: group them first")
         return Number(low=low, high=high, whole=tally.whole, missing=gaps, bands=bands)
     return _category(tally, values, gaps=gaps)
 
 
 def looks_sensitive(name: str) -> bool:
-    """Whether a column is called like a ground of discrimination, in English or French."""
+    """Whether a column is named like a ground of discrimination, in English or French."""
     return bool(_SENSITIVE & words(name))
 
 
 def looks_like_identifier(name: str) -> bool:
-    """Whether a column is called like a person's or a file's number."""
+    """Whether a column is named like the identifier of a person or a case."""
     return bool(_IDENTIFIER & words(name))
 
 
 def words(name: str) -> set[str]:
-    """The words of a column's name, without accents: `ÂgeBénéficiaire_no` is age, beneficiaire, no."""
+    """Split a column's name into words without accents: `ÂgeBénéficiaire_no` is age, beneficiaire, no."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
     return {word.casefold() for word in _WORDS.findall(plain)}
 
 
 def widened(low: float, high: float, *, whole: bool) -> tuple[float, float]:
-    """A range for a column: a tenth wider than what was seen, in round numbers, and on the same side of zero."""
+    """Widen the range of a column by a tenth to round numbers, without crossing zero."""
     if low >= 0 and high <= 1:
         return 0.0, 1.0
     margin = (high - low or abs(high)) / 10
-    if not 1e-300 <= margin <= 1e300:  # rounding below would leave the numbers that a float can hold
+    if not 1e-300 <= margin <= 1e300:  # rounding would overflow or underflow
         return low, high
     step = 10.0 ** round(math.log10(margin))
     step = max(step, 1.0) if whole else step
     lower = max(low - margin, 0.0) if low >= 0 else low - margin
     upper = min(high + margin, 0.0) if high <= 0 else high + margin
     below, above = (f"{turn(end / step) * step:.12g}" for turn, end in ((math.floor, lower), (math.ceil, upper)))
-    # A quotient is not exact, so its floor may come out above what was seen.
+    # A quotient is not exact, so its floor may be above the lowest value.
     return min(low, float(below)), max(high, float(above))
 
 
 def band_names(bands: tuple[float, ...], *, whole: bool) -> list[str]:
-    """The names of the groups between the edges, as the audit will call them."""
+    """The names of the groups between the edges, the same as in the audit."""
     between = [f"{low:g} to {high - 1:g}" if whole else f"{low:g} to under {high:g}" for low, high in pairwise(bands)]
     return [f"under {bands[0]:g}", *between, f"{bands[-1]:g} and over"]
 
@@ -183,22 +183,22 @@ def _numeric(tally: Tally) -> bool:
 
 def _category(tally: Tally, values: Mapping[str, int], *, gaps: bool) -> Category | LeftOut:
     if tally.dates and tally.dates == tally.texts:
-        return LeftOut("dates: a new one would be refused; make a number of it, such as the days since then")
+        return LeftOut("dates: a new date would be refused; convert it to a number, such as the days since then")
     if tally.texts and tally.texts < 20 and tally.low < tally.high and len(values) > LISTED:
-        return LeftOut(f"numbers, but for {tally.texts} other spellings: mend them, or list them under `missing`")
+        return LeftOut(f"numbers, except {tally.texts} other spellings: correct them, or list them in `missing`")
     if tally.many or len(values) > LISTED:
         return LeftOut(f"text with more than {LISTED} different values: group them first")
     if tally.longest > _LONGEST:
         return LeftOut("free text")
     if tally.braces:
-        return LeftOut("its values hold two opening braces, which workflows take for a parameter")
+        return LeftOut("its values contain two opening braces, which Argo would replace as a parameter")
     if max(values.values()) < 2 * SUPPORT:
-        return LeftOut(f"no value is common enough to learn from (in {2 * SUPPORT} rows at least)")
+        return LeftOut(f"no value is common enough to learn from (at least {2 * SUPPORT} rows)")
     return Category(values=tuple(sorted(values)), missing=gaps)
 
 
 def _identifies(name: str, tally: Tally, values: Mapping[str, int]) -> bool:
-    """A whole number that differs in every row, and is called so or counts the rows; an amount may differ too."""
+    """Whether every row has a different whole number, and they are dense or the name says so; amounts differ too."""
     if not tally.whole or tally.rows < 2 * SUPPORT:
         return False
     if tally.many:

@@ -1,4 +1,4 @@
-"""A CSV file with a header, plain or gzipped, read once, in pieces, by the rules that `ingest` will read it by."""
+"""Read a CSV file with a header, plain or gzipped, once and in pieces, by the same rules as `ingest`."""
 
 import csv
 import gzip
@@ -16,7 +16,7 @@ from lockgate.errors import BadCall
 
 PIECE = 20_000  # rows
 _DELIMITERS = (",", ";", "\t", "|")
-_LOOKED_AT = 50  # records to tell the delimiter by
+_LOOKED_AT = 50  # records to find the delimiter with
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Source:
     delimiter: str
 
     def pieces(self) -> Iterator[list[list[str]]]:
-        """The rows after the header, some thousands at a time. Errors: BadCall, naming the line, never a value."""
+        """Yield the rows after the header in pieces of PIECE rows. Errors: BadCall, naming the line, never a value."""
         with _text(self.path) as text:
             records = _Records(text, self.delimiter)
             yield from self._checked(records)
@@ -47,16 +47,16 @@ class Source:
                 yield row
             elif row not in ([], [""]):
                 msg = f"line {records.line} of {self.path.name} has {len(row)} fields, not {width}"
-                raise BadCall(msg, fix="mend that line: quote the fields that hold the delimiter or a line break")
+                raise BadCall(msg, fix="correct that line: quote the fields that contain the delimiter or a line break")
 
 
 def open_csv(path: Path) -> Source:
-    """Find the delimiter and the header of a file. Errors: BadCall, saying what it is instead."""
+    """Find the delimiter and the header of a file. Errors: BadCall, naming what is wrong with the file."""
     _check_kind(path)
     found = [(len(header), delimiter, header) for delimiter in _DELIMITERS if (header := _header(path, delimiter))]
     if not found:
-        msg = f"{path.name} has one column only, or rows of different lengths"
-        raise BadCall(msg, fix="give a CSV file whose fields are separated by a comma, semicolon, tab or |")
+        msg = f"{path.name} has only one column, or rows of different lengths"
+        raise BadCall(msg, fix="use a CSV file whose fields are separated by a comma, semicolon, tab or |")
     _, delimiter, header = max(found, key=lambda each: each[0])
     source = Source(path, tuple(name.strip() for name in header), delimiter)
     _check_header(source)
@@ -68,19 +68,19 @@ def _check_kind(path: Path) -> None:
         folder = path.parent if path.parent.is_dir() else Path()
         near = sorted(each.name for each in folder.iterdir() if each.name.endswith((".csv", ".csv.gz", ".tsv")))[:5]
         msg = f"there is no file {path}"
-        raise BadCall(msg, fix=f"there are: {', '.join(near)}" if near else "give the path of a CSV file")
+        raise BadCall(msg, fix=f"files there: {', '.join(near)}" if near else "pass the path of a CSV file")
     try:
         with path.open("rb") as stream:
             first = stream.read(4)
     except OSError as error:
-        msg = f"{path} cannot be read: {error.strerror}"
-        raise BadCall(msg, fix="give this user the right to read it") from error
+        msg = f"cannot read {path}: {error.strerror}"
+        raise BadCall(msg, fix="allow this user to read it") from error
     if not first:
         msg = f"{path.name} is empty"
-        raise BadCall(msg, fix="give a CSV file with a header and rows")
+        raise BadCall(msg, fix="use a CSV file with a header and rows")
     if first == b"PAR1":
-        msg = f"{path.name} is Parquet; lockgate new guesses from CSV"
-        raise BadCall(msg, fix="give a sample of it as CSV; in the pipeline.py that is made, data may then be Parquet")
+        msg = f"{path.name} is Parquet; lockgate new reads only CSV"
+        raise BadCall(msg, fix="use a sample of it as CSV; then set data in the new pipeline.py to the Parquet file")
     if first[:2] == b"PK":
         msg = f"{path.name} is a zip archive or a workbook, not CSV"
         raise BadCall(msg, fix="save the sheet as CSV (UTF-8), or unpack the archive")
@@ -93,7 +93,7 @@ def _check_header(source: Source) -> None:
     if numbers:
         many = f"{len(numbers)} of the {len(source.header)} fields of its first line are numbers"
         msg = f"{source.path.name} seems to have no header: {many}"
-        raise BadCall(msg, fix="write the columns' names into the first line")
+        raise BadCall(msg, fix="write the names of the columns in the first line")
     twice = [name for name, seen in Counter(source.header).items() if name and seen > 1]
     if twice:
         msg = f"{source.path.name} has more than one column {', '.join(repr(name) for name in twice)}"
@@ -109,20 +109,20 @@ def _is_number(text: str) -> bool:
 
 
 def _header(path: Path, delimiter: str) -> list[str] | None:
-    """The header, if this delimiter cuts the first records into equally many fields, two at least."""
+    """The header, if this delimiter splits the first records into the same number of fields, at least two."""
     with _text(path) as text:
         records = _Records(text, delimiter)
         with _readable(path, records):
             try:
                 first = [row for row in islice(records, _LOOKED_AT) if row not in ([], [""])]
-            except csv.Error:  # quotes that make no sense with this delimiter
+            except csv.Error:  # the quotes are not valid with this delimiter
                 return None
     alike = len({len(row) for row in first}) == 1
     return first[0] if alike and len(first[0]) > 1 else None
 
 
 class _Records:
-    """The records of a text and the number of the line read last."""
+    """The records of a text, and the number of the last line read."""
 
     def __init__(self, text: TextIO, delimiter: str) -> None:
         self._reader = csv.reader(text, delimiter=delimiter, skipinitialspace=True, strict=True)
@@ -144,23 +144,23 @@ def _text(path: Path) -> Iterator[TextIO]:
 
 
 def _decoded(binary: object) -> TextIO:
-    # utf-8-sig reads a byte-order mark away, where there is one.
+    # utf-8-sig skips a byte-order mark.
     return io.TextIOWrapper(cast(IO[bytes], binary), encoding="utf-8-sig", newline="")
 
 
 @contextmanager
 def _readable(path: Path, records: _Records) -> Iterator[None]:
-    """Turn what is wrong with the file into a BadCall."""
+    """Raise BadCall for an error in the file."""
     try:
         yield
     except UnicodeDecodeError as error:
         raise _not_utf8(path, f"is not UTF-8 (after line {records.line})", "cp1252") from error
     except EOFError as error:
         msg = f"{path.name} ends in the middle of its compressed data, after line {records.line}"
-        raise BadCall(msg, fix="copy it again, whole") from error
+        raise BadCall(msg, fix="copy the whole file again") from error
     except (gzip.BadGzipFile, zlib.error) as error:
-        msg = f"{path.name} is damaged: its compressed data cannot be read after line {records.line}"
-        raise BadCall(msg, fix="copy it again, whole") from error
+        msg = f"{path.name} is damaged: cannot read its compressed data after line {records.line}"
+        raise BadCall(msg, fix="copy the whole file again") from error
     except csv.Error as error:
         msg = f"{path.name} is not CSV at line {records.line}: {error}"
         raise BadCall(msg, fix='close each quote, and double the quotes inside quotes ("")') from error
@@ -168,4 +168,4 @@ def _readable(path: Path, records: _Records) -> Iterator[None]:
 
 def _not_utf8(path: Path, what: str, likely: str) -> BadCall:
     plain = path.name.removesuffix(".gz")
-    return BadCall(f"{path.name} {what}", fix=f"iconv -f {likely} -t utf-8 {plain} > utf8-{plain}, then give that file")
+    return BadCall(f"{path.name} {what}", fix=f"iconv -f {likely} -t utf-8 {plain} > utf8-{plain}, then use that file")

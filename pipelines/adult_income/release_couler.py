@@ -1,6 +1,6 @@
-"""The release of adult-income once more, written in Couler.
+"""The release workflow of adult-income, written in Couler.
 
-`python pipelines/adult_income/release_couler.py` prints its manifest, byte for byte that of workflows/adult-income.
+`python pipelines/adult_income/release_couler.py` prints its manifest, identical to the one in workflows/adult-income.
 """
 
 import sys
@@ -11,20 +11,20 @@ import couler.argo as couler
 from lockgate_step import Answers, Bundle, ModelFile, SmokeVerdict, Staged
 
 from lockgate import Candidate, brought, steps, tuned
-from lockgate.couler import couler_steps, finish
-from lockgate.graph import Artifact, Setting, nested
-from lockgate.project import Model, Project
+from lockgate.couler.frontend import couler_steps, finish
+from lockgate.definition.graph import Artifact, Setting, nested
+from lockgate.definition.project import Model, Project
 
 
 @dataclass(frozen=True)
 class Sealed:
-    """What reaches the rollout."""
+    """What the rollout takes."""
 
     bundle: Artifact[Bundle]
 
 
 def release(model: Model) -> bytes:
-    """From data to users. Couler forgets the type of what a step returns, so each is written down."""
+    """Define the workflow and return its manifest. Couler loses the types of step results, so each is annotated."""
     spec = model.spec
     with couler_steps(model):
         couler.config_workflow(name="release")
@@ -45,7 +45,7 @@ def release(model: Model) -> bytes:
                 data.train_sensitive,
                 **{setting: tuned(spec, setting) for setting in spec.train},  # type: ignore[arg-type]
             ),
-            dependencies="validate-data.Succeeded",  # the program does not read the verdict, so this edge is said
+            dependencies="validate-data.Succeeded",  # train does not read the verdict, so this edge is explicit
         )
         with nested("gates", brought(fitted, data, checked)) as inside:
             gates(spec.name, inside)
@@ -53,7 +53,7 @@ def release(model: Model) -> bytes:
 
 
 def gates(name: str, c: Candidate) -> None:
-    """From a candidate to users; each verdict is an argument of what follows."""
+    """Define the gates and the rollout of a candidate; each verdict is an argument of a later step."""
     answers: Artifact[Answers] = couler.set_dependencies(lambda: steps.predict(c.model, c.test, c.data, c.base))
     quality: steps.ValidateModel = couler.set_dependencies(lambda: steps.validate_model(answers, c.truth, c.data))
     bias: steps.BiasAudit = couler.set_dependencies(lambda: steps.bias_audit(answers, c.truth, c.data, c.sensitive))

@@ -2,7 +2,7 @@
 # requires-python = ">=3.11,<3.13"
 # dependencies = ["numpy", "pyarrow"]
 # ///
-"""A step of this model's own: as many bad credits as good ones, by repeating the rarer."""
+"""A step of this model: balances the labels by repeating rows of the rarer one."""
 
 import json
 
@@ -13,7 +13,7 @@ from lockgate_step import BadCall, In, Out, Spec, Table, main, program
 def balance(rows: In[Table], spec: In[Spec], balanced: Out[Table], *, seed: int = 0) -> None:
     """Repeat rows of the rarer label until both labels are equally frequent.
 
-    seed: of the choice of rows to repeat.
+    seed: seed of the random choice of rows to repeat.
     """
     import numpy as np
     import pyarrow.compute as pc
@@ -22,7 +22,7 @@ def balance(rows: In[Table], spec: In[Spec], balanced: Out[Table], *, seed: int 
     target = json.loads(spec.path.read_bytes())["target"]["name"]
     table = pq.read_table(rows)
     if target not in table.column_names:
-        msg = f"the rows lack the target {target!r}"
+        msg = f"the rows do not have the target column {target!r}"
         raise BadCall(msg, fix="connect the rows that ingest wrote")
     places = [
         np.flatnonzero(pc.equal(table[target], label).to_numpy())

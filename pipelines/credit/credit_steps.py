@@ -6,7 +6,7 @@ from lockgate_step import (
     Table,
 )
 
-from lockgate.graph import Artifact, Setting, add
+from lockgate.definition.graph import Artifact, Setting, add
 
 
 def balance(
@@ -20,12 +20,8 @@ def balance(
     task = add(
         "balance",
         name,
-        {
-            "rows": rows,
-        },
-        {
-            "seed": seed,
-        },
+        {"rows": rows},
+        {"seed": seed},
         after,
     )
     return task.output("balanced")
@@ -42,12 +38,8 @@ def train(
     task = add(
         "train",
         name,
-        {
-            "rows": rows,
-        },
-        {
-            "strength": strength,
-        },
+        {"rows": rows},
+        {"strength": strength},
         after,
     )
     return task.output("model")

@@ -6,7 +6,7 @@ from lockgate import Candidate, Data, ModelSpec, Split, brought, category, froze
 
 
 def candidate(spec: ModelSpec) -> Candidate:
-    """A chain of our own: balance the labels, then a trainer whose coefficients can be shown."""
+    """Define this model's own chain: balance the labels, then train a model with coefficients that can be shown."""
     data, checked = frozen_data(spec)
     balanced = own.balance(data.rows, after=checked.verdict)
     model = own.train(balanced, strength=tuned(spec, "strength"))

@@ -2,7 +2,7 @@
 # requires-python = ">=3.11,<3.13"
 # dependencies = ["onnxruntime", "pandas", "pyarrow", "scikit-learn", "skl2onnx"]
 # ///
-"""A trainer of this model's own: a logistic regression whose coefficients a loan officer can be shown."""
+"""The trainer of this model: a logistic regression, so that a loan officer can read the coefficients."""
 
 import json
 
@@ -13,7 +13,7 @@ from lockgate_step import In, ModelFile, Out, Spec, Table, main, program
 def train(rows: In[Table], spec: In[Spec], model: Out[ModelFile], *, strength: float = 1.0) -> None:
     """Fit a logistic regression to the credits and write it as ONNX.
 
-    strength: of the fit; a smaller value holds the coefficients closer to zero.
+    strength: inverse of the regularization strength; a smaller value keeps the coefficients closer to zero.
     """
     import pyarrow.parquet as pq
     from lockgate_model import Category, Labels, columns_of, write

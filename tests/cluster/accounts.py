@@ -1,4 +1,4 @@
-"""Accounts on the cluster: what they may do, and how somebody signs in with a token and nothing else."""
+"""Accounts on the cluster: their permissions, and kubeconfigs that authenticate as them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,14 +7,14 @@ from typing import Any
 import yaml
 
 RBAC = "rbac.authorization.k8s.io"
-# What Argo's own containers ask of the API, beside a step's.
+# The rights of Argo's own containers in a pod.
 EXECUTOR: Mapping[str, Any] = {
     "apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"],
 }  # fmt: skip
 
 
 def service_account(namespace: str, name: str, *rules: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The objects of an account that may do in its namespace what these rules say, and nothing else."""
+    """Return the objects of an account with exactly these rights in its namespace."""
     head = {"name": name, "namespace": namespace}
     role = {"apiGroup": RBAC, "kind": "Role", "name": name}
     return [
@@ -28,9 +28,9 @@ def service_account(namespace: str, name: str, *rules: Mapping[str, Any]) -> lis
 
 
 def write_kubeconfig(path: Path, administrator: Path, user: Mapping[str, Any], namespace: str) -> Path:
-    """Write a kubeconfig that leads where the administrator's does, as another user; returns its path.
+    """Write a kubeconfig for the administrator's cluster with another user; return its path.
 
-    user: as kubeconfig says who signs in: `{"token": …}`, `{"exec": …}`.
+    user: the credentials in kubeconfig's form: `{"token": …}`, `{"exec": …}`.
     """
     cluster = yaml.safe_load(administrator.read_text())["clusters"][0]["cluster"]
     config = {

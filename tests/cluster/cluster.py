@@ -1,15 +1,14 @@
 """A real single-node Kubernetes with Argo for tests, on one Linux machine: `up`, `down`, `status`, `test`.
 
-Everything runs in a network namespace of its own, so no rule, route or address of the machine changes, and what runs in
-it reaches nothing outside. State lies in `.cluster/` alone.
+Everything runs in its own network namespace: no rule, route or address of the machine changes, and the cluster cannot
+connect to anything outside. All state is in `.cluster/`.
 
-    make cluster-up                 seconds, once its programs are built
+    make cluster-up                 takes seconds once its programs are built
     export KUBECONFIG=$PWD/.cluster/admin.kubeconfig
     make cluster-down
 """
 
 import argparse
-import fcntl
 import ipaddress
 import json
 import os
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock
 
 from tests.certificates import Authority
 from tests.cluster import services, tools
@@ -42,7 +42,7 @@ from tests.cluster.place import (
 )
 from tests.cluster.processes import Processes, wait_for
 
-NAMESPACE = "lockgate-test"  # the network namespace, and its devices' names
+NAMESPACE = "lockgate-test"  # the name of the network namespace and of its devices
 HOST = "10.213.0.1"
 NODES, PODS, SERVICES = "10.213.0.0/16", "10.213.64.0/20", "10.213.128.0/20"
 API_SERVICE = "10.213.128.1"
@@ -54,53 +54,53 @@ PACKAGES = (
 
 
 def here() -> "Cluster":
-    """The cluster that tests run on."""
+    """Return the cluster that tests run on."""
     return OwnCluster() if OWN else Cluster()
 
 
 class Trouble(SystemExit):
-    """What keeps a cluster from running here, ending in the next action."""
+    """An error that keeps a cluster from running here, with the next action."""
 
     def __init__(self, what: str, fix: str) -> None:
         super().__init__(f"{what}\n  Next: {fix}")
 
 
 class Cluster:
-    """The cluster that tests run on, as its administrator reaches it."""
+    """The cluster that tests run on, with an administrator's rights."""
 
     kubeconfig = KUBECONFIG
     ca = CA
 
     def kubectl(self, *arguments: str, given: str | None = None) -> str:
-        """Call kubectl as the administrator. Errors: CalledProcessError with its words."""
+        """Call kubectl as the administrator. Errors: CalledProcessError with its output."""
         return call([self.program("kubectl"), f"--kubeconfig={self.kubeconfig}", *arguments], given=given)
 
     def program(self, name: str) -> str:
-        """Where `kubectl` or `argo` is. Errors: Trouble where it is not installed."""
+        """Return the path of `kubectl` or `argo`. Errors: Trouble if it is not installed."""
         found = shutil.which(name)
         if not found:
             raise Trouble(f"{name} is not installed.", "install it")
         return found
 
     def up(self) -> None:
-        """Be ready for tests. Errors: Trouble with what is missing."""
+        """Prepare for tests. Errors: Trouble with what is missing."""
         missing = [f"{name}: {what}" for name, what in NAMED.items() if not os.environ.get(name)]
         if missing:
-            said = f"{self.kubeconfig} was not made here, and not all is named that stands beside its cluster:"
-            raise Trouble("\n  ".join([said, *missing]), "name them, or unset KUBECONFIG to let a cluster be made here")
+            text = f"{self.kubeconfig} is not the cluster created here, and variables for its services are missing:"
+            raise Trouble("\n  ".join([text, *missing]), "set them, or unset KUBECONFIG to create a cluster here")
         try:
             self.kubectl("get", "crd", "workflows.argoproj.io", "--request-timeout=10s")
         except subprocess.CalledProcessError as error:
-            raise Trouble(f"There is no Argo: {error.stderr.strip()}", "install Argo Workflows there") from error
+            raise Trouble(f"Argo not found: {error.stderr.strip()}", "install Argo Workflows there") from error
         _pause()
 
     def down(self) -> None:
-        """Leave it as it is: whoever made it takes it down."""
+        """Do nothing: its owner stops it."""
 
 
 @dataclass(frozen=True)
 class OwnCluster(Cluster):
-    """The cluster made here, whose state lies in one folder."""
+    """The cluster created here, with all its state in one folder."""
 
     state: Path = STATE
 
@@ -111,7 +111,7 @@ class OwnCluster(Cluster):
 
     @cached_property
     def authority(self) -> Authority:
-        """Who signs its certificates."""
+        """The authority that signs its certificates."""
         return Authority.make(self.state / "pki")
 
     @cached_property
@@ -120,17 +120,16 @@ class OwnCluster(Cluster):
         return tools.build()
 
     def program(self, name: str) -> str:
-        """Where a program of its is."""
+        """Return the path of one of its programs."""
         return str(self.programs / name)
 
     def up(self) -> None:
-        """Bring up what is not up yet."""
+        """Start everything that is not running."""
         _check_machine(self.state)
         self.state.mkdir(exist_ok=True)
         programs = self.programs
         began = time.monotonic()
-        with (self.state / "coming-up").open("a") as held:
-            fcntl.flock(held, fcntl.LOCK_EX)  # two may ask for it at once
+        with FileLock(self.state / "coming-up"):  # two processes may start it at the same time
             self._network()
             self._certificates()
             self._registry()
@@ -141,9 +140,9 @@ class OwnCluster(Cluster):
         print(f"cluster ready after {time.monotonic() - began:.0f} s", flush=True)
 
     def down(self) -> None:
-        """Stop everything and take the state away."""
+        """Stop everything and delete the state."""
         if tools.made() and self.processes.running("kubelet") and self._api_ready():
-            # The kubelet takes each pod's network away again; whoever only kills the pods leaves it behind.
+            # The kubelet removes each pod's network; killing only the pods would leave it.
             self.kubectl("delete", "pods", "--all", "--all-namespaces", "--force", "--grace-period=0")
             wait_for(lambda: not _containers(self.state), 20)
         for name in reversed(self.processes.names()):
@@ -163,8 +162,8 @@ class OwnCluster(Cluster):
         shutil.rmtree(self.state, ignore_errors=True)
 
     def inside(self, *argv: str | Path) -> list[str]:
-        """A command as it runs in the cluster's network."""
-        # nsenter, not `ip netns exec`: that one would hide containerd's mounts from the kubelet.
+        """Return the command that runs a command in the cluster's network."""
+        # nsenter, because `ip netns exec` would hide containerd's mounts from the kubelet.
         return ["nsenter", f"--net=/run/netns/{NAMESPACE}", "--", *map(str, argv)]
 
     def _network(self) -> None:
@@ -273,7 +272,7 @@ state = "{self.state}/containerd/state"
 
     @cached_property
     def executor_image(self) -> str:
-        """The image of Argo's own containers, made of its one static program."""
+        """The image of Argo's own containers, with its single static program."""
         name = f"argoexec-{tools.digest()}"
         return static_image(name, {str(self.programs / "argoexec"): "/bin/argoexec"}, ["/bin/argoexec"])
 
@@ -408,26 +407,26 @@ state = "{self.state}/containerd/state"
 
     def _write(self, name: str, settings: Mapping[str, Any]) -> Path:
         path, text = self.state / name, yaml.safe_dump(dict(settings))
-        if not path.exists() or path.read_text() != text:  # kube-proxy ends where its file is written again
+        if not path.exists() or path.read_text() != text:  # kube-proxy ends when its file is written again
             path.write_text(text)
         return path
 
     def failed(self, name: str) -> Trouble:
-        """That a process did not come up, with the end of its log."""
+        """Return the error of a process that did not start, with the end of its log."""
         log = self.processes.log(name)
-        return Trouble(f"{name} did not come up; the end of {log}:\n{_end(log)}", "correct it, or make cluster-down")
+        return Trouble(f"{name} did not start; the end of {log}:\n{_end(log)}", "correct it, or make cluster-down")
 
 
 def _pause() -> None:
-    """Busybox, which is there to do nothing and, where a test asks, a little."""
+    """Push the busybox image that pods pause with; some tests run commands in it."""
     assert static_image("pause", {"/bin/busybox": "/bin/busybox"}, ["/bin/busybox", "sleep", "infinity"]) == PAUSE
 
 
 def _check_machine(state: Path) -> None:
     if platform.system() != "Linux" or os.geteuid() != 0:
-        raise Trouble("The tests' cluster needs Linux and root.", "name a cluster of yours by KUBECONFIG")
+        raise Trouble("The tests' cluster needs Linux and root.", "set KUBECONFIG to use a cluster of yours")
     if len(str(_socket(state))) > 100:
-        raise Trouble(f"{state} is too long for a socket's path.", "work in a folder with a shorter path")
+        raise Trouble(f"{state} is too long for the path of a socket.", "work in a folder with a shorter path")
     missing = [p for p in PACKAGES if not _installed(p)]
     if missing:
         if not shutil.which("apt-get"):
@@ -439,8 +438,8 @@ def _check_machine(state: Path) -> None:
 
 
 def _installed(package: str) -> bool:
-    asked = subprocess.run(["dpkg-query", "-Wf", "${Status}", package], capture_output=True, text=True)
-    return asked.stdout.endswith("ok installed")
+    query = subprocess.run(["dpkg-query", "-Wf", "${Status}", package], capture_output=True, text=True)
+    return query.stdout.endswith("ok installed")
 
 
 def _namespace_exists() -> bool:
@@ -448,15 +447,15 @@ def _namespace_exists() -> bool:
 
 
 def _pod_networks() -> list[str]:
-    """The network namespaces of this cluster's pods that are left."""
+    """Return the remaining network namespaces of this cluster's pods."""
     found = [path.name for path in Path("/run/netns").glob("cni-*")]
     ours = ipaddress.ip_network(PODS)
     return [name for name in found if any(address in ours for address in _addresses(name))]
 
 
 def _addresses(namespace: str) -> list[ipaddress.IPv4Address]:
-    said = call(["ip", "-n", namespace, "-json", "-4", "address"])
-    entries = [entry for device in json.loads(said) for entry in device.get("addr_info", ())]
+    output = call(["ip", "-n", namespace, "-json", "-4", "address"])
+    entries = [entry for device in json.loads(output) for entry in device.get("addr_info", ())]
     return [ipaddress.IPv4Address(entry["local"]) for entry in entries]
 
 
@@ -478,7 +477,7 @@ def _containers(state: Path) -> list[str]:
 
 def _remove_containers(state: Path) -> None:
     for container in _containers(state):
-        with suppress(subprocess.CalledProcessError):  # it may have ended since
+        with suppress(subprocess.CalledProcessError):  # it may have ended meanwhile
             _ctr(state, "delete", "--force", container)
 
 
@@ -489,7 +488,7 @@ def _unmount_below(folder: Path) -> None:
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Run the action named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["up", "down", "status", "test"])
     action = parser.parse_args().action
@@ -513,7 +512,7 @@ def main() -> None:
 
 
 def _test(cluster: Cluster) -> int:
-    """Run what is proved on the cluster; one that was not up is brought up, and taken down again."""
+    """Run the tests on the cluster; start it if needed, and stop it again."""
     from tests import run_all
 
     stays = not isinstance(cluster, OwnCluster) or cluster.processes.running("apiserver")

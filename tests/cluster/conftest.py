@@ -1,4 +1,4 @@
-"""The cluster, its images, and one model released there by `argo submit`, shared by what must not change it."""
+"""The cluster, its images, and one model released there by `argo submit`, for tests that must not change it."""
 
 import fcntl
 import os
@@ -16,7 +16,7 @@ NAMESPACE = "lockgate-grants"
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Tests of two processes run side by side, but none beside one that takes away what all of them use."""
+    """Run tests of two processes in parallel, but none at the same time as one that stops a shared service."""
     STATE.mkdir(exist_ok=True)
     with (STATE / "in-use").open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX if item.get_closest_marker("outage") else fcntl.LOCK_SH)
@@ -24,13 +24,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say what the markers mean."""
-    config.addinivalue_line("markers", "outage: takes away what other tests use; runs beside none")
+    """Register the markers."""
+    config.addinivalue_line("markers", "outage: stops a service that other tests use; runs alone")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def cluster() -> Cluster:
-    """The tests' cluster, brought up unless it is."""
+    """The tests' cluster; started unless it is running."""
     cluster = here()
     cluster.up()
     if isinstance(cluster, OwnCluster):
@@ -42,9 +42,9 @@ def cluster() -> Cluster:
 
 @pytest.fixture(scope="session")
 def own(cluster: Cluster) -> OwnCluster:
-    """The tests' cluster where its processes and its network are in our hands; elsewhere the test is left out."""
+    """The tests' cluster if it was created here; with any other cluster the test is skipped."""
     if not isinstance(cluster, OwnCluster):
-        pytest.skip("it ends processes of the cluster, or calls addresses inside it")
+        pytest.skip("it stops processes of the cluster, or calls addresses inside it")
     return cluster
 
 
@@ -58,7 +58,7 @@ def images(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 @pytest.fixture(scope="session")
 def site(cluster: Cluster, images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """The small model on the cluster, nothing run yet."""
+    """The small model on the cluster, before any run."""
     return Site.make(cluster, tmp_path_factory.mktemp("site"), NAMESPACE, images)
 
 
@@ -73,7 +73,7 @@ def first(site: Site) -> str:
 
 @pytest.fixture
 def released(site: Site, first: str) -> Iterator[Site]:
-    """The site with a version that answers; whatever a test does, users are answered afterwards and nobody blocks."""
+    """The site with a live version; after each test it must still serve, and no candidate may be left."""
     del first
     yield site
     assert site.answers() == site.live()["bundle"]

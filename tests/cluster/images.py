@@ -1,12 +1,11 @@
-"""The images of a project for tests: on a base from Debian's packages, pushed to a registry by Lockgate's own commands.
+"""Build a project's images for tests: on a base of Debian packages, pushed to a registry by Lockgate's own commands.
 
 python -m tests.cluster.images REGISTRY CA.pem [PROJECT]      writes PROJECT/images/images.lock.json
 
-What is built stays outside the checkout, named by content: again takes seconds, another step's code a second an image,
-another lock what its packages take.
+Built images are kept outside the checkout, named by content. A second build takes seconds; after a change of a step's
+code, a second per image; after a change of a lock, the time to install its packages.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -22,29 +21,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lockgate.building import Target
-from lockgate.images import LOCK, images, source_digest
-from lockgate.project import Project
-from lockgate.shelf import Shelf
+from filelock import FileLock
+
+from lockgate.definition.project import Project
+from lockgate.definition.shelf import Shelf
+from lockgate.images.build import Target
+from lockgate.images.pins import LOCK, images, source_digest
 from tests.cluster import tools
 from tests.cluster.place import CA, REGISTRY, ROOT
 
 FOLDER = tools.CACHE.parent / "images"
-CHANGED = "credit-train"  # a step of a user's own, of one file
+CHANGED = "credit-train"  # a user's own one-file step
 MANIFESTS = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 
 
 def push_images(project: Path, registry: str, certificate: Path) -> dict[str, str]:
-    """Build and push every image of a project that the registry lacks; returns and records each reference by digest.
+    """Build and push a project's images that are not in the registry; returns and records each reference by digest.
 
     registry: host and folder.
-    certificate: of the authority that vouches for the registry.
+    certificate: of the authority that signed the registry's certificate.
 
-    Errors: CalledProcessError with what Lockgate said.
+    Errors: CalledProcessError with Lockgate's output.
     """
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with (FOLDER / "lock").open("a") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    with FileLock(FOLDER / "lock"):
         kept = FOLDER / f"{_digest(Project(project), registry)}.json"
         known = json.loads(kept.read_bytes()) if kept.exists() else {}
         if not known or not all(_in_registry(reference, certificate) for reference in known.values()):
@@ -62,17 +62,19 @@ def push_images(project: Path, registry: str, certificate: Path) -> dict[str, st
 def push_image(project: Path, name: str, environment: Mapping[str, str] | None = None) -> str:
     """Build and push one image of a project; returns its reference by digest.
 
-    environment: whose store of images is used, by default the tests' own. Errors: CalledProcessError.
+    environment: names the store of images; by default the tests' own store. Errors: CalledProcessError.
     """
     where, chosen = environment or storage(), (f"--registry={REGISTRY}/lockgate", f"--only={name}")
-    plain = {key: value for key, value in where.items() if key != "SSL_CERT_FILE"}  # the index has another
+    plain = {
+        key: value for key, value in where.items() if key != "SSL_CERT_FILE"
+    }  # the package index has another authority
     _lockgate(project, "build", f"--base={base()}", *chosen, environment=plain)
     pushed = _lockgate(project, "push", *chosen, environment={**where, "SSL_CERT_FILE": str(CA)})
     return str(json.loads(pushed)[name]["reference"])
 
 
 def push_changed(project: Path) -> str:
-    """Push the image of CHANGED with a line more in its program; returns its reference by digest."""
+    """Push the image of CHANGED with one more line in its program; returns its reference by digest."""
     folder = shutil.copytree(ROOT / "pipelines" / "credit", project / "pipelines" / "credit")
     with (folder / "train.py").open("a") as program:
         program.write("# a change\n")
@@ -80,7 +82,7 @@ def push_changed(project: Path) -> str:
 
 
 def base() -> str:
-    """The tag of an image with Debian's Python alone; made first, if need be."""
+    """The tag of an image with only Debian's Python; built first if it does not exist."""
     source = Shelf.find().root / "images" / "base"
     files = [source / "Dockerfile", source / "debian.sh"]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
@@ -95,9 +97,9 @@ def base() -> str:
 
 
 def static_image(name: str, files: Mapping[str, str], command: Sequence[str]) -> str:
-    """An image of a few static files, pushed to the tests' registry unless that name is there.
+    """Push an image of a few static files to the tests' registry, unless the name exists there; returns its reference.
 
-    files: from a path here to a path in it. Errors: CalledProcessError with what buildah said.
+    files: local path -> path in the image. Errors: CalledProcessError with buildah's output.
     """
     reference = f"{REGISTRY}/{name}:1"
     if _in_registry(reference, CA):
@@ -117,7 +119,7 @@ def static_image(name: str, files: Mapping[str, str], command: Sequence[str]) ->
 
 
 def call(argv: Sequence[str], environment: Mapping[str, str] | None = None, given: str | None = None) -> str:
-    """What a command prints. Errors: CalledProcessError with its words."""
+    """Run a command; returns its output. Errors: CalledProcessError with its output."""
     done = subprocess.run(
         list(argv), capture_output=True, text=True, input=given, env={**os.environ, **(environment or {})}
     )
@@ -127,18 +129,18 @@ def call(argv: Sequence[str], environment: Mapping[str, str] | None = None, give
 
 
 def storage() -> dict[str, str]:
-    """This process's environment, in which buildah and podman keep images in a store of the tests' own."""
+    """This process's environment, with which buildah and podman keep images in the tests' own store."""
     return storage_in(FOLDER)
 
 
 def storage_in(folder: Path) -> dict[str, str]:
-    """This process's environment, in which buildah and podman keep images in a folder."""
+    """This process's environment, with which buildah and podman keep images in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     store, containers = folder / "storage.conf", folder / "containers.conf"
     store.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/root"\nrunroot = "{folder}/run"\n')
-    # Podman would give a container more than a test's machine may have given this process.
+    # By default, podman gives a container higher limits than this process may have.
     files, processes = (resource.getrlimit(each)[1] for each in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC))
-    # It lowers its own limit to the number of processes there can be, and may not raise it again.
+    # Podman lowers its own limit to the kernel's number of processes and cannot raise it again.
     processes = min(processes, int(Path("/proc/sys/kernel/pid_max").read_text()))
     containers.write_text(
         f'[containers]\ndefault_ulimits = ["nofile={files}:{files}", "nproc={processes}:{processes}"]\n'
@@ -147,9 +149,9 @@ def storage_in(folder: Path) -> dict[str, str]:
 
 
 def _digest(project: Project, registry: str) -> str:
-    """One digest over what the images are made from and by."""
+    """One digest over the sources of the images and the code that builds them."""
     shelf = Shelf.find()
-    by = [shelf.root / "lockgate" / f"{name}.py" for name in ("building", "builders")]
+    by = [shelf.root / "lockgate" / "images" / f"{name}.py" for name in ("build", "builders")]
     by += [shelf.root / "images" / "base" / name for name in ("Dockerfile", "debian.sh")]
     made = {name: source_digest(image) for name, image in images(project).items()}
     text = json.dumps([registry, Target.machine, made, [path.read_text() for path in by]], sort_keys=True)
@@ -157,9 +159,9 @@ def _digest(project: Project, registry: str) -> str:
 
 
 def manifest(reference: str, certificate: Path) -> dict[str, Any]:
-    """The manifest of an image in a registry: its config and its layers, with their bytes as they are pulled.
+    """The manifest of an image in a registry: its config and its layers, with their sizes in bytes as pulled.
 
-    Errors: HTTPError, 404 where it is not there.
+    Errors: HTTPError, with status 404 if it does not exist.
     """
     host, _, rest = reference.partition("/")
     name, _, digest = rest.partition("@" if "@" in rest else ":")

@@ -1,4 +1,4 @@
-"""Long-running processes of a cluster for tests: started detached, recorded with their start time, stopped by it."""
+"""The tests' cluster's processes: start them detached, record their start time, and stop exactly those."""
 
 import json
 import os
@@ -9,17 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_STARTED: list["subprocess.Popen[bytes]"] = []  # they outlive whoever started them, and Python warns of one it forgets
+_STARTED: list[
+    "subprocess.Popen[bytes]"
+] = []  # they outlive this program, and Python warns about a process that is garbage-collected
 
 
 @dataclass(frozen=True)
 class Processes:
-    """What was started from one state folder; survives the program that started it."""
+    """The processes started from one state folder; they outlive the program that started them."""
 
     state: Path
 
     def start(self, name: str, argv: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> None:
-        """Start a process in the background unless it runs; its output goes to `logs/<name>.log`."""
+        """Start a process in the background unless it is running; its output goes to `logs/<name>.log`."""
         if self.running(name):
             return
         log = self.log(name)
@@ -39,20 +41,20 @@ class Processes:
         self._write(record)
 
     def running(self, name: str) -> bool:
-        """Whether it runs: the very process that was started, not another that got its number."""
+        """Return whether the started process is running, and not another one with the same process id."""
         entry = self._record().get(name)
         return entry is not None and _started(entry["pid"]) == entry["started"] is not None
 
     def pid(self, name: str) -> int:
-        """Its process id."""
+        """Return its process id."""
         return int(self._record()[name]["pid"])
 
     def log(self, name: str) -> Path:
-        """Its output."""
+        """Return the file of its output."""
         return self.state / "logs" / f"{name}.log"
 
     def stop(self, name: str, grace: float = 10) -> None:
-        """End it: SIGTERM, then SIGKILL after the grace in seconds."""
+        """Stop it: SIGTERM, then SIGKILL after `grace` seconds."""
         if self.running(name):
             pid = self.pid(name)
             for sent, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, 5)):
@@ -67,7 +69,7 @@ class Processes:
         self._write(record)
 
     def names(self) -> list[str]:
-        """What was started, in that order."""
+        """Return the started processes, in that order."""
         return list(self._record())
 
     def _record(self) -> dict[str, dict[str, int]]:
@@ -81,7 +83,7 @@ class Processes:
 
 
 def wait_for(ready: Callable[[], bool], seconds: float) -> bool:
-    """Ask until it is so; False when the seconds are over."""
+    """Wait until `ready` is true; return False after the timeout."""
     end = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > end:
@@ -91,7 +93,7 @@ def wait_for(ready: Callable[[], bool], seconds: float) -> bool:
 
 
 def _started(pid: int) -> int | None:
-    """When a process started, in the kernel's ticks; None where there is none or it has ended."""
+    """Return a process's start time in the kernel's ticks; None if it does not exist or has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except (FileNotFoundError, ProcessLookupError):

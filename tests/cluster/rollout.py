@@ -1,6 +1,6 @@
-"""The programs of `deploy` against a real cluster: as processes, with the token of their own service account.
+"""Run the programs of `deploy` against a real cluster, as processes with the token of their service account.
 
-Bundles are the model server's tiny ones, signed by keys made here; what serves them are the images themselves.
+The bundles are the model server's small ones, signed with keys created here; the real images serve them.
 """
 
 import http.client
@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 
 from lockgate_store import Missing, Store, open_store, put_tree
 
-from lockgate.installed import Installed, command
-from lockgate.shelf import Shelf
+from lockgate.definition.shelf import Shelf
+from lockgate.images.installed import Installed, command
 from tests.cluster.accounts import service_account
 from tests.cluster.cluster import here
 from tests.cluster.place import ACCESS_KEY, BUCKET, CA, NODE, ROOT, S3, SECRET_KEY
@@ -31,12 +31,12 @@ import tiny_bundle
 
 KILLED = ROOT / "tests" / "steps" / "deploy" / "killed.py"
 NAMESPACE = "platform"
-NAMES_KEPT = 5  # seconds that the cluster's CoreDNS keeps an answer
+NAMES_KEPT = 5  # seconds that the cluster's CoreDNS caches a response
 MODEL = tiny_bundle.NAME
 NO_BASE = tiny_bundle.NO_BASE
 ROWS = tiny_bundle.ROWS
 BODY = json.dumps(tiny_bundle.request(ROWS[:1])).encode()
-# The least that deploy, promote and conclude need; what they are not given here they do not use.
+# The least rights that deploy, promote and conclude need; they use no others.
 RULES = [
     {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["list", "create", "patch", "delete"]},
     {"apiGroups": [""], "resources": ["services"], "verbs": ["get", "create", "patch"]},
@@ -53,14 +53,14 @@ def kubectl(*arguments: str, given: str | None = None) -> str:
 
 
 def read(kind: str, labels: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
-    """Objects of the namespace."""
+    """Return objects of the namespace."""
     selector = [f"--selector={','.join(f'{k}={v}' for k, v in labels.items())}"] if labels else []
     return list(json.loads(kubectl("get", kind, "-o", "json", *selector))["items"])
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a program ended."""
+    """The result of a program."""
 
     code: int
     log: list[dict[str, Any]]
@@ -68,14 +68,14 @@ class Ended:
 
     @property
     def message(self) -> str:
-        """The error it ended with."""
+        """The message of its error."""
         assert self.log[-1]["fix"], self.log
         return str(self.log[-1]["message"])
 
 
 @dataclass
 class World:
-    """One store of its own, the keys that are trusted there, and the namespace with the two images.
+    """A store of its own, its trusted keys, and the namespace with the two images.
 
     images: `deploy` and `model-server`, by digest.
     """
@@ -109,7 +109,7 @@ class World:
         return open_store(self.environment, self.credentials)
 
     def get(self, name: str) -> Any:
-        """A record of the model in the store, or None."""
+        """Return a record of the model in the store, or None."""
         try:
             return json.loads(self.store.read(f"models/{MODEL}/{name}").data)
         except Missing:
@@ -117,14 +117,14 @@ class World:
 
     @property
     def base(self) -> dict[str, Any]:
-        """What is live, as a run that begins now is compared with it."""
+        """Return the live version, as a new run records its base."""
         live = self.get("live.json") or NO_BASE
         return {"bundle": live["bundle"], "generation": live["generation"]}
 
     def bundle(self, *, image: str = "", stored: bool = True, spoil: bool = False, **serving: object) -> str:
-        """A new bundle on what is live, judged and stored; returns its digest.
+        """Create a bundle on the live base, with its verdicts, and store it; return its digest.
 
-        image: the model server that judged it, where not the real one. spoil: a model that cannot be loaded.
+        image: the model server that judged it, by default the real one. spoil: write a model that cannot be loaded.
         """
         folder = self.root / "bundles" / str(len(self.bundles))
         digest = self.authority.write_bundle(
@@ -141,7 +141,7 @@ class World:
         return digest
 
     def name(self, digest: str) -> str:
-        """The name of a version's Deployment."""
+        """Return the name of a version's Deployment."""
         return f"{MODEL}-{digest.removeprefix('sha256:')[:12]}"
 
     def deploy(self, digest: str, *settings: str, run: str, **given: Any) -> Ended:
@@ -149,7 +149,7 @@ class World:
         return self.run("deploy", *settings, run=run, files=self._files(digest), **given)
 
     def promote(self, digest: str, *settings: str, run: str, **given: Any) -> Ended:
-        """Make it live, as if smoke-test had passed it."""
+        """Make a bundle live, as if it had passed smoke-test."""
         folder = self.bundles[digest]
         record = json.loads((folder / "record.json").read_bytes())
         subjects = {entry["name"]: f"sha256:{entry['digest']['sha256']}" for entry in _statement(record)["subject"]}
@@ -169,7 +169,7 @@ class World:
         return self.run("promote", *settings, run=run, files=files, **given)
 
     def smoke_test(self, staged: Path, *settings: str) -> Ended:
-        """Run the gate on what deploy has said, with the names of the cluster's pods to resolve."""
+        """Run the gate on the output of deploy, with the cluster's DNS."""
         bundle = self.bundles[str(json.loads(staged.read_bytes())["bundle"])]
         io = self.authority.write_io(self.root / "io" / uuid.uuid4().hex[:8], "smoke-test")
         shutil.copy(staged, io / "in" / "staged")
@@ -201,7 +201,7 @@ class World:
     ) -> Ended:
         """Run a program as its pod does.
 
-        kill: `N` or `N+`, to end it before or after its N-th change of the cluster.
+        kill: `N` or `N+`, to kill it before or after its N-th change to the cluster.
         """
         io = self.root / "io" / uuid.uuid4().hex[:8]
         (io / "in").mkdir(parents=True)
@@ -224,26 +224,26 @@ class World:
         return Ended(done.returncode, tiny_bundle.parse_log(done.stderr), io / "out")
 
     def release(self, digest: str, *, run: str) -> None:
-        """A whole rollout that must succeed."""
+        """Run a whole rollout that must succeed."""
         for ended in (self.deploy(digest, run=run), self.promote(digest, run=run), self.conclude(run=run)):
             assert ended.code == 0, ended.log
 
     def versions(self) -> set[str]:
-        """The names of the versions that are there."""
+        """Return the names of the existing versions."""
         return {found["metadata"]["name"] for found in read("deployments")}
 
     def users(self) -> dict[str, Any]:
-        """Users' Service."""
+        """Return the users' Service."""
         return dict(json.loads(kubectl("get", "service", MODEL, "-o", "json")))
 
     def asked(self) -> set[str]:
-        """The pods that users are sent to."""
+        """Return the pods that receive users' requests."""
         slices = read("endpointslices", {"kubernetes.io/service-name": MODEL})
         endpoints = [endpoint for each in slices for endpoint in each.get("endpoints") or ()]
         return {e["targetRef"]["name"] for e in endpoints if e["conditions"]["ready"]}
 
     def check_serving(self, digest: str, generation: int) -> None:
-        """What holds once a version is live: users are sent to its pods, each ready, and to nothing else."""
+        """Check a live version: all its pods are ready, and users reach only them."""
         live = self.get("live.json")
         assert (live["bundle"], live["generation"]) == (digest, generation)
         service = self.users()
@@ -260,7 +260,7 @@ class World:
 
 @dataclass
 class Callers:
-    """Users who call without a pause: some with a connection for each request, some on one that they keep."""
+    """Clients that call continuously: some with a connection per request, some with one that stays open."""
 
     address: str
     answers: list[str] = field(default_factory=list)
@@ -268,7 +268,7 @@ class Callers:
 
     @contextmanager
     def calling(self) -> Iterator[None]:
-        """Call while the block runs."""
+        """Send requests while the block runs."""
         ended = threading.Event()
         threads = [threading.Thread(target=self._call, args=(ended, kept)) for kept in (False, False, True, True)]
         for thread in threads:
@@ -301,7 +301,7 @@ class Callers:
 
 
 def prepare() -> None:
-    """Make the namespace as the platform's owner does, or find it made."""
+    """Create the namespace as the platform's owner does, unless it exists."""
     objects = [
         {"kind": "Namespace", "apiVersion": "v1", "metadata": {
             "name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
@@ -314,9 +314,9 @@ def prepare() -> None:
 
 
 def clear() -> None:
-    """Take away whatever a test has served."""
+    """Delete everything that a test deployed."""
     kubectl("delete", "deployments,services", "--all", "--cascade=foreground", "--wait=false")
-    kubectl("delete", "pods", "--all", "--force", "--grace-period=0")  # none of them has a caller
+    kubectl("delete", "pods", "--all", "--force", "--grace-period=0")  # no client calls them
     kubectl("wait", "deployments,services,pods", "--all", "--for=delete", "--timeout=120s")
 
 

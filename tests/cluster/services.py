@@ -1,7 +1,7 @@
-"""What stands beside Kubernetes in the tests' cluster: Argo, an S3 service with TLS and credentials, a model registry.
+"""The services of the tests' cluster: Argo, an S3 service with TLS and credentials, and a model registry.
 
-They run as processes in the cluster's network and not as pods, so that a test can end and start each on its own. Argo's
-two have the rights of their service accounts and no more.
+They run as processes in the cluster's network and not as pods, so that a test can stop and start each of them. Argo's
+two programs have only the rights of their service accounts.
 """
 
 import re
@@ -23,7 +23,7 @@ from tests.cluster.processes import wait_for
 if TYPE_CHECKING:
     from tests.cluster.cluster import OwnCluster
 
-# What we recommend to whoever owns the controller: docs/kubernetes.md says why, benchmarks/README.md what it brings.
+# Our recommendation to the controller's owner: docs/kubernetes.md has the reason, benchmarks/README.md the effect.
 CONTROLLER_SETTINGS = {"DEFAULT_REQUEUE_TIME": "200ms"}
 _PORTS = (9333, 9340, 8888, 8333, 19333, 19340, 18888, 18333)
 CONTROLLER = {
@@ -45,7 +45,7 @@ resources:
 
 
 def start(cluster: "OwnCluster") -> None:
-    """Start what does not run yet."""
+    """Start the services that are not running."""
     _registry(cluster)
     _store(cluster)
     _argo(cluster)
@@ -54,12 +54,12 @@ def start(cluster: "OwnCluster") -> None:
 
 
 def store() -> seaweed.SeaweedFS:
-    """The S3 service, as tests and programs reach it."""
+    """Return the S3 service for tests and programs."""
     return seaweed.SeaweedFS(S3, CA, (ACCESS_KEY, SECRET_KEY))
 
 
 def start_store(cluster: "OwnCluster") -> None:
-    """Start the S3 service on what it kept."""
+    """Start the S3 service with its existing data."""
     cluster.authority.issue("s3", "s3", addresses=(NODE,))
     pair = (cluster.authority.path("s3"), cluster.authority.key("s3"))
     command = seaweed.serve_command(cluster.state / "s3", NODE, _PORTS, pair)
@@ -67,13 +67,13 @@ def start_store(cluster: "OwnCluster") -> None:
 
 
 def start_controller(cluster: "OwnCluster", settings: dict[str, str] = CONTROLLER_SETTINGS) -> None:
-    """Start Argo's controller with these settings of its environment."""
+    """Start Argo's controller with these environment variables."""
     environment = {"LEADER_ELECTION_DISABLE": "true", **settings}
     cluster.processes.start("argo-controller", controller_command(cluster), environment)
 
 
 def controller_command(cluster: "OwnCluster", *more: str) -> list[str]:
-    """The command line of Argo's controller."""
+    """Return the command line of Argo's controller."""
     return cluster.inside(
         cluster.programs / "workflow-controller", f"--kubeconfig={cluster.authority.folder / 'argo.kubeconfig'}",
         f"--namespace={ARGO}", f"--executor-image={cluster.executor_image}",
@@ -92,7 +92,7 @@ def _registry(cluster: "OwnCluster") -> None:
     lock = (Path(__file__).resolve().parents[2] / "images" / "fetch" / "requirements.lock").read_text()
     found = re.search(r"^mlflow-skinny==(\S+)", lock, re.MULTILINE)
     assert found, "the step fetch has a client of the registry"
-    # Found outside, since the cluster's network leads nowhere.
+    # Installed outside, because the cluster's network has no access to the internet.
     ask = [sys.executable, "-m", "uv", "tool", "run", "--from", f"mlflow=={found[1]}", "python", "-c"]
     python = subprocess.run([*ask, "import sys; print(sys.executable)"], check=True, capture_output=True, text=True)
     command: list[str | Path] = [
@@ -107,14 +107,14 @@ def _registry(cluster: "OwnCluster") -> None:
 def _argo(cluster: "OwnCluster") -> None:
     manifests = tools.module("argo") / "manifests"
     cluster.kubectl("apply", "--server-side", "-k", str(manifests / "base" / "crds" / "minimal"))
-    with suppress(subprocess.CalledProcessError):  # it is there already
+    with suppress(subprocess.CalledProcessError):  # it exists
         cluster.kubectl("create", "namespace", ARGO)
     # Argo's own accounts and rights; its two programs run as processes here.
     made = yaml.safe_load_all(cluster.kubectl("kustomize", str(manifests / "cluster-install-no-crds")))
     own = [document for document in made if document["kind"] not in ("Service", "ConfigMap")]
     for document in own:
         if document["kind"] == "Deployment":
-            # Without a pod: it says to whoever asks the cluster which version runs, and how it is set.
+            # Without a pod: it only shows which version runs, and with which settings.
             document["spec"]["replicas"] = 0
             [container] = document["spec"]["template"]["spec"]["containers"]
             container["image"] = container["image"].replace(":latest", f":{tools.version(tools.tool('argo'))}")
@@ -134,7 +134,7 @@ def _argo(cluster: "OwnCluster") -> None:
         cluster.programs / "argo", "server", "--auth-mode=client", "--tls-certificate-secret-name=argo-server-tls",
         f"--kubeconfig={cluster.authority.folder / 'argo-server.kubeconfig'}", f"--namespace={ARGO}",
     ]  # fmt: skip
-    # Where it meets the API server on behalf of whoever calls, it takes the address from here and the token from them.
+    # For requests to the API server, the address comes from here, and the token from the caller.
     meeting = {"KUBECONFIG": str(cluster.authority.folder / "argo-server.kubeconfig")}
     cluster.processes.start("argo-server", cluster.inside(*command), meeting)
     if not wait_for(lambda: listens(f"{NODE}:2746"), 60):
@@ -151,7 +151,7 @@ def _server_certificate(cluster: "OwnCluster") -> None:
 
 
 def listens(address: str) -> bool:
-    """Whether something takes connections at `host:port`."""
+    """Return whether something accepts connections at `host:port`."""
     host, port = address.rsplit(":", 1)
     try:
         with socket.create_connection((host, int(port)), timeout=2):

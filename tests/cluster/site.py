@@ -1,4 +1,4 @@
-"""Lockgate on the tests' cluster as its users set it up: a project, its namespace there, and data in S3."""
+"""Lockgate on the tests' cluster, set up as by its users: a project, its namespace, and data in S3."""
 
 import json
 import os
@@ -30,7 +30,7 @@ Workflow = dict[str, Any]
 class Site:
     """A project whose manifests are on the cluster.
 
-    root: the project's folder. namespace: on the cluster. model: whose workflows are run.
+    root: the project's folder. namespace: on the cluster. model: the model whose workflows run.
     """
 
     cluster: Cluster
@@ -40,12 +40,12 @@ class Site:
 
     @classmethod
     def make(cls, cluster: Cluster, folder: Path, namespace: str, images: Mapping[str, str]) -> "Site":
-        """A project with the small model, set up on the cluster, its data in S3."""
+        """Set up a project with the small model on the cluster, with its data in S3."""
         project = workshop.Project.make(folder)
         site = cls(cluster, project.root, namespace, workshop.MODEL)
         data = f"s3://{place.BUCKET}/{namespace}/rows.csv"
         source = project.pipeline / "pipeline.py"
-        # Two versions of two pods each, and steps beside them, on a node of two processors.
+        # Two versions with two pods each, and steps at the same time, must fit on a node with two processors.
         small = 'serving=Serving(cpu="100m", memory="512Mi"),\n    train={'
         text = source.read_text().replace('"data/rows.csv"', f'"{data}"').replace("train={", small)
         source.write_text(text.replace("import Data, ModelSpec,", "import Data, ModelSpec, Serving,"))
@@ -54,7 +54,7 @@ class Site:
         return site
 
     def clean(self, *prefixes: str) -> None:
-        """Take away the namespace, and what an earlier session left under these prefixes of the bucket."""
+        """Delete the namespace, and objects of an earlier session under these prefixes of the bucket."""
         self.kubectl("delete", "namespace", self.namespace, "--ignore-not-found")
         client = services.store().client()
         for prefix in prefixes:
@@ -63,7 +63,7 @@ class Site:
                     client.delete_object(Bucket=place.BUCKET, Key=entry["Key"])
 
     def set_up(self, images: Mapping[str, str]) -> None:
-        """Render everything with these images and apply it, by the commands of the README, on a clean namespace."""
+        """Render everything with these images, and apply it to a clean namespace with the commands of the README."""
         self.clean(f"{self.namespace}/")
         (self.root / "images").mkdir(exist_ok=True)
         (self.root / "images" / "images.lock.json").write_text(json.dumps(dict(images), indent=2, sort_keys=True))
@@ -80,7 +80,7 @@ class Site:
         self.apply()
 
     def apply(self) -> None:
-        """Apply what is rendered, by the commands of the README."""
+        """Apply the rendered files with the commands of the README."""
         self.kubectl("apply", "--server-side", "-k", str(self.root / "kubernetes"))
         self.kubectl("apply", "--server-side", "-k", str(self.root / ".lockgate" / "kubernetes"))
         self.kubectl("apply", "--server-side", "-f", str(self.root / "workflows" / self.model))
@@ -109,7 +109,7 @@ class Site:
         return self.cluster.kubectl(f"--namespace={self.namespace}", *arguments, given=given)
 
     def account(self, name: str) -> Path:
-        """A kubeconfig with a token of one of our accounts and nothing else."""
+        """Return a kubeconfig that contains only a token of one of our accounts."""
         path = self.root / ".lockgate" / f"{name}.kubeconfig"
         if not path.exists():
             token = self.kubectl("create", "token", name, "--duration=3h").strip()
@@ -124,12 +124,12 @@ class Site:
         return Done(done.returncode, done.stdout, done.stderr)
 
     def template(self, workflow: str) -> str:
-        """The name of the rendered WorkflowTemplate."""
+        """Return the name of the rendered WorkflowTemplate."""
         path = self.root / "workflows" / self.model / f"{workflow}.yaml"
         return str(yaml.safe_load(path.read_bytes())["metadata"]["name"])
 
     def submit(self, workflow: str = "release", *options: str, **parameters: object) -> str:
-        """`argo submit` as a submitter; returns the run's name."""
+        """Call `argo submit` as a submitter; return the run's name."""
         given = [part for name, value in parameters.items() for part in ("-p", f"{name}={value}")]
         done = self.argo(
             "submit", "--from", f"workflowtemplate/{self.template(workflow)}", "-o", "name", *given, *options
@@ -138,11 +138,11 @@ class Site:
         return done.out.strip().split("/")[-1]
 
     def workflow(self, run: str) -> Workflow:
-        """A run as it stands on the cluster."""
+        """Return a run with its current status."""
         return dict(json.loads(self.kubectl("get", "workflow", run, "-o", "json")))
 
     def wait(self, run: str, seconds: float = 600) -> Workflow:
-        """The run when it has ended. Errors: TimeoutError, with where it stood."""
+        """Wait until a run has ended; return it. Errors: TimeoutError with its status."""
         end = time.monotonic() + seconds
         while (found := self.workflow(run)).get("status", {}).get("phase") not in ("Succeeded", "Failed", "Error"):
             if time.monotonic() > end:
@@ -152,7 +152,7 @@ class Site:
         return found
 
     def until(self, run: str, step: str, phase: str = "Running", seconds: float = 300) -> dict[str, Any]:
-        """A step's pod node once it is in this phase."""
+        """Wait until a step is in this phase; return its pod node."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             found = self.workflow(run)
@@ -171,14 +171,14 @@ class Site:
         return open_store(self.root / "kubernetes" / "environment", kept)
 
     def live(self) -> dict[str, Any]:
-        """The live pointer; empty before the first release."""
+        """Return the live pointer; empty before the first release."""
         try:
             return dict(json.loads(self.store.read(f"models/{self.model}/live.json").data))
         except Missing:
             return {}
 
     def candidate(self) -> dict[str, Any]:
-        """Who holds the candidate; empty where nobody does."""
+        """Return the candidate's lease; empty if there is none."""
         try:
             return dict(json.loads(self.store.read(f"models/{self.model}/candidate.json").data))
         except Missing:
@@ -186,16 +186,16 @@ class Site:
 
     @cached_property
     def _port(self) -> tuple[str, int]:
-        """Where users call: the address and the port of the model's Service."""
+        """Return the address and the port of the model's Service."""
         service = json.loads(self.kubectl("get", "service", self.model, "-o", "json"))["spec"]
         return service["clusterIP"], service["ports"][0]["port"]
 
     def ask(self, asked: Mapping[str, object] = ASKED) -> dict[str, Any]:
-        """One request of a user; the whole answer."""
+        """Send one request as a user; return the whole response."""
         address, port = self._port
         if isinstance(self.cluster, OwnCluster):
             return infer(f"http://{address}:{port}", self.model, asked, seconds=30)
-        # Its Services have no address outside.
+        # Its Services cannot be reached from outside.
         argv = [self.cluster.program("kubectl"), f"--kubeconfig={self.cluster.kubeconfig}"]
         argv += [f"--namespace={self.namespace}", "port-forward", f"service/{self.model}", f":{port}"]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as forwarding:
@@ -208,46 +208,46 @@ class Site:
                 forwarding.terminate()
 
     def answers(self) -> str:
-        """The digest of the bundle that answers users."""
+        """Return the digest of the bundle that serves users."""
         return self.answers_with(ASKED)
 
     def answers_with(self, asked: Mapping[str, object]) -> str:
-        """The digest of the bundle that answers this request."""
+        """Return the digest of the bundle that serves this request."""
         return str(self.ask(asked)["parameters"]["bundle"])
 
     def put(self, key: str, path: Path) -> str:
-        """Put a file into S3; returns its address."""
+        """Put a file into S3; return its address."""
         services.store().client().upload_file(str(path), place.BUCKET, f"{self.namespace}/{key}")
         return f"s3://{place.BUCKET}/{self.namespace}/{key}"
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended."""
+    """The result of a command."""
 
     done: Done
 
     def expect(self, code: int) -> str:
-        """It ended with this code; returns what it said."""
+        """Check the exit code; return the output."""
         assert self.done.code == code, self.done.said
         return self.done.said
 
 
 def pods(workflow: Workflow, step: str) -> Iterator[dict[str, Any]]:
-    """The pod nodes of a step, one an attempt, in the order of their start."""
+    """Yield the pod nodes of a step, one per attempt, in the order of their start."""
     nodes = (workflow.get("status") or {}).get("nodes") or {}
     found = [n for n in nodes.values() if n["type"] == "Pod" and n["templateName"] == step]
     yield from sorted(found, key=lambda n: str(n.get("startedAt") or "9"))
 
 
 def phases(workflow: Workflow) -> dict[str, str]:
-    """Phase by display name, attempts apart."""
+    """Return the phases by display name, each attempt separately."""
     nodes = (workflow.get("status") or {}).get("nodes") or {}
     return {n["displayName"]: n["phase"] for n in nodes.values() if not n["displayName"].endswith(")")}
 
 
 def account(workflow: Workflow) -> str:
-    """What became of each node, for whoever reads a failed test."""
+    """Return the result of each node, for the output of a failed test."""
     status = workflow.get("status") or {}
     nodes = sorted((status.get("nodes") or {}).values(), key=lambda n: str(n.get("startedAt") or "9"))
     lines = [f"  {n['displayName']:<24}{n['type']:<12}{n['phase']:<10}{n.get('message', '')}" for n in nodes]

@@ -1,7 +1,7 @@
-"""Whoever may submit starts any template with artifacts of his own, where nothing refuses him at the door: live stays.
+"""A submitter starts any template with forged artifacts, without admission policies: the live version must not change.
 
-The namespace's admission policies are taken away meanwhile, as on a cluster that has none, so that what holds is what
-the programs prove: pins, signatures, and what a bundle was compared with.
+The namespace's admission policies are deleted meanwhile, as on a cluster without any. Only what the programs verify
+remains: pins, signatures, and the base of a bundle.
 """
 
 import json
@@ -31,7 +31,7 @@ def unguarded(released: Site) -> Iterator[Site]:
     names = [document["metadata"]["name"] for document in bindings]
     released.kubectl("delete", "validatingadmissionpolicybinding", *names)
     name, template = next(_templates(released))
-    # The API server takes a while to learn that they are gone.
+    # The API server needs a while to notice that they were deleted.
     assert wait_for(lambda: _may_start(released, name, template), 60), "the policies still deny it"
     yield released
     released.kubectl("apply", "--server-side", "-f", "-", given=yaml.safe_dump_all(bindings))
@@ -55,7 +55,7 @@ def test_forged_bundles_policies_and_verdicts_move_nothing(unguarded: Site) -> N
 
 
 def _templates(site: Site) -> Iterator[tuple[str, Workflow]]:
-    """Every template of every WorkflowTemplate but the entrypoints, which are what a submitter may run."""
+    """Yield every template of every WorkflowTemplate except the entrypoints, which a submitter may run."""
     for workflow in ("release", "review"):
         manifest = yaml.safe_load((site.root / "workflows" / site.model / f"{workflow}.yaml").read_bytes())
         seen = {"release", "review"} if workflow == "release" else {"review", "conclude", "gates", "rollout"}
@@ -65,7 +65,7 @@ def _templates(site: Site) -> Iterator[tuple[str, Workflow]]:
 
 
 def _hostile(site: Site, template: Workflow, bundle: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Artifacts for a template's inputs: all forged; genuine ones of an earlier run; those with one's own policy."""
+    """Yield artifacts for a template's inputs: forged; genuine ones of an earlier run; those with another policy."""
     inputs = template.get("inputs", {}).get("artifacts", [])
     forged = [_forged(entry, bundle) for entry in inputs]
     yield "forged", forged
@@ -74,7 +74,7 @@ def _hostile(site: Site, template: Workflow, bundle: str) -> Iterator[tuple[str,
         yield "replayed", genuine
         raw = [entry for entry in forged if "raw" in entry and entry["name"] in ("policy", "spec")]
         if raw:
-            yield "replayed with a policy of one's own", genuine + raw
+            yield "replayed with another policy", genuine + raw
 
 
 def _forged(entry: Workflow, bundle: str) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def _forged(entry: Workflow, bundle: str) -> dict[str, Any]:
 
 
 def _genuine(site: Site, name: str) -> dict[str, Any] | None:
-    """What the first release wrote under that name, as it lies in the store of artifacts."""
+    """Return the first release's artifact of that name from the artifact store."""
     wrote = {
         "rows": "ingest/rows", "test": "ingest/test", "truth": "ingest/truth", "sensitive": "ingest/sensitive",
         "train_sensitive": "ingest/train_sensitive", "base": "ingest/base", "data": "ingest/record",
@@ -102,7 +102,7 @@ def _genuine(site: Site, name: str) -> dict[str, Any] | None:
 
 
 def _forged_bundle(site: Site) -> str:
-    """The live bundle with a card of the attacker's and a manifest that agrees with it; returns its key."""
+    """Write the live bundle with a forged card and a matching manifest; return its key."""
     client, key = services.store().client(), f"{site.namespace}-attacker/bundle"
     prefix = f"models/{site.model}/bundles/{site.live()['bundle'].removeprefix('sha256:')}/"
     files = {name.removeprefix(prefix): site.store.read(name).data for name in site.store.list(prefix)}

@@ -1,4 +1,4 @@
-"""What Couler made runs on today's Argo once it is converted, and a release written in Couler is a release."""
+"""Workflows made by Couler run on current Argo once converted; a release written in Couler works."""
 
 import json
 import subprocess
@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from lockgate.cli import run_app
-from lockgate.installed import command, environment
-from lockgate.shelf import Shelf
+from lockgate.cli.main import run_app
+from lockgate.definition.shelf import Shelf
+from lockgate.images.installed import command, environment
 from tests.cluster.accounts import EXECUTOR, service_account
 from tests.cluster.cluster import Cluster
 from tests.cluster.place import KUBECONFIG, PAUSE, ROOT
@@ -30,14 +30,14 @@ def call(program: str, *arguments: str, given: str | None = None) -> "subprocess
 
 
 def done(program: str, *arguments: str, given: str | None = None) -> str:
-    """What a call that must succeed prints."""
+    """Return the output of a call that must succeed."""
     ended = call(program, *arguments, given=given)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
 
 
 def couler(script: str, *arguments: str) -> bytes:
-    """What a program prints in the environment that has the real Couler."""
+    """Return the output of a program in the environment with the real Couler."""
     made = environment(SUITE / "lock.txt", (ROOT, Shelf.find().sdk))
     argv, env = command(made, ["-c", script, *arguments])
     ended = subprocess.run(argv, env={**env, "IMAGE": PAUSE}, capture_output=True, check=False)
@@ -48,7 +48,7 @@ def couler(script: str, *arguments: str) -> bytes:
 @pytest.fixture(scope="module", autouse=True)
 def _namespace() -> Iterator[None]:
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    for made in (namespace, *service_account(NAMESPACE, "default", EXECUTOR)):  # what pods have where none is named
+    for made in (namespace, *service_account(NAMESPACE, "default", EXECUTOR)):  # the account of pods that name none
         done("kubectl", "apply", "-f", "-", given=json.dumps(made))
     yield
     done("kubectl", "delete", "workflows,workflowtemplates,cronworkflows", "--all", "--wait=false")
@@ -56,7 +56,7 @@ def _namespace() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """What Couler prints of each program."""
+    """The output of Couler for each program."""
     folder = tmp_path_factory.mktemp("printed")
     for name in PROGRAMS:
         source = "import runpy, sys; sys.path.insert(0, sys.argv[1]); runpy.run_module(sys.argv[2])"
@@ -65,14 +65,14 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def converted(file: Path, folder: Path, *options: str) -> Path:
-    """The file as `lockgate convert` writes it."""
+    """Return the file as `lockgate convert` writes it."""
     path = folder / "converted.yaml"
     assert run_app(["convert", str(file), "--output", str(path), *options]) == 0
     return path
 
 
 def ran(name: str) -> dict[str, Any]:
-    """The workflow once it has ended well: its nodes by display name."""
+    """Wait until the workflow has succeeded; return its nodes by display name."""
     end = time.monotonic() + 300
     while True:
         status = json.loads(done("kubectl", "get", "workflow", name, "-o", "json")).get("status") or {}
@@ -104,14 +104,14 @@ def test_a_schedule_runs_a_graph_that_passes_a_text_on(printed: dict[str, Path],
     done("kubectl", "apply", "-f", str(converted(printed["nightly"], tmp_path, "--template", "--timezone", "UTC")))
     assert json.loads(done("kubectl", "get", "cronworkflow", "nightly", "-o", "json"))["spec"]["timezone"] == "UTC"
     nodes = ran(done("argo", "submit", "--from", "cronwf/nightly", "-o", "name").strip())
-    # The shell that reads it ends with 1 unless it was given the very text.
+    # The shell that reads it exits with 1 if the text differs.
     assert nodes["read"]["inputs"]["parameters"][1]["value"] == "two words"
 
 
 RELEASE = """
 import sys
 from pathlib import Path
-from lockgate.project import Project
+from lockgate.definition.project import Project
 
 sys.path.insert(0, sys.argv[1])
 import release_couler

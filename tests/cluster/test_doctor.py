@@ -1,4 +1,4 @@
-"""`lockgate doctor --cluster` on a real cluster: well where all is well, and each thing that is broken is named."""
+"""`lockgate doctor --cluster` on a real cluster: it passes if all is well, and names each thing that is broken."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lockgate.kubernetes.accounts import EXECUTOR, SUBMITTER
+from lockgate.cluster.manifests.accounts import EXECUTOR, SUBMITTER
 from tests.cluster import tools
 from tests.cluster.place import ACCESS_KEY, BUCKET, CA, KUBECONFIG, PAUSE, S3, SECRET_KEY
 from tests.workshop import Done
@@ -24,12 +24,12 @@ GOOD = "v3.7.15"
 
 @dataclass(frozen=True)
 class Site:
-    """A project and the cluster it is applied to."""
+    """A project applied to the cluster."""
 
     root: Path
 
     def call(self, *argv: str, given: str | None = None) -> Done:
-        """A command as its owner gives it."""
+        """Run a command as the project's owner."""
         settings = {
             **os.environ, "KUBECONFIG": str(KUBECONFIG), "SSL_CERT_FILE": str(CA),
             "AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
@@ -50,7 +50,7 @@ class Site:
         return self.call(sys.executable, "-m", "lockgate", *arguments)
 
     def apply(self) -> None:
-        """Everything as the README says."""
+        """Apply everything as in the README."""
         self.does("kubectl", "apply", "-k", "kubernetes")
         self.does("kubectl", "apply", "--server-side", "-k", ".lockgate/kubernetes")
         for kind, name in (("configmap", "workflow-controller-configmap"), ("deployment", "workflow-controller")):
@@ -59,7 +59,7 @@ class Site:
         self.kubectl("apply", "-R", "-f", "workflows")
 
     def doctor(self, *options: str) -> dict[str, Any]:
-        """What it finds, by check; its exit code says whether all is well."""
+        """Return its findings by check; assert that its exit code agrees with them."""
         done = self.lockgate("doctor", "--cluster", "--json", *options)
         found: dict[str, Any] = json.loads(done.out)
         assert done.code == (0 if all(f["well"] for f in found.values()) else 2), done.said
@@ -68,7 +68,7 @@ class Site:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A project with a model, applied to the cluster, beside Argo's own manifests as they are released."""
+    """A project with a model, applied to the cluster, next to Argo's released manifests."""
     site = Site(tmp_path_factory.mktemp("project"))
     Workshop.make(site.root)
     (site.root / "images").mkdir()
@@ -83,13 +83,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     argo(site)
     site.apply()
     yield site
-    # Policies belong to the cluster, and stay when the namespace goes.
+    # Policies are cluster-wide, and remain when the namespace is deleted.
     site.does("kubectl", "delete", "-k", "kubernetes", "--ignore-not-found", "--timeout=120s")
     site.does("kubectl", "delete", "namespace", ARGO, "--timeout=120s")
 
 
 def argo(site: Site) -> None:
-    """The controller's ConfigMap and Deployment, of a version without known flaws; no pod of it is started."""
+    """Apply the controller's ConfigMap and Deployment, with a version without known flaws and without pods."""
     base = tools.module("argo") / "manifests" / "base" / "workflow-controller"
     created = site.call("kubectl", "create", "namespace", ARGO)
     assert created.code == 0 or "AlreadyExists" in created.err, created.said
@@ -105,7 +105,7 @@ def version(site: Site, number: str) -> None:
 
 
 def pause(site: Site) -> str:
-    """An image that is in the cluster's registry, by digest."""
+    """Return the digest reference of an image in the cluster's registry."""
     host, _, name = PAUSE.partition("/")
     url = f"https://{host}/v2/{name.replace(':', '/manifests/')}"
     accept = "Accept: application/vnd.oci.image.manifest.v1+json"
@@ -120,7 +120,7 @@ def test_all_is_well_where_all_was_applied(site: Site) -> None:
     assert set(found) == {
         "argo", "controller", "manifests", "rights", "secrets", "keys", "store", "images", "workflows",
     }  # fmt: skip
-    assert found["store"]["found"].endswith("one of 32 concurrent writers wins, as it must")
+    assert found["store"]["found"].endswith("exactly one of 32 concurrent writers succeeds")
     assert SECRET_KEY not in json.dumps(found)
 
 
@@ -138,7 +138,7 @@ def test_the_controllers_deployment_keeps_what_is_not_ours(site: Site) -> None:
         ("v3.7.4", [], False, r"CVE-2026-31892"),
         ("v3.7.4", ["--for-tests"], True, r"CVE-2026-31892"),
         ("v4.0.6", [], False, "kubernetes/ is for 3.7"),
-        ("latest", [], False, "does not say its version"),
+        ("latest", [], False, "cannot find the version of"),
     ],
 )
 def test_the_version_of_argo(site: Site, number: str, options: list[str], well: bool, says: str) -> None:
@@ -244,10 +244,10 @@ BROKEN: list[tuple[str, Break, str]] = [
     ("secrets", no_credentials, "lockgate-store/secret_access_key"),
     ("secrets", no_key, "lockgate-key-bias-audit/private.pem"),
     ("keys", another_key, "bias-audit"),
-    ("store", new_line, "end in a new line"),
+    ("store", new_line, "end with a newline"),
     ("store", another_endpoint, "cannot be reached"),
     ("images", another_image, "answers 404"),
-    ("images", no_images, "no image was pushed yet"),
+    ("images", no_images, "no image has been pushed"),
     ("workflows", no_template, "WorkflowTemplate grants-release-"),
     ("workflows", own_policy, "WorkflowTemplate grants-re"),
 ]
@@ -268,7 +268,7 @@ def test_what_is_broken_is_named(site: Site, tmp_path: Path, check: str, spoil: 
     assert not found[check]["well"]
     assert says in found[check]["found"]
     assert found[check]["fix"]
-    # What is spoilt in the project is then also otherwise on the cluster; no check of anything else says so.
+    # A change in the project also changes objects on the cluster; no unrelated check may fail.
     assert {name for name, f in found.items() if not f["well"]} <= {check, *RELATED.get(spoil, ())}
 
 
@@ -283,7 +283,7 @@ RELATED: dict[Break, set[str]] = {
 
 def test_another_namespace_than_the_rendered_one_is_refused(site: Site) -> None:
     done = site.lockgate("doctor", "--cluster", "-n", "elsewhere")
-    done.check(2, f"kubernetes/ is of the namespace {NAMESPACE}, not elsewhere")
+    done.check(2, f"kubernetes/ is for the namespace {NAMESPACE}, not elsewhere")
 
 
 def test_a_project_without_a_cluster_says_how_to_begin(site: Site, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The images as a cluster pulls them: who they run as, what is not in them, what is, and what a change costs."""
+"""The images as a cluster pulls them: their user, their content, and the size of a change."""
 
 import json
 import os
@@ -13,9 +13,9 @@ from lockgate_step import tree_digest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from lockgate.images import images as images_of
-from lockgate.project import Project
-from lockgate.shelf import Shelf
+from lockgate.definition.project import Project
+from lockgate.definition.shelf import Shelf
+from lockgate.images.pins import images as images_of
 from tests import workshop
 from tests.cluster.cluster import Cluster
 from tests.cluster.images import base, manifest, push_changed, push_image, storage, storage_in
@@ -27,7 +27,7 @@ HELD = (
     "run", "--rm", "--pull=never", "--read-only", "--read-only-tmpfs=false", "--cap-drop=ALL",
     "--security-opt=no-new-privileges", "--network=none", "--log-driver=none",
 )  # fmt: skip
-# What none of them may hold, whatever it is called in the end: none has another program than its Python.
+# Python is the only program in an image: no shell, installer or compiler under any name.
 PROGRAMS = {"python3.11"}
 INSTALLERS = {"pip", "setuptools", "wheel", "uv"}
 INSTALLED = """
@@ -37,7 +37,7 @@ print(*sorted(f"{d.name} {d.version}" for d in found), sep="\\n")
 missing = [str(file) for d in found for file in d.files or () if not file.locate().exists()]
 assert not missing, missing
 """
-# What the markers of a lock ask of an image, wherever this test itself runs.
+# The environment markers of an image, independent of the machine that runs this test.
 MACHINE = {
     "implementation_name": "cpython", "os_name": "posix", "platform_machine": os.uname().machine,
     "platform_python_implementation": "CPython", "platform_system": "Linux", "python_full_version": "3.11.2",
@@ -47,20 +47,20 @@ MACHINE = {
 
 @pytest.fixture(scope="module")
 def engine(cluster: Cluster) -> dict[str, str]:
-    """The environment in which podman and buildah trust the cluster's registry."""
+    """The environment with which podman and buildah trust the cluster's registry."""
     return {**storage(), "SSL_CERT_FILE": str(cluster.ca)}
 
 
 @pytest.fixture(scope="module")
 def pulled(engine: Mapping[str, str], images: Mapping[str, str]) -> dict[str, str]:
-    """Every image, here as the registry has it: name -> reference by digest."""
+    """Every image, pulled from the registry: name -> reference by digest."""
     for reference in images.values():
-        said(engine, "podman", "pull", "--quiet", reference)
+        output(engine, "podman", "pull", "--quiet", reference)
     return dict(images)
 
 
-def said(environment: Mapping[str, str], *argv: str, folder: Path = ROOT) -> str:
-    """What a command prints."""
+def output(environment: Mapping[str, str], *argv: str, folder: Path = ROOT) -> str:
+    """The output of a command, which must succeed."""
     done = subprocess.run(argv, cwd=folder, env=dict(environment), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.strip()
@@ -77,7 +77,7 @@ for folder, _, _ in os.walk("/"):
     if folder.split("/")[1] not in ("proc", "dev", "sys") and os.access(folder, os.W_OK):
         sys.exit(f"may write to {folder}")
 """
-    assert said(engine, "podman", *HELD, pulled[name], "python", "-c", script) == f"65532 65532 ['{0:016x}']"
+    assert output(engine, "podman", *HELD, pulled[name], "python", "-c", script) == f"65532 65532 ['{0:016x}']"
 
 
 @pytest.mark.parametrize("name", IMAGES)
@@ -89,7 +89,7 @@ def test_each_of_its_programs_starts_from_a_read_only_root(
     programs = [p for p in [*Shelf.find().programs.values(), *own] if p.image == name]
     assert programs
     for program in programs:
-        helped = said(engine, "podman", *HELD, pulled[name], *program.command, *program.args, "--help")
+        helped = output(engine, "podman", *HELD, pulled[name], *program.command, *program.args, "--help")
         assert "exit codes: 0 done" in helped
 
 
@@ -97,11 +97,11 @@ def test_each_of_its_programs_starts_from_a_read_only_root(
 def test_it_holds_no_shell_installer_compiler_or_any_program_but_python(
     engine: Mapping[str, str], pulled: Mapping[str, str], name: str
 ) -> None:
-    root = Path(said(engine, "podman", "image", "mount", pulled[name]))
+    root = Path(output(engine, "podman", "image", "mount", pulled[name]))
     try:
         files = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
         may_run = [path for path in files if path.stat().st_mode & 0o111 and ".so" not in path.name]
-        # A text with the bit set needs a program that reads it.
+        # An executable text file needs an interpreter.
         programs = {path.name for path in may_run if path.read_bytes()[:4] == b"\x7fELF"}
         assert programs == PROGRAMS
         scripts = {path.read_bytes().partition(b"\n")[0] for path in may_run if path.read_bytes()[:2] == b"#!"}
@@ -111,23 +111,23 @@ def test_it_holds_no_shell_installer_compiler_or_any_program_but_python(
         assert installers <= set(locked(name))
         assert list(root.glob("usr/lib/python3*/ensurepip")) == []
     finally:
-        said(engine, "podman", "image", "unmount", pulled[name])
+        output(engine, "podman", "image", "unmount", pulled[name])
 
 
 def locked(name: str) -> dict[str, str]:
-    """What the lock of an image asks for on a cluster's machine: name -> version."""
+    """The packages that an image's lock requires on a cluster's machine: name -> version."""
     lines = IMAGES[name].lock.read_text().replace("\\\n", "").splitlines()
-    asked = [Requirement(line.split("--hash")[0].strip()) for line in lines if line and line[0] not in " #-"]
+    required = [Requirement(line.split("--hash")[0].strip()) for line in lines if line and line[0] not in " #-"]
     return {
         canonicalize_name(each.name): str(each.specifier).removeprefix("==")
-        for each in asked
+        for each in required
         if each.marker is None or each.marker.evaluate(MACHINE)
     }
 
 
 @pytest.mark.parametrize("name", IMAGES)
 def test_what_is_installed_is_exactly_its_lock(engine: Mapping[str, str], pulled: Mapping[str, str], name: str) -> None:
-    lines = said(engine, "podman", *HELD, pulled[name], "python", "-c", INSTALLED).splitlines()
+    lines = output(engine, "podman", *HELD, pulled[name], "python", "-c", INSTALLED).splitlines()
     assert {canonicalize_name(line.split()[0]): line.split()[1] for line in lines} == locked(name)
 
 
@@ -151,10 +151,10 @@ def test_the_same_lock_code_and_base_give_the_same_digest_with_nothing_kept(
     project = tmp_path / "project"
     (project / "pipelines").mkdir(parents=True)
     kept = tmp_path / "base.tar"
-    said(engine, "buildah", "push", "--quiet", base(), f"oci-archive:{kept}:{base()}")
+    output(engine, "buildah", "push", "--quiet", base(), f"oci-archive:{kept}:{base()}")
     apart = {**storage_in(tmp_path / "apart"), "SSL_CERT_FILE": engine["SSL_CERT_FILE"]}
     try:
-        said(apart, "buildah", "pull", "--quiet", f"oci-archive:{kept}")
+        output(apart, "buildah", "pull", "--quiet", f"oci-archive:{kept}")
         again = push_image(project, "smoke-test", apart)
     finally:
         subprocess.run(["umount", str(tmp_path / "apart" / "root" / "overlay")], capture_output=True, check=False)
@@ -171,7 +171,7 @@ def test_the_base_is_the_same_twice(tmp_path: Path) -> None:
 
 
 def layers(cluster: Cluster, reference: str) -> list[str]:
-    """The digests of an image's layers, the base's first."""
+    """The digests of an image's layers, starting with the base."""
     return [each["digest"] for each in manifest(reference, cluster.ca)["layers"]]
 
 
@@ -186,12 +186,12 @@ def project(images: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory)
 
 
 def judged(result: Mapping[str, Any]) -> dict[str, Any]:
-    """What each gate said of what, apart from who signed it."""
+    """Each gate's result, rules and measurements, without the signatures."""
     verdicts = {step["name"]: step["verdict"] for step in result["steps"] if step["verdict"]}
     return {
         name: [verdict["result"], [reason["rule"] for reason in verdict["reasons"]], verdict["measurements"]]
         for name, verdict in verdicts.items()
-        if name != "smoke-test"  # which measures time
+        if name != "smoke-test"  # it measures time
     }
 
 
@@ -221,7 +221,9 @@ def test_a_run_in_podman_needs_images_of_this_very_code(
     kept = lock.read_text()
     try:
         lock.unlink()
-        project.lockgate("run", workshop.MODEL, "--in", "podman", more=engine).check(2, "no image yet of bias-audit")
+        project.lockgate("run", workshop.MODEL, "--in", "podman", more=engine).check(
+            2, "images not built yet: bias-audit"
+        )
         lock.write_text(json.dumps({**pulled, "train": pulled["deploy"]}))
         ended = project.lockgate("run", workshop.MODEL, "--in", "podman", more=engine)
         ended.check(2, "image of deploy|image of train")

@@ -1,4 +1,4 @@
-"""Whatever is killed or away for a while: a run converges, nothing is promoted twice, nobody blocks the next."""
+"""Whatever is killed or unavailable for a while: a run converges, promotes only once, and does not block the next."""
 
 import json
 import os
@@ -14,18 +14,23 @@ from tests.cluster import services
 from tests.cluster.cluster import OwnCluster
 from tests.cluster.site import OPERATOR, Site, account, phases, pods
 
-GONE = {"train": "drained", "bias-audit": "drained", "smoke-test": "drained", "predict": "shutdown"}  # others are lost
+GONE = {
+    "train": "drained",
+    "bias-audit": "drained",
+    "smoke-test": "drained",
+    "predict": "shutdown",
+}  # the other pods are lost with their node
 SHUTDOWN = "Pod was terminated in response to imminent node shutdown."
 
 
 def generations(site: Site) -> list[int]:
-    """The history's generations, which have no hole and nothing twice."""
+    """Return the generations of the history; assert that they are complete and unique."""
     prefix = f"models/{site.model}/history/"
     return sorted(int(key.removeprefix(prefix).removesuffix(".json")) for key in site.store.list(prefix))
 
 
 def promoted_once(site: Site, run: str, before: int) -> None:
-    """This run moved live, once."""
+    """Check that this run moved the live pointer once."""
     assert (site.live()["run"], site.live()["generation"]) == (run, before + 1)
     assert generations(site) == list(range(1, before + 2))
 
@@ -66,7 +71,7 @@ def test_a_pod_of_each_program_may_be_killed_and_a_node_may_be_drained_or_shut_d
         "smoke-test", "promote",
     }  # fmt: skip
     assert killed >= programs, account(found)
-    assert len(harmed & programs) >= 8, (harmed, account(found))  # the others had just ended by themselves
+    assert len(harmed & programs) >= 8, (harmed, account(found))  # the others had just ended
     promoted_once(released, run, before)
 
 
@@ -92,21 +97,21 @@ def test_a_terminated_run_does_not_block_the_next(released: Site) -> None:
     assert done.code == 0, done.said
     ended = released.wait(run)
     assert ended["status"]["phase"] == "Failed", account(ended)
-    assert not list(pods(ended, "conclude"))  # Argo runs no exit handler then
+    assert not list(pods(ended, "conclude"))  # Argo does not run the exit handler then
     assert released.live() == before
     after = released.submit(seed=15)
     ended = released.wait(after)
     assert phases(ended)["deploy"] == "Succeeded", account(ended)
     promoted_once(released, after, before["generation"])
     versions = json.loads(released.kubectl("get", "deployments", "-o", "json"))["items"]
-    assert len(versions) == 1  # the terminated run's version is gone too
+    assert len(versions) == 1  # the terminated run's version was deleted too
 
 
 def _end(site: Site, run: str, node: str, how: str) -> bool:
-    """Let a step's pod be lost with its node, drained from it, or shut down with it.
+    """Simulate that a step's pod is lost with its node, drained from it, or shut down with it.
 
-    Returns whether a process of it still ran. A second attempt is no proof of that: a pod that is gone within ten
-    seconds Argo makes again for the same attempt.
+    Returns whether one of its processes was still running. A second attempt does not show that: Argo recreates a pod
+    that disappears within ten seconds in the same attempt.
     """
     harmed = False
     suffix = node.rsplit("-", 1)[1]
@@ -114,7 +119,7 @@ def _end(site: Site, run: str, node: str, how: str) -> bool:
         assert run in name, name
         try:
             uid = site.kubectl("get", name, "-o", "jsonpath={.metadata.uid}")
-            if how == "shutdown":  # what a kubelet says then; this one goes on and takes it back
+            if how == "shutdown":  # the status that a kubelet sets then; this one keeps running and resets it
                 status = {"status": {"phase": "Failed", "reason": "Terminated", "message": SHUTDOWN}}
                 site.kubectl("patch", name, "--subresource=status", "--type=merge", f"-p={json.dumps(status)}")
             else:
@@ -123,7 +128,7 @@ def _end(site: Site, run: str, node: str, how: str) -> bool:
         except subprocess.CalledProcessError as error:
             assert "not found" in error.stderr.lower(), error.stderr  # it had just ended
         else:
-            # What is lost ends at once: asked to end, it would end its work and report. A drain asks.
+            # A lost pod ends at once; with SIGTERM it would finish and report. A drain sends SIGTERM.
             harmed |= bool(_processes(uid)) if how == "drained" else _kill(_processes(uid))
     return harmed
 

@@ -1,4 +1,4 @@
-"""The cluster's manifests on a real API server: applied as a user would, then each account and each policy is tried."""
+"""Apply the cluster's manifests to a real API server as a user does, then test each account and each policy."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lockgate.kubernetes.accounts import EVENTS, EXECUTOR, OPERATOR, PLATFORM, SERVER, SUBMITTER
+from lockgate.cluster.manifests.accounts import EVENTS, EXECUTOR, OPERATOR, PLATFORM, SERVER, SUBMITTER
 from tests.cluster.accounts import write_kubeconfig
 from tests.cluster.place import ACCESS_KEY, BUCKET, CA, KUBECONFIG, PAUSE, S3, SECRET_KEY
 from tests.cluster.processes import wait_for
@@ -25,7 +25,7 @@ Change = Callable[[Manifest], object]
 
 @dataclass(frozen=True)
 class User:
-    """Somebody at the API server, by a kubeconfig of their own."""
+    """A user of the API server, with their own kubeconfig."""
 
     kubeconfig: Path
     options: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ class Applied:
     scratch: Path
 
     def account(self, name: str) -> User:
-        """One of our accounts, with a token of its own and nothing else."""
+        """Return one of our accounts, with only its token."""
         path = self.scratch / f"{name}.kubeconfig"
         if path.exists():
             return User(path)
@@ -65,13 +65,13 @@ class Applied:
 
     @property
     def controller(self) -> User:
-        """Argo's controller, as the API server knows it here."""
+        """Argo's controller, with its user name at the API server."""
         return User(KUBECONFIG, (f"--as={CONTROLLER}", "--as-group=system:masters"))
 
 
 @pytest.fixture(scope="session")
 def applied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applied]:
-    """What the README says, on this cluster."""
+    """The manifests on this cluster, applied as in the README."""
     project = tmp_path_factory.mktemp("project")
     (project / "pipelines").mkdir()
     admin = User(KUBECONFIG)
@@ -86,11 +86,11 @@ def applied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applied]:
         admin.can("apply", "--server-side", "-f", "-", given=template)
     made = Applied(project, admin, tmp_path_factory.mktemp("accounts"))
     submitter, hostile = made.account(SUBMITTER), run(put("spec", "affinity", value={}))
-    # The API server takes a while to learn of a policy.
+    # The API server needs a while to notice a policy.
     denied = wait_for(
         lambda: submitter.call("create", "--dry-run=server", "-f", "-", given=hostile).returncode != 0, 60
     )
-    assert denied, "the policies that were applied deny nothing"
+    assert denied, "the applied policies deny nothing"
     yield made
     admin.can("delete", "-k", str(project / "kubernetes"), "--ignore-not-found", "--timeout=120s")
 
@@ -107,7 +107,7 @@ _LOCKED = {
     "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True,
     "runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"},
 }  # fmt: skip
-# As `render` writes a program: without a token, locked down, its output in the default repository.
+# As `render` writes a program: without a token, locked down, with its output in the default repository.
 WRITES: Manifest = {
     "apiVersion": "argoproj.io/v1alpha1",
     "kind": "WorkflowTemplate",
@@ -143,7 +143,7 @@ WRITES: Manifest = {
 
 
 def run(change: Change = lambda run: None) -> Manifest:
-    """A run as `argo submit --from` makes it, changed."""
+    """Return a run as `argo submit --from` creates it, changed."""
     made: Manifest = {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Workflow",
@@ -172,7 +172,7 @@ def put(*path: str, value: object) -> Change:
 
 
 def artifact(made: Manifest) -> None:
-    """Whose location names a key of ours: Argo would send it, as an access key's id, to any address."""
+    """Add an artifact whose location names our key: Argo would send it as an access key id to any address."""
     secret = {"name": "lockgate-key-bias-audit", "key": "private.pem"}
     place = {"endpoint": "203.0.113.1:9000", "bucket": "b", "key": "k", "accessKeySecret": secret}
     made["spec"]["arguments"]["artifacts"] = [{"name": "data", "s3": place}]
@@ -184,7 +184,7 @@ def from_config_map(made: Manifest) -> None:
 
 
 def stored(template: Manifest) -> Change:
-    """A template that the run brings along as if Argo had stored it: it would run with that one's account and keys."""
+    """Add a template as if Argo had stored it: it would run with the named template's account and keys."""
 
     def change(made: Manifest) -> None:
         made["status"]["storedTemplates"] = {f"namespaced/released/{template['name']}": template}
@@ -194,7 +194,7 @@ def stored(template: Manifest) -> Change:
 
 
 def stored_of_another(made: Manifest) -> None:
-    """The template is there, but not in what the run names."""
+    """Store a template that exists, but not in the WorkflowTemplate that the run names."""
     made["status"]["storedTemplates"] = {"namespaced/writes/main": WRITES["spec"]["templates"][0]}
 
 
@@ -375,7 +375,7 @@ def test_each_account_may_do_what_it_needs_and_no_more(
     from lightkube.models.authorization_v1 import ResourceAttributes, SelfSubjectAccessReviewSpec
     from lightkube.resources.authorization_v1 import SelfSubjectAccessReview
 
-    from lockgate.cluster import connect
+    from lockgate.cluster.api import connect
 
     monkeypatch.setenv("KUBECONFIG", str(applied.account(account).kubeconfig))
     groups = {name: group for group, names in GROUPS.items() for name in names}
@@ -414,7 +414,7 @@ def test_no_account_reads_a_key_or_makes_a_pod(applied: Applied, account: str) -
 
 
 def pod(security: Manifest) -> Manifest:
-    """A pod that the `restricted` level takes, but for this."""
+    """Return a pod that the `restricted` level admits, except for this change."""
     locked = {
         "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": True, "runAsUser": 65532,
         "seccompProfile": {"type": "RuntimeDefault"},
@@ -432,7 +432,7 @@ def test_the_namespace_takes_restricted_pods_alone(applied: Applied) -> None:
         {"capabilities": {"add": ["NET_ADMIN"]}},
     ]
     for security in wrong:
-        # An API server that takes no privileged pod at all says so first.
+        # An API server that admits no privileged pods refuses it first.
         words = "violates PodSecurity|disallowed by cluster policy"
         applied.admin.cannot("create", "-f", "-", given=pod(security), why=words)
     outside = pod({})
@@ -451,7 +451,7 @@ IMAGE = "registry.example.org/lockgate/model-server@sha256:" + "0" * 64
 
 
 def version(change: Change = lambda version: None) -> Manifest:
-    """A version as deploy serves it, changed."""
+    """Return a version as deploy creates it, changed."""
     labels = {"app.kubernetes.io/component": "model-server"}
     mount = {"name": "credentials", "mountPath": "/lockgate/credentials"}
     spec: Manifest = {

@@ -1,4 +1,4 @@
-"""Platform `kubernetes`, on a real one: versions come, users are sent on without missing one, and what is left goes."""
+"""The platform `kubernetes` on a real cluster: roll out versions without a failed request, and delete old ones."""
 
 import http.client
 import time
@@ -15,7 +15,7 @@ from tests.cluster.rollout import MODEL, ROWS, Callers, World, kubectl, read
 
 @pytest.fixture(scope="module")
 def namespace(own: OwnCluster) -> None:
-    del own  # whose addresses the programs and the callers here can reach
+    del own  # only there can the programs and clients reach the addresses
     rollout.prepare()
 
 
@@ -81,7 +81,7 @@ def test_smoke_test_asks_every_replica_by_its_own_address(world: World) -> None:
     kubectl("scale", "deployments", "--all", "--replicas=1")
     kubectl("delete", "pods", "--all", "--force", "--grace-period=0")
     kubectl("rollout", "status", "deployments", "--timeout=300s")
-    time.sleep(2 * rollout.NAMES_KEPT)  # until nobody remembers the addresses of those that are gone
+    time.sleep(2 * rollout.NAMES_KEPT)  # until the addresses of deleted pods have left every cache
     assert "2 replicas were deployed" in world.smoke_test(staged, "--patience", "6").message
 
 
@@ -165,7 +165,7 @@ def test_a_service_that_lockgate_has_not_made_is_left_alone(world: World) -> Non
 
 @pytest.mark.parametrize("program", ["deploy", "promote", "conclude"])
 def test_a_program_killed_at_any_change_is_made_good_by_whoever_comes_next(world: World, program: str) -> None:
-    """By the same program again or by conclude alone, in turn; users are on one proven version all the while."""
+    """The same program again, or only conclude, repairs it; users always reach one verified version."""
     first = world.bundle(replicas=1, max_replicas=2)
     world.release(first, run="first")
     live, generation, number, reached = first, 1, 1, True
@@ -193,4 +193,4 @@ def test_a_program_killed_at_any_change_is_made_good_by_whoever_comes_next(world
             assert world.versions() == {world.name(live)}
             world.check_serving(live, generation)
         number += 1
-    assert number > {"deploy": 5, "promote": 2, "conclude": 1}[program], "it writes more often: the kills miss it"
+    assert number > {"deploy": 5, "promote": 2, "conclude": 1}[program], "it makes more changes than the kills cover"

@@ -28,7 +28,7 @@ def test_the_section_takes_at_most_ten_commands() -> None:
 
 
 def test_its_commands_lead_to_a_served_model(cluster: Cluster, images: dict[str, str], tmp_path: Path) -> None:
-    del images  # made before, so that only what differs is made here
+    del images  # built before, so that only differences are built here
     project = _clone(tmp_path / "project")
     site = Site(cluster, project, NAMESPACE, "adult-income")
     site.clean("models/")
@@ -51,19 +51,19 @@ def test_its_commands_lead_to_a_served_model(cluster: Cluster, images: dict[str,
         assert site.answers_with(ASKED) == site.live()["bundle"]
         assert _changed(project) == {"image references alone"}
     finally:
-        site.clean()  # a node of two processors has no room for two models and steps beside them
+        site.clean()  # a node with two processors has no room for two models and steps
 
 
 def _here(command: str) -> str:
-    """A command with this cluster's addresses in the place of the examples'."""
+    """Return a command with this cluster's addresses instead of the examples'."""
     command = command.replace("registry.example.org/python@sha256:BASE", base())
     command = command.replace("registry.example.org", REGISTRY).replace("https://s3.example.org", S3)
-    # The Argo that can be had for tests is one that doctor refuses for production.
+    # The Argo of the tests is a version that doctor refuses for production.
     return command.replace("doctor --cluster", "doctor --cluster --for-tests")
 
 
 def _changed(project: Path) -> set[str]:
-    """How the workflows rendered here differ from those that are committed."""
+    """Return how the workflows rendered here differ from the committed ones."""
     digest = re.compile(r"(?:lockgate|[\w.:]+/lockgate)/([\w-]+)(?::unbuilt|@sha256:[0-9a-f]{64})")
     name = re.compile(r"(adult-income-(?:release|review))-[0-9a-f]{8}")
     found = set()
@@ -75,7 +75,7 @@ def _changed(project: Path) -> set[str]:
 
 
 def _clone(folder: Path) -> Path:
-    """The files of the repository, as a new clone has them."""
+    """Copy the files of the repository, as in a new clone."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
     for name in filter(None, listed.stdout.split("\0")):
         if (ROOT / name).is_file():

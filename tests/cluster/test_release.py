@@ -1,4 +1,4 @@
-"""The rendered workflows on a real Argo: started by `argo submit`, by an event and by a cron, refused, stopped."""
+"""The rendered workflows on a real Argo: started by `argo submit`, by an event and by a schedule; refused; stopped."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ import pytest
 import yaml
 from lockgate_proof import new_key
 
-from lockgate.show import short
+from lockgate.report.lines import short
 from tests.asking import Client
 from tests.cluster import place, services
 from tests.cluster.cluster import OwnCluster
@@ -26,7 +26,7 @@ from tests.cluster.site import OPERATOR, Site, account, phases, pods
 
 @pytest.fixture(scope="module")
 def refused(site: Site, first: str) -> tuple[str, str]:
-    """A run that validate-model refused, and the bundle that was live before."""
+    """A run refused by validate-model, and the bundle that was live before."""
     del first
     before = site.live()["bundle"]
     run = site.submit(threshold=0.999)
@@ -68,11 +68,11 @@ def test_a_refused_variant_fails_with_its_verdict_kept_and_live_unchanged(
 ) -> None:
     run, before = refused
     ended = released.workflow(run)
-    [node] = pods(ended, "validate-model")  # once: a gate that refuses is not tried again
+    [node] = pods(ended, "validate-model")  # once: a gate that refuses is not retried
     assert node["outputs"]["exitCode"] == "3"
     said = json.loads(node["message"].split("): ", 1)[1])
     assert (said["result"], said["reasons"][0]["id"]) == ("refused", "validate-model/1")
-    assert said["reasons"][0]["lines"]  # what was measured, beside its limit and the policy's line
+    assert said["reasons"][0]["lines"]  # the measured value, its limit and the policy's line
     [verdict] = [a for a in node["outputs"]["artifacts"] if a["name"] == "verdict"]
     kept = services.store().client().get_object(Bucket=place.BUCKET, Key=verdict["s3"]["key"])
     assert said["verdict"] == f"sha256:{hashlib.sha256(kept['Body'].read()).hexdigest()}"
@@ -118,9 +118,9 @@ def test_who_may_excepts_a_refusal_and_the_next_run_is_released(
         assert ended["status"]["phase"] == "Succeeded", account(ended)
         assert released.live()["generation"] == generation + 1
         assert "Ana Diaz, director" in _first_page(released, run)
-        trust.write_bytes(before)  # as where a waiver is good on a laptop alone
+        trust.write_bytes(before)  # as if the waiver were trusted only on a laptop
         assert "waive" in released.lockgate("submit", released.model, "-n", NAMESPACE).expect(3)
-        trust.write_text(known)  # who approved it stays known, since what is live now rests on it
+        trust.write_text(known)  # the approver stays trusted, because the live version depends on the waiver
     finally:
         for waiver in (released.root / "pipelines" / released.model / "waivers").glob("*"):
             waiver.unlink()
@@ -129,7 +129,7 @@ def test_who_may_excepts_a_refusal_and_the_next_run_is_released(
 
 
 def _first_page(site: Site, run: str) -> str:
-    """The text of the first page that `lockgate report` makes."""
+    """Return the text of the first page written by `lockgate report`."""
     said = json.loads(site.lockgate("report", run, "-n", site.namespace, "--json").done.out)
     assert {"index", "validate-data", "validate-model", "bias-audit"} <= said["pages"].keys()
     page = Path(urlsplit(said["pages"]["index"]).path).read_text()
@@ -178,14 +178,14 @@ def test_the_cron_fires_and_a_stopped_run_tidies_up(released: Site) -> None:
 
 
 def test_no_request_fails_while_live_moves(own: OwnCluster, released: Site) -> None:
-    del own  # whose Services can be called from here
+    del own  # only there can Services be called from here
     old = released.live()["bundle"]
     assert released.answers() == old
     run = released.submit(seed=5)
     released.until(run, "promote", "Pending")
     with Client(released.answers) as client:
         ended = released.wait(run)
-        time.sleep(5)  # the old version's pods go meanwhile
+        time.sleep(5)  # the old version's pods are deleted meanwhile
     assert ended["status"]["phase"] == "Succeeded", account(ended)
     new = released.live()["bundle"]
     assert client.failures == []
@@ -206,7 +206,7 @@ def _started_by_cron(site: Site, cron: str) -> str:
 
 
 def _post(site: Site, event: object, delivery: str) -> int:
-    """Post an event to the Argo server as the registry's webhook does; returns the status of its answer."""
+    """Post an event to the Argo server as the registry's webhook does; return the status of the response."""
     token = site.kubectl("create", "token", "lockgate-events").strip()
     request = urllib.request.Request(
         f"{place.ARGO_SERVER}/api/v1/events/{site.namespace}/registry",

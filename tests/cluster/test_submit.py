@@ -1,4 +1,4 @@
-"""Runs submitted to a real cluster, watched, stopped and looked into, by the Kubernetes API and by an Argo server."""
+"""Submit runs to a real cluster, watch, stop and inspect them, with the Kubernetes API and an Argo server."""
 
 import json
 import os
@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lockgate.argo import TOKEN, Argo, Where, reach
-from lockgate.cluster import NotAllowed
-from lockgate.clustered import Watched, submit, submit_and_watch
+from lockgate.cluster.api import NotAllowed
+from lockgate.cluster.submit import Order, Submission
+from lockgate.cluster.workflows import TOKEN, Argo, Where, reach
+from lockgate.commands.result import Result
+from lockgate.commands.submit import submit, submit_and_watch
+from lockgate.definition.project import Project
 from lockgate.errors import BadCall, NotRendered, OutsideFailed
-from lockgate.live import LiveTree
-from lockgate.project import Project
-from lockgate.submitting import Order, Submission
+from lockgate.report.tree import LiveTree
 from tests.cluster import tiny
 from tests.cluster.place import ARGO_SERVER, CA, ROOT
 from tests.cluster.tiny import (
@@ -48,7 +49,7 @@ def _prepared() -> Iterator[None]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A folder of somebody who has no models of their own."""
+    """A folder without models."""
     (tmp_path / "pipelines").mkdir()
     return Project(tmp_path)
 
@@ -63,22 +64,22 @@ def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Account:
 
 
 def where(way: str, account: Account) -> Where:
-    """Which cluster, for functions."""
+    """Return the cluster for functions."""
     if way == "kubernetes":
         return Where(namespace=NAMESPACE)
     return Where(namespace=NAMESPACE, server=ARGO_SERVER, token_file=account.token, ca=CA)
 
 
-def watched(project: Project, asked: Where, **given: str) -> Watched:
-    """Submit the small release and watch it to its end."""
+def watched(project: Project, asked: Where, **given: str) -> Result:
+    """Submit the small release and watch it until it ends."""
     with LiveTree() as tree:
         done = submit_and_watch(project, order(**given), asked, tree)
-    assert isinstance(done, Watched)
+    assert isinstance(done, Result)
     return done
 
 
 def lockgate(project: Project, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command line."""
+    """Run a `lockgate` command."""
     argv = [str(Path(sys.executable).with_name("lockgate")), *arguments]
     return subprocess.run(
         argv, cwd=project.root, env={**os.environ, **more}, capture_output=True, text=True, check=False
@@ -86,7 +87,7 @@ def lockgate(project: Project, *arguments: str, **more: str) -> "subprocess.Comp
 
 
 def users_service(annotations: Mapping[str, str]) -> None:
-    """The Service that users of the small model call."""
+    """Apply the Service that users of the small model call."""
     service = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -143,7 +144,7 @@ def test_who_may_stops_a_run_and_who_watches_sees_it(
     way: str, project: Project, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operator = Account(OPERATOR, account.folder)
-    found: list[Watched] = []
+    found: list[Result] = []
     watcher = threading.Thread(target=lambda: found.append(watched(project, where(way, account), seconds="300")))
     watcher.start()
     try:
@@ -151,7 +152,7 @@ def test_who_may_stops_a_run_and_who_watches_sees_it(
         name = tiny.until(lambda: kubectl("get", "workflows", "-o", asked).split()[-1:])[0]
         tiny.until(lambda: "ingest" in lockgate(project, "status", *options(way, account)).stdout)
         refused = lockgate(project, "stop", name, *options(way, account))
-        assert (refused.returncode, "does not allow it" in refused.stderr) == (2, True)
+        assert (refused.returncode, "permission denied by" in refused.stderr) == (2, True)
     finally:
         stopped = lockgate(project, "stop", "last", *options(way, operator), KUBECONFIG=str(operator.kubeconfig()))
         watcher.join(timeout=120)
@@ -169,12 +170,12 @@ def test_what_is_live_is_what_the_users_service_says(project: Project, account: 
         lines = watched(project, Where(namespace=NAMESPACE), mitigation="none").lines()
     finally:
         kubectl("delete", "service", MODEL)
-    assert said[MODEL]["live"] == {"bundle": LIVE, "generation": 7}
+    assert said["models"][MODEL]["live"] == {"bundle": LIVE, "generation": 7}
     assert "Nothing changed for users: sha256:ababab is still live." in lines
     hidden = lockgate(
         project, "status", MODEL, "-n", NAMESPACE, KUBECONFIG=str(Account(OPERATOR, account.folder).kubeconfig())
     )
-    assert "what is live is hidden from you" in hidden.stdout
+    assert "you have no permission to see what is live" in hidden.stdout
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -189,7 +190,9 @@ def test_who_stops_watching_does_not_stop_the_run(
         os.kill(os.getpid(), signal.SIGINT)
 
     someone = threading.Thread(target=interrupt)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what starts this may have it ignored
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # the parent process may have set it to be ignored
     try:
         someone.start()
         with pytest.raises(KeyboardInterrupt):
@@ -197,7 +200,7 @@ def test_who_stops_watching_does_not_stop_the_run(
         someone.join()
     finally:
         signal.signal(signal.SIGINT, before)
-    name = re.search(r"(?m)^(\S+) goes on, unwatched\.$", capfd.readouterr().err)
+    name = re.search(r"(?m)^(\S+) continues; it is no longer watched\.$", capfd.readouterr().err)
     assert name
     phase = ("get", "workflow", name[1], "-o", "jsonpath={.status.phase}")
     assert kubectl(*phase) == "Running"
@@ -208,11 +211,11 @@ def test_who_stops_watching_does_not_stop_the_run(
 def test_a_missing_or_changed_template_is_said_with_the_line_that_applies_it(way: str, account: Account) -> None:
     asked, wanted = where(way, account), order()
     other = replace(wanted, manifest=tiny.manifest("tiny-release-deadbeef"))
-    with pytest.raises(NotRendered, match="no workflow template tiny-release-deadbeef") as missing:
+    with pytest.raises(NotRendered, match="workflow template tiny-release-deadbeef not found") as missing:
         submit(other, asked)
     assert re.fullmatch(r"kubectl .*-n submit apply --server-side -f workflows/tiny/", missing.value.fix)
     spec = {**wanted.manifest["spec"], "parallelism": 1}
-    with pytest.raises(NotRendered, match="is not the rendered one"):
+    with pytest.raises(NotRendered, match="differs from the rendered one"):
         submit(replace(wanted, manifest={**wanted.manifest, "spec": spec}), asked)
 
 
@@ -225,7 +228,7 @@ def test_a_rendered_template_is_known_again(way: str, workflow: str, account: Ac
     try:
         with reach(where(way, account)) as argo:
             wanted = Order("credit", manifest, "workflows/credit", {})
-            tiny.until(lambda: _known(wanted, argo))  # an Argo server hears of a template a moment later
+            tiny.until(lambda: _known(wanted, argo))  # an Argo server notices a template a moment later
     finally:
         kubectl("delete", "-f", str(rendered))
 
@@ -234,7 +237,7 @@ def _known(wanted: Order, argo: Argo) -> bool:
     try:
         wanted.check_template(argo)
     except NotRendered as error:
-        assert "has no workflow template" in error.message
+        assert f"workflow template {wanted.template} not found" in error.message
         return False
     return True
 
@@ -243,7 +246,7 @@ def _known(wanted: Order, argo: Argo) -> bool:
 def test_who_has_no_right_is_told_which(way: str, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     stranger = Account(STRANGER, account.folder)
     monkeypatch.setenv("KUBECONFIG", str(stranger.kubeconfig()))
-    # An Argo server looks templates up with rights of its own.
+    # An Argo server reads templates with its own rights.
     first = {"kubernetes": 'get resource "workflowtemplates"', "argo-server": 'create resource "workflows"'}
     with pytest.raises(NotAllowed, match=first[way]) as refused:
         submit(order(), where(way, stranger))
@@ -258,7 +261,7 @@ def test_a_token_that_does_not_hold_is_said_without_saying_it(project: Project, 
     by_server = lockgate(project, "status", *server, **{TOKEN: secret})
     without = lockgate(project, "status", *server)
     for done in (by_api, by_server, without):
-        assert (done.returncode, "does not know who asks" in done.stderr) == (2, True), done.stderr
+        assert (done.returncode, "authentication failed for" in done.stderr) == (2, True), done.stderr
         assert secret not in done.stderr + done.stdout
 
 
@@ -270,7 +273,7 @@ def test_a_token_in_the_environment_is_as_good_as_one_in_a_file(project: Project
 
 def test_a_server_whose_certificate_nobody_vouches_for_is_not_asked(project: Project, account: Account) -> None:
     done = lockgate(project, "status", "-n", NAMESPACE, "--server", ARGO_SERVER, "--token-file", str(account.token))
-    assert (done.returncode, "give --ca FILE" in done.stderr) == (4, True), done.stderr
+    assert (done.returncode, "add --ca FILE" in done.stderr) == (4, True), done.stderr
 
 
 def test_a_login_plugin_of_the_current_protocol_is_run(project: Project, account: Account, tmp_path: Path) -> None:
@@ -287,7 +290,7 @@ def test_a_login_plugin_of_the_current_protocol_is_run(project: Project, account
     assert done.returncode == 0, done.stderr
     plugin.unlink()
     missing = lockgate(project, "status", "-n", NAMESPACE, KUBECONFIG=str(account.kubeconfig(user)))
-    assert (missing.returncode, "cannot be asked" in missing.stderr) == (2, True), missing.stderr
+    assert (missing.returncode, "cannot connect to" in missing.stderr) == (2, True), missing.stderr
 
 
 def test_without_watching_the_next_commands_are_said(project: Project, account: Account) -> None:
@@ -297,11 +300,11 @@ def test_without_watching_the_next_commands_are_said(project: Project, account: 
     for verb in ("status", "logs", "stop"):
         assert any(line.strip().startswith(f"lockgate {verb} ") for line in done.lines())
     found = json.loads(lockgate(project, "status", MODEL, "-n", NAMESPACE, "--json").stdout)
-    assert done.workflow in {run["run"] for run in found[MODEL]["runs"]}
+    assert done.workflow in {run["run"] for run in found["models"][MODEL]["runs"]}
 
 
 def test_a_server_that_is_not_there_may_be_tried_again(account: Account) -> None:
-    with pytest.raises(OutsideFailed, match="does not answer"):
+    with pytest.raises(OutsideFailed, match="no response from"):
         submit(order(), Where(namespace=NAMESPACE, server="https://127.0.0.1:1", token_file=account.token))
-    with pytest.raises(BadCall, match="readable for everybody"):
+    with pytest.raises(BadCall, match="unencrypted"):
         submit(order(), Where(namespace=NAMESPACE, server="http://10.213.0.2:2746", token_file=account.token))

@@ -1,4 +1,4 @@
-"""A small model's release on a real cluster: three tasks and an end, of busybox, in the form of a rendered template."""
+"""A small release for a real cluster: three tasks and an exit handler with busybox, like a rendered template."""
 
 import json
 import time
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lockgate.submitting import Order
+from lockgate.cluster.submit import Order
 from tests.cluster.accounts import service_account, write_kubeconfig
 from tests.cluster.cluster import here
 from tests.cluster.place import ARGO_SERVER, CA, KUBECONFIG, PAUSE
@@ -29,7 +29,7 @@ RIGHTS: Mapping[str, list[tuple[str, str, str]]] = {
     STRANGER: [],
 }
 LINES = ["0.20 [0.10, 0.30], at most 0.12", "policy.toml:7"]
-# What a gate of ours leaves when it refuses, as lockgate_step writes it.
+# The termination message of a gate that refuses, as lockgate_step writes it.
 REFUSAL = {
     "notes": [],
     "reasons": [
@@ -60,7 +60,7 @@ def kubectl(*arguments: str, given: Any = None) -> str:
 
 
 def manifest(name: str = "tiny-release-00c0ffee") -> dict[str, Any]:
-    """The WorkflowTemplate: `seconds` is how long ingest takes, `mitigation=none` is refused by bias-audit."""
+    """Return the WorkflowTemplate: `seconds` is the duration of ingest; bias-audit refuses `mitigation=none`."""
     refuse = f"printf '%s' '{json.dumps(REFUSAL)}' > /lockgate/termination; exit 3"
     programs = {
         "ingest": f"{SAY % 'frozen'}; sleep {{{{workflow.parameters.seconds}}}}",
@@ -107,9 +107,9 @@ def _template(name: str, script: str) -> dict[str, Any]:
     return {
         "name": name,
         "container": {
-            "image": PAUSE,  # busybox, which every pod's own sandbox is made of here
+            "image": PAUSE,  # busybox, the image of every pod's sandbox here
             "command": ["/bin/busybox", "sh", "-c"],
-            # Where the rendered templates have an image without a shell, this one has nothing but a shell.
+            # The rendered templates have images without a shell; this image has only a shell.
             "args": [f"alias echo='/bin/busybox echo' sleep='/bin/busybox sleep'; {script}"],
             "terminationMessagePath": "/lockgate/termination",
             "volumeMounts": [{"name": "out", "mountPath": "/lockgate/out"}],
@@ -124,12 +124,12 @@ def _template(name: str, script: str) -> dict[str, Any]:
 
 
 def order(**given: str) -> Order:
-    """The release of the small model with these settings."""
+    """Return the release of the small model with these settings."""
     return Order(MODEL, manifest(), f"workflows/{MODEL}", given, ("mitigation",))
 
 
 def prepare() -> None:
-    """Make the namespace, its accounts and the template, as they would be before anybody submits."""
+    """Create the namespace, its accounts and the template that exist before a submission."""
     made: list[dict[str, Any]] = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}]
     for name, rights in RIGHTS.items():
         rules = [{"apiGroups": [g], "resources": [r], "verbs": verbs.split()} for g, r, verbs in rights]
@@ -148,7 +148,7 @@ def prepare() -> None:
 
 @dataclass(frozen=True)
 class Account:
-    """Somebody on the cluster: a token, and a kubeconfig with it."""
+    """An account on the cluster: its token, and a kubeconfig with it."""
 
     name: str
     folder: Path
@@ -162,20 +162,20 @@ class Account:
         return path
 
     def kubeconfig(self, user: Mapping[str, Any] | None = None) -> Path:
-        """A kubeconfig with the token, or with another `user`."""
+        """Write a kubeconfig with the token, or with another `user`."""
         given = user or {"token": self.token.read_text().strip()}
         return write_kubeconfig(self.folder / f"{self.name}.kubeconfig", KUBECONFIG, given, NAMESPACE)
 
 
 def options(way: str, account: Account) -> list[str]:
-    """How the command line says which cluster, by either way."""
+    """Return the options that name the cluster, for either way."""
     if way == "kubernetes":
         return ["-n", NAMESPACE]
     return ["-n", NAMESPACE, "--server", ARGO_SERVER, "--token-file", str(account.token), "--ca", str(CA)]
 
 
 def until(found: Callable[[], Any], seconds: float = 120) -> Any:
-    """Wait for something to be there, and give it. Errors: AssertionError."""
+    """Wait until `found` returns a value, and return it. Errors: AssertionError."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if value := found():

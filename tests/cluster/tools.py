@@ -1,6 +1,6 @@
-"""The programs of a Kubernetes and of Argo, built from pinned Go modules and cached by the digest of their pins.
+"""Build the programs of Kubernetes and Argo from pinned Go modules, and cache them by the digest of their pins.
 
-No registry that serves them ready-made is needed: `tools/<name>/go.mod` and `go.sum` pin each to the byte.
+No registry with ready-made binaries is needed: `tools/<name>/go.mod` and `go.sum` pin each source to the byte.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ HERE = Path(__file__).resolve().parent / "tools"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lockgate" / "tools"
 STATIC = {
     "CGO_ENABLED": "0",  # argoexec starts in an empty image
-    # Nobody debugs them, and a fifth of the time of building goes into what a debugger reads.
+    # Without debug information: it takes a fifth of the build time.
     "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false -gcflags=all=-dwarf=false",
 }
 
@@ -41,7 +41,7 @@ TOOLS = (
         "kubernetes",
         "k8s.io/kubernetes",
         tuple(f"k8s.io/kubernetes/cmd/{name}" for name in KUBERNETES),
-        # Without them every component calls itself v0.0.0 and refuses the others as too old.
+        # Without these every component has the version v0.0.0 and rejects the others as too old.
         tuple(
             f"-X k8s.io/{package}/version.git{field}={{{field}}}"
             for package in ("component-base", "client-go/pkg")
@@ -62,18 +62,16 @@ TOOLS = (
         ("-X github.com/argoproj/argo-workflows/v3.version={Version}",),
     ),
 )
-PROGRAM = {"go.etcd.io/etcd/server/v3": "etcd"}  # whose package's last part is not the program's name
+PROGRAM = {"go.etcd.io/etcd/server/v3": "etcd"}  # packages whose last part is not the program's name
 
 
 def build(say: Callable[[str], None] = print) -> Path:
-    """Build what is not cached yet; returns the folder of programs.
+    """Build what is not cached yet; return the folder of programs.
 
-    Errors: SystemExit with the compiler's words, or where Go is not installed.
+    Errors: SystemExit with the compiler's output, or if Go is not installed.
     """
     if not shutil.which("go"):
-        sys.exit(
-            "Building the cluster's programs needs Go 1.26 or newer. Next: install it, or name a cluster by KUBECONFIG"
-        )
+        sys.exit("Building the cluster's programs needs Go 1.26 or newer. Next: install it, or set KUBECONFIG")
     folder = CACHE / digest()
     if made():
         return folder
@@ -88,35 +86,35 @@ def build(say: Callable[[str], None] = print) -> Path:
 
 
 def made() -> bool:
-    """Whether every program is there."""
+    """Return whether every program is built."""
     return (CACHE / digest() / "made").exists()
 
 
 def program(package: str) -> str:
-    """The name of the program that a Go package makes."""
+    """Return the name of the program that is built from a Go package."""
     return PROGRAM.get(package, package.rsplit("/", 1)[-1])
 
 
 def version(found: Tool) -> str:
-    """The pinned version of a tool's module, from its go.mod."""
+    """Return the pinned version of a tool's module, from its go.mod."""
     lines = (HERE / found.name / "go.mod").read_text(encoding="utf-8").splitlines()
     return next(line.split()[1] for line in lines if line.split()[:1] == [found.module])
 
 
 def tool(name: str) -> Tool:
-    """A tool by name."""
+    """Return a tool by name."""
     return next(t for t in TOOLS if t.name == name)
 
 
 def module(name: str) -> Path:
-    """The folder of a tool's module source, read-only: CRDs and manifests lie in it."""
+    """Return the read-only folder of a tool's module source, which contains CRDs and manifests."""
     found = tool(name)
     argv = ["go", "mod", "download", "-json", f"{found.module}@{version(found)}"]
     return Path(json.loads(subprocess.run(argv, check=True, capture_output=True).stdout)["Dir"])
 
 
 def digest() -> str:
-    """One digest over every pin, every option and every file of ours that is built in."""
+    """Return one digest of every pin, option and file of ours that is built in."""
     total = hashlib.sha256(repr((TOOLS, STATIC)).encode())
     for path in sorted(p for p in HERE.rglob("*") if p.is_file()):
         total.update(path.relative_to(HERE).as_posix().encode() + b"\0" + path.read_bytes())
@@ -133,7 +131,7 @@ def _build(tool: Tool, packages: list[str], into: Path) -> None:
             shutil.copyfile(HERE / tool.name / pins, work / pins)
         if tool.name == "argo":
             _complete(tool, work)
-        # All at once, since linking one of them keeps one core busy. Go names them; a single one is named here.
+        # All at once, because linking one of them uses only one core. Go names the files, except of a single package.
         output = str(into / program(packages[0])) if len(packages) == 1 else f"{into}/"
         argv = ["go", "build", f"-ldflags=-s -w {flags}", "-o", output, *packages]
         done = subprocess.run(argv, cwd=work, env={**os.environ, **STATIC}, capture_output=True, text=True)
@@ -142,7 +140,7 @@ def _build(tool: Tool, packages: list[str], into: Path) -> None:
 
 
 def _complete(tool: Tool, work: Path) -> None:
-    """Copy the module beside the pins with the two things it is served without: a Linux file and the UI's page."""
+    """Copy the module next to the pins, and add two missing files: one for Linux and the UI's page."""
     source = work / "source"
     shutil.copytree(module(tool.name), source, copy_function=shutil.copyfile)
     for folder in (source, *(p for p in source.rglob("*") if p.is_dir())):

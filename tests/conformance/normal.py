@@ -1,7 +1,7 @@
-"""What of a run is compared: phase and message, and of every node what does not differ from one run to the next.
+"""The normal form of a run: phase, message and nodes, without what differs from one run to the next.
 
-One function reads both, the status of a Workflow and a local run's record: they name things alike. A run has the name
-of its workflow, so ids are alike too; nodes are named without it, the first one `.`.
+One function reads both the status of a Workflow and the record of a local run: they use the same names. A run has the
+name of its workflow, so its ids are equal too; nodes are named without that prefix, the first one `.`.
 """
 
 import re
@@ -15,7 +15,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d([T ])\d\d:\d\d:\d\d")
 
 
 def normal(status: Mapping[str, Any], workflow: str) -> Json:
-    """The form in which a run is recorded and compared."""
+    """Return the form in which a run is recorded and compared."""
     nodes = {node["id"]: node for node in status["nodes"].values()}
     names = {key: node["name"].removeprefix(workflow) or "." for key, node in nodes.items()}
     found = {names[key]: _node(node, names) for key, node in nodes.items()}
@@ -26,15 +26,15 @@ def normal(status: Mapping[str, Any], workflow: str) -> Json:
     }
 
 
-def _late(node: Mapping[str, Any]) -> bool:
-    """Whether a pod was ended from outside: then it is by chance whether Argo still learns its exit code."""
+def _stopped(node: Mapping[str, Any]) -> bool:
+    """Return whether a pod was stopped from outside: Argo does not always learn its exit code then."""
     return node["type"] in ("Pod", "Retry") and bool(_STOPPED.search(node.get("message") or ""))
 
 
 def _node(node: Mapping[str, Any], names: Mapping[str, str]) -> Json:
     reference = node.get("templateRef")
     boundary = node.get("boundaryID")
-    made = {
+    form = {
         "display": node["displayName"],
         "type": node["type"],
         "template": reference["template"] if reference else node.get("templateName"),
@@ -46,20 +46,20 @@ def _node(node: Mapping[str, Any], names: Mapping[str, str]) -> Json:
         "inputs": _values(node.get("inputs")),
         "outputs": _values(node.get("outputs")),
     }
-    if _late(node):
-        made["outputs"].pop("exitCode", None)
-    return {field: value for field, value in made.items() if value not in (None, "", [], {}, False)}
+    if _stopped(node):
+        form["outputs"].pop("exitCode", None)
+    return {field: value for field, value in form.items() if value not in (None, "", [], {}, False)}
 
 
 def _values(given: Mapping[str, Any] | None) -> Json:
-    """Parameters with their values, artifacts by their names."""
+    """Return parameters with their values, artifacts by name."""
     given = given or {}
-    made: Json = {field: given[field] for field in ("exitCode", "result") if given.get(field) is not None}
+    form: Json = {field: given[field] for field in ("exitCode", "result") if given.get(field) is not None}
     if given.get("parameters"):
-        made["parameters"] = {each["name"]: each.get("value") for each in given["parameters"]}
+        form["parameters"] = {each["name"]: each.get("value") for each in given["parameters"]}
     if given.get("artifacts"):
-        made["artifacts"] = sorted(each["name"] for each in given["artifacts"])
-    return made
+        form["artifacts"] = sorted(each["name"] for each in given["artifacts"])
+    return form
 
 
 def _timeless(message: str | None) -> str:

@@ -1,10 +1,10 @@
-"""Record what the real controller makes of the workflows, for the local engine to be held against.
+"""Record how the real controller executes the workflows, to compare the local engine with it.
 
     make cluster-up
-    python -m tests.conformance.record            every workflow; or the ones that are named
+    python -m tests.conformance.record            every workflow, or the named ones
 
-The controller of the tests' cluster runs only what refers to a WorkflowTemplate, so each Workflow is submitted as one,
-under its own name, with an image of the one program they all use. A record that says the same as before stays as it is.
+The controller of the test cluster only runs workflows that refer to a WorkflowTemplate, so each Workflow is submitted
+as one, under its own name, with an image of the one program they all use. An equal record is not rewritten.
 """
 
 import copy
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import yaml
 
-from lockgate.local import load_manifests
+from lockgate.engine import load_manifests
 from tests.cluster.accounts import EXECUTOR, service_account
 from tests.cluster.cluster import OwnCluster
 from tests.cluster.images import static_image
@@ -32,12 +32,12 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 NAMESPACE = "conformance"
 AT_ONCE = 8
-PATIENCE = 240  # seconds for one workflow; one that Argo never ends is recorded as it stands
+PATIENCE = 240  # seconds for one workflow; one that Argo does not end is recorded as it is then
 USER = 65532
 
 
 class Recording:
-    """A namespace of the cluster in which workflows are recorded."""
+    """A namespace of the cluster where workflows are recorded."""
 
     def __init__(self, cluster: OwnCluster) -> None:
         self._cluster = cluster
@@ -49,13 +49,13 @@ class Recording:
         self._began: dict[str, float] = {}
 
     def prepare(self) -> None:
-        """Make the namespace and what pods need in it."""
+        """Create the namespace and what pods need in it."""
         self._apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
         for document in (*service_account(NAMESPACE, "default", EXECUTOR), *_store(self._cluster)):
             self._apply(document)
 
     def record(self, files: list[Path]) -> None:
-        """Run these workflows, a few at once, and write down how they end."""
+        """Run these workflows, a few in parallel, and record how they end."""
         waiting, running = list(files), dict[str, Path]()
         while waiting or running:
             while waiting and len(running) < AT_ONCE:
@@ -64,7 +64,7 @@ class Recording:
                 running[file.stem] = file
                 self._began[file.stem] = time.monotonic()
             time.sleep(1)
-            for name, workflow in self._under_way(running):
+            for name, workflow in self._unfinished(running):
                 status = workflow.get("status", {})
                 self._stop_in_time(workflow)
                 late = time.monotonic() - self._began[name] > PATIENCE
@@ -77,7 +77,7 @@ class Recording:
     def _submit(self, file: Path) -> None:
         documents = self._submitted(file)
         self._kubectl("delete", "-f", "-", "--ignore-not-found", given=_documents(documents))
-        for document in documents:  # a template before what refers to it
+        for document in documents:  # a template before the workflow that refers to it
             self._kubectl("create", "-f", "-", given=json.dumps(document))
 
     def _submitted(self, file: Path) -> list[Json]:
@@ -85,7 +85,7 @@ class Recording:
         workflow = documents[-1]
         if "workflowTemplateRef" not in workflow["spec"]:
             template = {**copy.deepcopy(workflow), "kind": "WorkflowTemplate"}
-            # Argo takes what onExit needs from the Workflow's own arguments alone, so they stay with it.
+            # Argo reads the arguments of onExit only from the Workflow, so they stay in it.
             given = {field: value for field, value in workflow["spec"].items() if field == "arguments"}
             workflow["spec"] = {"workflowTemplateRef": {"name": file.stem}, **given}
             documents.insert(-1, template)
@@ -97,15 +97,15 @@ class Recording:
                     template["container"]["image"] = self._image
         return documents
 
-    def _under_way(self, running: dict[str, Path]) -> Iterator[tuple[str, Json]]:
+    def _unfinished(self, running: dict[str, Path]) -> Iterator[tuple[str, Json]]:
         found: list[Json] = json.loads(self._kubectl("get", "workflows", "-o", "json"))["items"]
         yield from ((each["metadata"]["name"], each) for each in found if each["metadata"]["name"] in running)
 
     def _stop_in_time(self, workflow: Json) -> None:
-        name, asked = workflow["metadata"]["name"], workflow["metadata"].get("annotations", {})
-        strategy = asked.get("conformance/strategy")
+        name, annotations = workflow["metadata"]["name"], workflow["metadata"].get("annotations", {})
+        strategy = annotations.get("conformance/strategy")
         nodes = workflow.get("status", {}).get("nodes", {}).values()
-        named = name + asked.get("conformance/when-runs", "")
+        named = name + annotations.get("conformance/when-runs", "")
         if strategy and any(node["name"] == named and node["phase"] == "Running" for node in nodes):
             patch = json.dumps({"spec": {"shutdown": strategy}})
             self._kubectl("patch", "workflow", name, "--type=merge", f"--patch={patch}")
@@ -118,7 +118,7 @@ class Recording:
 
 
 def _whole(status: Json) -> Json:
-    """A status whose nodes are in it; of a workflow that never had one there are none."""
+    """Return a status with nodes; a workflow that never started a node has none."""
     return {"nodes": {}, **status}
 
 
@@ -130,12 +130,12 @@ def _write(path: Path, version: str, status: Json) -> None:
     held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if (held.get("controller"), held.get("status")) != (version, status):
         today = dt.datetime.now(dt.UTC).date().isoformat()
-        made = {"controller": version, "recorded": today, "status": status}
-        path.write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        record = {"controller": version, "recorded": today, "status": status}
+        path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _store(cluster: OwnCluster) -> Iterator[Json]:
-    """Where pods keep artifacts."""
+    """Yield the manifests of the artifact store."""
     authority = cluster.ca.read_text(encoding="utf-8")
     keys = {"access": ACCESS_KEY, "secret": SECRET_KEY, "ca.pem": authority}
     yield {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "store"}, "stringData": keys}
@@ -157,7 +157,7 @@ def _store(cluster: OwnCluster) -> Iterator[Json]:
 
 
 def _image() -> str:
-    """The image of the program, with a Python of Debian's; pushed once for its content."""
+    """Return the image of the program, with Debian's Python; pushed once for each content."""
     program, base = HERE / "program" / "conformance_program.py", ROOT / "images" / "base" / "debian.sh"
     digest = sha256(program.read_bytes() + base.read_bytes()).hexdigest()[:12]
     with tempfile.TemporaryDirectory() as scratch:
@@ -165,7 +165,7 @@ def _image() -> str:
         (root / "lockgate").mkdir(parents=True)
         (root / "lockgate").chmod(0o777)
         subprocess.run(["sh", base, archive], check=True)
-        # Without the devices: whoever copies one reads it for ever, and a pod has its own.
+        # Without the devices: copying one never ends, and a pod has its own.
         subprocess.run(["tar", "-C", root, "--exclude=./dev/*", "-xf", archive], check=True)
         code = root / "usr/lib/python3/dist-packages"
         code.mkdir(parents=True, exist_ok=True)

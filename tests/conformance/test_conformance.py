@@ -1,4 +1,4 @@
-"""What the local engine makes of small workflows is what the real controller made of them, node by node."""
+"""The local engine executes small workflows as the real controller did, node by node."""
 
 import json
 import re
@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from lockgate.local import Engine, Environment, ProcessRuntime, ask_to_stop, load_manifests
-from lockgate.local.errors import ManifestError
-from lockgate.local.events import Event, NodeStarted
+from lockgate.engine import Engine, Environment, ManifestError, ProcessRuntime, ask_to_stop, load_manifests
+from lockgate.engine.events import Event, NodeStarted
+from lockgate.images.environments import Environments
 
 from .normal import Json, normal
 
 HERE = Path(__file__).resolve().parent
 WORKFLOWS = sorted((HERE / "workflows").glob("*.yaml"))
-# The nodes in which a run here differs from Argo's, and why: see README.md. "" is the workflow itself.
+# The nodes in which a local run differs from Argo; README.md says why. "" is the workflow itself.
 DIFFERENT = {
     "skipped-output-default": {".b"},
     "omitted-output-default-of-consumer": {".b"},
@@ -26,17 +26,17 @@ REFUSED = sorted((HERE / "refused").glob("*.yaml"))
 
 
 def run(file: Path, state: Path) -> Json:
-    """A workflow's run on this machine, in its normal form."""
+    """Run a workflow on this machine and return its normal form."""
     name = file.stem
     documents = load_manifests(file)
-    asked = (documents[-1]["metadata"].get("annotations")) or {}
+    annotations = (documents[-1]["metadata"].get("annotations")) or {}
 
     def on_event(event: Event) -> None:
-        if isinstance(event, NodeStarted) and event.node.name == name + asked.get("conformance/when-runs", "\0"):
-            ask_to_stop(state / "runs" / name, asked["conformance/strategy"])
+        if isinstance(event, NodeStarted) and event.node.name == name + annotations.get("conformance/when-runs", "\0"):
+            ask_to_stop(state / "runs" / name, annotations["conformance/strategy"])
 
     program = Environment(Path(sys.executable), {"PYTHONPATH": str(HERE / "program")})
-    runtime = ProcessRuntime(lambda image: program, state / "cache")
+    runtime = ProcessRuntime(lambda image: program, Environments(state / "cache"))
     (state / "environment").mkdir()
     engine = Engine(state, state / "environment", runtime, on_event, parallel=4, grace=2.0)
     for document in documents:
@@ -45,7 +45,7 @@ def run(file: Path, state: Path) -> Json:
 
 
 def parts(status: Json) -> dict[str, Any]:
-    """A normal form by its nodes, and the workflow itself."""
+    """Return the parts of a normal form: the nodes by name, and the workflow itself."""
     return {"": (status["phase"], status["message"]), **status["nodes"]}
 
 
@@ -63,10 +63,10 @@ def test_a_workflow_runs_as_it_does_on_argo(file: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", REFUSED, ids=lambda file: file.stem)
 def test_what_is_not_executed_is_refused_by_name(file: Path, tmp_path: Path) -> None:
-    said = re.findall(r"^# (.*)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    expected = re.findall(r"^# (.*)", file.read_text(encoding="utf-8"), re.MULTILINE)
     with pytest.raises(ManifestError) as raised:
         run(file, tmp_path)
-    assert [str(problem) for problem in raised.value.problems] == said
+    assert [str(problem) for problem in raised.value.problems] == expected
     assert not (tmp_path / "runs").exists()
 
 

@@ -1,4 +1,4 @@
-"""One small real run, whose steps' own inputs are the good inputs of every program."""
+"""One small real run; the inputs of its steps are the valid inputs of every program."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from tests.workshop import MODEL, SHELF, Bench, Project, platform, release
 
 @pytest.fixture(scope="session")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A project with one released version, its platform still up."""
+    """A project with one released version and a running platform."""
     with platform(Project.make(tmp_path_factory.mktemp("chain"))) as project:
         release(project)
         yield project
@@ -19,27 +19,27 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 @pytest.fixture(scope="session")
 def run(chain: Project) -> str:
-    """The run that released it."""
+    """The run of that release."""
     return next(iter(chain.run_ids()))
 
 
 @pytest.fixture
 def good(chain: Project, run: str, tmp_path: Path) -> Iterator[Callable[[str], Bench]]:
-    """Makes a program with good inputs, as the chain gave them to it."""
+    """Return a program with valid inputs: those of the run."""
     records = chain.state / "store" / "models" / MODEL
     live = records / "live.json"
 
     def make(name: str) -> Bench:
         if name == "deploy":
-            live.rename(tmp_path / "live.json")  # what it deploys was compared with nothing
-        if name == "pull":  # no step of a run: the pod that serves runs it
+            live.rename(tmp_path / "live.json")  # the bundle it deploys was compared with no live one
+        if name == "pull":  # not a step of a run: the serving pod runs it
             bench = Bench(SHELF.program(name), tmp_path / name, run)
             bench.folder.mkdir()
             (bench.folder / "environment").symlink_to(chain.state / "environment" / "lockgate-environment")
             return bench
         if name != "fetch":
             return chain.bench(run, name, tmp_path / name)
-        # A release fetches nothing; what fetch reads is the spec, and the registry where package put the model.
+        # A release does not fetch. The program reads the spec, and the registry where package put the model.
         bench = Bench(SHELF.program(name), tmp_path / name, run)
         bench.input("spec").parent.mkdir(parents=True)
         bench.input("spec").write_bytes((chain.node(run, "train") / "in" / "spec").read_bytes())
@@ -54,7 +54,7 @@ def good(chain: Project, run: str, tmp_path: Path) -> Iterator[Callable[[str], B
 
 @pytest.fixture(scope="session")
 def settings(chain: Project) -> dict[str, tuple[str, ...]]:
-    """What must be set beside the inputs, by program."""
+    """The required settings of each program."""
     live = chain.state / "store" / "models" / MODEL / "live.json"
     return {
         "ingest": ("--data", (chain.pipeline / "data" / "rows.csv").as_uri()),

@@ -1,4 +1,4 @@
-"""Every program of the shelf keeps its contract: help, flags, files, exit codes, and no data in what it says."""
+"""Every program keeps its contract: help, flags, files, exit codes, and no data in its messages."""
 
 import json
 import os
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from lockgate_step import EXIT_CODES, tree_digest
 
-from lockgate.contract import contract_bytes, step_contract
-from lockgate.shelf import Program
+from lockgate.definition.shelf import Program
+from lockgate.rendering.contracts import contract_bytes, step_contract
 from tests.workshop import MARK, SHELF, Bench, Project
 
 Good = Callable[[str], Bench]
@@ -25,25 +25,25 @@ each = pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.
 
 
 def each_of(pairs: list[tuple[Program, str]]) -> pytest.MarkDecorator:
-    """One test for each input."""
+    """Return a decorator for one test per input."""
     return pytest.mark.parametrize(("program", "name"), pairs, ids=[f"{p.name}-{name}" for p, name in pairs])
 
 
 def empty(program: Program, folder: Path) -> Bench:
-    """A program that was given nothing."""
+    """Return a program without inputs."""
     folder.mkdir()
     return Bench(program, folder, "run-1")
 
 
 def required(program: Program, settings: Settings) -> list[str]:
-    """Values for the settings without a default, so that only the files are wrong."""
+    """Return the settings without a default, so that only the files are wrong."""
     given = settings.get(program.name, ())
-    asked = [f"--{p['name'].replace('_', '-')}" for p in program.contract["parameters"] if p["default"] is None]
-    return [part for flag in asked for part in (flag, given[given.index(flag) + 1])]
+    flags = [f"--{p['name'].replace('_', '-')}" for p in program.contract["parameters"] if p["default"] is None]
+    return [part for flag in flags for part in (flag, given[given.index(flag) + 1])]
 
 
 def check_quiet(bench: Bench, said: str) -> None:
-    """No traceback, no bug, no value of the input, no row of the data, no undeclared file."""
+    """Check for no traceback, no input value, no row of the data and no undeclared file."""
     for text in (said, bench.termination):
         assert "Traceback" not in text, said
         assert CANARY not in text, said
@@ -117,7 +117,7 @@ def _half(path: Path) -> None:
 
 
 def _other(path: Path) -> None:
-    """A file that parses, and means nothing."""
+    """Write a file that can be parsed but has no valid content."""
     path.write_text('nothing = "known"\n' if path.name in ("policy", "policy.toml") else json.dumps([{"no": CANARY}]))
 
 
@@ -131,7 +131,7 @@ def test_a_damaged_input_is_refused(
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     for file in files:
         spoil(file)
-    # Mitigation is what makes train read the sensitive columns.
+    # With mitigation, train reads the sensitive columns.
     reading = ("--mitigation", "grid-search", "--mitigate", "sex", "--fits", "3") if program.name == "train" else ()
     done = bench.call(*settings.get(program.name, ()), *reading)
     assert done.code in (2, 3), done.said

@@ -1,4 +1,4 @@
-"""One table of ways to end, walked: what is done to good inputs, and the exit code that follows."""
+"""Exit codes: a table of changes to valid inputs, each with the expected exit code."""
 
 import json
 import re
@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from lockgate_step import EXIT_CODES
 
-from lockgate.installed import environment
-from lockgate.shelf import Program
+from lockgate.definition.shelf import Program
+from lockgate.images.installed import environment
 from tests.workshop import MARK, SHELF, Bench
 
 CANARY = "canary-0c9e-of-a-person"
@@ -19,16 +19,16 @@ Spoil = Callable[[Bench], object]
 
 
 def nothing(bench: Bench) -> None:
-    """The good call."""
+    """Leave the call valid."""
 
 
 def missing(name: str) -> Spoil:
-    """An input left out."""
+    """Remove an input."""
     return lambda bench: bench.input(name).rename(bench.folder / "hidden")
 
 
 def limit(before: str, after: str) -> Spoil:
-    """Another limit in policy.toml."""
+    """Change a limit in policy.toml."""
 
     def spoil(bench: Bench) -> None:
         path = bench.input("policy")
@@ -40,17 +40,17 @@ def limit(before: str, after: str) -> Spoil:
 
 
 def expectation(text: str) -> Spoil:
-    """Expectations of the author's own."""
+    """Replace the expectations."""
     return lambda bench: bench.input("expectations").write_text(text)
 
 
 def swapped(first: str, second: str) -> Spoil:
-    """One input in another's place."""
+    """Replace one input by another."""
     return lambda bench: shutil.copyfile(bench.input(first), bench.input(second))
 
 
 def elsewhere(**settings: str) -> Spoil:
-    """An environment that leads to addresses where nobody listens."""
+    """Replace addresses of the environment by ones where no server listens."""
 
     def spoil(bench: Bench) -> None:
         path = bench.folder / "environment"
@@ -75,7 +75,7 @@ def verdicts_swapped(bench: Bench) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """A program, what is done to its good inputs, the code it ends with, and whether a verdict says so."""
+    """A program, the change to its valid inputs, the expected exit code, and whether a verdict is written."""
 
     code: int
     program: str
@@ -133,13 +133,13 @@ TABLE = [
     Case(0, "conclude", nothing),
     Case(4, "conclude", NO_STORE, "127.0.0.1:1"),
     Case(0, "pull", nothing),
-    Case(3, "pull", elsewhere(store="file:///no/such/folder\n"), "does not keep"),
+    Case(3, "pull", elsewhere(store="file:///no/such/folder\n"), "not found in the store"),
     Case(4, "pull", NO_STORE, "127.0.0.1:1"),
 ]
 
 
 def identity(case: Case) -> str:
-    """A name for a row of the table."""
+    """Return the name of a row of the table."""
     return f"{case.program}-{case.code}"
 
 

@@ -1,4 +1,4 @@
-"""What programs import: nothing to show their help, and the gates nothing of what made the model or the data."""
+"""Imports of programs: none for --help, and in gates no package that made the model or the data."""
 
 import json
 import sys
@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from lockgate.installed import Installed, command
-from lockgate.shelf import Program
+from lockgate.definition.shelf import Program
+from lockgate.images.installed import Installed, command
 from tests.workshop import SHELF, Bench
 
 PROGRAMS = sorted(SHELF.programs.values(), key=lambda program: program.name)
-# Runs a module as `python -m` does, and writes down at the end what was imported on the way.
+# Runs a module as `python -m` does, and writes the imported modules at the end.
 WATCH = """
 import atexit, json, runpy, sys
 place, module, *arguments = sys.argv[1:]
@@ -22,7 +22,7 @@ runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def imported(bench: Bench, *arguments: str) -> set[str]:
-    """The packages beyond the standard library that a good call imports."""
+    """Return the packages outside the standard library that a valid call imports."""
     program, place = bench.program, bench.folder / "modules.json"
     argv, env = command(
         Installed(SHELF)(program.image), ["-c", WATCH, str(place), program.command[-1], *program.args, *arguments]
@@ -30,18 +30,19 @@ def imported(bench: Bench, *arguments: str) -> set[str]:
     done = bench.execute(argv, env)
     assert done.code == 0, done.said
     names = {name.split(".")[0] for name in json.loads(place.read_bytes())} - set(sys.stdlib_module_names)
-    # Names with an underscore are parts of others, and what `site` starts; so is what Cython leaves behind.
+    # Names with an underscore belong to other packages or to `site`; `cython_runtime` belongs to Cython.
     return {name for name in names if not name.startswith("_")} - {"cython_runtime"}
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
 def test_help_needs_no_package(program: Program, tmp_path_factory: pytest.TempPathFactory) -> None:
     bench = Bench(program, tmp_path_factory.mktemp("io"), "run-1")
-    assert imported(bench, "--help") <= {"lockgate_step", program.command[-1]}
+    signing = {"lockgate_proof"} if program.contract["signs"] else set()  # its entry point, without its library
+    assert imported(bench, "--help") <= {"lockgate_step", program.command[-1], *signing}
 
 
-# What a whole judgement may import beside our own: reading, computing and signing. So there is no scikit-learn, no
-# pandas and no Great Expectations, and no code that came with a model.
+# What a gate may import besides our own packages: reading, computing and signing. So no scikit-learn, pandas or Great
+# Expectations, and no code of a model.
 JUDGING = {"cryptography", "numpy", "pyarrow", "securesystemslib"}
 
 

@@ -1,4 +1,4 @@
-"""Couler prints its workflow when the interpreter ends, which would hide how the tests ended."""
+"""Couler prints its workflow when the interpreter ends, which would hide the result of the tests."""
 
 import couler.argo as couler
 

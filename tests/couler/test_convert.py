@@ -1,4 +1,4 @@
-"""What the real Couler prints today is brought to today's Argo; each change is listed, and keys are refused."""
+"""Workflows of the real Couler are converted for current Argo; each change is listed, and keys are refused."""
 
 import io
 import json
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lockgate.cli import run_app
+from lockgate.cli.main import run_app
 from tests.workshop import Done
 
 PROGRAMS = Path(__file__).resolve().parent / "programs"
@@ -23,7 +23,7 @@ Prints = Callable[[str], Path]
 
 @pytest.fixture(scope="module")
 def prints(tmp_path_factory: pytest.TempPathFactory) -> Prints:
-    """The file that Couler makes of a program."""
+    """Return the file that Couler prints for a program."""
     folder = tmp_path_factory.mktemp("printed")
 
     def made(name: str) -> Path:
@@ -37,7 +37,7 @@ def prints(tmp_path_factory: pytest.TempPathFactory) -> Prints:
 
 
 def convert(*arguments: object) -> Done:
-    """`lockgate convert ARGUMENTS`, in this process: Hera's models take a second to import."""
+    """Run `lockgate convert ARGUMENTS` in this process: Hera's models take a second to import."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         code = run_app(["convert", *map(str, arguments)])
@@ -45,23 +45,23 @@ def convert(*arguments: object) -> Done:
 
 
 def converted(file: Path, *more: str) -> tuple[Manifest, set[str]]:
-    """The one document of a file as it comes out, and the places that are listed as changed."""
+    """Return the converted document of a file, and the places that are listed as changed."""
     done = convert(file, "--json", *more)
     assert done.code == 0, done.said
-    told = json.loads(done.out)
-    (document,) = told["documents"]
-    return document, {change["place"] for change in told["changes"]}
+    result = json.loads(done.out)
+    (document,) = result["documents"]
+    return document, {change["place"] for change in result["changes"]}
 
 
 def at(tree: Any, place: str) -> Any:
-    """What stands at a place, written as the changes name it."""
+    """Return the value at a place, written as in the changes."""
     for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", place):
         tree = tree[int(index)] if index else tree[name]
     return tree
 
 
 def altered(before: Any, after: Any, place: str = "") -> set[str]:
-    """Every place where two trees differ, by whichever of them has it."""
+    """Return every place where two trees differ."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         keys = {str(key): (before.get(key), after.get(key)) for key in {**before, **after}}
         return {w for key, (b, a) in keys.items() for w in altered(b, a, f"{place}.{key}" if place else key)}
@@ -117,7 +117,7 @@ CHANGES = {
         "spec.templates[3].outputs.parameters[2].valueFrom.jqFilter",
     },
 }
-# What a change puts somewhere else than at its own place.
+# New fields that a change adds at another place than its own.
 NEW = ("ttlStrategy", "schedules", "depends")
 
 
@@ -164,12 +164,12 @@ def test_the_values_are_those_that_were_meant(prints: Prints) -> None:
 def test_a_schedule_is_a_list_and_its_zone_is_asked_about(prints: Prints) -> None:
     file = prints("nightly")
     kept = convert(file)
-    assert "look at spec.timezone: Asia/Shanghai" in kept.err
+    assert "check spec.timezone: Asia/Shanghai is Couler's default" in kept.err
     spec = yaml.safe_load(kept.out)["spec"]
     assert (spec["schedules"], spec["suspend"], spec["timezone"]) == (["30 4 * * *"], False, "Asia/Shanghai")
     moved = convert(file, "--timezone", "America/Toronto")
     assert "spec.timezone: Asia/Shanghai is now America/Toronto" in moved.err
-    assert "look at" not in moved.err
+    assert "check" not in moved.err
     assert yaml.safe_load(moved.out)["spec"]["timezone"] == "America/Toronto"
 
 
@@ -229,26 +229,29 @@ KEY = "not-for-your-eyes"
 PRIVATE = f"-----BEGIN PRIVATE KEY-----\n{KEY}"
 BUCKET = {"bucket": "labour", "key": "table", "accessKey": KEY}
 REFUSED: list[tuple[object, str]] = [
-    (workflow(container(env=[{"name": "AWS_SECRET_ACCESS_KEY", "value": KEY}])), r"env\[0\]\.value: a key lies"),
-    (workflow(container(env=[{"name": "DB_PASSWORD", "value": KEY}])), r"env\[0\]\.value: a key lies"),
-    (workflow(container(args=["AKIA" + "ABCDEFGHIJKLMNOP"])), r"args\[0\]: a key lies"),
-    (workflow(container(args=[PRIVATE])), r"args\[0\]: a key lies"),
+    (
+        workflow(container(env=[{"name": "AWS_SECRET_ACCESS_KEY", "value": KEY}])),
+        r"env\[0\]\.value: the file contains a key",
+    ),
+    (workflow(container(env=[{"name": "DB_PASSWORD", "value": KEY}])), r"env\[0\]\.value: the file contains a key"),
+    (workflow(container(args=["AKIA" + "ABCDEFGHIJKLMNOP"])), r"args\[0\]: the file contains a key"),
+    (workflow(container(args=[PRIVATE])), r"args\[0\]: the file contains a key"),
     (
         workflow({**container(), "inputs": {"artifacts": [{"name": "t", "path": "/t", "s3": BUCKET}]}}),
-        r"inputs\.artifacts\[0\]\.s3\.accessKey: a key lies",
+        r"inputs\.artifacts\[0\]\.s3\.accessKey: the file contains a key",
     ),
     (
         workflow(container(), arguments={"parameters": [{"name": "token", "value": KEY}]}),
-        r"spec\.arguments\.parameters\[0\]\.value: a key lies",
+        r"spec\.arguments\.parameters\[0\]\.value: the file contains a key",
     ),
-    (workflow(container(), ttl=3), r"spec\.ttl: Argo knows no such field"),
-    (workflow(container(imagePolicy="Always")), r"templates\[0\]\.container\.imagePolicy: Argo knows no such field"),
+    (workflow(container(), ttl=3), r"spec\.ttl: unknown field in Argo"),
+    (workflow(container(imagePolicy="Always")), r"templates\[0\]\.container\.imagePolicy: unknown field in Argo"),
     (workflow(container(args="one")), r"spec\.templates\[0\]\.container\.args: input should be a valid array"),
     (workflow(container(), suspend=1), r"spec\.suspend: input should be a valid boolean"),
     (workflow(container(), suspend="perhaps"), r"spec\.suspend: input should be a valid boolean"),
-    ({"apiVersion": "v1", "kind": "ConfigMap", "data": {}}, r"kind: 'ConfigMap' is not converted"),
-    (["no", "manifest"], r"holds something that is no manifest"),
-    ("", r"holds no workflow"),
+    ({"apiVersion": "v1", "kind": "ConfigMap", "data": {}}, r"kind: 'ConfigMap' cannot be converted"),
+    (["no", "manifest"], r"contains a document that is not a manifest"),
+    ("", r"contains no workflow"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Without the real Couler the import says what to install: PyPI's package of that name is empty."""
+"""Without the real Couler the import error names what to install: PyPI's package of that name is empty."""
 
 import os
 import re
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lockgate.installed import PYTHON, command
-from lockgate.local.process import Environment
-from lockgate.shelf import Shelf
+from lockgate.definition.shelf import Shelf
+from lockgate.engine import Environment
+from lockgate.images.installed import PYTHON, command
 
 HERE = Path(__file__).resolve().parent
 
@@ -17,14 +17,14 @@ HERE = Path(__file__).resolve().parent
 @pytest.mark.parametrize(
     ("lock", "says"),
     [
-        (HERE / "empty.txt", "PyPI's, which is empty.*pip uninstall couler, then pip install 'lockgate\\[couler\\]'"),
+        (HERE / "empty.txt", "is the empty one of PyPI.*pip uninstall couler, then pip install 'lockgate\\[couler\\]'"),
         (None, "Couler is not installed: pip install 'lockgate\\[couler\\]'"),
     ],
     ids=["the empty one", "none"],
 )
 def test_the_import_says_what_to_install(lock: Path | None, says: str) -> None:
     code = {"PYTHONPATH": os.pathsep.join(map(str, (HERE.parents[1], Shelf.find().sdk)))}
-    argv, env = command(Environment(PYTHON, code, lock), ["-c", "import lockgate.couler"])
+    argv, env = command(Environment(PYTHON, code, lock), ["-c", "import lockgate.couler.frontend"])
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert re.search(says, done.stderr.strip().splitlines()[-1]), done.stderr

@@ -1,4 +1,4 @@
-"""A release written in Couler is the release: what it says is rendered, and what it must not say is refused."""
+"""A release written in Couler is rendered like any other release; what a release cannot have is refused."""
 
 import json
 import shutil
@@ -13,12 +13,13 @@ import pytest
 import yaml
 from lockgate_step import ModelFile
 
-from lockgate import steps, workflows
-from lockgate.couler import couler_steps, finish
+from lockgate import steps
+from lockgate.couler.frontend import couler_steps, finish
+from lockgate.definition import workflows
+from lockgate.definition.graph import Artifact, Setting, graph, nested
+from lockgate.definition.project import Project
 from lockgate.errors import SpecError
-from lockgate.graph import Artifact, Setting, graph, nested
-from lockgate.project import Project
-from lockgate.rendering import model_files
+from lockgate.rendering.files import model_files
 
 ROOT = Path(__file__).resolve().parents[2]
 ADULT = Project(ROOT).model("adult-income")
@@ -63,7 +64,7 @@ def test_the_images_that_were_built_are_those_of_the_render(tmp_path: Path) -> N
 
 
 def chain(train: Callable[[steps.Ingest, steps.ValidateData], Artifact[ModelFile]]) -> None:
-    """The release, its trainer called as a test wants it."""
+    """Write the release; `train` calls the trainer."""
     couler.config_workflow(name="release")
     data, checked = workflows.frozen_data(ADULT.spec)
     fitted = train(data, checked)
@@ -87,7 +88,7 @@ def test_what_couler_says_must_come_first_does(dependencies: object) -> None:
         chain(lambda data, checked: couler.set_dependencies(lambda: trained(data, checked), dependencies))  # type: ignore[no-any-return]  # Couler has no types
         held = couler.states.workflow.get_template("train").to_dict()
         assert task(finish(ADULT), "train")["depends"] == "ingest.Succeeded && validate-data.Succeeded"
-    # What comes first is not read for that: Couler would pass on all that it wrote.
+    # A dependency alone passes no files: Couler would pass on every output.
     assert [file["name"] for file in held["inputs"]["artifacts"]] == ["rows", "sensitive"]
 
 
@@ -186,17 +187,17 @@ def named_like_the_workflow(data: steps.Ingest, checked: steps.ValidateData) -> 
     ("train", "says"),
     [
         (when_heads, r"release\.again sets when"),
-        (own_container, r"release\.own runs busybox, which is no program's image here"),
+        (own_container, r"release\.own runs busybox, which is not the image of a program"),
         (retried, r"release\.train sets retryStrategy"),
         (of_another_image, r"release\.train runs busybox"),
-        (after_refusal, r"'validate-data\.Failed' would let a task start after a gate that refused"),
-        (after_nobody, r"release waits for nobody, which is no task of it"),
+        (after_refusal, r"'validate-data\.Failed' would let a task start after a gate refused"),
+        (after_nobody, r"release depends on nobody, which is not one of its tasks"),
         (on_exit, r"conclude is called by an exit handler"),
         (twice, r"two tasks named 'train'"),
         (with_timeout, r"couler\.config_workflow sets activeDeadlineSeconds"),
-        (scheduled, r"schedules"),
-        (lost_file, r"release\.train reads \{\{workflow\.outputs\.rows\}\}, which is no file of its graph"),
-        (no_data, r"release\.train is given no rows, which train reads"),
+        (scheduled, r"a release cannot have a schedule of Couler"),
+        (lost_file, r"release\.train reads \{\{workflow\.outputs\.rows\}\}, which is not a file of its graph"),
+        (no_data, r"release\.train does not get rows, an input of train"),
         (named_like_the_workflow, r"both named 'release'"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

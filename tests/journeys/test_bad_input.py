@@ -154,7 +154,7 @@ CASES = [
     Case("data missing", missing_data, 2, "no data at .*rows.csv"),
     Case("data elsewhere missing", call(*RUN, "--data", "nowhere.csv"), 2, "no data at .*nowhere.csv"),
     Case("data empty", data(b""), 2, "rows.csv is empty"),
-    Case("data header only", data(csv([])), 2, "holds no row"),
+    Case("data header only", data(csv([])), 2, "has no rows"),
     Case("data truncated gzip", data(gzip.compress(GOOD)[:9000], "rows.csv.gz"), 2, "ends in the middle"),
     Case("data of another delimiter", data(csv(rows(), delimiter=";")), 2, "no column .*delimiter|delimiter"),
     Case("data of another encoding", data(GOOD.replace(b"private", b"priv\xe9e")), 2, "line 2 .*utf-8"),
@@ -163,7 +163,7 @@ CASES = [
     Case("sensitive column all null", data(csv(edited("sex", lambda row: ""))), 3, "sex"),
     Case("category never seen", data(csv(edited("sector", one_in(10, "abroad")))), 3, "sector"),
     Case(
-        "policy that does not parse", file("policy.toml", lambda text: "[[bias]\n"), 2, r"policy.toml:1: it is not TOML"
+        "policy that does not parse", file("policy.toml", lambda text: "[[bias]\n"), 2, r"policy.toml:1: not valid TOML"
     ),
     Case("policy missing", file("policy.toml", lambda text: ""), 2, "policy.toml"),
     Case(

@@ -68,7 +68,7 @@ def test_of_two_runs_at_once_one_is_promoted(released: Project, tmp_path: Path) 
     while first.poll() is None and not (begun := begun_since(project, known)):
         time.sleep(0.02)
     done = [ended(process) for process in (project.start("run", MODEL, "--set", "seed=3"), first)]
-    assert [f"run {run} of {MODEL} is under way" in done[0].err for run in begun] == [True], done[0].said
+    assert [f"run {run} of {MODEL} is in progress" in done[0].err for run in begun] == [True], done[0].said
     said = "\n".join(each.said for each in done)
     assert sorted(each.code for each in done) == [0, 3], said
     assert (released.generation, released.answers()) == (generation + 1, released.bundle)

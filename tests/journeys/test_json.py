@@ -40,7 +40,7 @@ def test_rendering_and_submitting_are_json_too(released: Project, tmp_path: Path
     ("arguments", "code", "says"),
     [
         (("run", "grant"), 2, "no model 'grant'"),
-        (("predict", MODEL, "nowhere.csv"), 2, "no file nowhere.csv"),
+        (("predict", MODEL, "nowhere.csv"), 2, "file nowhere.csv not found"),
         (("render", "--chek"), 2, "--chek"),
         (("logs", "zzz"), 2, "no run 'zzz'"),
         (("submit", MODEL), 2, ""),

@@ -106,7 +106,12 @@ CASES = [
     ),
     Case("the live pointer is cut", 4, r"grants/live\.json.*broke off(.|\n)*again", cutting("/live.json")),
     Case("the data are cut", 4, r"ingest failed: .*in/rows\.csv.*broke off(.|\n)*again", cutting("/rows.csv")),
-    Case("there are no such data", 2, r"no .*in/nothing\.csv", arguments=("--data", f"s3://{BUCKET}/in/nothing.csv")),
+    Case(
+        "there are no such data",
+        2,
+        r"ingest failed: .*in/nothing\.csv not found",
+        arguments=("--data", f"s3://{BUCKET}/in/nothing.csv"),
+    ),
     Case(
         "the data are not for this key",
         4,

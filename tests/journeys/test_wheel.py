@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lockgate.installed import command, environment
+from lockgate.images.installed import command, environment
 from tests.workshop import Done, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,7 +85,7 @@ def test_the_wheel_carries_every_file_of_the_shelf(wheel: Path) -> None:
 
 
 def test_a_model_of_ones_own_is_made_released_and_asked_in_an_empty_folder(empty: Empty) -> None:
-    place = empty.call("python", "-c", "from lockgate.shelf import Shelf; print(Shelf.find().root)")
+    place = empty.call("python", "-c", "from lockgate.definition.shelf import Shelf; print(Shelf.find().root)")
     assert Path(place.out.strip()) == next(empty.bin.parent.glob("lib/python*/site-packages/lockgate/_shelf"))
     shutil.copy(ROOT / "docs" / "pensions.csv", empty.folder / "cases.csv")
     said = empty.lockgate("new", MODEL, "--data", "cases.csv", "--target", "granted").out

@@ -1,4 +1,4 @@
-"""Every rendered file agrees with its source, byte for byte, and nothing else lies beside them."""
+"""Every rendered file agrees with its source, byte for byte, and there are no other files."""
 
 import shutil
 from pathlib import Path
@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lockgate.commands.render import render_project
+from lockgate.definition.project import Project
 from lockgate.errors import NotRendered
-from lockgate.project import Project
-from lockgate.rendering import model_files, render_project
+from lockgate.rendering.files import model_files
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -1,4 +1,4 @@
-"""What a cluster needs: rendered files that agree with their source, and one mutated set of manifests per rule."""
+"""A cluster's manifests: rendered files agree with their source; for each rule, a mutated set breaks only that one."""
 
 import copy
 import json
@@ -13,16 +13,16 @@ import yaml
 from lightkube import codecs
 from lockgate_proof import Trust, sign, verify
 
+from lockgate.cluster.manifests.controller import ADVISED, REQUIRED, configuration, flaws, read
+from lockgate.cluster.manifests.files import cluster_files
+from lockgate.cluster.manifests.network import documents as network
+from lockgate.cluster.manifests.rules import RULES, broken
+from lockgate.cluster.manifests.settings import ARGO, Cluster
+from lockgate.cluster.prepare import prepare
+from lockgate.commands.render import render_project
+from lockgate.definition.project import Project
+from lockgate.definition.shelf import Shelf
 from lockgate.errors import BadCall, LockgateError, NotRendered
-from lockgate.kubernetes.argo import ADVISED, REQUIRED, configuration, flaws, read
-from lockgate.kubernetes.files import cluster_files
-from lockgate.kubernetes.network import documents as network
-from lockgate.kubernetes.prepare import prepare
-from lockgate.kubernetes.rules import RULES, broken
-from lockgate.kubernetes.settings import ARGO, Cluster
-from lockgate.project import Project
-from lockgate.rendering import render_project
-from lockgate.shelf import Shelf
 
 EXAMPLE = Path(__file__).resolve().parent / "example"
 Manifest = dict[str, Any]
@@ -30,7 +30,7 @@ TOLD = {"store": "s3://lockgate/models", "endpoint": "https://s3.example.org"}
 
 
 def manifests(folder: Path = EXAMPLE / "kubernetes") -> list[Manifest]:
-    """Every object of a rendered folder."""
+    """Return every object of a rendered folder."""
     files = [p for p in sorted(folder.rglob("*.yaml")) if p.name != "kustomization.yaml"]
     return [document for path in files for document in yaml.safe_load_all(path.read_bytes())]
 
@@ -55,9 +55,9 @@ def test_a_changed_setting_is_noticed(tmp_path: Path) -> None:
 
 
 def test_each_object_is_one_that_kubernetes_knows() -> None:
-    """Read by the types of lightkube, which drop what they do not know."""
+    """Read each object with the types of lightkube, which drop unknown fields."""
     for manifest in manifests():
-        if manifest["kind"] != "Deployment":  # a patch of the controller's own
+        if manifest["kind"] != "Deployment":  # a patch of the controller's Deployment
             known: Any = codecs.from_dict(manifest)
             assert known.to_dict() == manifest
 
@@ -66,7 +66,7 @@ def test_all_files_are_applied_and_no_others() -> None:
     folder = EXAMPLE / "kubernetes"
     kustomization = yaml.safe_load((folder / "kustomization.yaml").read_bytes())
     assert set(kustomization["resources"]) == {p.name for p in folder.glob("*.yaml")} - {"kustomization.yaml"}
-    assert kustomization["generatorOptions"]["disableNameSuffixHash"] is True, "workflows name them as they are"
+    assert kustomization["generatorOptions"]["disableNameSuffixHash"] is True, "workflows use these names unchanged"
 
 
 def named(found: list[Manifest], kind: str, name: str) -> Manifest:
@@ -234,7 +234,7 @@ def test_credentials_are_taken_from_where_tools_of_s3_look(project: Project, mon
     assert {p.name: p.read_text() for p in folder.iterdir()} == {"access_key_id": "who", "secret_access_key": "what"}
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody else")
     prepare(project, {})
-    assert (folder / "access_key_id").read_text() == "who", "what the owner put there stays"
+    assert (folder / "access_key_id").read_text() == "who", "existing credentials stay"
 
 
 def test_a_second_time_changes_nothing(project: Project) -> None:
@@ -259,7 +259,7 @@ def test_whoever_has_no_keys_makes_none_and_may_still_render(project: Project) -
 def test_a_key_that_nobody_trusts_is_not_trusted_by_rendering(project: Project) -> None:
     prepare(project, TOLD)
     (Cluster(project).environment / "trust.json").unlink()
-    with pytest.raises(BadCall, match=r"does not know the key \.lockgate/kubernetes/lockgate-key-"):
+    with pytest.raises(BadCall, match=r"does not contain the key \.lockgate/kubernetes/lockgate-key-"):
         prepare(project, {})
 
 
@@ -288,14 +288,14 @@ def snapshot(folder: Path) -> dict[str, bytes]:
         ({}, "a cluster needs a store"),
         ({"store": "s3://b", "shop": "x"}, "there is no setting 'shop'"),
         (TOLD | {"store": "file:///srv/store"}, "cannot be used by a cluster"),
-        (TOLD | {"endpoint": "http://s3.example.org"}, "would carry credentials in the clear"),
+        (TOLD | {"endpoint": "http://s3.example.org"}, "would send credentials unencrypted"),
         (TOLD | {"argo": "3.6"}, r"there is no version of Argo: '3\.6'"),
-        (TOLD | {"namespace": "Lock Gate"}, "'Lock Gate' is no name of a namespace"),
-        (TOLD | {"controller": 'x"\ny = "'}, "is no user name"),
-        (TOLD | {"api_server": "everywhere"}, "is no list of address ranges"),
+        (TOLD | {"namespace": "Lock Gate"}, "'Lock Gate' is not a valid namespace name"),
+        (TOLD | {"controller": 'x"\ny = "'}, "is not a valid user name"),
+        (TOLD | {"api_server": "everywhere"}, "is not a list of address ranges"),
         (TOLD | {"addressing_style": "sideways"}, "there is no addressing_style"),
-        (TOLD | {"ca": "nowhere.pem"}, r"nowhere\.pem cannot be read"),
-        (TOLD | {"ca": __file__}, "is no certificate in PEM form"),
+        (TOLD | {"ca": "nowhere.pem"}, r"cannot read nowhere\.pem"),
+        (TOLD | {"ca": __file__}, "is not a PEM certificate"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -311,7 +311,7 @@ def test_what_no_cluster_takes_is_refused_before_anything_is_written(
 def test_settings_edited_by_hand_are_read_strictly(project: Project) -> None:
     prepare(project, TOLD)
     Cluster(project).file.write_text('namespaces = "x"\n')
-    with pytest.raises(BadCall, match=r"settings\.toml does not hold the settings"):
+    with pytest.raises(BadCall, match=r"settings\.toml does not contain valid cluster settings"):
         _ = Cluster(project).settings
 
 
@@ -366,7 +366,7 @@ def test_the_advised_versions_have_no_known_flaw() -> None:
 
 
 def test_settings_of_the_controller_are_those_its_version_knows() -> None:
-    """Argo reads its settings strictly: one it does not know keeps it from starting."""
+    """Argo reads its settings strictly: it does not start with an unknown one."""
     old, *later = [set(configuration(minor)) for minor in ARGO]
     assert old == {"workflowRestrictions", "executor"}
     assert later == [old | {"failedPodRestart"}] * 2
@@ -376,7 +376,7 @@ def test_settings_of_the_controller_are_those_its_version_knows() -> None:
     ("data", "holds"),
     [
         ({"workflowRestrictions": "templateReferencing: Secure\n"}, True),
-        ({"workflowRestrictions": "templateReferencing: Secure"}, False),  # `a: b: c` is no YAML, so it does not start
+        ({"workflowRestrictions": "templateReferencing: Secure"}, False),  # `a: b: c` is not YAML, so it does not start
         ({"config": "workflowRestrictions:\n  templateReferencing: Secure\n"}, True),
         ({"workflowRestrictions": "templateReferencing: Strict\n"}, False),
         ({"config": "- a list\n"}, False),

@@ -1,4 +1,4 @@
-"""One mutated manifest per rendering rule: the rendered file breaks none, the mutation breaks just that one."""
+"""Rendering rules: a rendered file breaks none; for each rule, a mutated manifest breaks only that one."""
 
 import copy
 from collections.abc import Callable
@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from lockgate.render import dump
-from lockgate.rules import BINDING_RULES, COMMON_RULES, CRON_RULES, WORKFLOW_RULES, broken
+from lockgate.rendering.canonical import dump
+from lockgate.rendering.rules import BINDING_RULES, COMMON_RULES, CRON_RULES, WORKFLOW_RULES, broken
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 Manifest = dict[str, Any]
@@ -193,7 +193,7 @@ def test_what_is_rendered_breaks_no_rule(path: Path) -> None:
 def test_a_mutated_manifest_breaks_its_rule(rule: str, name: str, mutate: Callable[[Manifest], None]) -> None:
     manifest = load(name)
     mutate(manifest)
-    # Every change of content also makes the name wrong, and a copied template may break more than its name.
+    # Any change of content also makes the name wrong, and a copied template may break more rules.
     found = {line.split(":")[0] for line in broken(manifest)} - ({"named-by-content"} - {rule})
     assert rule in found
     assert found <= {rule, "known-names", "edges-of-artifacts", "artifacts-apart", "key-of-its-own"}

@@ -1,6 +1,6 @@
-"""Do the gates keep their promises? Simulated truth, at full size; a table of the figures is printed.
+"""Coverage and error rates of the gates in simulations at full size; prints a table of the figures.
 
-Run by `make test-statistics` alone: it needs minutes. The step folders of bias-audit and validate are on the path.
+Only `make test-statistics` runs this: it takes minutes. The step folders of bias-audit and validate are on the path.
 """
 
 import math
@@ -13,9 +13,9 @@ from lockgate_bias_audit.measures import MEASURES, Counts, gap, resample
 from lockgate_policy import AtMost, Interval, Settings
 from lockgate_validate.measures import Bools, Given, gain, measure
 
-DRAWS = int(os.environ.get("LOCKGATE_DRAWS", "2000"))  # fewer where only a gross fault is to be found
+DRAWS = int(os.environ.get("LOCKGATE_DRAWS", "2000"))  # fewer are enough to find a gross fault
 CONFIDENCE = 0.95
-SLACK = 3 * math.sqrt(CONFIDENCE * (1 - CONFIDENCE) / DRAWS)  # three standard errors of a proportion of so many draws
+SLACK = 3 * math.sqrt(CONFIDENCE * (1 - CONFIDENCE) / DRAWS)  # three standard errors of a proportion
 
 BALANCED = [(20, 20), (50, 50), (200, 200), (1000, 1000), (5000, 5000)]
 LOPSIDED = [(30, 1000), (60, 5000)]
@@ -23,14 +23,14 @@ MANY = [(100,) * 5, (500, 300, 100, 60, 40), (2000, 300, 100, 40, 30, 30, 30)]
 
 
 def table(random: np.random.Generator, sizes: Sequence[int], rates: Sequence[float]) -> Counts:
-    """Rows drawn so that each group is selected at its rate, with as many rows in each group as expected."""
+    """Draw rows; in expectation each group has its size and its selection rate."""
     share = np.array(sizes) / sum(sizes)
     cells = np.array([[[0.7 * (1 - r), 0.7 * r], [0.3 * (1 - r), 0.3 * r]] for r in rates]) * share[:, None, None]
     return random.multinomial(sum(sizes), cells.ravel()).reshape(-1, 2, 2)
 
 
 def simulate(sizes: Sequence[int], rates: Sequence[float], name: str = "selection_rate_difference") -> list[Interval]:
-    """The gap's interval in each of many draws of one truth."""
+    """The gap's interval in each of many draws from one distribution."""
     random = np.random.default_rng(11)
     found = []
     for draw in range(DRAWS):
@@ -69,7 +69,7 @@ def test_the_interval_of_many_groups_covers_at_least_as_often_as_it_says(sizes: 
 
 
 def test_the_power_to_find_a_gap_grows_with_the_rows() -> None:
-    """At a limit of 0.10, a gap of 0.15 must not be waved through, and be refused once there are rows enough."""
+    """With a limit of 0.10, a gap of 0.15 must not pass, and must be refused if there are enough rows."""
     limit, refused = AtMost(0.10), {}
     for size in (50, 200, 1000, 5000):
         judged = [limit.judge(each) for each in simulate((size, size), [0.25, 0.10])]
@@ -82,7 +82,7 @@ def test_the_power_to_find_a_gap_grows_with_the_rows() -> None:
 
 
 def draw(random: np.random.Generator, rows: int) -> tuple[Bools, Given, Given]:
-    """Truth, and two versions of one skill that err partly on the same rows."""
+    """Truth, and two equally good versions that are wrong partly on the same rows."""
     truth = random.random(rows) < 0.3
     shared = random.normal(size=rows) + 1.6 * truth - 0.8
     versions = []
@@ -107,6 +107,6 @@ def test_quality_intervals_cover(name: str, rows: int) -> None:
         assert isinstance(difference, Interval)
         covered += own.low <= true.value <= own.high
         still += difference.low <= 0 <= difference.high
-    print(f"{name} {rows}: coverage {covered / DRAWS:.3f}, of a gain of nothing {still / DRAWS:.3f}")
+    print(f"{name} {rows}: coverage {covered / DRAWS:.3f}, of a zero gain {still / DRAWS:.3f}")
     assert 0.93 <= covered / DRAWS <= 0.975
     assert 0.93 <= still / DRAWS <= 0.975

@@ -1,6 +1,6 @@
 """A bench for bias-audit: one sensitive column, one rule.
 
-Beside the folder of its tests and not in it, because a hyphen cannot be imported.
+Not in the folder of its tests, because a folder with a hyphen in its name cannot be imported.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ SPEC: dict[str, Any] = {
 
 
 class AuditBench(Bench):
-    """Also knows how to fill itself with groups of people."""
+    """A bench that can also write groups of people."""
 
     def fill(
         self,
@@ -38,17 +38,17 @@ class AuditBench(Bench):
         sex: Sequence[str | None],
         **more: Sequence[str | None],
     ) -> None:
-        """Write truth, answers and sensitive columns, with the records over them."""
+        """Write truth, answers and sensitive columns, and sign their records."""
         self.freeze({"truth": {"income": truth}, "sensitive": {"sex": sex, **more}})
         self.answer(answers)
 
     def people(self, *groups: tuple[str | None, int, int]) -> None:
-        """Fill with groups of (name, rows, selected); truth is positive for every other row."""
+        """Write groups of (name, rows, selected); the truth of every second row is positive."""
         self.fill(*people(*groups))
 
 
 def people(*groups: tuple[str | None, int, int]) -> tuple[list[str], list[str], list[str | None]]:
-    """Truth, answers and sex of such groups."""
+    """Truth, answers and sex of these groups."""
     truth: list[str] = []
     answers: list[str] = []
     names: list[str | None] = []

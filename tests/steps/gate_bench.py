@@ -1,6 +1,6 @@
-"""A gate's surroundings for real: folders, keys, trust file, and records signed as ingest and predict sign them.
+"""A gate's real environment: folders, keys, trust file, and records signed as ingest and predict sign them.
 
-Shared by the suites of validate and bias-audit; needs nothing that either step's lock does not hold.
+Shared by the suites of validate and bias-audit; imports only packages that both steps' locks contain.
 """
 
 import json
@@ -53,15 +53,15 @@ class Bench:
         self.path("expectations").write_text("[]")
 
     def path(self, name: str) -> Path:
-        """An input."""
+        """The path of an input."""
         return self.root / "in" / name
 
     def out(self, name: str) -> Path:
-        """An output."""
+        """The path of an output."""
         return self.root / "out" / name
 
     def sign(self, kind: str, signer: str, subjects: Mapping[str, str], predicate: Mapping[str, Any]) -> bytes:
-        """A signed record, with the signer's own key."""
+        """A record signed with the signer's own key."""
         return canonical(sign(kind, subjects, predicate, self.root / "keys" / f"{signer}.pem"))
 
     def freeze(self, tables: Mapping[str, Columns]) -> None:
@@ -74,7 +74,7 @@ class Bench:
         self.attest()
 
     def attest(self) -> None:
-        """Sign the data record over what lies there now."""
+        """Sign the data record over the current files."""
         fixed = {name: sha256(name.encode()) for name in ("data", "test", "rows", "base")}
         present = {name: file_digest(self.path(name)) for name in (*TABLES, "spec") if self.path(name).exists()}
         test, train = (
@@ -94,7 +94,7 @@ class Bench:
         scores: Sequence[float | None] | None = None,
         base: tuple[Sequence[str], Sequence[float]] | None = None,
     ) -> None:
-        """Write the answers, and the base's where it answered; sign the record over them as predict would."""
+        """Write the answers, and the base's if there are any; sign the record over them as predict would."""
         own = scores if scores is not None else [0.9 if label == "high" else 0.1 for label in labels]
         given = {"answers": (labels, own)} | ({"base": base} if base else {})
         for name, (said, score) in given.items():
@@ -103,7 +103,7 @@ class Bench:
         self.attest_answers()
 
     def attest_answers(self) -> None:
-        """Sign the answers record over what lies there now."""
+        """Sign the answers record over the current files."""
         folder = self.path("answers")
         subjects = {name: self.data_subjects[name] for name in ("data", "test", "base")} | {"model": sha256(b"model")}
         for name, file in (("answers", "answers.parquet"), ("base-answers", "base.parquet")):
@@ -130,16 +130,16 @@ class Bench:
 
     @property
     def verdict(self) -> dict[str, Any]:
-        """What the signed verdict says."""
+        """The content of the signed verdict."""
         return dict(self.statement.predicate)
 
     @property
     def report(self) -> str:
-        """The page."""
+        """The report page."""
         return self.out("report").read_text()
 
     def everything(self, result: subprocess.CompletedProcess[str]) -> str:
-        """All that anybody gets to see of a run."""
+        """Everything of a run that anybody can see."""
         files = [path.read_text() for path in (self.root / "out").rglob("*") if path.is_file()]
         said = [json.dumps(self.verdict)] if self.out("verdict").exists() else []
         ended = self.root / "termination"

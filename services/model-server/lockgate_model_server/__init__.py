@@ -1,7 +1,7 @@
-"""Serves one bundle over the Open Inference Protocol: MLServer, a runtime of our own, REST only.
+"""Serves one bundle over the Open Inference Protocol: MLServer with a custom runtime, REST only.
 
-- `check.py` holds a request against the model's inputs; it imports no package, only `lockgate_model`'s columns.
-- `runtime.py` is the model as MLServer sees it; the step `predict` answers the test rows through the same object.
-- `door.py` stands before MLServer, `graceful.py` after the last caller, `lean.py` before its imports.
-- `server.py` is MLServer with one model, one door and no repository API.
+- `check.py` checks a request against the model's inputs; it imports no third-party package.
+- `runtime.py` is the MLServer runtime of the model; the step `predict` predicts the test rows with the same object.
+- `door.py` checks a request before MLServer does, `graceful.py` ends the server, `lean.py` reduces its imports.
+- `server.py` is MLServer with one model and without the repository API.
 """

@@ -1,4 +1,4 @@
-"""`python -m lockgate_model_server --bundle DIR --port N`: prove the bundle, then serve it."""
+"""`python -m lockgate_model_server --bundle DIR --port N`: verify the bundle, then serve it."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from lockgate_step import EXIT_CODES, BadCall, Refusal, StepError, log
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve until told to stop; returns the exit code."""
+    """Serve until a signal stops it; return the exit code."""
     given = _parser().parse_args(arguments)
     try:
         _serve(given.bundle, given.host, given.port, given.linger)
@@ -27,9 +27,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _serve(folder: Path, host: str, port: int, linger: float) -> None:
     if not folder.is_dir():
-        msg = f"there is no bundle at {folder}"
+        msg = f"folder {folder} does not exist"
         raise BadCall(msg, fix="give the folder of a bundle with --bundle")
-    # The proof comes first, and with nothing loaded that could read a model.
+    # Verify the bundle before importing anything that could read a model.
     from lockgate_proof import Trust, verify_bundle
 
     # now=None: a waiver that has expired since must not stop a server from restarting what is already live.
@@ -42,25 +42,25 @@ def _serve(folder: Path, host: str, port: int, linger: float) -> None:
     try:
         serve(name=bundle.model, model=folder / "model", bundle=bundle.digest, host=host, port=port, linger=linger)
     except BadModel as error:
-        raise Refusal(error.message, fix=error.fix) from error  # the bundle is proven, and still cannot be served
+        raise Refusal(error.message, fix=error.fix) from error  # the bundle is verified, but cannot be served
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m lockgate_model_server",
         description="Serve one bundle over the Open Inference Protocol (REST).",
-        epilog="exit codes: 0 stopped · 1 a bug · 2 bad call · 3 the bundle does not hold · 4 the address is taken",
+        epilog="exit codes: 0 stopped · 1 a bug · 2 bad call · 3 bundle refused · 4 address in use",
         allow_abbrev=False,
     )
     parser.add_argument("--bundle", type=Path, required=True, help="the folder of the bundle")
-    parser.add_argument("--port", type=int, required=True, help="where to listen; 0 takes a free port and logs it")
+    parser.add_argument("--port", type=int, required=True, help="the port to listen on; 0 takes a free one and logs it")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     parser.add_argument(
         "--linger",
         type=float,
         default=0,
         metavar="SECONDS",
-        help="answer on for so long after SIGTERM while callers keep connections, and end those (default: %(default)s)",
+        help="after SIGTERM, answer open connections for this long and ask to close them (default: %(default)s)",
     )
     return parser
 

@@ -1,6 +1,6 @@
-"""Holds a request against the inputs a model was made for.
+"""Checks a request against the inputs of a model.
 
-A caller is told which column is wrong and how, never what he sent: an error may end in somebody's log.
+An error names the column and the fault, never the value that was sent: errors may be written to a log.
 """
 
 import math
@@ -17,11 +17,11 @@ Value = float | str | None
 
 _WHOLE = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
 _NUMERIC = _WHOLE | {"FP16", "FP32", "FP64"}
-_SHOWN = 5  # faults in one message; more would only say the same again
+_SHOWN = 5  # the maximum number of faults in one message
 
 
 class Tensor(NamedTuple):
-    """One input of a request, as the Open Inference Protocol has it."""
+    """One input of a request, as the Open Inference Protocol defines it."""
 
     name: str
     datatype: str
@@ -31,7 +31,7 @@ class Tensor(NamedTuple):
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with one column: so many of its rows (None where the column as a whole is wrong)."""
+    """A fault of one column, and how many of its rows have it; `rows` is None if the whole column is wrong."""
 
     column: str
     problem: str
@@ -46,7 +46,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Accepted:
-    """Every column, in the model's order, with numbers as float and a missing value as None."""
+    """Every column in the model's order, with numbers as float and a missing value as None."""
 
     columns: Mapping[str, list[Value]]
 
@@ -64,7 +64,7 @@ class Rejected:
 
 
 def check(columns: Sequence[Column], tensors: Sequence[Tensor]) -> Accepted | Rejected:
-    """Hold the tensors of one request against the columns of a model."""
+    """Check the tensors of one request against the columns of a model."""
     faults = _names(columns, [tensor.name for tensor in tensors])
     if faults:
         return Rejected(tuple(faults))
@@ -89,18 +89,18 @@ def _names(columns: Sequence[Column], names: Sequence[str]) -> list[Fault]:
 
 
 def _form(column: Column, tensor: Tensor, data: list[Any]) -> Iterator[Fault]:
-    """Faults of the column as a whole, before any value is looked at."""
+    """Yield the faults of the whole column, before the values are checked."""
     match column:
         case Number() if tensor.datatype not in _NUMERIC:
             yield Fault(column.name, f"must be sent as FP64, not {tensor.datatype}")
         case Category() if tensor.datatype != "BYTES":
             yield Fault(column.name, f"must be sent as BYTES, not {tensor.datatype}")
     if list(tensor.shape) not in ([len(data)], [len(data), 1]):
-        yield Fault(column.name, "has a shape that does not fit its data; send one value a row, shape [rows]")
+        yield Fault(column.name, "has a shape that does not fit its data; send one value per row, shape [rows]")
     elif not data:
         yield Fault(column.name, "is empty; send at least one row")
     elif tensor.datatype in _WHOLE and any(type(value) is float for value in data):
-        yield Fault(column.name, f"holds fractions, though sent as {tensor.datatype}")
+        yield Fault(column.name, f"has fractions but was sent as {tensor.datatype}")
 
 
 def _values(column: Column, data: list[Any], rows: int) -> Iterator[Fault]:
@@ -113,7 +113,7 @@ def _values(column: Column, data: list[Any], rows: int) -> Iterator[Fault]:
 
 
 def _rule(column: Column) -> Callable[[object], str | None]:
-    """What says of one value of a column what is wrong with it, or None."""
+    """Return the function that names the fault of one value of a column, or returns None."""
     match column:
         case Number():
             judge = partial(_number, column)
@@ -141,12 +141,12 @@ def _number(column: Number, value: object) -> str | None:
 
 def _category(values: frozenset[str], value: object) -> str | None:
     if not isinstance(value, str):
-        return "not texts"
-    return None if value in values else f"none of its {len(values)} categories"
+        return "not strings"
+    return None if value in values else f"not among its {len(values)} categories"
 
 
 def _flat(tensor: Tensor) -> list[Any]:
-    """The values row by row: shape [rows, 1] may come flat or nested. No list at all is no row."""
+    """Return the values by row; shape [rows, 1] may be flat or nested. Data that are not a list have no rows."""
     data = tensor.data
     if not isinstance(data, list):
         return []

@@ -1,4 +1,4 @@
-"""What stands before MLServer: one model, JSON only, bodies of a bounded size, and errors that hold no value."""
+"""Middleware in front of MLServer: one model, JSON only, a maximum body size, and errors without values."""
 
 import asyncio
 import re
@@ -19,7 +19,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BODY_LIMIT = 8 * 2**20
-# A caller reads our answer only after he has sent his body, so that much of it is read and dropped.
+# Callers read the answer only after they have sent the whole body, so up to this much is read and dropped.
 _DRAIN_LIMIT = 8 * BODY_LIMIT
 _BODY_SECONDS = 30
 _MODEL = re.compile(r"/v2/models/([^/]*)(?:/versions/([^/]*))?")
@@ -27,7 +27,7 @@ _JSON = re.compile(r"application/(?:[\w.-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
 
 
 class Door:
-    """ASGI middleware: refuses what this server has no business with before anything parses it."""
+    """ASGI middleware that refuses unsupported requests before anything parses them."""
 
     def __init__(self, app: App, *, model: str, version: str, limit: int = BODY_LIMIT) -> None:
         self._app, self._model, self._version, self._limit = app, model, version, limit
@@ -49,12 +49,12 @@ class Door:
         path, headers = scope["path"], Headers(scope=scope)
         if path.startswith("/v2/repository"):
             raise HTTPException(
-                HTTPStatus.FORBIDDEN, "repository API closed: this server serves one bundle, set at its start"
+                HTTPStatus.FORBIDDEN, "repository API disabled: this server serves only the bundle it was started with"
             )
         named = _MODEL.match(path)
         if named and (named[1] != self._model or named[2] not in (None, self._version)):
-            # Before MLServer sees it: it keeps a counter for every name that anybody ever asked for.
-            raise HTTPException(HTTPStatus.NOT_FOUND, "no such model or version here; GET /v2/models/" + self._model)
+            # Before MLServer: it keeps a counter for every name that was ever requested.
+            raise HTTPException(HTTPStatus.NOT_FOUND, "model or version not found; GET /v2/models/" + self._model)
         if "content-encoding" in headers:
             raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body without a content-encoding")
         if scope["method"] == "POST" and not _JSON.match(headers.get("content-type", "")):
@@ -82,25 +82,25 @@ class Door:
 
 
 def error(status: int, message: str) -> Response:
-    """The one form of every error."""
+    """Return the response of an error; every error has this form."""
     return JSONResponse({"error": message}, status_code=status)
 
 
 async def on_http(_: Request, refusal: Exception) -> Response:
-    """Starlette's own refusals: unknown path, wrong method, unreadable body."""
+    """Answer Starlette's own errors: unknown path, wrong method, unreadable body."""
     assert isinstance(refusal, HTTPException)
     return error(refusal.status_code, refusal.detail)
 
 
 async def on_invalid(_: Request, refusal: Exception) -> Response:
-    """A body that is not an inference request; FastAPI's own answer would repeat what was sent."""
+    """Answer a body that is not an inference request; FastAPI's own answer would repeat the values sent."""
     assert isinstance(refusal, RequestValidationError)
     return error(HTTPStatus.BAD_REQUEST, "; ".join(_sentences(refusal)))
 
 
 async def on_bug(_: Request, __: Exception) -> Response:
-    """Anything unforeseen: the log has its kind and place, the caller nothing."""
-    return error(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; the server's log says where")
+    """Answer an unexpected exception: its type and place are in the log only."""
+    return error(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; see the server's log")
 
 
 def _sentences(refusal: RequestValidationError) -> Iterator[str]:

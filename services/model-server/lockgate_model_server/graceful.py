@@ -1,7 +1,7 @@
-"""uvicorn, ended so that every caller who got through gets his answer.
+"""Ends uvicorn so that every connected caller gets an answer.
 
-uvicorn alone closes its port and its idle connections at once, and with them whoever had connected but was not read
-yet; on a busy machine that was somebody at one stop in four.
+uvicorn alone closes its port and its idle connections at once, including connections whose request was not read yet.
+On a busy machine one stop in four lost a request.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from contextlib import contextmanager, suppress
 import uvicorn
 from fastapi import FastAPI
 
-# For requests in flight after SIGTERM. Who starts us kills after 10 (the supervisor) or 30 seconds (Kubernetes).
+# For requests in flight after SIGTERM. The supervisor kills this process after 10 seconds, Kubernetes after 30 or more.
 _ANSWER_SECONDS = 6
 _ARRIVE_SECONDS = 2
-_SO_ATTACH_FILTER = 26  # asm-generic/socket.h; Python's socket module does not name it
+_SO_ATTACH_FILTER = 26  # from asm-generic/socket.h; Python's socket module does not define it
 
 
 class Uvicorn(uvicorn.Server):
-    """uvicorn without its signal handlers, its access log and its name, and with patience at the end."""
+    """uvicorn without its signal handlers, access log and server header, and with a graceful shutdown."""
 
     def __init__(self, app: FastAPI, linger: float) -> None:
         self._linger = linger
@@ -35,11 +35,11 @@ class Uvicorn(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to MLServer, whose handlers are in place from before the model is loaded."""
+        """Leave the signals to MLServer, which installs its handlers before it loads the model."""
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Send away who keeps a connection, admit nobody more, hear out who is on his way in, let uvicorn finish."""
+        """End kept connections, accept no new ones, answer those that are already connected, and stop uvicorn."""
         listening = sockets or []
         clock = asyncio.get_running_loop().time
         await self._send_away(clock() + self._linger)
@@ -51,16 +51,16 @@ class Uvicorn(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _send_away(self, deadline: float) -> None:
-        """Tell with each answer that the connection ends, until all have been told or have been silent too long.
+        """Send `connection: close` with each answer until no connections are left or the deadline has passed.
 
-        A caller who keeps one connection would otherwise write his next request into one that is closed just then.
+        Otherwise a caller with an open connection could send the next request while the connection is being closed.
         """
         self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
         while self.server_state.connections and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.02)
 
     def _somebody_arrives(self, listening: Sequence[socket.socket]) -> bool:
-        """Whether a connection waits to be taken up, has not asked anything yet, or has asked and not been heard."""
+        """Return whether a connection is not accepted yet, has sent no request yet, or has an unread request."""
         poll = select.poll()
         for sock in listening:
             poll.register(sock, select.POLLIN)
@@ -74,10 +74,10 @@ class Uvicorn(uvicorn.Server):
 
 
 def _admit_no_more(sock: socket.socket) -> None:
-    """Let a listening socket finish no more handshakes, so that what waits for it is all that will ever come.
+    """Stop a listening socket from completing handshakes, so that only the waiting connections remain.
 
-    A socket filter that lets no packet through (Linux; elsewhere a caller of the last instant may be reset). A caller
-    who is kept out tries again by himself, as TCP does, and finds the port closed or its next owner.
+    It attaches a socket filter that drops every packet (on Linux; elsewhere the last callers may be reset). The TCP
+    stack of a caller that is kept out retries, and finds the port closed or owned by the next server.
     """
     if sys.platform == "linux":
         refuse_all = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # BPF_RET | BPF_K: take 0 bytes

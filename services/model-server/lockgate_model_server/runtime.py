@@ -1,4 +1,4 @@
-"""A model as MLServer sees it: Open Inference Protocol in, checked columns to the model, label and score out."""
+"""The MLServer runtime of a model: checks an Open Inference request, calls the model, returns label and score."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import assert_never
 import lockgate_model
 from lockgate_model import Category, Column, Number
 
-from lockgate_model_server import lean  # noqa: F401 - must come before mlserver: it decides what that brings along
+from lockgate_model_server import lean  # noqa: F401 - must come before mlserver: it reduces mlserver's imports
 from lockgate_model_server.check import Accepted, Rejected, Tensor, check
 
 # isort: split
@@ -37,7 +37,7 @@ class InputRefused(MLServerError):  # type: ignore[misc]  # untyped base
 
 
 class OnlyOurs(BaseSettings):
-    """Settings that come from this program alone, not from the environment or a `.env` file beside it."""
+    """Settings that only this program can set, not the environment or a `.env` file."""
 
     @classmethod
     def settings_customise_sources(
@@ -48,7 +48,7 @@ class OnlyOurs(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what the constructor is given."""
+        """Use only the constructor's arguments."""
         return (init_settings,)
 
 
@@ -61,22 +61,22 @@ class _Settings(OnlyOurs, ModelSettings):  # type: ignore[misc]  # untyped base
 
 
 class LockgateRuntime(MLModel):  # type: ignore[misc]  # untyped base
-    """Answers for one model folder; the server and the step `predict` both answer through it."""
+    """Predicts with one model folder; the server and the step `predict` both use it."""
 
     @classmethod
     def of(cls, name: str, model: Path, *, bundle: str | None = None) -> "LockgateRuntime":
-        """The runtime of a model folder, not yet loaded; `bundle` is the digest that its answers carry."""
+        """Make the runtime of a model folder, not yet loaded; `bundle` is the digest in its answers."""
         return cls(cls.settings_of(name, model, bundle=bundle))
 
     @classmethod
     def settings_of(cls, name: str, model: Path, *, bundle: str | None = None) -> ModelSettings:
-        """The same as MLServer's settings of a model."""
+        """Make the MLServer settings of such a runtime."""
         version = bundle.removeprefix("sha256:")[:12] if bundle else None
         parameters = _Parameters(uri=str(model), version=version, extra={"bundle": bundle})
         return _Settings(name=name, implementation=cls, parameters=parameters)
 
     async def load(self) -> bool:
-        """Read the model and describe it; lockgate_model's errors pass through."""
+        """Load the model and its metadata. Errors: those of lockgate_model."""
         self._predictor = lockgate_model.load(Path(self._settings.parameters.uri))
         card = self._predictor.card
         self._bundle = self._settings.parameters.extra["bundle"]
@@ -90,19 +90,19 @@ class LockgateRuntime(MLModel):  # type: ignore[misc]  # untyped base
         return True
 
     async def metadata(self) -> MetadataModelResponse:
-        """MLServer's own description, and which bundle this is."""
+        """Return MLServer's metadata with the bundle's digest."""
         described = await super().metadata()
         described.parameters = self._parameters()
         return described
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        """Answer every row of a request, or refuse the request as a whole.
+        """Predict every row of a request, or refuse the whole request.
 
-        Errors: InputRefused, naming the columns; MLServerError for a wrong id or an unknown output.
+        Errors: InputRefused, which names the columns; MLServerError for an invalid id or an unknown output.
         """
         wanted = _outputs(payload)
         tensors = [Tensor(t.name, t.datatype, t.shape, t.data.root) for t in payload.inputs]
-        # In a thread, so that a large request keeps neither the others nor the health checks waiting.
+        # In a thread, so that a large request does not block other requests or the health checks.
         labels, scores = await asyncio.to_thread(self._answer, tensors)
         shape = [len(labels)]
         outputs = {
@@ -146,7 +146,7 @@ def _tensor(name: str, datatype: str, **parameters: object) -> MetadataTensor:
 
 
 def _outputs(payload: InferenceRequest) -> Sequence[str]:
-    # MLServer copies the id into response headers, where only printable ASCII may stand.
+    # MLServer copies the id into response headers, which may contain printable ASCII only.
     if payload.id is not None and not (
         payload.id.isascii() and payload.id.isprintable() and len(payload.id) <= _ID_LENGTH
     ):

@@ -10,7 +10,7 @@ from pathlib import Path
 import uvloop
 from lockgate_step import OutsideFailed, log
 
-from lockgate_model_server import lean  # noqa: F401 - must come before mlserver: it decides what that brings along
+from lockgate_model_server import lean  # noqa: F401 - must come before mlserver: it reduces mlserver's imports
 from lockgate_model_server.door import Door, on_bug, on_http, on_invalid
 from lockgate_model_server.graceful import Uvicorn
 from lockgate_model_server.runtime import LockgateRuntime, OnlyOurs
@@ -22,7 +22,7 @@ from mlserver.handlers import DataPlane, ModelRepositoryHandlers
 from mlserver.rest import RESTServer
 from starlette.exceptions import HTTPException
 
-# Everything else MLServer offers (repository, generate, streams, docs, OpenAPI) is not routed at all.
+# The other routes of MLServer (repository, generate, streams, docs, OpenAPI) are removed.
 _ROUTES = frozenset(
     {
         "/v2",
@@ -43,7 +43,7 @@ class _Settings(OnlyOurs, Settings):  # type: ignore[misc]  # untyped base
 
 
 class _Rest(RESTServer):  # type: ignore[misc]  # untyped base
-    """MLServer's REST server on a socket that is bound already, with the few routes that are served."""
+    """MLServer's REST server on a socket that is already bound, with only the routes above."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class _Rest(RESTServer):  # type: ignore[misc]  # untyped base
 
 
 class _Server(MLServer):  # type: ignore[misc]  # untyped base
-    """MLServer that listens only once its one model is loaded, and speaks REST only."""
+    """MLServer that starts to listen after its one model is loaded, with REST only."""
 
     def __init__(self, model: ModelSettings, sock: socket.socket, linger: float) -> None:
         self._model, self._sock, self._linger = model, sock, linger
@@ -95,9 +95,9 @@ class _Server(MLServer):  # type: ignore[misc]  # untyped base
 def serve(*, name: str, model: Path, bundle: str, host: str, port: int, linger: float = 0) -> None:
     """Serve a model folder until SIGTERM or SIGINT, then finish the requests in flight.
 
-    port: 0 takes a free one; the log line `serving` names it.
-    linger: seconds after the signal to answer on and tell callers who keep a connection that it ends.
-    Errors: OutsideFailed when the address cannot be had; lockgate_model's errors when the model cannot be loaded.
+    port: 0 takes a free one; the log event `serving` names it.
+    linger: seconds after the signal in which open connections are still answered and asked to close.
+    Errors: OutsideFailed when it cannot listen on the address; lockgate_model's errors when the model cannot be loaded.
     """
     with _bind(host, port) as sock:
         settings = LockgateRuntime.settings_of(name, model, bundle=bundle)
@@ -110,7 +110,7 @@ def serve(*, name: str, model: Path, bundle: str, host: str, port: int, linger: 
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """Bound, not yet listening: a caller is turned away until the model is loaded."""
+    """Bind the address without listening, so that connections are refused until the model is loaded."""
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -123,7 +123,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 class _Lines(logging.Handler):
-    """Log records as lines of the SDK's log; of an exception only its kind and place, since its text may hold data."""
+    """Writes log records to the SDK's log; an exception only by type and place, since its text may contain data."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info and record.exc_info[1] is not None:

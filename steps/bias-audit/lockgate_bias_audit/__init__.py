@@ -1,1 +1,1 @@
-"""Judge a model's answers group by group."""
+"""The step bias-audit: compare a model's answers between groups."""

@@ -1,5 +1,6 @@
-"""The shell of bias-audit: files in, a signed verdict and a report out."""
+"""Entry point of bias-audit: reads files, writes a signed verdict and a report."""
 
+from lockgate_proof import main
 from lockgate_step import (
     Answers,
     BiasVerdict,
@@ -14,7 +15,6 @@ from lockgate_step import (
     Spec,
     Table,
     Waivers,
-    main,
     program,
 )
 
@@ -33,9 +33,9 @@ def bias_audit(
     *,
     seed: int = 0,
 ) -> Passed | Refused | Inconclusive:
-    """Compare how the model treats the groups of every sensitive column, and judge each gap on its interval.
+    """Compare the model's answers between the groups of each sensitive column; judge each gap by its interval.
 
-    seed: of the resampling.
+    seed: seed of the random resampling.
     """
     from lockgate_evidence import answered, frozen, waived
     from lockgate_proof import Trust

@@ -1,4 +1,4 @@
-"""The audit itself: every rule's gap on its interval, every sensitive column's groups, one answer."""
+"""Measure every rule's gap with its interval, and the groups of every sensitive column."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Standing = Literal["within", "beyond", "undecided", "too few", "reported"]
 
 @dataclass(frozen=True)
 class Judged:
-    """One rule, the groups it compares, the gap between them where there is one, and how the rule stands."""
+    """One rule, the groups it compares, the gap between them if there is one, and the rule's result."""
 
     rule: BiasRule
     grouped: Grouped
@@ -28,7 +28,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Audit:
-    """Every rule judged, and the groups of every column and intersection that was looked at."""
+    """Every judged rule, and the groups of every measured column and intersection."""
 
     rows: int
     judged: tuple[Judged, ...]
@@ -43,9 +43,9 @@ def audit(
     *,
     seed: int,
 ) -> Audit:
-    """Measure and judge.
+    """Measure every gap and judge every rule.
 
-    columns: the sensitive columns by name. Each is looked at on its own too, unless the policy excuses it.
+    columns: the sensitive columns by name. Each is also measured by itself, unless the policy lists it as unaudited.
     """
     excused = {entry.column for entry in policy.unaudited}
     alone = [(name,) for name in columns if name not in excused]

@@ -1,11 +1,12 @@
-"""What may be shown of small counts: none below ten, and nothing from which one could simply be worked out.
+"""Disclosure control: show no count below ten, and no figures from which such a count can be calculated.
 
-- A count below ten is "fewer than 10". So that no total gives it back, the next smallest beside it are not shown.
-- A rate whose hits or misses are fewer than ten is shown as a bound.
-- Four cells (truth by answer) make all of a group's rates, so two rates and the rows give back every cell. Where a cell
-  is below ten, either those given the truth are shown or a single one over all rows: what the rules are about.
-  Where a truth has fewer than ten rows, only the latter: a rate to three digits tells its denominator.
-- A gap between rates of which one is not shown is shown as its interval alone.
+- A count below ten is shown as "fewer than 10". The next smallest counts are hidden too, so that it cannot be
+  calculated from a total.
+- A rate with fewer than ten hits or fewer than ten misses is shown as a bound.
+- Four cells (truth by answer) determine all rates of a group, so two rates and the number of rows reveal every cell.
+  If a cell is below ten, show either the rates given the truth or a single rate over all rows: the one that the rules
+  use. If a truth has fewer than ten rows, show only the latter: a rate to three digits reveals its denominator.
+- If one of the two rates of a gap is hidden, only the interval of the gap is shown.
 """
 
 import math
@@ -23,12 +24,12 @@ Bools = NDArray[np.bool_]
 
 SMALLEST = 10
 _OVERALL: tuple[RateName, ...] = ("selection_rate", "accuracy")
-_COVER = 20  # how many rows beside the small counts must be hidden with them
+_COVER = 20  # rows that must be hidden in addition to the small counts
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A rate as it may be shown: in words, and its value where that may be shown; or why there is none."""
+    """A rate as it may be shown: its text, its value if that may be shown, and what the text is."""
 
     text: str
     value: float | None = None
@@ -40,7 +41,7 @@ _HIDDEN = Shown("not shown", kind="hidden")
 
 @dataclass(frozen=True)
 class Released:
-    """What may be shown of a table: for each group its rates, and the denominators of each rate."""
+    """The part of a table that may be shown: the rates of each group, and the denominators of each rate."""
 
     rates: tuple[Mapping[RateName, Shown], ...]
     tries: Mapping[RateName, tuple[str, ...]]
@@ -48,11 +49,14 @@ class Released:
 
 
 def release(grouped: Grouped, wanted: Sequence[RateName], support: int) -> Released:
-    """Decide what of a table may be shown; `wanted` are the rates that rules are about, the most important first."""
+    """Decide which figures of a table may be shown.
+
+    wanted: the rates that rules use, the most important first. support: the smallest denominator that is judged.
+    """
     sizes, positives, negatives = (
         parts(grouped.counts, rate)[1] for rate in ("selection_rate", "true_positive_rate", "false_positive_rate")
     )
-    # Rows, positives and negatives add up, so where one is hidden another must be too.
+    # Rows are positives plus negatives: if one of the three is hidden, another must be hidden too.
     no_rows = _hidden(np.maximum(positives, negatives) < SMALLEST, [sizes])
     no_truth = _hidden(no_rows | (np.minimum(positives, negatives) < SMALLEST), [positives, negatives])
     return Released(
@@ -68,7 +72,7 @@ def release(grouped: Grouped, wanted: Sequence[RateName], support: int) -> Relea
 
 
 def _hidden(small: Bools, columns: Sequence[Counts]) -> Bools:
-    """The groups to hide: the small ones, and the next smallest until what is hidden beside them is enough of each."""
+    """Hide the small groups, and the next smallest until these have `_COVER` rows in each column."""
     hidden = small.copy()
     if small.any():
         for at in np.argsort(np.minimum.reduce(columns), kind="stable"):
@@ -86,8 +90,8 @@ def _rates(cells: Counts, wanted: Sequence[RateName], support: int) -> dict[Rate
         shown[name] = _rate(hits, tries) if tries >= support else Shown("too small to judge", kind="small")
     if cells.min() >= SMALLEST:
         return shown
-    # Which are shown may hang on what rules are about and on how many rows each truth has, but on no cell: a choice
-    # that did would tell about it. For the same reason not even a bound is shown of the others.
+    # Choose by the rules and by the number of rows of each truth, never by a cell: such a choice would reveal the cell.
+    # For the same reason the other rates do not even get a bound.
     first = wanted[0] if wanted else "selection_rate"
     kept: set[RateName] = {first}
     if first not in _OVERALL:
@@ -99,7 +103,7 @@ def _rate(hits: int, tries: int) -> Shown:
     if min(hits, tries - hits) >= SMALLEST:
         return Shown(f"{100 * hits / tries:.1f} %", round(hits / tries, 3))
     if tries < 2 * SMALLEST:
-        return _HIDDEN  # hits and misses could be told from each other's bound
+        return _HIDDEN  # a bound would narrow both hits and misses too much
     if hits < SMALLEST:
         return Shown(f"under {math.ceil(100 * SMALLEST / tries)} %", kind="bound")
     return Shown(f"over {math.floor(100 * (1 - SMALLEST / tries))} %", kind="bound")

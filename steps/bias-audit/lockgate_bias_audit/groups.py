@@ -1,4 +1,4 @@
-"""From columns to counts: which rows belong to which group, and how often each group got which answer."""
+"""Turn columns into counts: the group of each row, and how often each group got each answer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ UNLISTED = "(not listed)"
 
 @dataclass(frozen=True)
 class Column:
-    """One sensitive column: the names of its groups, and each row's group as a position among them."""
+    """One sensitive column: the names of its groups, and each row's group as an index into them."""
 
     name: str
     groups: tuple[str, ...]
@@ -25,7 +25,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Grouped:
-    """Counts [group, truth, prediction] of the groups that occur, one column's or an intersection's."""
+    """Counts [group, truth, prediction] of the groups that occur in one column or in an intersection of several."""
 
     between: tuple[str, ...]
     members: tuple[tuple[str, ...], ...]
@@ -33,7 +33,7 @@ class Grouped:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What to call each group."""
+        """The name of each group."""
         return tuple(" & ".join(values) for values in self.members)
 
     @property
@@ -51,19 +51,19 @@ class Grouped:
 
 
 def encode(values: pa.ChunkedArray) -> tuple[list[str | None], NDArray[np.int64]]:
-    """The texts that occur in a column, None for a missing one, and each row's place among them.
+    """Return the distinct texts of a column (None for a missing value), and each row's index into them.
 
-    The way round `to_numpy` and Arrow's scalars spares the import of pandas, which they make wherever it is installed.
+    Avoids `to_numpy` and Arrow's scalars, because they import pandas wherever it is installed.
     """
     encoded = pc.dictionary_encode(values.cast(pa.string()), null_encoding="encode").combine_chunks()
     return encoded.dictionary.to_pylist(), np.from_dlpack(encoded.indices).astype(np.int64)
 
 
 def column(name: str, values: pa.ChunkedArray, listed: Sequence[str] | None) -> Column:
-    """Code one column; a row without a value belongs to the group `(missing)`.
+    """Encode one column; a row without a value belongs to the group `(missing)`.
 
-    listed: the values the spec allows, in its order. Any other value could be anything, a name even, so it is never
-        shown: it counts as `(not listed)`. None where the groups are bands that ingest itself made.
+    listed: the values that the spec allows, in its order. Any other value could be anything, even a name, so it is
+        never shown: it counts as `(not listed)`. None if the groups are bands that ingest made.
     """
     seen, codes = encode(values)
     bands = sorted((value for value in seen if value is not None), key=_natural)
@@ -77,7 +77,7 @@ def column(name: str, values: pa.ChunkedArray, listed: Sequence[str] | None) -> 
 def group(
     columns: Mapping[str, Column], between: Sequence[str], truth: NDArray[np.bool_], predicted: NDArray[np.bool_]
 ) -> Grouped:
-    """Count truth and prediction in every group that occurs of these columns' intersection."""
+    """Count truth and prediction in every group that occurs in the intersection of these columns."""
     chosen = [columns[name] for name in between]
     shape = tuple(len(each.groups) for each in chosen)
     flat = np.ravel_multi_index(tuple(each.codes for each in chosen), shape)
@@ -89,7 +89,7 @@ def group(
 
 
 def _natural(band: str) -> tuple[float, str]:
-    """Bands in the order of the numbers they begin with, the open-ended first one before all."""
+    """Sort key of a band: the number it begins with; a band without a lower end comes first."""
     digits = band.lstrip("<≤ ").split("-")[0].split("–")[0].split(" ")[0].rstrip("+")
     try:
         return (float(digits) - (0.5 if band.startswith(("<", "under", "≤")) else 0), band)

@@ -1,13 +1,13 @@
 """Intervals for rates, and for the widest gap between the rates of many groups.
 
-One rate has a Wilson interval; the difference or ratio of two has the interval that follows from their two Wilson
-intervals (Newcombe 1998; Donner and Zou 2012). Both keep their promise where a normal interval does not: with few rows,
-and with rates of 0 or 1.
+One rate has a Wilson interval. The difference or ratio of two rates has the interval that follows from their two Wilson
+intervals (Newcombe 1998; Donner and Zou 2012). Both reach their nominal coverage where a normal interval does not: with
+few rows, and with rates of 0 or 1.
 
-The widest of many gaps is another matter: chosen because it is the widest, it looks wider than it is. So all pairs of
-groups get intervals that hold together, as in Tukey's procedure: the critical value is what, as resampling the counts
-shows, the largest of all studentised pair differences stays below. A gap is then above a limit only if some pair is,
-and within the limit only if every pair is.
+The widest of many gaps is selected because it is the widest, so it looks wider than it is. Therefore all pairs of
+groups get simultaneous intervals, as in Tukey's procedure: the critical value is the quantile of the largest
+studentised pair difference over resamples of the counts. A gap is then above a limit only if some pair is, and within
+the limit only if every pair is.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Rates:
-    """The rates of the judged groups: hits of tries, and the same in each resample (first axis)."""
+    """The rates of the judged groups as hits and tries, and the same for each resample (first axis)."""
 
     hits: Floats
     tries: Floats
@@ -36,25 +36,25 @@ class Rates:
 
 
 def normal_critical(confidence: float) -> float:
-    """How many standard errors a two-sided interval of this confidence reaches."""
+    """Return the normal critical value of a two-sided interval with this confidence."""
     return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
 def wilson(hits: Floats, tries: Floats, critical: float) -> tuple[Floats, Floats]:
-    """Wilson's score interval of each rate."""
+    """Return Wilson's score interval of each rate."""
     rate, square = hits / tries, critical**2 / tries
     centre = (rate + square / 2) / (1 + square)
     reach = np.sqrt(square * (rate * (1 - rate) + square / 4)) / (1 + square)
-    # At 0 and 1 the limits are exact; rounding would put the rate itself outside.
+    # At rates of 0 and 1 set the exact limit: rounding could put the rate outside its interval.
     low = np.where(hits == 0, 0.0, np.clip(centre - reach, 0, 1))
     high = np.where(hits == tries, 1.0, np.clip(centre + reach, 0, 1))
     return low, high
 
 
 def joint_critical(rates: Rates, confidence: float) -> float:
-    """How many standard errors every pair of groups stays within, all at once, with this confidence."""
+    """Return the critical value for simultaneous intervals of all pairs of groups with this confidence."""
     resampled = rates.resampled_hits / np.maximum(rates.resampled_tries, 1)
-    # A rate of 0 or 1 does not move when its counts are resampled; two rows more of each kind give it its due error.
+    # A rate of 0 or 1 does not vary over resamples: two more hits and two more misses give it a standard error.
     damped = (rates.hits + 2) / (rates.tries + 4)
     error = np.maximum(resampled.std(axis=0), np.sqrt(damped * (1 - damped) / (rates.tries + 4)))
     moved = resampled - rates.values
@@ -67,10 +67,11 @@ def joint_critical(rates: Rates, confidence: float) -> float:
 
 
 def joint_limits(rates: Rates, critical: float) -> tuple[Floats, Floats]:
-    """The limits of each rate from which the intervals of all pairs follow.
+    """Return the limits of each rate, from which the intervals of all pairs follow.
 
-    With more than two groups the critical value lies where a small count's tail is longer than a normal one, and the
-    correction for continuity makes up for it: without it, seven groups at a rate of 5 % alarm at 13 % of null data.
+    With more than two groups the critical value is large, and there the tail of a small count is longer than a normal
+    tail. The continuity correction compensates: without it, seven groups with a rate of 5 % give false alarms on 13 %
+    of null data.
     """
     shift = 0.0 if len(rates.tries) == 2 else 0.5
     low, _ = wilson(np.maximum(rates.hits - shift, 0), rates.tries, critical)
@@ -79,7 +80,7 @@ def joint_limits(rates: Rates, critical: float) -> tuple[Floats, Floats]:
 
 
 def widest_difference(rates: Rates, critical: float) -> tuple[Interval, int, int]:
-    """The largest difference between two rates with its interval, and the groups of the highest and the lowest rate."""
+    """Return the largest difference of two rates with its interval, and the groups of the highest and lowest rate."""
     value = rates.values
     low, high = joint_limits(rates, critical)
     apart = value[:, None] - value[None, :]
@@ -94,15 +95,18 @@ def widest_difference(rates: Rates, critical: float) -> tuple[Interval, int, int
 
 
 def smallest_ratio(rates: Rates, critical: float) -> tuple[Interval, int, int]:
-    """The smallest ratio of two rates with its interval, and the groups of the highest and the lowest rate.
+    """Return the smallest ratio of two rates with its interval, and the groups of the highest and lowest rate.
 
-    Where no group was ever a hit the rates are equal, so the ratio is 1, and the interval says how little that means.
+    If no group has a hit, the rates are equal, so the ratio is 1; the interval shows how uncertain that is.
     """
     value = rates.values
     low, high = joint_limits(rates, critical)
     top, bottom = value[:, None], value[None, :]
     product = top * bottom
-    floor, floor_of = low * (2 * value - low), high * (2 * value - high)  # rate² less the squared reach, on either side
+    floor, floor_of = (
+        low * (2 * value - low),
+        high * (2 * value - high),
+    )  # rate² - (rate - limit)², for either limit
     lowest = _root_ratio(product, floor[:, None], floor_of[None, :], -1)
     highest = _root_ratio(product, floor_of[:, None], floor[None, :], 1)
     ratio = value.min() / value.max() if value.max() > 0 else 1.0
@@ -119,7 +123,7 @@ def _root_ratio(product: Floats, top: Floats, bottom: Floats, sign: int) -> Floa
     root = np.sqrt(np.maximum(product**2 - top * bottom, 0))
     with np.errstate(divide="ignore", invalid="ignore"):
         if sign < 0:
-            # The same root written so that it stays finite where `bottom` passes through 0.
+            # The same root in a form that stays finite where `bottom` passes through 0.
             return np.nan_to_num(top / (product + root), nan=0.0, posinf=np.inf)
         value = (product + root) / bottom
     return np.where(bottom > 0, value, np.inf)

@@ -1,6 +1,6 @@
-"""What a gap between groups is: counts by group, the rates they make, the gap a rule limits.
+"""Measure gaps between groups: counts by group, rates from counts, gaps between rates.
 
-Counts are indexed [group, truth, prediction], 1 being the positive label; in front may stand an axis of resamples.
+Counts are indexed [group, truth, prediction], where 1 is the positive label. An axis of resamples may come first.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ RATES: tuple[RateName, ...] = ("selection_rate", "true_positive_rate", "false_po
 
 @dataclass(frozen=True)
 class Measure:
-    """A gap that a policy can limit: of which rates, and whether it is their difference or their ratio."""
+    """A gap that a policy can limit: the rates it compares, as difference or ratio."""
 
     rates: tuple[RateName, ...]
     form: Literal["difference", "ratio"]
@@ -32,14 +32,14 @@ MEASURES: Mapping[str, Measure] = {
     "true_positive_rate_difference": Measure(("true_positive_rate",), "difference"),
     "false_positive_rate_difference": Measure(("false_positive_rate",), "difference"),
     "accuracy_difference": Measure(("accuracy",), "difference"),
-    # The worse of the two, as Fairlearn's default has it.
+    # The larger of the two differences, which is Fairlearn's default.
     "equalized_odds_difference": Measure(("true_positive_rate", "false_positive_rate"), "difference"),
 }
 
 
 @dataclass(frozen=True)
 class Gap:
-    """The gap of one measure: how wide, of which rate, and between which groups (positions in the counts)."""
+    """The gap of one measure: its interval, its rate, and the two groups (indices into the counts)."""
 
     measured: Interval
     rate: RateName
@@ -48,7 +48,7 @@ class Gap:
 
 
 def parts(counts: Counts, rate: RateName) -> tuple[Counts, Counts]:
-    """Hits and tries of a rate, group by group."""
+    """Return the hits and tries of a rate for each group."""
     match rate:
         case "selection_rate":
             return counts[..., :, 1].sum(-1), counts.sum((-1, -2))
@@ -61,24 +61,24 @@ def parts(counts: Counts, rate: RateName) -> tuple[Counts, Counts]:
 
 
 def resample(counts: Counts, times: int, seed: int) -> Counts:
-    """Draw the same number of rows again and again; drawing counts is the same as drawing rows, and much faster."""
+    """Bootstrap the counts `times` times; resampling counts is equivalent to resampling rows, and much faster."""
     total = int(counts.sum())
     drawn = np.random.default_rng(seed).multinomial(total, counts.ravel() / total, size=times)
     return drawn.reshape(times, *counts.shape)
 
 
 def judged(counts: Counts, rate: RateName, support: int) -> NDArray[np.intp]:
-    """The groups with enough rows in the rate's denominator."""
+    """Return the groups with enough rows in the rate's denominator."""
     return np.flatnonzero(parts(counts, rate)[1] >= support)
 
 
 def gap(counts: Counts, resampled: Counts, measure: Measure, *, support: int, confidence: float) -> Gap | None:
-    """The gap between the judged groups, or None where some rate has fewer than two of them."""
+    """Return the gap between the judged groups, or None if some rate has fewer than two of them."""
     groups = {rate: judged(counts, rate, support) for rate in measure.rates}
     if any(len(chosen) < 2 for chosen in groups.values()):
         return None
     rates = {rate: _rates(counts, resampled, rate, chosen) for rate, chosen in groups.items()}
-    # One critical value for all rates of the measure: the worst of them was chosen among them all.
+    # Divide the error probability between the rates of the measure, because the widest gap of all rates is selected.
     share = 1 - (1 - confidence) / len(rates)
     widen = widest_difference if measure.form == "difference" else smallest_ratio
     found = {rate: widen(rates[rate], joint_critical(rates[rate], share)) for rate in rates}

@@ -1,4 +1,4 @@
-"""Reads the proven tables into what the audit counts."""
+"""Read the verified tables for the audit."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from lockgate_bias_audit.groups import Column, column, encode
 
 @dataclass(frozen=True)
 class Rows:
-    """The test rows: whether each is positive in truth, whether the model says so, and its groups."""
+    """The test rows: whether the truth is positive, whether the answer is positive, and the groups."""
 
     truth: NDArray[np.bool_]
     predicted: NDArray[np.bool_]
@@ -26,13 +26,13 @@ class Rows:
 def read(evidence: Evidence, answers: Path, truth: Path, sensitive: Path | None) -> Rows:
     """Read answers, truth and sensitive columns.
 
-    Errors: BadCall when they are not one row each per test row, or hold a label that is not the target's.
+    Errors: BadCall if a table does not have one row per test row, or has a label that is not one of the target's.
     """
     target = evidence.spec["target"]
     wanted = evidence.spec["sensitive"]
     if wanted and sensitive is None:
         msg = f"the model's sensitive columns are missing: {', '.join(each['name'] for each in wanted)}"
-        raise BadCall(msg, fix="give the table `sensitive` that ingest wrote")
+        raise BadCall(msg, fix="pass the table `sensitive` that ingest wrote")
     groups = pq.ParquetFile(sensitive).read() if sensitive and wanted else None
     columns = {}
     for each in wanted:
@@ -54,12 +54,12 @@ def _positive(labels: pa.ChunkedArray, target: Mapping[str, str], rows: int, wha
     _one_each(len(labels), rows, f"the table `{what}`")
     seen, codes = encode(labels)
     if set(seen) - {target["positive"], target["negative"]}:
-        msg = f"the table `{what}` holds a label that is neither {target['positive']} nor {target['negative']}"
-        raise BadCall(msg, fix="name every spelling of the two labels in the model's target")
+        msg = f"the table `{what}` has a label that is neither {target['positive']} nor {target['negative']}"
+        raise BadCall(msg, fix="list every spelling of the two labels in the model's target")
     return np.array([value == target["positive"] for value in seen], dtype=np.bool_)[codes]
 
 
 def _one_each(found: int, wanted: int, what: str) -> None:
     if found != wanted:
-        msg = f"{what} has {found} rows, not one for each of the {wanted} test rows"
-        raise BadCall(msg, fix="use the files of one and the same run")
+        msg = f"{what} has {found} rows, but there are {wanted} test rows"
+        raise BadCall(msg, fix="use the files of one run")

@@ -1,4 +1,4 @@
-"""The audit as a page: the answer first, then every group, then how it was done."""
+"""Render the audit as a page: the verdict, then every group, then the method."""
 
 from collections.abc import Mapping, Sequence
 
@@ -34,13 +34,13 @@ from lockgate_bias_audit.verdict import Wording, shown_gap, ungated
 
 _TONE: Mapping[str, Tone] = {"within": "good", "beyond": "bad", "undecided": "unsure", "too few": "unsure"}
 
-_HALF = 0.5  # where every rate is above this, a scale from zero would hide how they differ
+_HALF = 0.5  # if every rate is above this, a scale from zero would hide the differences
 
 
 def render(
     audit: Audit, outcome: Passed | Refused | Inconclusive, words: Wording, *, seed: int, waivers: Mapping[str, Waiver]
 ) -> str:
-    """The whole page."""
+    """Render the page."""
     gating = [each for each in audit.judged if each.standing != "reported"]
     support = words.policy.settings.minimum_support
     body = join(
@@ -68,14 +68,14 @@ def render(
 def _answer(
     outcome: Passed | Refused | Inconclusive, judged: int, reported: int, waivers: Mapping[str, Waiver]
 ) -> Html:
-    """The verdict with how much of the audit it speaks of: what has no limit is not said to be within one."""
+    """The verdict with its scope: a gap without a limit must not be reported as within a limit."""
     scope = say("bias.scope", judged=judged or say("none"), reported=reported or say("none"))
     passed = say("bias.passed" if judged else "bias.passed.none", scope=scope)
     return verdict(outcome, passed=passed, waivers=waivers, lead=say("bias.scope.lead", scope=scope))
 
 
 def _rules(judged: Sequence[Judged], words: Wording, caption: str) -> list[Html]:
-    """A table of the rules on differences and one of those on ratios, whose scales have nothing in common."""
+    """One table of the rules on differences and one of the rules on ratios, because their scales differ."""
     forms = {
         form: [each for each in judged if MEASURES[each.rule.measure].form == form] for form in ("difference", "ratio")
     }
@@ -117,7 +117,7 @@ def _limit(judged: Judged) -> Html:
 
 
 def _open(audit: Audit, words: Wording) -> Html | None:
-    """What is audited but cannot refuse, said where nobody can miss it."""
+    """What is measured for information only, in a section of its own so that it is not overlooked."""
     reported = [each for each in audit.judged if each.standing == "reported"]
     silent = [name for name in ungated(audit) if (name,) not in {each.rule.between for each in reported}]
     if not reported and not silent:
@@ -143,7 +143,7 @@ def _unaudited(words: Wording) -> Html | None:
 
 
 def _groups(grouped: Grouped, shown: Released, audit: Audit, words: Wording) -> Html:
-    """Each group's rates, drawn for the rates that rules are about, in figures for all."""
+    """Each group's rates: a plot of each rate that a rule uses, and a table of all rates."""
     drawn: dict[RateName, Judged | None] = {}
     for each in audit.judged:
         if each.grouped is grouped:
@@ -154,7 +154,7 @@ def _groups(grouped: Grouped, shown: Released, audit: Audit, words: Wording) -> 
 
 
 def _plot(grouped: Grouped, shown: Released, rate: RateName, judged: Judged | None, words: Wording) -> Html:
-    """One rate of every group with its interval, and how far apart the rule lets them be."""
+    """Plot one rate of every group with its interval, and the range that the rule allows."""
     rates = [each[rate] for each in shown.rates]
     spans = _spans(grouped, rate, rates, words)
     limit, allowed, extra = _band(rates, judged)
@@ -184,9 +184,9 @@ def _spans(
 
 
 def _band(rates: Sequence[Shown], judged: Judged | None) -> tuple[float | None, tuple[float, float] | None, str]:
-    """Where the rule's limit lies among the rates, what it allows, and the words for that.
+    """The position of the rule's limit, the range that it allows, and the text for the caption.
 
-    Not drawn where the rate it is counted from may be one that is not shown.
+    Not drawn if the rate from which the limit is measured may be a hidden one.
     """
     judgeable = [each for each in rates if each.kind != "small"]
     values = [each.value for each in judgeable if each.value is not None]

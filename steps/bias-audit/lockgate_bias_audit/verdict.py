@@ -1,4 +1,4 @@
-"""From an audit to the gate's answer: sentences, figures, measurements; every one of them fit to be shown."""
+"""Turn an audit into the gate's verdict: sentences, figures and measurements, all of which may be shown."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from lockgate_bias_audit.disclosure import Released
 from lockgate_bias_audit.groups import Grouped
 from lockgate_bias_audit.measures import MEASURES, Gap, RateName
 
-# Every sentence of the verdict, by the rate that a gap is of; {positive} and {negative} are the target's labels.
+# The sentences of the verdict by the rate of the gap; {positive} and {negative} are the target's labels.
 _FOUND: Mapping[RateName, str] = {
     "selection_rate": "{high} is selected {often} {than} {low}",
-    "true_positive_rate": "where {positive} is true, the model says so {often} for {high} {than} for {low}",
-    "false_positive_rate": "where {positive} is not true, the model still says so {often} for {high} {than} for {low}",
-    "accuracy": "the model is right {often} for {high} {than} for {low}",
+    "true_positive_rate": "if the truth is {positive}, the answer is {positive} {often} for {high} {than} for {low}",
+    "false_positive_rate": "if the truth is {negative}, the answer is {positive} {often} for {high} {than} for {low}",
+    "accuracy": "the answer is correct {often} for {high} {than} for {low}",
 }
 _UNSURE: Mapping[RateName, str] = {
     "selection_rate": "selection rates",
@@ -34,7 +34,7 @@ _DENOMINATOR: Mapping[RateName, str] = {
 
 @dataclass(frozen=True)
 class Wording:
-    """What the sentences need to know: the target's labels, and the policy's settings."""
+    """Writes the sentences, from the target's labels and the policy's settings."""
 
     positive: str
     negative: str
@@ -46,28 +46,28 @@ class Wording:
         return f"{self.policy.settings.confidence * 100:.3g} %"
 
     def labelled(self, text: str, **words: str) -> str:
-        """The text with the target's labels in place."""
+        """Insert the target's labels into a text."""
         return text.format(positive=self.positive, negative=self.negative, **words)
 
     def headline(self, judged: Judged) -> str:
-        """One plain sentence on what was found."""
+        """One sentence that states the finding."""
         by, found = f"by {' and '.join(judged.grouped.between)}", judged.gap
         if judged.grouped.silent:
-            return f"{by}, nothing can be compared: no row says its {judged.grouped.silent[0]}"
+            return f"{by}, nothing can be compared: no row has a value for {judged.grouped.silent[0]}"
         if found is None:
             return f"{by}, nothing can be compared: fewer than two groups are large enough to judge"
         if judged.standing == "undecided":
-            return f"{by}, {_UNSURE[found.rate]} may differ by more than the policy allows: these rows cannot tell"
+            return f"{by}, {_UNSURE[found.rate]} may differ by more than the policy allows: too few rows to decide"
         names = judged.grouped.names
         often, than = _often(judged)
         words = {"high": names[found.highest], "low": names[found.lowest], "often": often, "than": than}
         return f"{by}, {self.labelled(_FOUND[found.rate], **words)}"
 
     def lines(self, judged: Judged) -> tuple[str, ...]:
-        """The finding in figures: the two groups it lies between, the gap, the limit."""
+        """The finding in figures: the two groups, the gap, the limit."""
         found = judged.gap
         if found is None:
-            return (f"a group is judged from {self.policy.settings.minimum_support} rows in its rate's denominator",)
+            return (f"a group is judged if its denominator has at least {self.policy.settings.minimum_support} rows",)
         shown = judged.shown
         table = [
             (judged.grouped.names[at], shown.rates[at][found.rate].text, shown.tries[found.rate][at])
@@ -89,7 +89,7 @@ class Wording:
         return f"{form} {shown['value']:.3f}, {self.confidence} interval {shown['low']:.3f} to {shown['high']:.3f}"
 
     def interval(self, judged: Judged) -> tuple[str, str]:
-        """The gap's value and its interval, for a table whose head says what they are."""
+        """The gap's value and its interval without labels, for a table."""
         shown = shown_gap(judged)
         if shown is None:
             return "–", ""
@@ -97,7 +97,7 @@ class Wording:
         return value, f"{shown['low']:.3f} to {shown['high']:.3f}"
 
     def reason(self, judged: Judged) -> Reason:
-        """Why this rule does not let the model pass."""
+        """The reason that the verdict gives for a rule that is not met."""
         rule = judged.rule
         return Reason(
             rule=rule.key, message=self.headline(judged), lines=self.lines(judged), why=rule.why, source=rule.source
@@ -107,7 +107,7 @@ class Wording:
 def judgement(
     audit: Audit, words: Wording, *, model: str, subjects: Mapping[str, str]
 ) -> Passed | Refused | Inconclusive:
-    """The gate's answer."""
+    """Return the gate's verdict."""
     notes = tuple(_notes(audit, words))
     measurements = {
         "rows": audit.rows,
@@ -126,18 +126,18 @@ def judgement(
 
 
 def limit(judged: Judged) -> str:
-    """The rule's limit and the line it stands on."""
+    """Return the rule's limit and its line in the policy, as text."""
     match judged.rule.limit:
         case AtMost(value):
             return f"{judged.rule.source} allows {value:g}"
         case AtLeast(value):
-            return f"{judged.rule.source} asks for at least {value:g}"
+            return f"{judged.rule.source} requires at least {value:g}"
         case ReportedOnly():
             return f"{judged.rule.source} sets no limit"
 
 
 def shown_gap(judged: Judged) -> dict[str, float | None] | None:
-    """The gap as it may be shown: without its value where that would give back a small count."""
+    """Return the gap as it may be shown: without its value if that would reveal a small count."""
     found = judged.gap
     if found is None:
         return None
@@ -151,13 +151,13 @@ def shown_gap(judged: Judged) -> dict[str, float | None] | None:
 
 
 def ungated(audit: Audit) -> tuple[str, ...]:
-    """The columns that are looked at on their own though no rule of theirs alone can refuse."""
+    """Return the columns that are measured by themselves although no rule on that column alone can refuse."""
     gating = {each.rule.between for each in audit.judged if each.standing != "reported"}
     return tuple(between[0] for between in audit.tables if len(between) == 1 and between not in gating)
 
 
 def _figures(grouped: Grouped, shown: Released) -> list[dict[str, object]]:
-    """Each group's size and rates as they may be stored: None where hidden or too small to judge."""
+    """Each group's size and rates as they may be stored: None if hidden or too small to judge."""
     return [
         {"group": name, "rows": rows} | {rate: each.value for rate, each in rates.items()}
         for name, rows, rates in zip(grouped.names, shown.row_numbers, shown.rates, strict=True)
@@ -165,13 +165,14 @@ def _figures(grouped: Grouped, shown: Released) -> list[dict[str, object]]:
 
 
 def _notes(audit: Audit, words: Wording) -> list[str]:
-    """What a reader must know though it does not refuse."""
+    """Findings that a reader must know although they do not refuse the model."""
     notes = []
     if not audit.tables:
-        notes.append("the model names no sensitive column that is audited")
+        notes.append("the model has no sensitive column that is audited")
     for each in audit.judged:
         if each.standing == "reported":
-            notes.append(f"audited, does not gate: {words.headline(each)} ({words.measured(each)}); {each.rule.why}")
+            found = f"{words.headline(each)} ({words.measured(each)})"
+            notes.append(f"measured for information only: {found}; {each.rule.why}")
     notes += [f"not audited: {entry.column}; {entry.why}" for entry in words.policy.unaudited]
     for between, (grouped, _) in audit.tables.items():
         if small := int((grouped.sizes < words.policy.settings.minimum_support).sum()):
@@ -185,7 +186,7 @@ def _measurement(judged: Judged) -> dict[str, object]:
 
 
 def _often(judged: Judged) -> tuple[str, str]:
-    """How much more often, where both rates may be shown, and the word that a comparison goes on with."""
+    """How much more often, if both rates may be shown, and the conjunction of the comparison."""
     assert judged.gap is not None
     high, low = _extremes(judged, judged.gap)
     if not high or not low:
@@ -197,6 +198,6 @@ def _often(judged: Judged) -> tuple[str, str]:
 
 
 def _extremes(judged: Judged, found: Gap) -> tuple[float | None, float | None]:
-    """The highest and the lowest rate, as far as they may be shown."""
+    """The highest and the lowest rate; None if it may not be shown."""
     high, low = (judged.shown.rates[at][found.rate].value for at in (found.highest, found.lowest))
     return high, low

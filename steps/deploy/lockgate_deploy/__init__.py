@@ -1,1 +1,1 @@
-"""Brings a proven bundle to its own address, moves `live` to it, and tidies up after a run."""
+"""Stages a verified bundle at its own address, moves `live` to it, and cleans up after a run."""

@@ -1,13 +1,13 @@
-"""The programs `deploy`, `promote` and `conclude`: the only ones that move a pointer of the store; and `pull`."""
+"""The programs `deploy`, `promote` and `conclude`, the only ones that move a pointer in the store, and `pull`."""
 
 from lockgate_step import Bundle, In, Out, Policy, SmokeVerdict, Spec, Staged, main, program
 
 
 @program(uses=["store", "platform"])
 def deploy(bundle: In[Bundle], spec: In[Spec], policy: In[Policy], staged: Out[Staged], *, wait: int = 300) -> None:
-    """Make a proven bundle reachable at its own address; no user's request goes there.
+    """Deploy a verified bundle at its own address; it receives no user requests.
 
-    wait: seconds for another run's candidate to go, and again for this one's server to be ready.
+    wait: seconds to wait for another run's candidate to be released, then again for this run's server to be ready.
     """
     from lockgate_step import canonical
 
@@ -30,9 +30,9 @@ def promote(
     *,
     wait: int = 120,
 ) -> None:
-    """Make the bundle that smoke-test passed the one that answers users, if live is still what it was compared with.
+    """Make the bundle that passed smoke-test live, unless live has moved since the gates compared with it.
 
-    wait: seconds for the platform to answer with it.
+    wait: seconds to wait for the platform to serve it.
     """
     from lockgate_deploy.promote import go_live
     from lockgate_deploy.shell import here, prove, prove_smoke
@@ -45,11 +45,11 @@ def promote(
 
 @program(uses=["store", "platform"])
 def conclude(*, model: str, status: str = "", wait: int = 120) -> None:
-    """Give back what the run still holds, and write its summary.
+    """Release the candidate if the run still holds it, and write the run's summary.
 
-    model: whose run it was.
-    status: how the run ended, as the workflow says it.
-    wait: seconds for the platform to serve what the pointers name, and no more.
+    model: the model's name.
+    status: the status with which the workflow ended, e.g. Succeeded.
+    wait: seconds to wait for the platform to serve only what the pointers name.
     """
     from lockgate_step import OutsideFailed, log
 
@@ -62,16 +62,16 @@ def conclude(*, model: str, status: str = "", wait: int = 120) -> None:
     except OutsideFailed as error:
         if status != "Succeeded":
             raise
-        # A run that succeeded has given back its candidate already: what is missing now must not make it look failed.
+        # A run that succeeded has already released its candidate: a failure here must not make the run look failed.
         log("not-concluded", problem=error.message, fix=error.fix)
 
 
 @program(uses=["store"])
 def pull(bundle: Out[Bundle], *, model: str, digest: str) -> None:
-    """Bring a bundle from the store to the pod that serves it.
+    """Download a bundle from the store into the pod that serves it.
 
-    model: whose bundle it is.
-    digest: which one.
+    model: the model's name.
+    digest: the bundle's digest, sha256: with 64 digits.
     """
     from lockgate_deploy import pull as pulling
     from lockgate_deploy.shell import stored

@@ -1,7 +1,7 @@
-"""The Kubernetes API as a program in a pod sees it: its own namespace, by the token it was given.
+"""A client of the Kubernetes API for a program in a pod: its own namespace, with its service account's token.
 
-httpx on the REST API: lightkube, as small and typed, cannot delete on condition of what was read, and the official
-client is 80 MB and untyped.
+It uses httpx on the REST API. lightkube is as small and typed, but cannot delete with preconditions; the official
+client has 80 MB and no types.
 """
 
 import os
@@ -17,7 +17,7 @@ from lockgate_deploy.objects import Object
 
 MANAGER = "lockgate"
 _SECONDS = 10.0
-_RIGHTS = "give ServiceAccount lockgate-platform its Role again: kubectl apply -k kubernetes"
+_RIGHTS = "restore the Role of ServiceAccount lockgate-platform: kubectl apply -k kubernetes"
 _PATHS = {
     "Deployment": "apis/apps/v1/namespaces/{}/deployments",
     "EndpointSlice": "apis/discovery.k8s.io/v1/namespaces/{}/endpointslices",
@@ -30,61 +30,62 @@ _PATHS = {
 
 
 class Conflict(Exception):
-    """Somebody else has written the object since it was read, or made it first: read it again."""
+    """The object was changed or created by another client since it was read. Read it again."""
 
 
 class Unreachable(OutsideFailed):
-    """The API server did not answer, or not now."""
+    """The API server cannot be reached, or is unavailable for now."""
 
 
 class Cluster:
-    """One namespace. Every call may be made twice; what a call finds missing is None or nothing, not an error.
+    """One namespace. Every call may be repeated; a missing object gives None or does nothing, it is not an error.
 
-    Errors of every call: Unreachable, OutsideFailed where a right is missing, BadCall where the API refuses the object.
+    Errors of every call: Unreachable, OutsideFailed when a permission is missing, BadCall when the API rejects the
+    object.
     """
 
     def __init__(self, account: Path, address: str) -> None:
-        """A namespace by a service account's folder (`token`, `ca.crt`, `namespace`), at the API server's address."""
+        """Use a service account's folder (`token`, `ca.crt`, `namespace`) and the API server's address."""
         try:
             self.namespace = (account / "namespace").read_text().strip()
             trusted = ssl.create_default_context(cafile=account / "ca.crt")
         except OSError as error:
-            msg = f"there is no service account below {account}"
+            msg = f"no service account found in {account}"
             raise BadCall(msg, fix="render the workflow again, and start the program through it") from error
-        # trust_env off: a proxy set for the outside must not stand between a pod and its own API server.
+        # trust_env off: a proxy for external traffic must not be used between a pod and its own API server.
         self._client = httpx.Client(
             base_url=address, verify=trusted, auth=_Token(account / "token"), timeout=_SECONDS, trust_env=False
         )
 
     @classmethod
     def around(cls, account: Path) -> "Cluster":
-        """The cluster this program runs in. Errors: BadCall outside of one."""
+        """Return the cluster in which this program runs. Errors: BadCall outside of a cluster."""
         host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT")
         if not host or not port:
-            msg = "the platform is kubernetes, but this program runs in no cluster"
+            msg = "the platform is kubernetes, but this program does not run in a cluster"
             raise BadCall(msg, fix="submit the workflow to the cluster, or write local to environment/platform")
         return cls(account, f"https://{f'[{host}]' if ':' in host else host}:{port}")
 
     def get(self, kind: str, name: str) -> Object | None:
-        """An object, where there is one."""
+        """Return an object, or None if it does not exist."""
         answer = self._call("GET", self._path(kind, name), may_miss=True)
         return None if answer.status_code == httpx.codes.NOT_FOUND else answer.json()
 
     def list(self, kind: str, labels: Mapping[str, str]) -> list[Object]:
-        """The objects that carry these labels."""
+        """Return the objects that have these labels."""
         selector = ",".join(f"{name}={value}" for name, value in labels.items())
         answer = self._call("GET", self._path(kind), params={"labelSelector": selector})
         return list(answer.json()["items"])
 
     def create(self, wanted: Object) -> Object:
-        """Make an object that must not exist yet. Errors: Conflict when it does."""
+        """Create an object that must not exist yet. Errors: Conflict when it exists."""
         answer = self._call("POST", self._path(wanted["kind"]), json=wanted, params={"fieldManager": MANAGER})
         return dict(answer.json())
 
     def apply(self, wanted: Object) -> Object:
-        """Make an object, or bring what we say of it to what is said now (server-side apply).
+        """Create an object, or update the fields that Lockgate manages (server-side apply).
 
-        Errors: Conflict when `metadata.resourceVersion` is given and is not the object's any more.
+        Errors: Conflict when `metadata.resourceVersion` is given and is no longer the object's.
         """
         path = self._path(wanted["kind"], wanted["metadata"]["name"])
         kind = {"content-type": "application/apply-patch+yaml"}  # JSON is YAML
@@ -92,7 +93,7 @@ class Cluster:
         return dict(answer.json())
 
     def delete(self, kind: str, read: Object) -> None:
-        """Delete an object as it was read, and what it owns after it. Errors: Conflict when it has changed since."""
+        """Delete an object as it was read, then what it owns. Errors: Conflict when it has changed since."""
         metadata = read["metadata"]
         as_read = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": as_read}
@@ -106,23 +107,23 @@ class Cluster:
         try:
             answer = self._client.request(method, path, **given)
         except httpx.TransportError as error:
-            msg = f"the cluster's API server does not answer ({type(error).__name__})"
-            raise Unreachable(msg, fix="look at the cluster, then run again") from error
+            msg = f"cannot connect to the cluster's API server ({type(error).__name__})"
+            raise Unreachable(msg, fix="check that the cluster is up, then run again") from error
         if answer.is_success or (may_miss and answer.status_code == httpx.codes.NOT_FOUND):
             return answer
         said = _message(answer)
         if answer.status_code == httpx.codes.CONFLICT:
             raise Conflict(said)
-        what = f"the cluster refuses {method} {path.rsplit('/namespaces/', 1)[-1]}: {said}"
+        what = f"the cluster rejected {method} {path.rsplit('/namespaces/', 1)[-1]}: {said}"
         if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             raise OutsideFailed(what, fix=_RIGHTS)
         if answer.status_code == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error:
-            raise Unreachable(what, fix="look at the cluster, then run again")
-        raise BadCall(what, fix="correct what it names; Lockgate needs Kubernetes 1.30 or later")
+            raise Unreachable(what, fix="check that the cluster is up, then run again")
+        raise BadCall(what, fix="correct the field it names; Lockgate needs Kubernetes 1.30 or later")
 
 
 class _Token(httpx.Auth):
-    """The token, read for every request: the kubelet replaces it long before it ends."""
+    """The token, read for every request: the kubelet replaces it long before it expires."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""Ends a run: what it holds is given back, what it left half done is completed, and its summary is written."""
+"""Ends a run: releases its candidate, completes what it left unfinished, and writes its summary."""
 
 from lockgate_step import log
 
@@ -7,9 +7,9 @@ from lockgate_deploy.pointers import Pointers, now
 
 
 def tidy(pointers: Pointers, platform: Platform, *, run: str, status: str, wait: float) -> None:
-    """Release the run's candidate, complete the history if the run moved live, write `runs/<run>/summary.json`.
+    """Release the run's candidate, complete the history if the run moved live, and write `runs/<run>/summary.json`.
 
-    Then bring the platform after the pointers, whatever the run has left of it.
+    Then make the platform follow the pointers, whatever state the run left it in.
     """
     released = pointers.release(run)
     live = pointers.live()

@@ -1,4 +1,4 @@
-"""Holds a proven bundle ready at its own address."""
+"""Stages a verified bundle at its own address."""
 
 import time
 from contextlib import suppress
@@ -15,21 +15,21 @@ _POLL_SECONDS = 0.5
 
 
 def stage(pointers: Pointers, platform: Platform, proven: VerifiedBundle, *, run: str, wait: float) -> dict[str, Any]:
-    """Take the model's candidate for this run and wait until its server is ready; returns the content of `staged`.
+    """Take the model's candidate for this run, wait until its server is ready, and return the content of `staged`.
 
-    Errors: Refusal when live has moved since the gates judged or the bundle is not in the store, OutsideFailed when
-    another run holds the candidate or the platform does not serve it. Whatever fails gives the candidate back.
+    Errors: Refusal when live has moved since the gates' verdicts or the bundle is not in the store, OutsideFailed when
+    another run holds the candidate or the platform does not serve it. After every failure the candidate is released.
     """
     if not pointers.has_bundle(proven.digest):
-        msg = f"the store does not keep {proven.digest}"
-        raise Refusal(msg, fix="deploy the bundle that this run's package step has stored")
+        msg = f"bundle {proven.digest} not found in the store"
+        raise Refusal(msg, fix="deploy the bundle that this run's package step stored")
     check_base(pointers.live(), proven.base)
     lease = _take(pointers, platform, proven, run, wait)
     try:
         staged = platform.until_staged(pointers, proven, lease, wait)
     except StepError:
         pointers.release(run)
-        with suppress(StepError):  # conclude tries again, and what has failed is worth saying more
+        with suppress(StepError):  # conclude tries again; the first error is the one to report
             platform.until_tidy(pointers, 0)
         raise
     log("staged", model=proven.model, bundle=proven.digest, address=staged.address, lease_until=lease.lease_until)
@@ -53,7 +53,7 @@ def _take(pointers: Pointers, platform: Platform, proven: VerifiedBundle, run: s
         if holder is None:
             return lease
         if platform.has_ended(holder.run):
-            log("taken-over", from_run=holder.run)  # it was terminated before it could give back what it held
+            log("taken-over", from_run=holder.run)  # it was terminated before it could release the candidate
             pointers.release(holder.run)
             continue
         if told != holder.run:

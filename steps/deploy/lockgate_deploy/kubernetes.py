@@ -1,7 +1,7 @@
-"""Platform `kubernetes`: the cluster is brought after the store's pointers, one pass at a time, by whoever comes next.
+"""Platform `kubernetes`: each program reconciles the cluster with the store's pointers, one pass at a time.
 
-A pass may end anywhere, by a kill too, and the next one goes on: it reads what there is, and each write is either the
-same for everybody (server-side apply) or bound to what was read.
+A pass may be killed at any point, and the next one continues: it reads the present state, and each write is either
+idempotent (server-side apply) or conditional on the version that was read.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,12 +28,12 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Seen:
-    """What a pass has found.
+    """What one pass found.
 
-    live: the version that is live, where it is there.
-    asked: the pods that users are sent to.
-    awaited: what another pass must still do; empty when the cluster is as the pointers say.
-    problem: why the live version cannot be brought back.
+    live: the live version, if it is in the cluster.
+    asked: the names of the pods that receive user requests.
+    awaited: what another pass must still do; empty when the cluster matches the pointers.
+    problem: why the live version cannot be restored.
     """
 
     live: Rollout | None
@@ -46,7 +46,7 @@ class Seen:
 class Kubernetes:
     """One namespace, and the store whose bundles its pods serve.
 
-    bringer: this program's own image, in which each pod brings its bundle.
+    bringer: this program's own image, with which each pod downloads its bundle.
     """
 
     cluster: Cluster
@@ -55,23 +55,23 @@ class Kubernetes:
 
     def __post_init__(self) -> None:
         if not objects.by_digest(self.bringer):
-            msg = f"this program's own image is {self.bringer or 'not named'}, which no digest names"
+            msg = f"this program's own image is {self.bringer or 'not set'}, not a reference by digest"
             raise BadCall(msg, fix="lockgate images build, lockgate render, and submit the workflow again")
 
     def has_ended(self, run: str) -> bool:
-        """See Platform; Argo runs nothing at the end of a run that is terminated or deleted."""
+        """See Platform; Argo runs no exit handler for a run that is terminated or deleted."""
         workflow = self.cluster.get("Workflow", run)
         return workflow is None or workflow.get("status", {}).get("phase") in ("Succeeded", "Failed", "Error")
 
     def until_staged(self, pointers: Pointers, proven: VerifiedBundle, lease: Lease, wait: float) -> Staged:
-        """See Platform; what earlier runs left behind is taken away first, as it may hold what this one needs."""
+        """See Platform; what earlier runs left is deleted first, since it may hold resources that this run needs."""
         version = Version.of(proven, self.bringer)
 
         def look() -> Staged:
             rollout = self._rollout(version.model, version.bundle)
             if rollout is None or rollout.lease != lease.at:
                 seen = self._pass(pointers)
-                # As many as serve now: under the load of this hour too few would be as bad as none.
+                # As many pods as serve now: with fewer, the new version could fail under the present load.
                 serving = seen.live.replicas if seen.live else 0
                 self._apply(version, lease.at, min(serving, version.serving["max_replicas"]))
                 raise NotYet
@@ -85,7 +85,7 @@ class Kubernetes:
         return self._until(look, wait, f"{pointers.model}'s new version is not ready")
 
     def until_live(self, pointers: Pointers, live: Live, wait: float) -> None:
-        """See Platform; each pod of the version is ready, and users are sent to these and to no other."""
+        """See Platform; each pod of the version is ready, and users reach these pods and no other."""
 
         def look() -> None:
             seen = self._pass(pointers)
@@ -95,9 +95,9 @@ class Kubernetes:
                 problem = seen.live.problem() if seen.live else None
                 raise NotYet(problem or seen.awaited or (seen.live.awaited() if seen.live else ""))
             if seen.awaited or seen.asked != seen.live.ready:
-                raise NotYet(seen.awaited or "users' Service does not send to each of its pods yet")
+                raise NotYet(seen.awaited or "the users' Service does not route to each of its pods yet")
 
-        self._until(look, wait, f"live is {live.bundle}, but the cluster does not answer with it alone yet")
+        self._until(look, wait, f"live is {live.bundle}, but the cluster does not serve only this bundle yet")
 
     def until_tidy(self, pointers: Pointers, wait: float) -> None:
         """See Platform."""
@@ -112,13 +112,13 @@ class Kubernetes:
         self._until(look, wait, f"the cluster does not follow {pointers.model}'s pointers yet")
 
     def _pass(self, pointers: Pointers) -> Seen:
-        """Bring the cluster as far as it goes now.
+        """Reconcile the cluster with the pointers as far as possible now.
 
-        Errors: OutsideFailed when users are ahead of the store.
+        Errors: OutsideFailed when the users' Service has a later generation than live in the store.
         """
         model = pointers.model
-        # In this order: a version is made after its lease is taken, and the lease is given back after live has moved.
-        # So what is seen here and named by no pointer below is wanted by nobody, or its next attempt changes it first.
+        # In this order: a version is created after its lease is taken, and the lease is released after live has moved.
+        # So a version listed here that no pointer below names is not needed, or its next attempt changes it first.
         versions = self.cluster.list("Deployment", objects.labels_of(model))
         lease, live = pointers.lease(), pointers.live()
         service = self.cluster.get("Service", model)
@@ -129,12 +129,12 @@ class Kubernetes:
         rollout = _find(versions, all_pods, live.bundle) if live.bundle else None
         awaited, problem = "", None
         if live.bundle and (rollout is None or not rollout.lease):
-            awaited, problem = "the version is being brought back from the store", self._bring_back(pointers, live)
+            awaited, problem = "the version is being restored from the store", self._bring_back(pointers, live)
         elif live.bundle and rollout:
             awaited = self._send_users(model, live, service, rollout)
         served = {objects.bundle_of(pod) for pod in all_pods if pods.name_of(pod) in asked}
         if live.bundle and served - {objects.short(live.bundle)}:
-            awaited = awaited or "users are still sent to another version"
+            awaited = awaited or "users still reach another version"
 
         needed = {objects.selected(service), *served, *map(objects.short, filter(None, [live.bundle]))}
         if lease and not lease.expired:
@@ -146,10 +146,10 @@ class Kubernetes:
         return Seen(rollout, asked, awaited, problem)
 
     def _send_users(self, model: str, live: Live, service: Object | None, rollout: Rollout) -> str:
-        """Move users on to what is live once it can answer them; returns what that still needs."""
+        """Route users to the live version once it is ready; return what is still missing."""
         if service is None:
             self.cluster.create(objects.users_service(live, model))
-            return "users' Service has just been made"
+            return "the users' Service has just been created"
         wanted = objects.moved(service, live, model)
         if wanted is None:
             return ""
@@ -157,10 +157,10 @@ class Kubernetes:
             return rollout.awaited()
         self.cluster.apply(wanted)
         log("users-sent", model=model, bundle=live.bundle, generation=live.generation)
-        return "users have just been sent to it"
+        return "the users' Service has just been moved to it"
 
     def _bring_back(self, pointers: Pointers, live: Live) -> StepError | None:
-        """Make the live version again, of the bundle in the store, where somebody has taken it away."""
+        """Create the live version again from the bundle in the store, after it was deleted."""
         assert live.bundle is not None
         try:
             with TemporaryDirectory() as scratch:
@@ -169,14 +169,14 @@ class Kubernetes:
                 proven = verify_bundle(folder, Trust.read(), now=None, model=pointers.model, digest=live.bundle)
                 self._apply(Version.of(proven, self.bringer), live.at, 0)
         except StepError as problem:
-            # Another version must be able to take the place of one that cannot be served, so this stops nobody here.
+            # Another version must be able to replace one that cannot be served, so the pass continues.
             log("not-brought-back", model=pointers.model, bundle=live.bundle, problem=problem.message, fix=problem.fix)
             return problem
         log("brought-back", model=pointers.model, bundle=live.bundle)
         return None
 
     def _apply(self, version: Version, lease: str, serving: int) -> None:
-        """Make a version or bring it to what it should be. The Deployment carries the lease once it is whole."""
+        """Create or update a version. The Deployment is annotated with the lease once all its objects exist."""
         replicas = max(serving, version.serving["replicas"])
         made = self.cluster.apply(objects.deployment(version, lease="", replicas=replicas))
         for each in objects.owned(version, made):
@@ -191,7 +191,7 @@ class Kubernetes:
         def patient() -> Found:
             try:
                 return look()
-            except (Conflict, Unreachable) as error:  # another run wrote, or the API server is being replaced
+            except (Conflict, Unreachable) as error:  # another run wrote, or the API server restarts
                 raise NotYet(error) from None
 
         fix = f"kubectl -n {self.cluster.namespace} get deployments,pods,events, then run again"
@@ -199,7 +199,7 @@ class Kubernetes:
 
 
 def _find(versions: Sequence[Object], all_pods: Sequence[Object], bundle: str) -> Rollout | None:
-    """A bundle's version among those that were read. Errors: OutsideFailed when another bundle has its name."""
+    """Find a bundle's version among those that were read. Errors: OutsideFailed when another bundle has its name."""
     digits = objects.short(bundle)
     found = next((version for version in versions if objects.bundle_of(version) == digits), None)
     if found is None:
@@ -214,10 +214,10 @@ def _check_service(service: Object | None, live: Live, model: str) -> None:
     if service is None:
         return
     if service["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by") != "lockgate":
-        msg = f"there is a Service {model} that Lockgate has not made"
-        raise OutsideFailed(msg, fix=f"delete or rename it: users of {model} are to find the model there")
+        msg = f"Service {model} exists, but Lockgate did not create it"
+        raise OutsideFailed(msg, fix=f"delete or rename it: Lockgate needs this name for the users of {model}")
     if (ahead := objects.generation_of(service)) > live.generation:
-        msg = f"users of {model} are at generation {ahead}, but live in the store is at {live.generation}"
+        msg = f"users of {model} reach generation {ahead}, but live in the store is at generation {live.generation}"
         raise OutsideFailed(
-            msg, fix="restore live.json from the history in the store; until then users are answered on"
+            msg, fix="restore live.json from the history in the store; the present version keeps serving until then"
         )

@@ -1,4 +1,4 @@
-"""Platform `local`: the supervisor follows the store's pointers, and says in `status.json` what it made of them."""
+"""Platform `local`: the supervisor follows the store's pointers and writes the result to `status.json`."""
 
 import time
 from collections.abc import Mapping
@@ -11,26 +11,26 @@ from lockgate_deploy.platform import NotYet, Staged, until
 from lockgate_deploy.pointers import Lease, Live, Pointers
 
 _POLL_SECONDS = 0.2
-_NOTICE_SECONDS = 15.0  # a supervisor that follows this store has answered by then, be it only that it is starting
-_FIX = "lockgate status, then lockgate logs; is lockgate serve running?"
+_NOTICE_SECONDS = 15.0  # by then a supervisor that follows this store has written a status, at least "starting"
+_FIX = "lockgate status, then lockgate logs; check that lockgate serve is running"
 
 
 class Local:
-    """The platform of one machine."""
+    """The platform on one machine."""
 
     def has_ended(self, run: str) -> bool:
-        """See Platform; a run here gives back what it holds, and of another machine's nothing is known."""
+        """See Platform; a run on this machine releases what it holds, and runs on other machines are unknown here."""
         del run
         return False
 
     def until_staged(self, pointers: Pointers, proven: VerifiedBundle, lease: Lease, wait: float) -> Staged:
-        """See Platform; what the supervisor said of an earlier lease is no answer."""
+        """See Platform; a status that the supervisor wrote for an earlier lease does not count."""
 
         def look() -> Staged:
             said = pointers.status().get("candidate") or {}
             if (said.get("bundle"), said.get("run"), said.get("lease")) != (lease.bundle, lease.run, lease.at):
                 if time.monotonic() > noticed_by:
-                    msg = "the local platform does not answer"
+                    msg = "the local platform is not running"
                     raise OutsideFailed(msg, fix="lockgate serve")
                 raise NotYet
             if said.get("problem"):
@@ -50,17 +50,17 @@ class Local:
             if said.get("bundle") != live.bundle or not said.get("ready"):
                 raise NotYet
 
-        what = f"live is {live.bundle}, but the local platform does not answer with it yet"
+        what = f"live is {live.bundle}, but the local platform does not serve it yet"
         until(look, wait, every=_POLL_SECONDS, what=what, fix=_FIX)
 
     def until_tidy(self, pointers: Pointers, wait: float) -> None:
-        """Nothing to wait for: the supervisor stops what no pointer names by itself."""
+        """Do nothing: the supervisor itself stops what no pointer names."""
 
 
 def _fail(pointers: Pointers, said: Mapping[str, Any]) -> None:
     log("model-server-failed", problem=said["problem"], refused=said.get("refused"))
     if said.get("refused"):
         msg = f"{pointers.model}'s server refuses the bundle: {said['problem']}"
-        raise Refusal(msg, fix="run the workflow again: it packages the bundle anew")
+        raise Refusal(msg, fix="run the workflow again to package a new bundle")
     msg = f"{pointers.model}'s server does not start: {said['problem']}"
     raise OutsideFailed(msg, fix=f"lockgate logs {pointers.model}, then run again")

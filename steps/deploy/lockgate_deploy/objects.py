@@ -1,8 +1,8 @@
-"""What a version is on Kubernetes, and where users go: objects made of a proven bundle, and of nothing else.
+"""The Kubernetes objects of a version, and the users' Service, all made from a verified bundle and nothing else.
 
-A version is a Deployment, and owned by it a headless Service (its own address), a HorizontalPodAutoscaler and a
-PodDisruptionBudget: whoever deletes the Deployment deletes them all. Users have one Service by model, whose selector
-names the live bundle.
+A version is a Deployment that owns a headless Service (its own address), a HorizontalPodAutoscaler and a
+PodDisruptionBudget: deleting the Deployment deletes them all. Users have one Service per model; its selector names
+the live bundle.
 """
 
 import json
@@ -19,17 +19,17 @@ from lockgate_deploy.pointers import Live
 Object = dict[str, Any]
 
 PORT = 8080
-BUNDLE = "lockgate.io/bundle"  # as a label its first 12 digits, as an annotation the whole digest
+BUNDLE = "lockgate.io/bundle"  # the label has the first 12 digits, the annotation the whole digest
 GENERATION = "lockgate.io/generation"
 LEASE = "lockgate.io/lease"
 ACCOUNT = "lockgate-model-server"
 SERVER = "model-server"
 IO = "/lockgate"
-# Until every node has learnt that a pod is not to be asked any more; it answers on in the meantime.
+# Time until every node has removed a terminating pod from the Service; the pod still answers during it.
 UNASKED_SECONDS = 15
-_LINGER = "5"  # seconds in which those who keep a connection are told that it ends
-_GRACE_SECONDS = UNASKED_SECONDS + int(_LINGER) + 15  # and then to finish: see `graceful.py` of the model server
-_OWN_NETWORK = "0.0.0.0"  # noqa: S104 - of the pod
+_LINGER = "5"  # seconds in which the server tells clients with open connections that it stops
+_GRACE_SECONDS = UNASKED_SECONDS + int(_LINGER) + 15  # and time to finish: see `graceful.py` of the model server
+_OWN_NETWORK = "0.0.0.0"  # noqa: S104 - all addresses of the pod
 _START_SECONDS = 300
 _SCRATCH = "1Gi"
 _BUNDLE_SIZE = "8Gi"
@@ -46,10 +46,10 @@ _LOCKED_DOWN: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Version:
-    """One bundle as it is served.
+    """One bundle as it is served on Kubernetes.
 
-    image: the model server that answered when the gates judged, as predict's signed record names it.
-    bringer: the image that brings the bundle from the store.
+    image: the model server that gave the answers the gates judged, as predict's signed record names it.
+    bringer: the image that downloads the bundle from the store.
     serving: `replicas`, `max_replicas`, `cpu` and `memory` of the spec.
     """
 
@@ -62,39 +62,39 @@ class Version:
 
     @classmethod
     def of(cls, proven: VerifiedBundle, bringer: str) -> "Version":
-        """The version that a proven bundle is. Errors: Refusal when it was not judged in an image by digest."""
+        """Make the version of a verified bundle. Errors: Refusal when it was not judged in an image by digest."""
         spec = json.loads((proven.folder / "spec.json").read_bytes())
         image = proven.records["predict"].predicate.get("program", {}).get("image", "")
         if not by_digest(image):
-            msg = f"the bundle was judged in image {image or 'nobody knows which'}, which no digest names"
+            msg = f"the bundle was judged in image {image or 'unknown'}, not in a reference by digest"
             raise Refusal(msg, fix="lockgate images build, lockgate render, and run the workflow on the cluster")
         if "serving" not in spec:
-            msg = "the bundle's spec does not say how it is served"
+            msg = "the bundle's spec has no `serving`"
             raise Refusal(msg, fix="lockgate render, and run the workflow again")
         return cls(proven.model, proven.digest, image, bringer, spec["serving"], str(spec["classification"]))
 
     @property
     def name(self) -> str:
-        """The name of its Deployment and of its headless Service."""
+        """The name of its Deployment, its headless Service and what else it owns."""
         return f"{self.model}-{short(self.bundle)}"
 
     def address(self, namespace: str) -> str:
-        """Where it answers before it is live: a name that leads to each of its pods."""
+        """Return its own address, which it has before it is live: a name that resolves to each of its pods."""
         return f"http://{self.name}.{namespace}.svc:{PORT}"
 
 
 def by_digest(image: str) -> bool:
-    """Whether a reference names one image for ever."""
+    """Return whether an image reference is by digest, so that it always names the same image."""
     return bool(_BY_DIGEST.fullmatch(image))
 
 
 def short(bundle: str) -> str:
-    """A bundle's first 12 digits, as every answer carries them."""
+    """Return the first 12 digits of a bundle's digest, as every answer of the server names it."""
     return bundle.removeprefix("sha256:")[:12]
 
 
 def labels_of(model: str) -> dict[str, str]:
-    """What every object of a model carries, and is found by."""
+    """Return the labels that every object of a model has."""
     return {
         "app.kubernetes.io/name": model,
         "app.kubernetes.io/component": SERVER,
@@ -104,12 +104,15 @@ def labels_of(model: str) -> dict[str, str]:
 
 
 def pods_of(model: str, bundle: str) -> dict[str, str]:
-    """What selects the pods of one version."""
+    """Return the labels that select the pods of one version."""
     return {"app.kubernetes.io/name": model, "app.kubernetes.io/component": SERVER, BUNDLE: short(bundle)}
 
 
 def deployment(version: Version, *, lease: str, replicas: int) -> Object:
-    """The pods of a version, so many at first; the lease's time makes every attempt a change of the object."""
+    """Return the Deployment of a version; the lease's time makes every attempt a change of the object.
+
+    replicas: the number of pods at first, before the autoscaler changes it.
+    """
     return {
         **_head("apps/v1", "Deployment", version, {LEASE: lease}),
         "spec": {
@@ -123,7 +126,7 @@ def deployment(version: Version, *, lease: str, replicas: int) -> Object:
 
 
 def owned(version: Version, owner: Object) -> list[Object]:
-    """What goes with the Deployment, in the order it is made."""
+    """Return the objects that the Deployment owns, in the order of creation."""
     metadata = owner["metadata"]
     reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": metadata["name"], "uid": metadata["uid"]}
     found = [_headless(version), _disruption_budget(version)]
@@ -135,7 +138,7 @@ def owned(version: Version, owner: Object) -> list[Object]:
 
 
 def users_service(live: Live, model: str) -> Object:
-    """Where users go: the pods of what is live."""
+    """Return the Service for users: it selects the pods of the live bundle."""
     assert live.bundle is not None
     return {
         "apiVersion": "v1",
@@ -150,13 +153,13 @@ def users_service(live: Live, model: str) -> Object:
 
 
 def generation_of(service: Object) -> int:
-    """Which generation of live a users' Service follows; 0 where somebody else made it."""
+    """Return the generation of live that a users' Service follows; 0 if Lockgate did not create it."""
     said = annotation(service, GENERATION)
     return int(said) if said.isdecimal() else 0
 
 
 def moved(service: Object, live: Live, model: str) -> Object | None:
-    """The users' Service after what is live, or None: it moves forward, from what was read, or not at all."""
+    """Return the users' Service for a later generation of live, conditional on the version read; else None."""
     if generation_of(service) >= live.generation:
         return None
     wanted = users_service(live, model)
@@ -165,17 +168,17 @@ def moved(service: Object, live: Live, model: str) -> Object | None:
 
 
 def selected(service: Object | None) -> str:
-    """The short bundle whose pods a Service selects."""
+    """Return the short digest of the bundle whose pods a Service selects, or an empty string."""
     return str(service["spec"].get("selector", {}).get(BUNDLE, "")) if service else ""
 
 
 def annotation(found: Object, name: str) -> str:
-    """What an object is annotated with, or nothing."""
+    """Return the value of an object's annotation, or an empty string."""
     return str((found["metadata"].get("annotations") or {}).get(name, ""))
 
 
 def bundle_of(found: Object) -> str:
-    """The short bundle that an object is labelled with."""
+    """Return the short digest of the bundle in an object's label, or an empty string."""
     return str((found["metadata"].get("labels") or {}).get(BUNDLE, ""))
 
 
@@ -210,7 +213,7 @@ def _headless(version: Version) -> Object:
 
 
 def _disruption_budget(version: Version) -> Object:
-    # One pod at a time, also of a single one: a budget that never lets a node be emptied is overridden by force.
+    # One pod at a time, even if there is only one: administrators override a budget that blocks draining a node.
     spec = {"maxUnavailable": 1, "selector": {"matchLabels": pods_of(version.model, version.bundle)}}
     return {**_head("policy/v1", "PodDisruptionBudget", version), "spec": spec}
 
@@ -261,7 +264,7 @@ def _pod(version: Version) -> Object:
 
 
 def _bring(version: Version) -> Object:
-    """The one container that can read the store; it ends before the server begins."""
+    """Return the only container with access to the store; it ends before the server starts."""
     return {
         **_container(version, "pull", version.bringer),
         "command": ["python", "-m", "lockgate_deploy"],
@@ -298,7 +301,7 @@ def _serve(version: Version) -> Object:
 
 
 def _container(version: Version, name: str, image: str) -> Object:
-    """What both have in common; cpu is promised and not limited, since a limit would slow answers down."""
+    """Return what both containers share; cpu has a request and no limit, since a limit would slow answers down."""
     promised = {"cpu": version.serving["cpu"], "memory": version.serving["memory"]}
     return {
         "name": name,
@@ -306,6 +309,6 @@ def _container(version: Version, name: str, image: str) -> Object:
         "env": [{"name": "LOCKGATE_IO", "value": IO}, {"name": "TMPDIR", "value": f"{IO}/tmp"}],
         "resources": {"requests": promised, "limits": {"memory": version.serving["memory"]}},
         "securityContext": dict(_LOCKED_DOWN),
-        # The last lines of its log, so that whoever deploys is told why it does not start.
+        # The last lines of its log, so that deploy can report why it does not start.
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }

@@ -1,4 +1,4 @@
-"""What deploy, promote and conclude ask of a platform, whichever it is."""
+"""The interface of a platform, as deploy, promote and conclude use it."""
 
 import time
 from collections.abc import Callable
@@ -15,45 +15,46 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Staged:
-    """Where a candidate answers, and how many servers its address leads to."""
+    """A candidate's address, and the number of servers behind it."""
 
     address: str
     replicas: int
 
 
 class Platform(Protocol):
-    """Serves what the store's pointers name. They are the truth: a platform follows them and never moves them."""
+    """Serves what the store's pointers name. A platform follows the pointers and never moves them."""
 
     def has_ended(self, run: str) -> bool:
-        """Whether a run is known to be over, so that what it still holds may be taken over."""
+        """Return whether a run is known to have ended, so that another run may take over its candidate."""
 
     def until_staged(self, pointers: Pointers, proven: VerifiedBundle, lease: Lease, wait: float) -> Staged:
         """Return when the candidate is ready at its own address.
 
-        Errors: Refusal when it is refused, OutsideFailed when it does not come up.
+        Errors: Refusal when the server refuses the bundle, OutsideFailed when it does not become ready.
         """
 
     def until_live(self, pointers: Pointers, live: Live, wait: float) -> None:
-        """Return when users are answered by what is live, and by nothing else.
+        """Return when only the live bundle answers users.
 
-        Errors: OutsideFailed; live has moved all the same, and whoever comes next brings the platform after it.
+        Errors: OutsideFailed; live has moved nevertheless, and the next program makes the platform follow it.
         """
 
     def until_tidy(self, pointers: Pointers, wait: float) -> None:
-        """Return when nothing is served that no pointer names.
+        """Return when the platform serves only what the pointers name.
 
         Errors: OutsideFailed.
         """
 
 
 class NotYet(Exception):
-    """What is waited for is still to come; the message says what it waits for."""
+    """The awaited state is not reached yet; the message says what is missing."""
 
 
 def until(look: Callable[[], Found], wait: float, *, every: float, what: str, fix: str) -> Found:
-    """Look again and again until what is looked for is there.
+    """Call `look` until it no longer raises NotYet, and return its result.
 
-    Errors: OutsideFailed after so many seconds, saying what was awaited last.
+    wait: seconds until it gives up; every: seconds between two calls.
+    Errors: OutsideFailed after `wait` seconds, with the last reason for waiting.
     """
     deadline = time.monotonic() + wait
     while True:

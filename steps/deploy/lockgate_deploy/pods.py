@@ -1,4 +1,4 @@
-"""What pods say of themselves: that they are ready, or why they will not be."""
+"""The state of pods: ready, or the reason why they will not become ready."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -22,50 +22,50 @@ class Rollout:
 
     @property
     def replicas(self) -> int:
-        """How many pods it is to have."""
+        """The number of pods that the Deployment asks for."""
         return int(self.deployment["spec"]["replicas"])
 
     @property
     def lease(self) -> str:
-        """For which attempt it was made, once all that belongs to it is there."""
+        """The lease of the attempt it was created for; empty until all objects that it owns exist."""
         return annotation(self.deployment, LEASE)
 
     @property
     def ready(self) -> frozenset[str]:
-        """The names of the pods that can be asked."""
+        """The names of the pods that can receive requests."""
         return frozenset(name_of(pod) for pod in self.pods if _condition(pod, "Ready") == "True" and not _ends(pod))
 
     @property
     def complete(self) -> bool:
-        """Whether each of its pods is of the Deployment as it stands now, and ready."""
+        """Whether each of its pods is ready and of the Deployment's present template."""
         status, wanted = self.deployment.get("status", {}), self.replicas
         seen = status.get("observedGeneration") == self.deployment["metadata"]["generation"]
         counts = (status.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas"))
         return seen and all(count == wanted for count in counts) and len(self.ready) == wanted
 
     def problem(self) -> StepError | None:
-        """Why it will not come up by waiting, if it says so."""
+        """Return why waiting longer will not help, or None."""
         for condition in self.deployment.get("status", {}).get("conditions", []):
             if (condition["type"], condition["status"]) == ("ReplicaFailure", "True"):
-                msg = f"the cluster admits no pod: {condition.get('message', '')}"
-                return OutsideFailed(msg, fix=f"correct what it names, {_AGAIN}")
+                msg = f"the cluster does not admit its pods: {condition.get('message', '')}"
+                return OutsideFailed(msg, fix=f"correct the cause it names, {_AGAIN}")
         found = (_problem(pod, status) for pod in self.pods if not _ends(pod) for status in _statuses(pod))
         return next((problem for problem in found if problem), None)
 
     def awaited(self) -> str:
-        """What it still waits for, in a few words."""
+        """Return what it still waits for, in a few words."""
         unplaced = [c.get("message", "") for pod in self.pods for c in _conditions(pod) if _is_unplaced(c)]
         said = f"{len(self.ready)} of {self.replicas} pods are ready"
         return f"{said}; {unplaced[0]}" if unplaced else said
 
 
 def name_of(found: Object) -> str:
-    """An object's name."""
+    """Return an object's name."""
     return str(found["metadata"]["name"])
 
 
 def asked(slices: Sequence[Object]) -> frozenset[str]:
-    """The names of the pods to which a Service sends requests."""
+    """Return the names of the pods to which a Service routes requests."""
     endpoints = [endpoint for each in slices for endpoint in each.get("endpoints") or ()]
     return frozenset(
         str(endpoint["targetRef"]["name"])
@@ -79,25 +79,25 @@ def _problem(pod: Object, status: Object) -> StepError | None:
     waiting = status.get("state", {}).get("waiting", {})
     reason = waiting.get("reason", "")
     if reason in _PULL:
-        msg = f"the image of container {container} cannot be had: {waiting.get('message', reason)}"
+        msg = f"cannot pull the image of container {container}: {waiting.get('message', reason)}"
         return OutsideFailed(
-            msg, fix=f"push it, or give ServiceAccount lockgate-model-server its imagePullSecrets, {_AGAIN}"
+            msg, fix=f"push it, or set imagePullSecrets of ServiceAccount lockgate-model-server, {_AGAIN}"
         )
     if reason in _CONFIG:
-        msg = f"container {container} cannot be made: {waiting.get('message', reason)}"
+        msg = f"cannot create container {container}: {waiting.get('message', reason)}"
         return OutsideFailed(msg, fix=f"kubectl apply -k kubernetes, {_AGAIN}")
     ended = status.get("state", {}).get("terminated") or status.get("lastState", {}).get("terminated")
     if not ended or ended["exitCode"] == 0:
         return None
     said, fix = _last_words(ended.get("message", ""))
     if ended["exitCode"] == 3:
-        return Refusal(f"the {container} refuses the bundle: {said}", fix=fix or "run the workflow again")
+        return Refusal(f"container {container} refuses the bundle: {said}", fix=fix or "run the workflow again")
     if ended.get("reason") == "OOMKilled":
-        msg = f"container {container} needs more memory than it is given"
+        msg = f"container {container} needs more memory than its limit"
         return OutsideFailed(
             msg, fix="raise Serving(memory=...) in pipeline.py, lockgate render, and run the workflow again"
         )
-    # One failure may be the store's or the node's; the kubelet tries again, and says so when it waits between tries.
+    # One failure may be the store's or the node's: the kubelet retries, and reports CrashLoopBackOff between retries.
     if reason != "CrashLoopBackOff":
         return None
     msg = f"container {container} does not start: exit {ended['exitCode']}{f': {said}' if said else ''}"
@@ -105,7 +105,7 @@ def _problem(pod: Object, status: Object) -> StepError | None:
 
 
 def _last_words(message: str) -> tuple[str, str]:
-    """What a program said last, and the next action it named: its log is JSON lines, as is its termination message."""
+    """Return a program's last message and its `fix`; the termination message is JSON lines, like the log."""
     for line in reversed(message.splitlines()):
         try:
             said = json.loads(line)

@@ -1,4 +1,4 @@
-"""One model's pointers in the store: `live`, the candidate's lease, the history, and what the platform made of them."""
+"""One model's pointers in the store: `live`, the candidate's lease, the history, and the platform's status."""
 
 import json
 import re
@@ -11,14 +11,14 @@ from typing import Any
 from lockgate_step import BadCall, OutsideFailed, Refusal, canonical
 from lockgate_store import Blob, Exists, Missing, Moved, Store
 
-# A run that is killed keeps others waiting for at most this long: more than a smoke test takes, less than people wait.
+# The longest time that a killed run blocks other runs: longer than a smoke test takes, short enough to wait for.
 LEASE = timedelta(minutes=15)
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True)
 class Live:
-    """The pointer to the bundle that answers users; generation 0 is before the first."""
+    """The pointer to the bundle that answers users; at generation 0 no bundle has been live yet."""
 
     bundle: str | None
     generation: int
@@ -29,7 +29,7 @@ class Live:
 
 @dataclass(frozen=True)
 class Lease:
-    """Who holds the model's one candidate, which bundle it is, and until when."""
+    """The run that holds the model's one candidate, the candidate's bundle, and when the lease expires."""
 
     bundle: str
     run: str
@@ -40,7 +40,7 @@ class Lease:
 
     @property
     def expired(self) -> bool:
-        """Whether nobody is bound by it any more."""
+        """Whether the lease no longer blocks other runs."""
         return datetime.fromisoformat(self.lease_until) <= datetime.now(UTC)
 
 
@@ -48,28 +48,28 @@ NOTHING_LIVE = Live(None, 0, None, "", "")
 
 
 class Pointers:
-    """The records under `models/<model>/`; every change is a compare-and-swap or a create-once."""
+    """The records in `models/<model>/`; every change is a compare-and-swap or a create-once."""
 
     def __init__(self, store: Store, model: str) -> None:
         if not _MODEL.fullmatch(model):
-            msg = f"{model!r} is no model's name"
-            raise BadCall(msg, fix="give the name as the model spec has it")
+            msg = f"{model!r} is not a valid model name"
+            raise BadCall(msg, fix="use the name in the model spec")
         self.model = model
         self._store = store
 
     def live(self) -> Live:
-        """What answers users now."""
+        """Return the live pointer: what answers users now."""
         return self._live()[0]
 
     def move_live(self, base: Mapping[str, Any], bundle: str, run: str) -> Live:
-        """Point live at the bundle, if it still is the base that the bundle was compared with.
+        """Move live to the bundle, if live is still the base that the bundle was compared with.
 
         Errors: Refusal when live has moved; then nothing was changed.
         """
         while True:
             live, version = self._live()
             if (live.run, live.bundle) == (run, bundle):
-                return live  # this very run has moved it, before it was killed or in a second pod
+                return live  # this same run has moved it, before it was killed or in a second pod
             check_base(live, base)
             moved = Live(bundle, live.generation + 1, live.bundle, run, now())
             try:
@@ -78,16 +78,16 @@ class Pointers:
                 else:
                     self._store.replace(self._key("live.json"), canonical(asdict(moved)), version)
             except (Exists, Moved):
-                continue  # somebody wrote in between: look who
+                continue  # another run wrote in between: read again
             return moved
 
     def lease(self) -> Lease | None:
-        """The candidate's lease, be it expired or not."""
+        """Return the candidate's lease, expired or not, or None."""
         kept = self._read("candidate.json")
         return Lease(**_fields(kept, Lease)) if kept else None
 
     def take(self, lease: Lease) -> Lease | None:
-        """Take the candidate for a run; returns the lease of the run that holds it where one does."""
+        """Take the candidate for a run; return the other run's lease if one holds the candidate, else None."""
         while True:
             kept = self._read("candidate.json")
             try:
@@ -100,10 +100,10 @@ class Pointers:
                 self._store.replace(self._key("candidate.json"), canonical(asdict(lease)), kept.version)
                 return None
             except (Exists, Moved):
-                continue  # somebody wrote in between: look who
+                continue  # another run wrote in between: read again
 
     def release(self, run: str) -> bool:
-        """Give back the candidate if it is this run's; returns whether it was."""
+        """Release the candidate if this run holds it; return whether it did."""
         while True:
             kept = self._read("candidate.json")
             if kept is None or Lease(**_fields(kept, Lease)).run != run:
@@ -115,14 +115,14 @@ class Pointers:
                 continue
 
     def intend(self, run: str, intent: Mapping[str, Any]) -> None:
-        """Write down what this run is about to promote, and on which proof."""
+        """Record which bundle this run is about to promote, and the verdicts on it."""
         self._store.put(self._key(f"runs/{run}/promotion.json"), canonical(intent))
 
     def complete_history(self, live: Live) -> None:
-        """Write the history's entry of what is live, unless it stands there.
+        """Write the history entry of the live bundle, unless it exists.
 
-        A run may be killed between moving live and this. Then whoever comes next writes the entry, from the intent: the
-        same run, its `conclude`, or the next run before it moves live. So the history never has a hole.
+        A run may be killed after it moved live and before this. Then the entry is written from the intent by the same
+        run, its `conclude`, or the next run before it moves live. So the history has no gaps.
         """
         key = self._key(f"history/{live.generation}.json")
         if live.generation == 0 or self._store.exists(key):
@@ -133,7 +133,7 @@ class Pointers:
             self._store.create(key, canonical({**asdict(live), "verdicts": intent["verdicts"] if same else None}))
 
     def promoted(self, run: str, bundle: str | None = None) -> Live | None:
-        """What this run made live (of this bundle, if given), though another may be live by now; None if it did not."""
+        """Return what this run made live, even if it was replaced since; None if nothing (or not this bundle)."""
         intent = self._record(f"runs/{run}/promotion.json")
         past = self._record(f"history/{intent.get('generation')}.json") if intent else {}
         if past.get("run") != run or bundle not in (None, past["bundle"]):
@@ -141,21 +141,21 @@ class Pointers:
         return Live(**{name: past[name] for name in Live.__dataclass_fields__})
 
     def status(self) -> Mapping[str, Any]:
-        """What the platform last said about this model."""
+        """Return the platform's last status of this model."""
         return self._record("status.json")
 
     def has_bundle(self, bundle: str) -> bool:
-        """Whether the store keeps the whole bundle; its manifest is written last."""
+        """Return whether the store has the whole bundle; its manifest is written last."""
         return self._store.exists(self._key(f"bundles/{bundle.removeprefix('sha256:')}/manifest.json"))
 
     def summarize(self, run: str, summary: Mapping[str, Any]) -> None:
-        """Write a run's summary; one that says the same already stays as it is."""
+        """Write a run's summary, unless it exists and differs only in its time."""
         kept = self._record(f"runs/{run}/summary.json")
         if {**kept, "at": None} != {**summary, "at": None}:
             self._store.put(self._key(f"runs/{run}/summary.json"), canonical(summary))
 
     def records(self, run: str) -> list[str]:
-        """The names of what the run left in the store."""
+        """Return the names of the run's records in the store."""
         prefix = self._key(f"runs/{run}/")
         return [key.removeprefix(prefix) for key in self._store.list(prefix)]
 
@@ -178,17 +178,17 @@ class Pointers:
 
 
 def check_base(live: Live, base: Mapping[str, Any]) -> None:
-    """Refuse unless live still is what the bundle was compared with."""
+    """Check that live is still what the bundle was compared with. Errors: Refusal."""
     if (live.bundle, live.generation) != (base.get("bundle"), base.get("generation")):
         msg = (
             f"live has moved: it is {live.bundle or 'nothing'} (generation {live.generation}), but the gates compared "
             f"with {base.get('bundle') or 'nothing'} (generation {base.get('generation')})"
         )
-        raise Refusal(msg, fix="run the workflow again: it will be compared with what is live now")
+        raise Refusal(msg, fix="run the workflow again to compare with what is live now")
 
 
 def now() -> str:
-    """The time as the records have it."""
+    """Return the present time in ISO 8601, in UTC, as the records have it."""
     return datetime.now(UTC).isoformat()
 
 
@@ -196,7 +196,7 @@ def _fields(blob: Blob, kind: type[Live] | type[Lease]) -> dict[str, Any]:
     said = _parse(blob)
     missing = [name for name in kind.__dataclass_fields__ if name not in said]
     if missing:
-        msg = f"a pointer in the store is damaged: {kind.__name__.lower()} without {missing[0]}"
+        msg = f"a pointer in the store is damaged: {kind.__name__.lower()} has no {missing[0]}"
         raise OutsideFailed(msg, fix="restore it from the history in the store")
     return {name: said[name] for name in kind.__dataclass_fields__}
 

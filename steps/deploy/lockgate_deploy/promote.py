@@ -10,9 +10,10 @@ from lockgate_deploy.pointers import Live, Pointers, check_base, now
 def go_live(
     pointers: Pointers, platform: Platform, proven: VerifiedBundle, smoke: Statement, *, run: str, wait: float
 ) -> None:
-    """Move live by compare-and-swap on the base, write the history, and give the candidate back.
+    """Move live by compare-and-swap on the base, write the history, and release the candidate.
 
-    May be killed after any line and run again. The order is: intent, pointer, history; see `Pointers.complete_history`.
+    It may be killed after any line and run again. The order is intent, pointer, history: see
+    `Pointers.complete_history`.
     Errors: Refusal when live has moved; then nothing was changed. OutsideFailed when the platform does not follow.
     """
     live = _move(pointers, proven, smoke, run)

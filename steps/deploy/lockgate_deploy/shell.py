@@ -1,4 +1,4 @@
-"""What the three programs share: where they are, and the proof they ask for before they touch anything."""
+"""What the programs share: their environment, and the verification before any change."""
 
 import json
 import os
@@ -18,33 +18,33 @@ from lockgate_deploy.pointers import Pointers
 
 @dataclass(frozen=True)
 class Place:
-    """The store and the platform of this program's environment, and the run it belongs to."""
+    """The store and the platform of this program's environment, and the program's run."""
 
     store: Store
     platform: Platform
     run: str
 
     def pointers(self, model: str) -> Pointers:
-        """The model's pointers."""
+        """Return the model's pointers."""
         return Pointers(self.store, model)
 
 
 def here() -> Place:
-    """Read the environment.
+    """Return the place that the program's environment describes.
 
-    Errors: BadCall when the run has no name, or the platform is not one that this version can deploy to.
+    Errors: BadCall when the run has no name, or the platform is not supported.
     """
     root = io_root()
     run = os.environ.get("LOCKGATE_RUN", "")
     if not run or "/" in run or run.startswith("."):
-        msg = "LOCKGATE_RUN does not name the run"
+        msg = "LOCKGATE_RUN is not a valid run name"
         raise BadCall(msg, fix="start the program through its workflow")
     store = stored()
     return Place(store, _platform(root, store), run)
 
 
 def stored() -> Store:
-    """The store of this program's environment."""
+    """Open the store of this program's environment."""
     root = io_root()
     return open_store(root / "environment", root / "credentials")
 
@@ -61,12 +61,12 @@ def _platform(root: Path, store: Store) -> Platform:
             cluster = Cluster.around(root / "serviceaccount")
             return Kubernetes(cluster, store, os.environ.get("LOCKGATE_IMAGE", ""))
         case other:
-            msg = f"the platform is {other}; this version deploys to local and to kubernetes"
+            msg = f"platform {other} is not supported; this version deploys to local and to kubernetes"
             raise BadCall(msg, fix=f"write local or kubernetes to {file}")
 
 
 def prove(bundle: Path, spec: Path, policy: Path) -> VerifiedBundle:
-    """Prove the bundle anew: every file, signature, subject and waiver, for this very spec and policy.
+    """Verify the bundle's files, signatures, subjects and waivers again, for this workflow's spec and policy.
 
     Errors: ProofError.
     """
@@ -76,20 +76,20 @@ def prove(bundle: Path, spec: Path, policy: Path) -> VerifiedBundle:
         raise BadCall(msg, fix="render the workflow again: lockgate render")
     proven = verify_bundle(bundle, Trust.read(), now=datetime.now(UTC), model=name, policy=file_digest(policy))
     if file_digest(bundle / "spec.json") != file_digest(spec):
-        msg = "the bundle was judged by another model spec than this workflow's"
-        raise ProofError(msg, fix="deploy the bundle that this workflow's own run has packaged")
+        msg = "the bundle was judged under a different model spec than this workflow's"
+        raise ProofError(msg, fix="deploy the bundle that this workflow's own run packaged")
     return proven
 
 
 def prove_smoke(staged: Path, smoke: Path, proven: VerifiedBundle) -> Statement:
-    """Prove that smoke-test passed this bundle, and that it is the one that was staged.
+    """Verify that this bundle passed smoke-test, and that it is the one that was staged.
 
     Errors: ProofError.
     """
     said = _read(staged, "staged")
     if (said.get("model"), said.get("bundle")) != (proven.model, proven.digest):
         msg = f"another bundle was staged: {said.get('bundle')} of {said.get('model')}, not {proven.digest}"
-        raise ProofError(msg, fix="promote what this run has deployed")
+        raise ProofError(msg, fix="promote the bundle that this run deployed")
     return verify_verdict(
         smoke,
         Trust.read(),
@@ -104,5 +104,5 @@ def _read(path: Path, what: str) -> dict[str, Any]:
     said = json.loads(path.read_bytes())
     if not isinstance(said, dict):
         msg = f"{what} is not a JSON object"
-        raise BadCall(msg, fix="use the file as its step wrote it")
+        raise BadCall(msg, fix="use the file as its step wrote it, unchanged")
     return said

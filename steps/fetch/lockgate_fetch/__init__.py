@@ -1,1 +1,1 @@
-"""Gives what train gives, from a version that somebody put in the registry."""
+"""Writes a model folder like train's, from a version in the model registry."""

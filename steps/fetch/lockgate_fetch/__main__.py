@@ -5,9 +5,9 @@ from lockgate_step import In, ModelFile, Out, Spec, main, program
 
 @program(uses=["registry"])
 def fetch(spec: In[Spec], model: Out[ModelFile], *, version: str) -> None:
-    """Fetch a registered version, in the form that is judged and served: ONNX, or skops with its model.json.
+    """Fetch a registered model version in the form that is judged and served: ONNX, or skops with its model.json.
 
-    version: of the model in the registry, e.g. 7.
+    version: the version's number in the registry, e.g. 7.
     """
     from lockgate_fetch.fetch import fetch_version
 

@@ -1,7 +1,7 @@
-"""From the files of a version to a model folder, or a refusal that says how to convert.
+"""Makes a model folder from the files of a version, or refuses and says how to convert them.
 
-A version is taken in two forms: a model folder of ours (model.json beside an ONNX or skops file), or MLflow's `onnx`
-flavour with one input a column. Everything else, a pickle above all, is refused unread.
+Two forms are accepted: a model folder as train writes it (model.json beside an ONNX or skops file), or MLflow's `onnx`
+flavour with one input per column. Everything else, above all a pickle, is refused without being read.
 """
 
 import json
@@ -25,37 +25,37 @@ TOLERANCE = 1e-5  # of a golden answer's score, as train writes it
 GOLDEN = 20
 _PICKLES = (".pkl", ".pickle", ".joblib", ".cloudpickle", ".dill", ".pt", ".pth", ".npy", ".rds")
 _CONVERT = (
-    "convert it where it was trained: skl2onnx.to_onnx with zipmap off and one input a column, or a model folder of "
-    "train with skops; then register that"
+    "convert it where it was trained, with skl2onnx.to_onnx (zipmap off, one input per column) or to a model folder "
+    "of train with skops; then register the result"
 )
 _WHOLE = "register the whole model folder, as train wrote it"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the spec says a model takes and answers."""
+    """The inputs and the labels that the spec declares."""
 
     inputs: tuple[Column, ...]
     labels: Labels
 
 
 def adopt(found: Registered, wanted: Wanted, scratch: Path) -> list[Path]:
-    """The files of a model folder made from the version: the model itself, model.json and golden.json.
+    """Make the files of a model folder from the version: the model itself, model.json and golden.json.
 
-    Errors: Refusal, for what may not or cannot be served under this spec.
+    Errors: Refusal for a version that may not or cannot be served under this spec.
     """
     try:
         card = _own(found, wanted, scratch) if "model.json" in found.sizes else _flavour(found, wanted, scratch)
         (scratch / "model.json").write_bytes(canonical(card.to_json()))
         _check_golden(found, card, scratch)
-    except BadCall as error:  # what is wrong is in the registry, not in this call: nothing here could be changed
+    except BadCall as error:  # the fault is in the registry, not in this call: the caller cannot correct it
         msg = f"{found} cannot be served: {error.message}"
         raise Refusal(msg, fix=error.fix or _CONVERT) from error
     return [scratch / name for name in (card.file, "model.json", "golden.json")]
 
 
 def _own(found: Registered, wanted: Wanted, scratch: Path) -> ModelCard:
-    """A model folder of ours, with the spec's word on its inputs."""
+    """Read a model folder as train writes it, with the ranges and categories of the spec for its inputs."""
     found.download("model.json", scratch)
     card = lockgate_model.read(scratch)
     for name, most in ((card.file, MODEL), ("golden.json", TEXT)):
@@ -64,16 +64,16 @@ def _own(found: Registered, wanted: Wanted, scratch: Path) -> ModelCard:
             raise Refusal(msg, fix=_WHOLE)
         found.download(name, scratch, most=most)
     if card.format == "skops" and not _is_skops(scratch / card.file):
-        msg = f"{card.file} of {found} is no skops file, whatever model.json says"
+        msg = f"{card.file} of {found} is not a skops file, although model.json says so"
         raise Refusal(msg, fix=_CONVERT)
     if card.labels != wanted.labels:
-        msg = f"{found} answers {card.labels.positive!r} or {card.labels.negative!r}, which the spec's target does not"
+        msg = f"{found} answers {card.labels.positive!r} or {card.labels.negative!r}, not the labels in the spec"
         raise Refusal(msg, fix="register a model of this target, or correct the target in the spec")
     return replace(card, inputs=_matched(found, [(column.name, type(column)) for column in card.inputs], wanted))
 
 
 def _flavour(found: Registered, wanted: Wanted, scratch: Path) -> ModelCard:
-    """MLflow's onnx flavour: the graph is the native model, so the golden answers are its own."""
+    """Read MLflow's onnx flavour: the graph is the original model, so its own answers become the golden answers."""
     name = _graph_name(found, scratch)
     found.download(name, scratch, most=MODEL).rename(scratch / "model.onnx")
     session = _session(found, scratch / "model.onnx")
@@ -96,18 +96,18 @@ def _flavour(found: Registered, wanted: Wanted, scratch: Path) -> ModelCard:
 
 
 def _graph_name(found: Registered, scratch: Path) -> str:
-    """Which file MLmodel calls the graph; nothing else of it is believed."""
+    """Return the file that MLmodel names as the graph; nothing else in MLmodel is trusted."""
     flavours = _flavours(found, scratch)
     pickles = sorted(name for name in found.sizes if name.endswith(_PICKLES))
     onnx = flavours.get("onnx")
     if onnx is None:
-        kept = f"a pickle ({', '.join(pickles)})" if pickles else f"the form {', '.join(sorted(flavours)) or 'unknown'}"
-        why = ", and reading a pickle runs whatever code is in it" if pickles else ""
-        msg = f"{found} is kept as {kept}{why}"
+        kept = f"a pickle ({', '.join(pickles)})" if pickles else f"flavour {', '.join(sorted(flavours)) or 'unknown'}"
+        why = ", and reading a pickle runs any code that it contains" if pickles else ""
+        msg = f"{found} is stored as {kept}{why}"
         raise Refusal(msg, fix=_CONVERT)
     name = onnx.get("data") if isinstance(onnx, dict) else None
     if not isinstance(name, str) or name not in found.sizes or name.endswith(_PICKLES):
-        msg = f"MLmodel of {found} names no graph among its files"
+        msg = f"MLmodel of {found} does not name one of its files as the graph"
         raise Refusal(msg, fix=_CONVERT)
     return name
 
@@ -125,7 +125,7 @@ def _flavours(found: Registered, scratch: Path) -> Mapping[str, Any]:
 
 
 def _matched(found: Registered, takes: Sequence[tuple[str, type]], wanted: Wanted) -> tuple[Column, ...]:
-    """The spec's columns in the order the model takes them."""
+    """Return the spec's columns in the order of the model's inputs."""
     columns = {column.name: column for column in wanted.inputs}
     needed = {column.name: type(column) for column in wanted.inputs}
     if dict(takes) != needed or len(takes) != len(needed):
@@ -133,7 +133,7 @@ def _matched(found: Registered, takes: Sequence[tuple[str, type]], wanted: Wante
             name for name, kind in takes if needed[name] is not kind
         )
         msg = f"{found} does not take the inputs of the spec: they differ in {', '.join(odd)}"
-        raise Refusal(msg, fix="one input a column: float32 [N,1] for a number, string [N,1] for a category")
+        raise Refusal(msg, fix="use one input per column: float32 [N,1] for a number, string [N,1] for a category")
     return tuple(columns[name] for name, _ in takes)
 
 
@@ -144,15 +144,15 @@ def _session(found: Registered, path: Path) -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     try:
-        # From bytes, without a folder: a graph that refers to other files cannot reach any.
+        # From bytes, without a folder: a graph that refers to other files cannot read any.
         return ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises many kinds, each a class of its own
-        msg = f"the graph of {found} is none that onnxruntime can run ({type(error).__name__})"
+    except Exception as error:  # onnxruntime raises many exception classes without a common base
+        msg = f"onnxruntime cannot run the graph of {found} ({type(error).__name__})"
         raise Refusal(msg, fix=_CONVERT) from error
 
 
 def _check_label_order(found: Registered, session: Any, card: ModelCard, requests: Sequence[Mapping[str, Any]]) -> None:
-    """The second probability must be the positive label's, by what the graph itself calls each row."""
+    """Check that the second probability is the positive label's, by the labels that the graph gives itself."""
     outputs = {node.name for node in session.get_outputs()}
     if not {"label", "probabilities"} <= outputs:
         msg = f"the graph of {found} has the outputs {', '.join(sorted(outputs))}, not label and probabilities"
@@ -162,7 +162,7 @@ def _check_label_order(found: Registered, session: Any, card: ModelCard, request
     for label, (negative, positive) in zip(labels.ravel().tolist(), probabilities.tolist(), strict=True):
         if abs(positive - negative) > TOLERANCE and names.get(label, label) != names[int(positive > negative)]:
             msg = f"the labels of {found} are not the spec's, or its second probability is not the positive label's"
-            raise Refusal(msg, fix="fit it on 0 for the negative and 1 for the positive label, and convert it again")
+            raise Refusal(msg, fix="fit it on 0 for the negative and 1 for the positive label, then convert it again")
 
 
 def _feed(card: ModelCard, requests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def _feed(card: ModelCard, requests: Sequence[Mapping[str, Any]]) -> dict[str, A
 
 
 def _check_golden(found: Registered, card: ModelCard, scratch: Path) -> None:
-    """A graph must give its own golden answers; a skops file is asked the same by smoke-test, once it is served."""
+    """Check that a graph gives its own golden answers; smoke-test checks a skops file once it is served."""
     try:
         golden = json.loads((scratch / "golden.json").read_bytes())
         requests, tolerance = golden["requests"], float(golden["tolerance"])
@@ -188,7 +188,7 @@ def _check_golden(found: Registered, card: ModelCard, scratch: Path) -> None:
         msg = f"golden.json of {found} does not fit the model ({type(error).__name__})"
         raise Refusal(msg, fix=_WHOLE) from error
     same = all(a == b and abs(x - y) <= tolerance for (a, x), (b, y) in zip(own, given, strict=True))
-    if not same or not tolerance <= TOLERANCE:  # NaN is within nothing
+    if not same or not tolerance <= TOLERANCE:  # written so that a NaN fails
         msg = f"{found} does not give its own golden answers"
         raise Refusal(msg, fix=_WHOLE)
 
@@ -203,7 +203,7 @@ def _columns(card: ModelCard, requests: Sequence[Mapping[str, Any]]) -> dict[str
 
 
 def _values(column: Column) -> list[float | str | None]:
-    """Values that a caller could send, spread over what the spec allows."""
+    """Return values that a caller could send, spread over the range or categories in the spec."""
     missing: list[float | str | None] = [None] if column.missing else []
     match column:
         case Number():
@@ -214,7 +214,7 @@ def _values(column: Column) -> list[float | str | None]:
 
 
 def _is_skops(path: Path) -> bool:
-    """Whether it is an archive with a schema; what the schema may name is checked by who opens it."""
+    """Return whether it is an archive with a schema; the model server checks which types the schema names."""
     try:
         with zipfile.ZipFile(path) as archive:
             return "schema.json" in archive.namelist()
@@ -223,7 +223,7 @@ def _is_skops(path: Path) -> bool:
 
 
 def place(files: Sequence[Path], folder: Path) -> None:
-    """Put the files of a model folder where they belong."""
+    """Copy the files of a model folder into the output folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in files:
         shutil.copyfile(path, folder / path.name)

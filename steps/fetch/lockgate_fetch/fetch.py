@@ -1,4 +1,4 @@
-"""A registered version becomes a model folder like train's."""
+"""Fetches a registered version and writes it as a model folder like train's."""
 
 import json
 import re
@@ -13,14 +13,14 @@ from lockgate_fetch.registry import find
 
 
 def fetch_version(spec_path: Path, folder: Path, *, version: str) -> None:
-    """Write the model folder of a version.
+    """Fetch a version and write its model folder.
 
     Errors: BadCall, Refusal, OutsideFailed.
     """
     name, wanted = _read_spec(spec_path)
     if not re.fullmatch(r"[1-9][0-9]{0,8}", version):
         msg = f"version {version!r} is not a number"
-        raise BadCall(msg, fix="give the version's number in the registry, e.g. 7")
+        raise BadCall(msg, fix="use the version's number in the registry, e.g. 7")
     environment = io_root() / "environment"
     ca = environment / "ca.pem"
     found = find(_registry(environment), name, version, ca=ca if ca.exists() else None)
@@ -37,12 +37,12 @@ def _read_spec(path: Path) -> tuple[str, Wanted]:
         return spec["name"], Wanted(columns_of(spec["inputs"]), labels)
     except (ValueError, KeyError, TypeError) as error:
         msg = f"the model spec cannot be read: {type(error).__name__}"
-        raise BadCall(msg, fix="give the spec.json that `lockgate render` wrote") from error
+        raise BadCall(msg, fix="use the spec.json that `lockgate render` wrote") from error
 
 
 def _registry(environment: Path) -> str:
     try:
         return (environment / "registry").read_text().strip()
     except FileNotFoundError as error:
-        msg = "lockgate-environment names no registry"
-        raise BadCall(msg, fix="write http(s)://host or sqlite:////absolute/path.db as `registry` there") from error
+        msg = "lockgate-environment has no `registry`"
+        raise BadCall(msg, fix="write http(s)://host or sqlite:////absolute/path.db to `registry` there") from error

@@ -1,7 +1,7 @@
-"""One version in MLflow's registry: which files it has, and the bytes of those that are asked for by name.
+"""One version in MLflow's registry: its list of files, and the bytes of the files requested by name.
 
-Only bytes come from there. What MLmodel says about loaders, code and packages is never acted on, and no name that the
-registry gives is ever used as a path.
+Only bytes are read from the registry. The loaders, code and packages that MLmodel names are never used, and no name
+from the registry is used as a path.
 """
 
 import os
@@ -18,8 +18,8 @@ from lockgate_step import BadCall, OutsideFailed, Refusal, log
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-# Read by mlflow when it is imported. A registry that is down is known in seconds (its own default is minutes): the
-# workflow's retry waits, not this program.
+# mlflow reads these when it is imported. The timeouts detect a registry that is down in seconds (the default takes
+# minutes): the workflow's retry waits, not this program.
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -29,14 +29,14 @@ _QUIET = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "GIT_PYTHON_REFRESH": "quiet",
 }
-_SECRET = re.compile(r"//[^/@\s]*@")  # of an address like http://user:password@host
-MODEL, TEXT = 2 << 30, 16 << 20  # the most bytes of a model, and of a file about one
-_NEWEST = 5  # versions that a message lists
+_SECRET = re.compile(r"//[^/@\s]*@")  # in an address like http://user:password@host
+MODEL, TEXT = 2 << 30, 16 << 20  # the maximum number of bytes of a model, and of every other file
+_NEWEST = 5  # how many versions a message lists
 
 
 @dataclass(frozen=True)
 class Registered:
-    """A version, with the sizes of its files; files in folders below are not offered."""
+    """A version with the sizes of its files in bytes; files in subfolders are left out."""
 
     name: str
     version: str
@@ -47,26 +47,26 @@ class Registered:
         return f"version {self.version} of {self.name}"
 
     def download(self, name: str, folder: Path, *, most: int = TEXT) -> Path:
-        """One of its files, by name, into the folder. Errors: Refusal when it is too large."""
+        """Download one of its files, by name, into the folder. Errors: Refusal when it is too large."""
         from mlflow.artifacts import download_artifacts
 
         if self.sizes[name] > most:
-            msg = f"{name} of {self} has {self.sizes[name]:,} bytes, more than the {most:,} that are read"
+            msg = f"{name} of {self} has {self.sizes[name]:,} bytes; the maximum is {most:,}"
             raise Refusal(msg, fix="register a smaller model")
-        with _outside("did not give the file"):
+        with _outside(f"cannot download {name} from the registry"):
             path = Path(download_artifacts(artifact_uri=f"{self.source}/{name}", dst_path=str(folder)))
         if path.resolve() != (folder / name).resolve() or path.stat().st_size != self.sizes[name]:
-            msg = f"{name} of {self} arrived cut short"
-            raise OutsideFailed(msg, fix="run it again")
+            msg = f"the download of {name} of {self} is incomplete"
+            raise OutsideFailed(msg, fix="run again")
         return path
 
 
 def find(uri: str, name: str, version: str, *, ca: Path | None = None) -> Registered:
-    """The version of the model in the registry.
+    """Find the version of the model in the registry.
 
     uri: `http(s)://…` of a server or `sqlite:////…/registry.db` of a file.
-    Errors: BadCall when there is none, naming the newest; Refusal where its files lie outside the registry's own;
-    OutsideFailed when the registry does not answer.
+    Errors: BadCall when there is none, with the newest versions; Refusal when its files are stored outside the
+    registry; OutsideFailed when the registry cannot be reached or fails.
     """
     allowed = _schemes(uri)
     os.environ.update(_QUIET | ({"MLFLOW_TRACKING_SERVER_CERT_PATH": str(ca)} if ca else {}))
@@ -74,35 +74,35 @@ def find(uri: str, name: str, version: str, *, ca: Path | None = None) -> Regist
     from mlflow.artifacts import list_artifacts
     from mlflow.tracking import MlflowClient
 
-    with _outside("did not answer"):
+    with _outside("cannot read the registry"):
         mlflow.set_tracking_uri(uri)
         mlflow.set_registry_uri(uri)
         client = MlflowClient()
         source = _source(client, name, version)
         scheme = urlsplit(source).scheme
         if scheme not in allowed:
-            msg = f"the files of version {version} of {name} lie in {scheme or 'a local folder'}, not in the registry"
+            msg = f"the files of version {version} of {name} are in {scheme or 'a local folder'}, not in the registry"
             raise Refusal(msg, fix="run the registry with --serve-artifacts, and register the model through it")
         files = [file for file in list_artifacts(artifact_uri=source) if not file.is_dir]
     found = Registered(name, version, source, {file.path.rpartition("/")[2]: file.file_size or 0 for file in files})
     if not found.sizes:
         msg = f"{found} has no files"
-        raise Refusal(msg, fix="register it again, with the folder that holds the model")
+        raise Refusal(msg, fix="register it again, with the folder that contains the model")
     log("version", model=name, version=version, files=sorted(found.sizes))
     return found
 
 
 def _schemes(uri: str) -> tuple[str, ...]:
-    """Where a version's files may lie. Behind a server, a local path would name a file of this very machine."""
+    """Return where a version's files may be. Behind a server, a local path would name a file on this machine."""
     if uri.startswith(("http://", "https://")):
         return ("mlflow-artifacts",)
     if uri.startswith("sqlite:////"):
         if not Path(uri.removeprefix("sqlite:///")).is_file():
-            msg = "the registry is a file that does not exist yet, so it has no versions"
+            msg = "the registry's file does not exist yet, so it has no versions"
             raise BadCall(msg, fix="register a model first, or correct `registry` in lockgate-environment")
         return ("file", "")
-    msg = f"the registry {urlsplit(uri).scheme or uri!r}:… is of a kind that fetch does not know"
-    raise BadCall(msg, fix="write http(s)://host or sqlite:////absolute/path.db as `registry` in lockgate-environment")
+    msg = f"fetch does not support the registry type {urlsplit(uri).scheme or uri!r}"
+    raise BadCall(msg, fix="write http(s)://host or sqlite:////absolute/path.db to `registry` in lockgate-environment")
 
 
 def _source(client: "MlflowClient", name: str, version: str) -> str:
@@ -133,5 +133,5 @@ def _outside(problem: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
         log("registry", problem=_SECRET.sub("//", str(error).partition("\n")[0]))
-        msg = f"the registry {problem}: {type(error).__name__}"
-        raise OutsideFailed(msg, fix="see that the registry runs, then run it again") from error
+        msg = f"{problem}: {type(error).__name__}"
+        raise OutsideFailed(msg, fix="check that the registry is running, then run again") from error

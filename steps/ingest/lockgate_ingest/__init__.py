@@ -1,1 +1,1 @@
-"""Freezes the data and the live bundle, so that everything after judges the same rows."""
+"""Freezes the data and the live bundle, so that every later step uses the same rows."""

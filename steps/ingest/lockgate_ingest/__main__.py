@@ -1,6 +1,7 @@
 """The program `ingest`."""
 
-from lockgate_step import Base, DataRecord, In, Out, Record, Spec, Table, main, program
+from lockgate_proof import main
+from lockgate_step import Base, DataRecord, In, Out, Record, Spec, Table, program
 
 
 @program(uses=["store"], signs=True)
@@ -18,11 +19,11 @@ def ingest(
     test_data: str = "",
     data_sha256: str = "",
 ) -> Record:
-    """Freeze the data and the live version: snapshot, split, truth and sensitive columns apart.
+    """Freeze the data and the live version: take a snapshot, split it, and separate truth and sensitive columns.
 
-    data: file:///folder/file or s3://bucket/key; CSV, gzipped CSV or Parquet, told apart by content.
-    test_data: the official test file, where it does not lie as the spec says relative to data.
-    data_sha256: what data must be, byte for byte; empty = not checked.
+    data: file:///folder/file or s3://bucket/key; CSV, gzipped CSV or Parquet, detected by content.
+    test_data: address of the official test file; default: its path in the spec, relative to data.
+    data_sha256: the SHA-256 that the file of data must have; empty = not checked.
     """
     from lockgate_ingest.ingest import Tables, freeze
 

@@ -1,4 +1,4 @@
-"""The live version as it is now, so that a candidate is compared with one thing however long the run takes."""
+"""Copies the present live version, so that the run compares its candidate with the same base throughout."""
 
 import json
 from pathlib import Path
@@ -10,9 +10,9 @@ from lockgate_store import Missing, Store
 
 
 def freeze_base(store: Store, model: str, folder: Path) -> dict[str, Any]:
-    """Write base.json and, where something is live, its bundle; return what base.json holds.
+    """Write base.json and, if a version is live, its bundle; return the content of base.json.
 
-    Errors: Refusal when the live bundle is not what its digest says.
+    Errors: Refusal when the live bundle does not match its digest.
     """
     base = _live(store, model)
     folder.mkdir(parents=True, exist_ok=True)
@@ -32,17 +32,17 @@ def _live(store: Store, model: str) -> dict[str, Any]:
         return {"bundle": None, "generation": 0, "model": model}
     except (ValueError, KeyError, TypeError) as error:
         msg = f"{key} in the store is damaged"
-        raise Refusal(msg, fix=f"write it again from the newest of models/{model}/history") from error
+        raise Refusal(msg, fix=f"restore it from the newest record in models/{model}/history") from error
 
 
 def _bundle(store: Store, model: str, digest: str, folder: Path) -> None:
     prefix = f"models/{model}/bundles/{digest.removeprefix('sha256:')}"
-    fix = "put the bundle back from a copy, or promote another one"
+    fix = "restore the bundle from a copy, or promote another one"
     try:
         store.download(f"{prefix}/manifest.json", folder / "manifest.json")
         manifest = read_manifest(folder)
         if bundle_digest(manifest) != digest:
-            msg = f"the live bundle {digest} has another manifest in the store"
+            msg = f"the live bundle {digest} has a different manifest in the store"
             raise Refusal(msg, fix=fix)
         for name, wanted in manifest["files"].items():
             store.download(f"{prefix}/{name}", folder / name)
@@ -51,5 +51,5 @@ def _bundle(store: Store, model: str, digest: str, folder: Path) -> None:
                 raise Refusal(msg, fix=fix)
         store.download(f"{prefix}/record.json", folder / "record.json")
     except Missing as missing:
-        msg = f"the live bundle {digest} is not whole in the store: {missing.key} is missing"
+        msg = f"the live bundle {digest} is incomplete in the store: {missing.key} is missing"
         raise Refusal(msg, fix=fix) from None

@@ -1,8 +1,8 @@
-"""Canonical values, and a digest over them that no file format, compression or batch size changes.
+"""Converts rows to canonical values, and computes a digest that does not depend on format, compression or batch size.
 
-A number is a float64 without NaN, infinity or minus zero; a category is a string; what is missing is null; the target
-is one of two labels. The digest takes each column's presence, lengths and values as streams of their own, so rows may
-come in any pieces.
+A number is a float64 without NaN, infinity or minus zero; a category is a string; a missing value is null; the target
+is one of two labels. The digest hashes each column's presence, lengths and values as separate streams, so rows may
+come in batches of any size.
 """
 
 import hashlib
@@ -17,16 +17,16 @@ from lockgate_step import BadCall, canonical
 
 from lockgate_ingest.spec import Category, Column, Number, Spec, Target
 
-_EXACT = 2.0**53  # from here on not every whole number is a float64
+_EXACT = 2.0**53  # from here on, not every whole number has an exact float64
 
 
 def schema(columns: Sequence[Column]) -> pa.Schema:
-    """The canonical types of columns."""
+    """Return the canonical types of columns."""
     return pa.schema([(column.name, _type(column)) for column in columns])
 
 
 class Converter:
-    """Turns batches as they were written into canonical ones, and counts what cannot be: how many where, never what."""
+    """Converts batches to canonical values, and counts by column the values that cannot be converted, without them."""
 
     def __init__(self, spec: Spec) -> None:
         self._columns = spec.read
@@ -36,23 +36,23 @@ class Converter:
         self._bad: Counter[str] = Counter()
 
     def convert(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The batch in canonical values; what cannot be converted is null and counted."""
+        """Convert a batch; a value that cannot be converted becomes null and is counted."""
         arrays = [self._array(column, batch.column(column.name)) for column in self._columns]
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
     def check(self, called: str) -> None:
-        """Errors: BadCall, when a value so far could not be converted."""
+        """Check that every value so far could be converted. Errors: BadCall."""
         if not self._bad:
             return
         said = [f"{count:,} in {name} that {self._complaint(name)}" for name, count in sorted(self._bad.items())]
-        msg = f"{called} holds values that the spec has no place for: {'; '.join(said)}"
-        fix = "list their spelling under `missing` or the target's `spellings` in the spec, or mend the data"
+        msg = f"{called} has values that the spec does not allow: {'; '.join(said)}"
+        fix = "list their spelling under `missing` or the target's `spellings` in the spec, or correct the data"
         raise BadCall(msg, fix=f"{fix}; a header is read as a row when the spec has `columns`")
 
     def _complaint(self, name: str) -> str:
         if name == self._target.name:
             return f"are neither {self._target.negative!r} nor {self._target.positive!r}"
-        return "are no number"
+        return "are not numbers"
 
     def _array(self, column: Column, written: pa.Array) -> pa.Array:
         if isinstance(written, pa.DictionaryArray):
@@ -75,7 +75,7 @@ class Converter:
             return _finite(text, _parsed(text))
         if pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
             numbers = pc.cast(written, pa.float64())
-            nan = pc.fill_null(pc.is_nan(numbers), False)  # how floats say missing
+            nan = pc.fill_null(pc.is_nan(numbers), False)  # in a column of floats, NaN means missing
             present = pc.if_else(nan, None, numbers)
             return _finite(present, present)
         if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
@@ -98,14 +98,14 @@ class Converter:
 
 
 class LogicalDigest:
-    """The digest of a table of canonical rows, whatever pieces they come in."""
+    """The digest of a table of canonical rows; it does not depend on the batches."""
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self.rows = 0
         self._columns = [(column, hashlib.sha256(), hashlib.sha256(), hashlib.sha256()) for column in columns]
 
     def update(self, batch: pa.RecordBatch) -> None:
-        """Add the next rows."""
+        """Add the next rows to the digest."""
         self.rows += batch.num_rows
         for column, presence, lengths, values in self._columns:
             array = batch.column(column.name)
@@ -119,7 +119,7 @@ class LogicalDigest:
                     values.update(b"".join(text.to_pylist()))
 
     def to_json(self) -> dict[str, object]:
-        """What the digest of a snapshot is over."""
+        """Return the row count and the digests of each column, which the snapshot's digest covers."""
         columns = [
             {
                 "name": column.name, "kind": type(column).__name__.lower(),
@@ -131,12 +131,12 @@ class LogicalDigest:
 
 
 def snapshot_hex(tables: Sequence[LogicalDigest]) -> str:
-    """The digest that names a snapshot: of the data, and of the official test file where there is one."""
+    """Return the digest that names a snapshot: of the data, and of the official test file if there is one."""
     return hashlib.sha256(canonical({"snapshot": 1, "tables": [table.to_json() for table in tables]})).hexdigest()
 
 
 def banded(column: Number, array: pa.Array) -> pa.Array:
-    """The band of each number, as words; the edges belong to the band above them."""
+    """Return the band of each number, as text; an edge belongs to the band above it."""
     edges = column.bands
     middle = [_between(low, high, whole=column.whole) for low, high in pairwise(edges)]
     words = np.array([f"under {edges[0]:g}", *middle, f"{edges[-1]:g} and over"], dtype=object)
@@ -179,7 +179,7 @@ def _number(text: str | None) -> float | None:
 
 
 def _finite(written: pa.Array, numbers: pa.Array) -> tuple[pa.Array, int]:
-    """Finite numbers, with how many were written that are none."""
+    """Return the finite numbers, and how many values in the file are not finite numbers."""
     finite = pc.fill_null(pc.is_finite(numbers), False)
     kept = pc.add(pc.if_else(finite, numbers, None), 0.0)  # -0.0 + 0.0 is 0.0
     return kept, kept.null_count - written.null_count
@@ -190,5 +190,5 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _foreign(name: str, kind: pa.DataType, wanted: str) -> BadCall:
-    msg = f"column {name} is of type {kind} in the file, which is no {wanted}"
-    return BadCall(msg, fix=f"write it as {'a number' if wanted == 'number' else 'text or whole numbers'} in the file")
+    msg = f"column {name} has type {kind} in the file, which cannot be read as a {wanted}"
+    return BadCall(msg, fix=f"write it as {'numbers' if wanted == 'number' else 'text or whole numbers'} in the file")

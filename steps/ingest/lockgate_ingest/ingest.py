@@ -1,4 +1,4 @@
-"""One pass over the data: canonical rows into the snapshot, and each row to its side of the split."""
+"""Reads the data once: writes canonical rows into the snapshot, and each row to its side of the split."""
 
 import tempfile
 from collections import Counter
@@ -21,12 +21,12 @@ from lockgate_ingest.split import in_test
 from lockgate_ingest.views import View
 from lockgate_ingest.write import TableWriter
 
-PROGRESS = 1 << 20  # rows between two lines of the log
+PROGRESS = 1 << 20  # rows between two progress events in the log
 
 
 @dataclass(frozen=True)
 class Tables:
-    """Where the five tables go."""
+    """The paths of the five output tables."""
 
     rows: Path
     train_sensitive: Path
@@ -36,7 +36,7 @@ class Tables:
 
 
 class Share:
-    """One side of the split: its tables, and how many rows of each label it has."""
+    """One side of the split: its tables, and its number of rows by label."""
 
     def __init__(self, spec: Spec, called: str, tables: Sequence[tuple[TableWriter, View]]) -> None:
         self._target, self._called, self._tables = spec.target, called, tables
@@ -44,7 +44,7 @@ class Share:
 
     @property
     def rows(self) -> int:
-        """How many rows it has."""
+        """The number of rows."""
         return self._labels.total()
 
     def add(self, batch: pa.RecordBatch) -> None:
@@ -55,7 +55,7 @@ class Share:
             writer.add(view.of(batch))
 
     def check(self) -> None:
-        """Errors: BadCall, when one of the labels is nowhere in it."""
+        """Check that both labels occur. Errors: BadCall."""
         for label in (self._target.positive, self._target.negative):
             if not self._labels[label]:
                 msg = f"none of the {self.rows:,} rows of the {self._called} has {self._target.name} = {label!r}"
@@ -64,13 +64,13 @@ class Share:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The canonical rows on this disk, and the digest that names them in the store."""
+    """The files of the canonical rows, and the digest that names them in the store."""
 
     hex: str
     files: Sequence[Path]
 
     def keep(self, store: Store, model: str) -> None:
-        """Put it into the store, where the digest says that what is there already is the same."""
+        """Upload the files; a file that exists is the same, since the digest is in its key."""
         for path in self.files:
             try:
                 store.upload(path, f"models/{model}/snapshots/{self.hex}/{path.name}")
@@ -81,9 +81,9 @@ class Snapshot:
 def freeze(
     spec_path: Path, tables: Tables, base_folder: Path, *, data: str, test_data: str = "", data_sha256: str = ""
 ) -> Record:
-    """Freeze data and base; write the tables; return what the data record attests.
+    """Freeze data and base, write the tables, and return the content of the data record.
 
-    Errors: BadCall for what is wrong with the data, OutsideFailed for a store that fails, Refusal for a damaged base.
+    Errors: BadCall for invalid data, OutsideFailed when the store fails, Refusal for a damaged base.
     """
     spec = read_spec(spec_path)
     environment, credentials = io_root() / "environment", io_root() / "credentials"
@@ -120,7 +120,7 @@ def freeze(
 
 
 def divide(spec: Spec, tables: Tables, sources: Sequence[Source], scratch: Path) -> tuple[Share, Share, Snapshot]:
-    """Read each file once: the data, then the official test file where there is one; write tables and snapshot.
+    """Read the data, then the official test file if there is one, and write tables and snapshot.
 
     Errors: BadCall.
     """
@@ -155,7 +155,7 @@ def divide(spec: Spec, tables: Tables, sources: Sequence[Source], scratch: Path)
                 if digest.rows % PROGRESS < rows.num_rows:
                     log("progress", done=digest.rows, what="rows", file=source.name)
             if not digest.rows:
-                msg = f"{source.name} holds no row"
+                msg = f"{source.name} has no rows"
                 raise BadCall(msg, fix="point data at a file with rows")
             converter.check(source.name)
         for share in (train, test):

@@ -1,4 +1,4 @@
-"""Rows as they are written, in batches: from CSV as text, from Parquet as the types of the file."""
+"""Reads rows in batches: from CSV as text, from Parquet in the types of the file."""
 
 import csv
 import gzip
@@ -16,15 +16,15 @@ from lockgate_step import BadCall, log
 from lockgate_ingest.source import Source
 from lockgate_ingest.spec import Traits
 
-CELLS = 500_000  # of a batch: bounds memory whatever the number of columns
-LINE = 16 << 20  # characters; a longer line is no CSV: it is cut here, which its fields then show, and never held whole
+CELLS = 500_000  # of a batch: limits memory for any number of columns
+LINE = 16 << 20  # characters; a longer line is cut here to limit memory, and its number of fields is then wrong
 
 
 def batches(source: Source, traits: Traits, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """The wanted columns of a file, batch by batch. Errors: BadCall, naming the column or the line, never a value."""
+    """Read the wanted columns in batches. Errors: BadCall, which names the column or the line, never a value."""
     form = source.form
     if traits.format == "parquet" and form != "parquet":
-        msg = f"{source.name} is not Parquet, as the spec says"
+        msg = f"{source.name} is not Parquet, but the spec says so"
         raise BadCall(msg, fix="write it as Parquet, or set format in the spec")
     yield from _parquet(source, wanted) if form == "parquet" else _csv(source, traits, wanted, gzipped=form == "gzip")
 
@@ -37,8 +37,8 @@ def _parquet(source: Source, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
             for batch in file.iter_batches(max(1, CELLS // len(wanted)), columns=list(wanted)):
                 yield batch.select(list(wanted))
     except (pa.ArrowInvalid, OSError) as error:
-        msg = f"{source.name} begins as Parquet but cannot be read to its end"
-        raise BadCall(msg, fix="copy it again, whole") from error
+        msg = f"{source.name} starts as Parquet but cannot be read to its end"
+        raise BadCall(msg, fix="copy it again completely") from error
 
 
 def _csv(source: Source, traits: Traits, wanted: Sequence[str], *, gzipped: bool) -> Iterator[pa.RecordBatch]:
@@ -52,17 +52,17 @@ def _csv(source: Source, traits: Traits, wanted: Sequence[str], *, gzipped: bool
             raise BadCall(msg, fix="name the file's encoding in the spec, e.g. latin-1 or cp1252") from error
         except EOFError as error:
             msg = f"{source.name} ends in the middle of its compressed data, after line {records.line}"
-            raise BadCall(msg, fix="copy it again, whole") from error
+            raise BadCall(msg, fix="copy it again completely") from error
         except (gzip.BadGzipFile, zlib.error) as error:
             msg = f"{source.name} is damaged: its compressed data cannot be read after line {records.line}"
-            raise BadCall(msg, fix="copy it again, whole") from error
+            raise BadCall(msg, fix="copy it again completely") from error
         except csv.Error as error:
             msg = f"{source.name} is not CSV at line {records.line}: {error}"
-            raise BadCall(msg, fix='close each quote, double the quotes inside ("")') from error
+            raise BadCall(msg, fix='close each quote, and double the quotes inside a value ("")') from error
 
 
 class _Records:
-    """The records of a CSV text without its comments, and the number of the line that was read last."""
+    """The records of a CSV text without its comments, and the number of the last line read."""
 
     def __init__(self, text: TextIO, traits: Traits) -> None:
         lines = iter(partial(text.readline, LINE), "")
@@ -82,7 +82,7 @@ class _Records:
         return self._reader
 
     def _without(self, comment: str, lines: Iterator[str]) -> Iterator[str]:
-        quoted = False  # a line inside quotes is a value, whatever it begins with
+        quoted = False  # a line inside quotes is part of a value, even if it starts like a comment
         for line in lines:
             if line.startswith(comment) and not quoted:
                 self._comments += 1
@@ -112,7 +112,7 @@ def _csv_batches(source: Source, records: _Records, traits: Traits, wanted: Sequ
 def _header(source: Source, records: Iterable[list[str]]) -> list[str]:
     names = next((row for row in records if row not in ([], [""])), None)
     if names is None:
-        msg = f"{source.name} has no line"
+        msg = f"{source.name} has no lines"
         raise BadCall(msg, fix="point data at a file with a header and rows")
     return [name.strip() for name in names]
 
@@ -122,7 +122,7 @@ def _batch(cells: list[str], width: int, places: Sequence[int], wanted: Sequence
 
 
 def _choose(source: Source, names: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """Where the wanted columns are. What else a header holds is not repeated: without a header it is a person's row."""
+    """Return the places of the wanted columns. Errors do not quote the header: without one it is a person's row."""
     seen = Counter(names)
     absent = [name for name in wanted if not seen[name]]
     if absent:
@@ -142,7 +142,7 @@ def _ragged(source: Source, line: int, found: int, width: int, traits: Traits) -
     msg = f"line {line} of {source.name} has {found} fields, not {width}"
     if found == 1:
         return BadCall(msg, fix=f"set the delimiter in the spec; it is {traits.delimiter!r} there")
-    return BadCall(msg, fix="mend that line, or set delimiter, comment or columns in the spec")
+    return BadCall(msg, fix="correct that line, or set delimiter, comment or columns in the spec")
 
 
 def _inflated(raw: IO[bytes], *, gzipped: bool) -> IO[bytes]:
@@ -150,7 +150,7 @@ def _inflated(raw: IO[bytes], *, gzipped: bool) -> IO[bytes]:
 
 
 def _text(plain: IO[bytes], traits: Traits) -> TextIO:
-    # utf-8-sig reads a byte-order mark away, where there is one.
+    # utf-8-sig skips a byte-order mark.
     encoding = "utf-8-sig" if traits.encoding.lower().replace("_", "-") in ("utf-8", "utf8") else traits.encoding
     try:
         return io.TextIOWrapper(plain, encoding, newline="")

@@ -1,4 +1,4 @@
-"""From an address to a file on this machine, and what kind of file it is."""
+"""Opens the file at an address, with a local copy if needed, and detects its format."""
 
 import os
 import posixpath
@@ -25,7 +25,7 @@ _UNREAD = {
 
 @dataclass(frozen=True)
 class Source:
-    """A file that can be read here; `name` is what messages call it."""
+    """A file that can be read on this machine; messages use its `name`."""
 
     name: str
     path: Path
@@ -33,7 +33,7 @@ class Source:
 
     @property
     def form(self) -> Form:
-        """What the first bytes say it is, whatever it is called. Errors: BadCall when it cannot be read."""
+        """The format by the first bytes, not by the name. Errors: BadCall when it is empty or not supported."""
         with self.path.open("rb") as stream:
             head = stream.read(8)
         if not head:
@@ -48,9 +48,9 @@ class Source:
 
 @contextmanager
 def opened(uri: str, environment: Path, credentials: Path, scratch: Path, *, sha256: str = "") -> Iterator[Source]:
-    """The file at an address, copied here first when it is far away.
+    """Open the file at an address; a remote file is copied first.
 
-    Errors: BadCall when there is none, or it is not the one asked for; OutsideFailed when the far side fails, or the
+    Errors: BadCall when it does not exist or has another digest; OutsideFailed when the remote service fails or the
     file changes while it is read.
     """
     url = urlsplit(uri)
@@ -62,28 +62,28 @@ def opened(uri: str, environment: Path, credentials: Path, scratch: Path, *, sha
                 msg = f"there is no file {path}"
                 raise BadCall(msg, fix="correct data, or put the file there")
             if not os.access(path, os.R_OK):
-                msg = f"the file {path} may not be read by this user"
-                raise BadCall(msg, fix="give this user the right to read it")
+                msg = f"permission denied: this user cannot read {path}"
+                raise BadCall(msg, fix="give this user permission to read it")
         case "s3" if url.netloc and name and "@" not in url.netloc:
             path = scratch / "copy"
             _copy(uri, path, environment, credentials)
         case _:
-            msg = "the address of the data holds credentials" if "@" in uri else f"{uri!r} is no address of data"
+            msg = "the data address contains credentials" if "@" in uri else f"{uri!r} is not a data address"
             raise BadCall(msg, fix="write file:///folder/file (three slashes) or s3://bucket/key")
     before = _stamp(path)
     digest = file_digest(path)
     if sha256 and digest.removeprefix("sha256:") != sha256.removeprefix("sha256:").lower():
-        msg = f"{name} is {digest}, not the {sha256} that was asked for"
-        raise BadCall(msg, fix="ask for the file that is there, or put back the one that was meant")
+        msg = f"{name} has the digest {digest}, not {sha256} as data_sha256 requires"
+        raise BadCall(msg, fix="correct data_sha256, or restore the file that it names")
     log("data", file=name, digest=digest, bytes=path.stat().st_size)
     yield Source(name, path, digest)
     if _stamp(path) != before:
         msg = f"{name} was changed while it was read"
-        raise OutsideFailed(msg, fix="run it again when nobody writes the file")
+        raise OutsideFailed(msg, fix="run again when no other program writes the file")
 
 
 def beside(data: str, uri: str, other: str) -> str:
-    """The address of a second file, which the spec names relative to where it names the first."""
+    """Return the address of a second file, whose path in the spec is relative to that of the first."""
     if urlsplit(other).scheme:
         return other
     url = urlsplit(data)
@@ -92,9 +92,9 @@ def beside(data: str, uri: str, other: str) -> str:
 
 
 def named(uri: str) -> str:
-    """An address as the signed record says it: where a file lies on somebody's machine is nobody's business.
+    """Return an address for the signed record, without the folder of a local file.
 
-    Two people who run the same data from two folders get the same record, and so the same bundle.
+    So the same data in two folders give the same record, and so the same bundle.
     """
     return f"file:{posixpath.basename(urlsplit(uri).path)}" if uri.startswith("file:") else uri
 
@@ -106,8 +106,8 @@ def _copy(uri: str, path: Path, environment: Path, credentials: Path) -> None:
         if store is None:
             raise Missing(uri)
         store.download(url.path.removeprefix("/"), path)
-    except (Missing, ValueError):  # ValueError: what no key may look like is not there either
-        msg = f"there is no {uri}"
+    except (Missing, ValueError):  # ValueError: the key is not valid, so no such object exists
+        msg = f"{uri} not found"
         raise BadCall(msg, fix="correct data, or put the object there") from None
 
 

@@ -1,4 +1,4 @@
-"""What ingest needs to know of a model spec."""
+"""Reads the parts of a model spec that ingest needs."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from lockgate_step import BadCall
 
 @dataclass(frozen=True)
 class Number:
-    """A column of numbers; `bands` are the edges a sensitive one is grouped by."""
+    """A column of numbers; `bands` are the edges of the groups of a sensitive column."""
 
     name: str
     bands: tuple[float, ...]
@@ -30,7 +30,7 @@ Column = Number | Category
 
 @dataclass(frozen=True)
 class Target:
-    """The column to predict, its two labels, and the other spellings of them in the data."""
+    """The column to predict, its two labels, and their other spellings in the data."""
 
     name: str
     positive: str
@@ -40,7 +40,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Traits:
-    """How the data are written, and where they lie relative to the model's folder."""
+    """The format of the data, and their location relative to the model's folder."""
 
     uri: str
     test: str | None
@@ -54,7 +54,7 @@ class Traits:
 
 @dataclass(frozen=True)
 class Split:
-    """How rows are divided where there is no official test file."""
+    """How rows are divided if there is no official test file."""
 
     test_share: float
     key: tuple[str, ...]
@@ -74,24 +74,24 @@ class Spec:
 
     @property
     def kept(self) -> tuple[Column, ...]:
-        """Every column that is kept, once, sorted by name: the snapshot does not depend on the order in the spec."""
+        """The columns that are kept, sorted by name, so that the snapshot does not depend on the spec's order."""
         columns = {column.name: column for column in (*self.sensitive, *self.inputs, Category(self.target.name))}
         return tuple(columns[name] for name in sorted(columns))
 
     @property
     def read(self) -> tuple[Column, ...]:
-        """Every column that is read: those kept, and those that only decide a row's side."""
+        """The columns that are read: those kept, and the split key's, which only decide a row's side."""
         known = {column.name for column in self.kept}
         return (*self.kept, *(Category(name) for name in self.split.key if name not in known))
 
 
 def read_spec(path: Path) -> Spec:
-    """The spec in a file. Errors: BadCall when it is none."""
+    """Read a spec from a file. Errors: BadCall when it is not a valid spec."""
     try:
         return _spec(json.loads(path.read_bytes()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         msg = f"the model spec cannot be read: {type(error).__name__} at {error.args[0] if error.args else 'its start'}"
-        raise BadCall(msg, fix="give the spec.json that `lockgate render` wrote") from error
+        raise BadCall(msg, fix="use the spec.json that `lockgate render` wrote") from error
 
 
 def _spec(value: Mapping[str, Any]) -> Spec:
@@ -107,8 +107,8 @@ def _spec(value: Mapping[str, Any]) -> Spec:
         encoding=data.get("encoding", "utf-8"),
     )
     if len(traits.delimiter) != 1 or traits.delimiter in '"\r\n':
-        msg = f"the model spec names the delimiter {traits.delimiter!r}"
-        raise BadCall(msg, fix="a delimiter is one character, e.g. , ; or a tab")
+        msg = f"the model spec has the invalid delimiter {traits.delimiter!r}"
+        raise BadCall(msg, fix="use one character, e.g. , ; or a tab")
     spec = Spec(
         model=value["name"],
         traits=traits,
@@ -120,8 +120,8 @@ def _spec(value: Mapping[str, Any]) -> Spec:
     kinds = {column.name: type(column) for column in spec.inputs}
     for column in spec.sensitive:
         if kinds.get(column.name, type(column)) is not type(column):
-            msg = f"the model spec calls {column.name} a number in one place and a category in another"
-            raise BadCall(msg, fix="give it one kind in inputs and sensitive")
+            msg = f"the model spec declares {column.name} as a number in one place and a category in another"
+            raise BadCall(msg, fix="declare the same kind in inputs and sensitive")
     return spec
 
 

@@ -1,6 +1,7 @@
-"""Which side of the split a row falls on: a keyed hash of what the row is about.
+"""Decides a row's side of the split by a keyed hash of the row or of its split key.
 
-So a row keeps its side when others come, go or change places, and all rows of one key, or all equal rows, share a side.
+So a row keeps its side when other rows are added, removed or reordered, and all rows with the same key, or all equal
+rows, are on the same side.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from lockgate_ingest.spec import Spec, Split
 
 
 def in_test(batch: pa.RecordBatch, spec: Spec) -> pa.Array:
-    """Whether each row of a canonical batch belongs to the test share."""
+    """Return whether each row of a canonical batch belongs to the test share."""
     names = spec.split.key or [column.name for column in spec.kept]
     return pa.array(_sides(_subjects(batch, names), spec.split), pa.bool_())
 
@@ -26,12 +27,12 @@ def _sides(subjects: pa.Array, split: Split) -> Iterable[bool]:
 
 
 def _subjects(batch: pa.RecordBatch, names: Iterable[str]) -> pa.Array:
-    """One byte string a row. Two rows that meet in one string only share a side, so a plain separator is enough."""
+    """Return one byte string per row. Two rows with the same string only share a side, so any separator will do."""
     parts = [_bytes(batch.column(name)) for name in names]
     return pc.binary_join_element_wise(*parts, b"\x1f", null_handling="replace", null_replacement=b"\x00")
 
 
 def _bytes(array: pa.Array) -> pa.Array:
-    # The bits of a number, not its decimals, whose spelling another version of the library could change.
+    # The bits of a number, not its decimals: another version of the library could format decimals differently.
     text = array.view(pa.int64()).cast(pa.string()) if pa.types.is_floating(array.type) else array
     return text.cast(pa.binary())

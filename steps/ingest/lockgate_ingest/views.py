@@ -1,4 +1,4 @@
-"""Which columns of a canonical batch a table shows, and how."""
+"""Selects the columns of a canonical batch for a table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from lockgate_ingest.spec import Category, Column, Number
 
 @dataclass(frozen=True)
 class View:
-    """Some columns of the canonical rows; with `bands`, numbers as the band they lie in."""
+    """Some columns of the canonical rows; with `bands`, numbers are replaced by their band."""
 
     columns: Sequence[Column]
     bands: bool = False
 
     @property
     def schema(self) -> pa.Schema:
-        """The types of what is shown."""
+        """The types of the table's columns."""
         return schema([Category(column.name) if self.bands else column for column in self.columns])
 
     def of(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The batch as the table shows it."""
+        """Return the batch with the table's columns."""
         return pa.RecordBatch.from_arrays([self._shown(column, batch) for column in self.columns], schema=self.schema)
 
     def _shown(self, column: Column, batch: pa.RecordBatch) -> pa.Array:

@@ -1,4 +1,4 @@
-"""Tables as Parquet, the same bytes for the same rows whatever pieces they come in."""
+"""Writes tables as Parquet; the same rows give the same bytes, in batches of any size."""
 
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +11,7 @@ CELLS = 1 << 21  # of a row group
 
 
 class TableWriter:
-    """Writes row groups of a fixed number of rows; a block that fails leaves no file."""
+    """Writes row groups of a fixed number of rows; if the `with` block fails, the file is removed."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._path, self._schema = path, schema
@@ -43,6 +43,6 @@ class TableWriter:
         table = pa.Table.from_batches(self._waiting, self._schema)
         self._file.write_table(table.slice(0, count).combine_chunks(), row_group_size=count)
         rest = table.slice(count)
-        # A slice keeps the whole alive, so what waits for the next group is copied.
+        # A slice keeps the whole table in memory, so the rows for the next group are copied.
         self._waiting = rest.take(pa.array(range(rest.num_rows), pa.int64())).to_batches() if rest.num_rows else []
         self._rows = rest.num_rows

@@ -1,1 +1,1 @@
-"""Seals what passed every gate into the bundle that is served, and registers it."""
+"""Makes the bundle of a model that passed every gate, and registers it."""

@@ -1,5 +1,6 @@
-"""The program `package`: proves, seals, stores and registers, in this order."""
+"""The program `package`: verifies, seals, stores and registers, in this order."""
 
+from lockgate_proof import main
 from lockgate_step import (
     Answers,
     BiasVerdict,
@@ -15,7 +16,6 @@ from lockgate_step import (
     Report,
     Spec,
     Waivers,
-    main,
     program,
 )
 
@@ -34,7 +34,7 @@ def package(
     bundle: Out[Bundle],
     card: Out[Report],
 ) -> Record:
-    """Seal what passed every gate into the bundle that is served, and register it by its digest."""
+    """Make the bundle of a model that passed every gate, store it, and register it by its digest."""
     from lockgate_package.evidence import Files
     from lockgate_package.package import seal_and_publish
 

@@ -1,4 +1,4 @@
-"""Lays the bundle out: what the steps before wrote, as they wrote it, and what package makes of it."""
+"""Writes the files of a bundle: the earlier steps' files unchanged, and those that package makes."""
 
 import shutil
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from lockgate_package.evidence import Files
 
 
 def lay_out(folder: Path, files: Files, made: Mapping[str, bytes], *, model: str) -> dict[str, Any]:
-    """Write the bundle's files into the folder, and nothing else there; returns the manifest, which is written last.
+    """Write the bundle's files into the folder, replacing its content; return the manifest, which is written last.
 
     made: relative name -> content of the files that package itself makes.
     """
-    shutil.rmtree(folder, ignore_errors=True)  # what an attempt before this one may have left
+    shutil.rmtree(folder, ignore_errors=True)  # files that an earlier attempt may have left
     shutil.copytree(files.model, folder / "model", copy_function=shutil.copyfile)
     copies = {
         "golden.json": files.model / "golden.json",

@@ -1,4 +1,4 @@
-"""The model card: what a reader must know before relying on a model, every figure from a signed record.
+"""Makes the model card: what a reader must know before relying on a model, with figures from signed records only.
 
 The sections are those of Mitchell et al., "Model Cards for Model Reporting" (2019).
 """
@@ -27,26 +27,26 @@ Rule = QualityRule | BiasRule | SmokeRule
 _COLUMNS = ("group", "rows", "selection_rate", "true_positive_rate", "false_positive_rate", "accuracy")
 
 _UNDATED = (
-    "This card is part of the bundle it describes and is the same whenever the same files are sealed, so it holds "
-    "neither the bundle's digest nor a date. Both stand on the pages of its run, where this card begins with them."
+    "This card is part of the bundle it describes, and the same files always give the same card, so it has "
+    "neither the bundle's digest nor a date. The run's pages show both above this card."
 )
 
 _MITIGATION = ("mitigate", "constraint", "difference_bound", "fits")
 
 
 def card(evidence: Evidence, request: Mapping[str, Any]) -> Document:
-    """The card of a proved model. request: the sample request of its bundle."""
+    """Make the card of a verified model. request: the sample request of its bundle."""
     sections = (
         Section("Model details", list(_details(evidence))),
         Section("Intended use", list(_use(evidence))),
         Section("Factors", list(_factors(evidence))),
-        Section("Metrics, and the policy they are judged by", list(_metrics(evidence))),
+        Section("Metrics and policy", list(_metrics(evidence))),
         Section("Data", list(_data(evidence))),
-        Section("Results group by group", list(_groups(evidence))),
-        Section("Audited, but does not gate", list(_ungated(evidence))),
+        Section("Results by group", list(_groups(evidence))),
+        Section("Measured for information only", list(_ungated(evidence))),
         Section("Waivers in force", list(_waivers(evidence))),
         Section("Caveats and limits", list(_caveats(evidence))),
-        Section("How to call it", list(_call(evidence, request))),
+        Section("How to call the model", list(_call(evidence, request))),
         Section("Digests", [Text(_UNDATED), Facts(_digests(evidence))]),
     )
     return Document("Model card", evidence.name, sections, list(_exceptions(evidence)))
@@ -71,18 +71,18 @@ def _details(evidence: Evidence) -> Iterator[Block]:
     if trained:
         said = {name: value for name, value in spec.get("train", {}).items() if trained.get(name, value) != value}
         if said:
-            pairs["Settings of train in the spec that differ"] = _text(dict(sorted(said.items())))
+            pairs["Settings of train that differ in the spec"] = _text(dict(sorted(said.items())))
     elif spec.get("train"):
         pairs["Settings of train in the spec"] = _text(dict(sorted(spec["train"].items())))
         varied = ", ".join(spec.get("tunable", ()))
         pairs["May differ"] = (
-            f"a run may vary {varied}" if varied else "a version from the registry was trained elsewhere"
+            f"a run may change {varied}" if varied else "a version from the registry was trained elsewhere"
         )
     yield Facts(pairs)
 
 
 def _settings(trained: Mapping[str, Any]) -> dict[str, Any]:
-    """What model.json says it was trained with, without the settings of a mitigation that did not run."""
+    """Return the training settings in model.json, without those of a mitigation that did not run."""
     idle = _MITIGATION if trained.get("mitigation") == "none" else ()
     return {name: value for name, value in sorted(trained.items()) if name not in idle and value != ""}
 
@@ -90,10 +90,11 @@ def _settings(trained: Mapping[str, Any]) -> dict[str, Any]:
 def _use(evidence: Evidence) -> Iterator[Block]:
     labels, threshold = evidence.model["labels"], evidence.model.get("threshold", 0.5)
     yield Text(
-        f"For each row it answers one of two labels, {labels['positive']} or {labels['negative']}, with a score: the "
-        f"probability of {labels['positive']}. The label is {labels['positive']} from a score of {threshold:g} on."
+        f"For each row the model answers one of two labels, {labels['positive']} or {labels['negative']}, and a score: "
+        f"the probability of {labels['positive']}. The label is {labels['positive']} if the score is at least "
+        f"{threshold:g}."
     )
-    caption = "What a caller sends, and nothing else; a value outside is refused, not guessed at"
+    caption = "The columns of a request; a request with any other column or value is refused"
     yield Grid(
         caption,
         ("Column", "Kind", "Allowed", "May be missing"),
@@ -104,10 +105,10 @@ def _use(evidence: Evidence) -> Iterator[Block]:
 def _factors(evidence: Evidence) -> Iterator[Block]:
     sensitive: Sequence[Mapping[str, Any]] = evidence.spec["sensitive"]
     if not sensitive:
-        yield Text("The spec names no sensitive column.")
+        yield Text("The spec has no sensitive columns.")
         return
     inputs = {column["name"] for column in evidence.model["inputs"]}
-    caption = "People are compared by these columns; the model sees one only where the last column says so"
+    caption = "Groups are compared by these columns; the model uses a column only if it is an input"
     rows = [(*_column(column)[:3], "yes" if column["name"] in inputs else "no") for column in sensitive]
     yield Grid(caption, ("Column", "Kind", "Groups", "Is an input"), rows)
 
@@ -116,13 +117,13 @@ def _metrics(evidence: Evidence) -> Iterator[Block]:
     policy = evidence.policy
     settings = policy.settings
     yield Text(
-        f"A rule holds when the whole {settings.confidence * 100:g} % interval lies within its limit. A group is "
-        f"judged when a rate's denominator has {settings.minimum_support} rows or more."
+        f"A rule passes if the whole {settings.confidence * 100:g} % interval is within its limit. A group is judged "
+        f"if the denominator of the rate has {settings.minimum_support} rows or more."
     )
     measured = {**_rules(evidence, "validate-model"), **_rules(evidence, "bias-audit")}
     rules: list[Rule] = [*policy.quality, *policy.bias]
     rows = [_rule(rule, measured.get(rule.key, {})) for rule in rules]
-    head = ("Measure", "Limit", "Measured", "Interval", "Stands", "Why", "Rule")
+    head = ("Measure", "Limit", "Measured", "Interval", "Standing", "Why", "Rule")
     yield Grid("Judged on the test rows", head, rows, numbers=(2, 3))
     measures = evidence.verdicts["validate-model"].predicate.get("measurements", {})
     if measures.get("measures"):
@@ -132,11 +133,11 @@ def _metrics(evidence: Evidence) -> Iterator[Block]:
             for name, each in measures["measures"].items()
         ]
         columns = ("Measure", "Value", "Interval", "Live version", "Gain over live, interval")
-        yield Grid("Every measure, whether a rule names it or not", columns, every, numbers=(1, 2, 3, 4))
+        yield Grid("All measures, with or without a rule", columns, every, numbers=(1, 2, 3, 4))
     if policy.smoke:
         after = [(_measure(rule), _limit(rule), rule.why, rule.source) for rule in policy.smoke]
         yield Grid(
-            "Judged on the running version, after this card was sealed", ("Measure", "Limit", "Why", "Rule"), after
+            "Judged on the running version, after this card was made", ("Measure", "Limit", "Why", "Rule"), after
         )
 
 
@@ -146,16 +147,17 @@ def _data(evidence: Evidence) -> Iterator[Block]:
     yield Facts(
         {
             "Source": str(said["uri"]),
-            "Rows": f"{rows['total']:,}: {rows['train']:,} to train, {rows['test']:,} to judge",
+            "Rows": f"{rows['total']:,}: {rows['train']:,} for training, {rows['test']:,} for testing",
             "Split": _text(said["split"]),
-            "Compared with": _text(base["bundle"]) if base["bundle"] else "nothing: no version was live",
+            "Compared with": _text(base["bundle"]) if base["bundle"] else "nothing; no version was live",
         }
     )
     checked = evidence.verdicts["validate-data"].predicate.get("measurements", {})
     if checked:
         yield Text(
-            f"validate-data held the data against {checked['expectations']:,} expectations, {checked['critical']:,} of "
-            f"them critical: {checked['met']:,} were met. A critical one that is not met refuses the data."
+            f"validate-data checked the data against {checked['expectations']:,} expectations, "
+            f"{checked['critical']:,} of them critical; {checked['met']:,} were met. If a critical expectation is not "
+            "met, the data are refused."
         )
 
 
@@ -164,7 +166,7 @@ def _groups(evidence: Evidence) -> Iterator[Block]:
     if not tables:
         yield Text("No groups were compared.")
     for between, entries in tables.items():
-        # A signed record sorts its keys; a reader wants the group first.
+        # A signed record sorts its keys; in the table the group comes first.
         names = sorted({name for entry in entries for name in entry}, key=lambda name: (_place(name), name))
         rows = [[_figure(name, entry.get(name)) for name in names] for entry in entries]
         caption = f"By {between.replace('+', ' and ')}"
@@ -175,12 +177,12 @@ def _ungated(evidence: Evidence) -> Iterator[Block]:
     policy, sensitive = evidence.policy, evidence.spec["sensitive"]
     points = [f"{_measure(r)}: {r.why} ({r.source})" for r in policy.bias if isinstance(r.limit, ReportedOnly)]
     points += [f"{entry.column} is not audited: {entry.why} ({entry.source})" for entry in policy.unaudited]
-    none = "Every sensitive column has a rule that can refuse." if sensitive else "No column is sensitive."
+    none = "Every sensitive column has a rule with a limit." if sensitive else "The model has no sensitive columns."
     yield Points(points) if points else Text(none)
 
 
 def _cited(evidence: Evidence) -> list[tuple[Mapping[str, Any], Waiver]]:
-    """The reasons that a waiver covers, each with it."""
+    """Return each reason that a waiver covers, with its waiver."""
     granted = {waiver.statement.digest: waiver for waiver in evidence.waivers}
     return [
         (reason, granted[reason["waived_by"]])
@@ -191,7 +193,7 @@ def _cited(evidence: Evidence) -> list[tuple[Mapping[str, Any], Waiver]]:
 
 
 def _exceptions(evidence: Evidence) -> Iterator[str]:
-    """What a reader must not miss: which rule was not met, and who answers for it until when."""
+    """Yield a sentence for each waiver: the rule that was not met, who approved it, and when it expires."""
     rules = {**_rules(evidence, "validate-model"), **_rules(evidence, "bias-audit")}
     for reason, waiver in _cited(evidence):
         standing = rules.get(str(reason["rule"]), {}).get("standing")
@@ -203,9 +205,9 @@ def _exceptions(evidence: Evidence) -> Iterator[str]:
 def _waivers(evidence: Evidence) -> Iterator[Block]:
     cited = _cited(evidence)
     if not cited:
-        yield Text("None: every rule that gates was met.")
+        yield Text("None. Every rule with a limit was met.")
         return
-    yield Text("These rules were not met. Somebody answers for each exception, until it expires.")
+    yield Text("These rules were not met. A named person approved each exception until it expires.")
     rows = [
         (
             str(reason["id"]),
@@ -225,20 +227,21 @@ def _caveats(evidence: Evidence) -> Iterator[Block]:
     points = [f"{gate}: {note}" for gate, v in evidence.verdicts.items() for note in v.predicate.get("notes", [])]
     if differences.get("rows"):
         points.append(
-            f"On {differences['rows']:,} rows the served form and the trained one differ in {differences['labels']:,} "
-            f"labels, and by at most {differences['largest_score']:g} in the score."
+            f"On {differences['rows']:,} rows, the served model and the trained model differ in "
+            f"{differences['labels']:,} labels, and by at most {differences['largest_score']:g} in the score."
         )
     points += [
-        "It was judged on a test share of the same source: people whom that source does not hold were not judged.",
-        "The audit sees only the columns named under Factors; a rule met there says nothing about other groups.",
-        "A score is not a reason: it says what was common among similar rows, not why one person is so.",
+        "The model was judged on test rows from the same source. Results may differ for people outside that source.",
+        "The bias audit covers only the columns under Factors. It says nothing about other groups.",
+        "A score is not an explanation: it describes what was common among similar rows, not the reason in one case.",
     ]
     yield Points(points)
 
 
 def _call(evidence: Evidence, request: Mapping[str, Any]) -> Iterator[Block]:
     yield Text(
-        "Open Inference Protocol; the answer names the bundle's digest. The same request is sample-request.json."
+        "The model answers the Open Inference Protocol; each answer has the bundle's digest. This request is in "
+        "sample-request.json."
     )
     body = json.dumps(request, ensure_ascii=False)
     yield Code(
@@ -264,7 +267,7 @@ def _rule(rule: Rule, measured: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _measured(figures: Mapping[str, Any]) -> tuple[str, str]:
-    """A value and its interval; nothing where nothing was measured, and no value where it may not be shown."""
+    """Return a value and its interval as text: empty if not measured, `not shown` if it may not be shown."""
     low, high = figures.get("low"), figures.get("high")
     if low is None or high is None:
         return "", ""
@@ -283,9 +286,9 @@ def _limit(rule: Rule) -> str:
         case AtMost(value):
             return f"at most {value:g}"
         case NoWorseThanLive(by):
-            return f"no worse than live by {by:g}"
+            return f"at most {by:g} worse than live"
         case ReportedOnly():
-            return "none: reported only"
+            return "none, reported only"
         case _ as never:
             assert_never(never)
 
@@ -312,7 +315,7 @@ def _place(column: str) -> int:
 
 
 def _figure(name: str, value: object) -> str:
-    """A figure as a verdict gives it; None is what it may not show, or what is too small to judge."""
+    """Return a figure of a verdict as text; None means that it may not be shown, or is too small to judge."""
     match value:
         case None:
             return "not shown"

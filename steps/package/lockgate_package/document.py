@@ -1,4 +1,4 @@
-"""A short document in plain blocks, written as Markdown and as HTML from the same values."""
+"""A short document made of simple blocks, written as Markdown and as HTML from the same values."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import assert_never
 
 from lockgate_report import Html, banner, el, facts, join, page, section, table
 
-# What Markdown would read as marks or as HTML when it stands in somebody's own words.
+# Characters in user text that Markdown would read as markup or as HTML.
 _MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>#|~"})
 
 
@@ -53,7 +53,7 @@ Block = Text | Points | Facts | Grid | Code
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it."""
+    """A heading and its blocks."""
 
     title: str
     blocks: Sequence[Block]
@@ -61,7 +61,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """What it is, what it is about, its sections, and the warnings that stand before them all."""
+    """Its kind, its title, its sections, and the warnings that come before them."""
 
     kind: str
     title: str
@@ -69,11 +69,11 @@ class Document:
     warnings: Sequence[str] = ()
 
     def markdown(self) -> str:
-        """The document as CommonMark with tables."""
+        """Return the document as CommonMark with tables."""
         return "\n\n".join([f"# {self.kind}: {_plain(self.title)}", *self._markdown()]) + "\n"
 
     def html(self) -> str:
-        """The document as one static page."""
+        """Return the document as one static page."""
         parts = [section(each.title, *(_html(block) for block in each.blocks)) for each in self.sections]
         lines = [el("p", el("strong", warning)) for warning in self.warnings]
         top = banner("unsure" if lines else "plain", self.kind, self.title, *lines)

@@ -1,4 +1,4 @@
-"""Everything a bundle rests on, each signature, subject and waiver checked before anything is sealed."""
+"""Verifies every signature, subject and waiver that a bundle depends on, before anything is sealed."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,12 @@ from lockgate_proof import (
 )
 from lockgate_step import BadCall, file_digest, tree_digest
 
-_SAME_RUN = "package what one and the same run has made"
+_SAME_RUN = "package only files of the same run"
 
 
 @dataclass(frozen=True)
 class Files:
-    """Where the inputs lie: the model and answers are folders, the rest are files."""
+    """The paths of the inputs: the model and answers are folders, the rest are files."""
 
     model: Path
     data: Path
@@ -38,9 +38,9 @@ class Files:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was proved about one model.
+    """The verified evidence about one model.
 
-    subjects: `model`, `data`, `base`, `policy` -> `sha256:<hex>`, of the bytes at hand.
+    subjects: `model`, `data`, `base`, `policy` -> `sha256:<hex>`, of the present bytes.
     """
 
     spec: Mapping[str, Any]
@@ -59,10 +59,10 @@ class Evidence:
 
 
 def prove(files: Files, trust: Trust, *, now: datetime) -> Evidence:
-    """Believe the inputs only if every record is signed by its own program and is about these very bytes.
+    """Verify that every record is signed by its own program and is about these bytes.
 
-    now: when the waivers must be valid.
-    Errors: ProofError, saying the first thing that does not hold.
+    now: the time at which the waivers must be valid.
+    Errors: ProofError, for the first fault.
     """
     data = verify(files.data, trust, signer="ingest")
     answers = verify(files.answers / "record.json", trust, signer="predict")
@@ -79,7 +79,7 @@ def prove(files: Files, trust: Trust, *, now: datetime) -> Evidence:
     }
     _about("the data record", data, {"spec": file_digest(files.spec)})
     _about("the answers record", answers, answered)
-    # Only now: a file that no record vouches for is not even parsed.
+    # Only now: a file is not parsed before a record has confirmed its digest.
     spec = json.loads(files.spec.read_bytes())
     model = json.loads((files.model / "model.json").read_bytes())
     name = str(spec["name"])
@@ -128,9 +128,9 @@ def _named(record: Statement, model: str) -> None:
 
 
 def _same_inputs(spec: Mapping[str, Any], model: Mapping[str, Any]) -> None:
-    """What train read is what callers send: a column that only the model knows could never be sent."""
+    """Check that the spec declares each of the model's inputs; callers could never send an undeclared column."""
     said = {column["name"]: column["kind"] for column in spec["inputs"]}
     for column in model["inputs"]:
         if said.get(column["name"]) != column["kind"]:
-            msg = f"the model takes the {column['kind']} column {column['name']!r}, which the spec does not promise"
-            raise ProofError(msg, fix="name it in ModelSpec.inputs and run the whole workflow again")
+            msg = f"the model needs the {column['kind']} column {column['name']!r}, which the spec does not declare"
+            raise ProofError(msg, fix="declare it in ModelSpec.inputs and run the whole workflow again")

@@ -1,4 +1,4 @@
-"""What a caller must know: the schema of a model, and a request that it answers."""
+"""Makes what a caller needs: the schema of a model, and a sample request."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ _SAMPLE_ROWS = 3
 
 
 def schema(name: str, model: Mapping[str, Any]) -> dict[str, Any]:
-    """The model's inputs and outputs as Open Inference metadata, with ranges, categories and labels as parameters.
+    """Return the model's inputs and outputs as Open Inference metadata; ranges, categories and labels are parameters.
 
     model: model.json.
     """
@@ -27,7 +27,7 @@ def schema(name: str, model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sample_request(model: Mapping[str, Any], golden: Mapping[str, Any]) -> dict[str, Any]:
-    """An Open Inference request of golden's first rows, which are nobody's: one tensor a column, null where missing."""
+    """Return an Open Inference request of the first golden rows, which are synthetic: one tensor per column."""
     rows: Sequence[Mapping[str, Any]] = golden["requests"][:_SAMPLE_ROWS]
     return {
         "inputs": [

@@ -1,4 +1,4 @@
-"""From files that passed every gate to a bundle in the store and a version in the registry."""
+"""Makes a bundle in the store and a version in the registry from files that passed every gate."""
 
 import json
 import os
@@ -21,10 +21,10 @@ from lockgate_package.sbom import sbom
 
 
 def seal_and_publish(files: Files, folder: Path, report: Path) -> Record:
-    """Prove the inputs, lay the bundle out, store it, register it, sign it: in this order, so that a retry converges.
+    """Verify the inputs, then write, store, register and sign the bundle, in this order, so that a retry converges.
 
-    The manifest makes the bundle exist in the store and the signed record makes it deployable; both come after all
-    that they speak of.
+    The manifest makes the bundle exist in the store, and the signed record makes it deployable; each is written after
+    everything that it refers to.
     """
     root = io_root()
     trust, now = Trust.read(), datetime.now(UTC)
@@ -44,7 +44,7 @@ def seal_and_publish(files: Files, folder: Path, report: Path) -> Record:
         subjects={"bundle": digest, **evidence.subjects},
         predicate={"model": evidence.name, "registered": registered},
     )
-    # The SDK writes the same bytes again from what is returned: Ed25519 signs the same statement the same way.
+    # The SDK writes the same bytes again from the returned record: Ed25519 signatures are deterministic.
     signed = canonical(seal(record, read_contract(Path(__file__).with_name("__main__.py"))[0], root))
     (folder / "record.json").write_bytes(signed)
     verify_bundle(folder, trust, now=now, model=evidence.name, policy=evidence.subjects["policy"], digest=digest)
@@ -53,7 +53,7 @@ def seal_and_publish(files: Files, folder: Path, report: Path) -> Record:
 
 
 def make(evidence: Evidence, files: Files) -> Mapping[str, bytes]:
-    """The files that package itself writes into the bundle; nothing in them depends on when or where it runs."""
+    """Make the files that package itself adds to the bundle; they do not depend on the time or place of the run."""
     golden = json.loads((files.model / "golden.json").read_bytes())
     request = sample_request(evidence.model, golden)
     page = card(evidence, request)
@@ -75,13 +75,13 @@ def make(evidence: Evidence, files: Files) -> Mapping[str, bytes]:
 
 
 def _store_once(store: Store, folder: Path, manifest: bytes, place: str) -> None:
-    """Everything else first: a bundle without its manifest does not exist."""
+    """Store the bundle, its manifest last: a bundle without its manifest does not exist."""
     try:
         put_tree(store, folder, place)
         _create(store, f"{place}/manifest.json", manifest)
     except Exists as error:
-        msg = f"the store holds something else as {error.key}: what is created once was changed"
-        raise Refusal(msg, fix="find out who wrote it; then remove that bundle from the store and run again") from error
+        msg = f"{error.key} in the store has different content: an immutable file was changed"
+        raise Refusal(msg, fix="find out who wrote it, then remove that bundle from the store and run again") from error
     (folder / "manifest.json").write_bytes(manifest)
 
 

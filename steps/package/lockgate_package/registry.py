@@ -1,4 +1,4 @@
-"""Registers a bundle in MLflow, once, found again by its digest."""
+"""Registers a bundle in MLflow once, under its digest."""
 
 import fcntl
 import os
@@ -13,8 +13,8 @@ from lockgate_step import BadCall, OutsideFailed, log
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-# Read by mlflow when it is imported: nothing is reported to anybody, the log stays ours, and a registry that is down
-# is known in seconds (its own default is minutes): the workflow's retry waits, not this program.
+# mlflow reads these when it is imported. They switch off telemetry and log output, and detect a registry that is down
+# in seconds (the default takes minutes): the workflow's retry waits, not this program.
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -27,7 +27,7 @@ _QUIET = {
 }
 
 _FILE = "sqlite:///"
-_CREDENTIALS = re.compile(r"//[^/@\s]*@")  # of an address like http://user:password@host
+_CREDENTIALS = re.compile(r"//[^/@\s]*@")  # in an address like http://user:password@host
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Registered:
 def register(
     uri: str, *, name: str, bundle: str, tags: Mapping[str, str], model: Path, ca: Path | None = None
 ) -> Registered:
-    """The version that holds this bundle's model, made unless it is there already.
+    """Return the version of this bundle's model, and create it if it does not exist.
 
     uri: `http(s)://…` of a server or `sqlite:////…/registry.db` of a file. bundle: its digest. model: its model folder.
-    Errors: BadCall for another kind of URI, OutsideFailed when the registry does not answer.
+    Errors: BadCall for another type of URI, OutsideFailed when the registry cannot be reached or fails.
     """
     artifacts = _artifacts(uri)
     os.environ.update(_QUIET)
@@ -64,30 +64,30 @@ def register(
             found = _add(client, name, {"lockgate.bundle": bundle, **tags}, model, artifacts)
             log("registered", model=name, version=found.version, bundle=bundle)
     except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
-        msg = f"the registry did not take the bundle {bundle}: {type(error).__name__}"
+        msg = f"cannot register the bundle {bundle}: {type(error).__name__}"
         log("registry", problem=_CREDENTIALS.sub("//", str(error).partition("\n")[0]))
         raise OutsideFailed(
-            msg, fix="the bundle is safe in the store; see that the registry runs, then run again"
+            msg, fix="check that the registry is running, then run again; the bundle is safe in the store"
         ) from error
     return found
 
 
 def _artifacts(uri: str) -> str | None:
-    """Where the model's files go: beside a SQLite file; a server decides for itself."""
+    """Return the address for the model's files: beside a SQLite file; None for a server, which decides itself."""
     if uri.startswith(("http://", "https://")):
         return None
     if uri.startswith(f"{_FILE}/"):
         return (Path(uri.removeprefix(_FILE)).parent / "artifacts").as_uri()
-    msg = f"the registry {uri.partition(':')[0]}:… is of a kind that package does not know"
+    msg = f"package does not support the registry type {uri.partition(':')[0]}:…"
     raise BadCall(
-        msg, fix="write http(s)://host or sqlite:////absolute/path.db into environment/registry, or remove it"
+        msg, fix="write http(s)://host or sqlite:////absolute/path.db to environment/registry, or remove that file"
     )
 
 
 def _ensure_tables(database: Path) -> None:
-    """Make a new database aside and give it its name when it is whole.
+    """Create a new database under a temporary name and rename it when it is complete.
 
-    Two migrations at once, or one that is killed, would leave tables that no migration after them can mend.
+    Two migrations at once, or a killed one, would leave tables that no later migration can repair.
     """
     if database.exists():
         return

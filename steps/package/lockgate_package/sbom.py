@@ -1,4 +1,4 @@
-"""The bill of materials of what serves: the model server's locked packages and the model file."""
+"""Makes the software bill of materials (SBOM) of a served model: the model server's packages and the model file."""
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from packageurl import PackageURL
 
 @dataclass(frozen=True)
 class Package:
-    """One line of a lock: a pinned package, where it is installed, and the digests it may have."""
+    """One line of a lock: a pinned package, its environment marker, and its permitted digests."""
 
     name: str
     version: str
@@ -24,7 +24,7 @@ class Package:
 
 
 def read_lock(text: str) -> list[Package]:
-    """The packages of a hashed requirements file, as `uv pip compile --generate-hashes` writes it."""
+    """Read the packages of a requirements file with hashes, as `uv pip compile --generate-hashes` writes it."""
     return list(_packages(text.replace("\\\n", " ").splitlines()))
 
 
@@ -38,9 +38,9 @@ def _packages(lines: Sequence[str]) -> Iterator[Package]:
 
 
 def sbom(model: Mapping[str, Any], *, name: str, model_digest: str, file_digest: str, lock: str) -> str:
-    """CycloneDX 1.6 JSON; the same model and lock give the same bytes.
+    """Make CycloneDX 1.6 JSON; the same model and lock give the same bytes.
 
-    model: model.json. lock: the text of the lock the model server is installed from.
+    model: model.json. lock: the text of the model server's lock.
     """
     packages = [_library(package) for package in read_lock(lock)]
     file = Component(
@@ -58,7 +58,7 @@ def sbom(model: Mapping[str, Any], *, name: str, model_digest: str, file_digest:
         ],
     )
     served = Component(type=ComponentType.APPLICATION, name=name, version=model_digest, bom_ref="served")
-    # Derived, not drawn: the bundle's digest must not change when nothing else does.
+    # Derived, not random: the bundle's digest must not change if nothing else changes.
     serial = uuid.uuid5(uuid.NAMESPACE_URL, f"urn:lockgate:sbom:{model_digest}:{sha256(lock.encode())}")
     bom = Bom(components=[file, *packages], serial_number=serial)
     bom.metadata.component = served
@@ -75,7 +75,7 @@ def _library(package: Package) -> Component:
         version=package.version,
         bom_ref=purl.to_string(),
         purl=purl,
-        # One a built file: which of them was installed depends on the machine.
+        # One hash per distribution file; which file is installed depends on the machine.
         hashes=[_hash(digest) for digest in package.hashes],
         properties=[Property(name="lockgate:marker", value=package.marker)] if package.marker else [],
     )

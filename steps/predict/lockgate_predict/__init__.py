@@ -1,1 +1,1 @@
-"""Answers the test rows with the program that will serve, so that what is judged is what is served."""
+"""Answers the test rows with the program that will serve, so that the gates judge what is served."""

@@ -1,6 +1,7 @@
-"""`predict`: files in, answers and their signed record out."""
+"""The program `predict`."""
 
-from lockgate_step import Answers, Base, DataRecord, In, ModelFile, Out, Record, Spec, Table, main, program
+from lockgate_proof import main
+from lockgate_step import Answers, Base, DataRecord, In, ModelFile, Out, Record, Spec, Table, program
 
 
 @program(signs=True, image="model-server")
@@ -14,9 +15,9 @@ def predict(
     *,
     batch: int = 4096,
 ) -> Record:
-    """Answer the test rows with the candidate, and with the live version where there is one.
+    """Predict the test rows with the candidate, and with the live version if there is one.
 
-    batch: rows to a request.
+    batch: rows per request.
     """
     from lockgate_predict.predict import run
 

@@ -1,4 +1,4 @@
-"""One model answers a table, request by request, through the very runtime that will serve it."""
+"""Predicts a table with one model, request by request, through the same runtime that will serve it."""
 
 import asyncio
 from array import array
@@ -21,7 +21,7 @@ _ANSWERS = pa.schema([pa.field("label", pa.string(), nullable=False), pa.field("
 
 @dataclass(frozen=True)
 class Answered:
-    """One label and one score a row, in the table's order."""
+    """One label and one score per row, in the table's order."""
 
     labels: list[str]
     scores: list[float]
@@ -29,22 +29,23 @@ class Answered:
 
 @dataclass(frozen=True)
 class CannotAnswer:
-    """The model refuses rows; `problem` counts them by column and shows none."""
+    """The model refused rows; `problem` counts them by column and shows no values."""
 
     problem: str
 
 
 def answer(name: str, model: Path, table: Path, batch: int) -> Answered | CannotAnswer:
-    """Let a model folder answer every row of a Parquet table.
+    """Predict every row of a Parquet table with the model in a folder.
 
-    Errors: BadModel when the model cannot be loaded; BadCall for a table without rows or with a column of another kind.
+    batch: rows per request.
+    Errors: BadModel when the model cannot be loaded; BadCall for a table without rows or with a column of another type.
     """
     return asyncio.run(_answer(LockgateRuntime.of(name, model), [c.name for c in read(model).inputs], table, batch))
 
 
 def write(answered: Answered, path: Path) -> None:
-    """Write answers as the gates read them."""
-    # From buffers, because pyarrow imports pandas, for a second, to learn that a list is none of its series.
+    """Write the answers in the schema that the gates read."""
+    # From buffers: given a list, pyarrow imports pandas, which takes a second, to check for pandas objects.
     texts = [label.encode() for label in answered.labels]
     offsets = array("i", [0, *accumulate(map(len, texts))])
     rows = len(texts)
@@ -62,7 +63,7 @@ async def _answer(runtime: LockgateRuntime, inputs: list[str], table: Path, batc
     with pq.ParquetFile(table) as file:
         total = file.metadata.num_rows
         if total == 0:
-            msg = "the test table holds no row"
+            msg = "the test table has no rows"
             raise BadCall(msg, fix="give ingest more data, or a larger test share")
         for rows in file.iter_batches(batch_size=batch, columns=[n for n in inputs if n in file.schema_arrow.names]):
             try:
@@ -81,7 +82,7 @@ async def _answer(runtime: LockgateRuntime, inputs: list[str], table: Path, batc
 
 
 def _over_all(faults: list[Fault], total: int) -> Iterator[Fault]:
-    """The same fault of several requests as one, counted over the whole table."""
+    """Merge the same fault of several requests into one, counted over the whole table."""
     counts: Counter[Fault] = Counter()
     for fault in faults:
         counts[replace(fault, rows=fault.rows and 0, of=fault.of and total)] += fault.rows or 0
@@ -106,5 +107,5 @@ def _datatype(field: pa.Field) -> str:
         return "INT64"
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return "BYTES"
-    msg = f"column {field.name!r} of the test table is {field.type}, neither numbers nor texts"
+    msg = f"column {field.name!r} of the test table has type {field.type}, neither numbers nor text"
     raise BadCall(msg, fix="declare it as number or category in the ModelSpec, and ingest again")

@@ -1,4 +1,4 @@
-"""Both versions answer the same rows; the candidate must, the base may fail to."""
+"""Predicts the same rows with the candidate and the base; the base may fail, the candidate may not."""
 
 import json
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ from lockgate_predict.answers import Answered, CannotAnswer, answer, write
 
 
 def run(model: Path, test: Path, data: Path, spec: Path, base: Path | None, answers: Path, *, batch: int) -> Record:
-    """Answer the test rows and say what was answered by what.
+    """Predict the test rows and return the record of the answers.
 
-    Errors: BadCall, Refusal (the record, the columns or the candidate's own refusal), BadModel.
+    Errors: BadCall; Refusal when the record or the columns do not match or the candidate refuses rows; BadModel.
     """
     if batch < 1:
         msg = f"batch is {batch}"
-        raise BadCall(msg, fix="give at least 1 row to a request")
+        raise BadCall(msg, fix="use at least 1 row per request")
     trust = Trust.read()
     record = verify(data, trust, signer="ingest")
     _expect(record, "test", file_digest(test))
@@ -63,34 +63,34 @@ def run(model: Path, test: Path, data: Path, spec: Path, base: Path | None, answ
 def _expect(record: Statement, subject: str, found: str) -> None:
     if record.subjects.get(subject) != found:
         wanted = record.subjects.get(subject, "none")
-        msg = f"the {subject} input is not the one of the data record: {found}, not {wanted}"
-        raise Refusal(msg, fix="use the outputs of one and the same ingest")
+        msg = f"the {subject} input is not the one in the data record: {found}, not {wanted}"
+        raise Refusal(msg, fix="use the outputs of the same ingest")
 
 
 def _expect_inputs(spec: Mapping[str, Any], model: Path, test: Path) -> None:
-    """The model takes what callers send, and nobody hands it the answer or a sensitive column."""
+    """Check that the model takes the spec's inputs, and that neither it nor the test rows have a forbidden column."""
     wanted = {column.name: column for column in columns_of(spec["inputs"])}
     taken = {column.name: column for column in read(model).inputs}
     if wanted != taken:
         odd = sorted(name for name in wanted.keys() | taken.keys() if wanted.get(name) != taken.get(name))
-        msg = f"the model and the spec disagree about the inputs {', '.join(odd)}"
+        msg = f"the model and the spec differ in the inputs {', '.join(odd)}"
         raise Refusal(msg, fix="train it on the spec's inputs, or correct the ModelSpec")
     kept = {spec["target"]["name"]} | (
         {column["name"] for column in spec["sensitive"]} - set(spec.get("also_inputs", ()))
     )
     seen = sorted(kept & (set(pq.read_schema(test).names) | taken.keys()))
     if seen:
-        msg = f"the target or a sensitive column is among what the model would see: {', '.join(seen)}"
-        raise Refusal(msg, fix="take it out of the ModelSpec's inputs; ingest keeps it apart from the test rows")
+        msg = f"the model would see the target or a sensitive column: {', '.join(seen)}"
+        raise Refusal(msg, fix="remove it from the ModelSpec's inputs; ingest then keeps it out of the test rows")
 
 
 def _base(record: Statement, base: Path | None, trust: Trust, name: str) -> Path | None:
-    """The live bundle that the run began with, proven; None while there is none."""
+    """Verify the live bundle with which the run started; None if nothing was live."""
     if base is None:
         if record.predicate["base"]["bundle"] is None:
             return None
-        msg = "the data record names a live bundle, and the base input is missing"
-        raise Refusal(msg, fix="use the outputs of one and the same ingest")
+        msg = "the data record names a live bundle, but the base input is missing"
+        raise Refusal(msg, fix="use the outputs of the same ingest")
     _expect(record, "base", file_digest(base / "base.json"))
     digest = json.loads((base / "base.json").read_bytes())["bundle"]
     if digest is None:
@@ -98,7 +98,7 @@ def _base(record: Statement, base: Path | None, trust: Trust, name: str) -> Path
     try:
         return verify_bundle(base / "bundle", trust, now=None, model=name, digest=digest).folder / "model"
     except ProofError as error:
-        msg = f"the live version {digest[:13]} does not hold any more: {error.message}"
+        msg = f"the live version {digest[:13]} can no longer be verified: {error.message}"
         raise ProofError(
             msg, fix="keep each key that signed a live version, or a waiver of it, in the trust file"
         ) from error

@@ -1,6 +1,6 @@
-"""What a gate judges, proven first: the signed records say which bytes belong together, and these are those bytes.
+"""Verify the files that a gate judges: they must be the ones that the signed records name.
 
-Standard library and `lockgate_proof` only; the gates read the tables themselves.
+Imports only the standard library and the SDK; the gates read the tables themselves.
 """
 
 import json
@@ -16,18 +16,18 @@ from lockgate_step import BadCall, Inconclusive, Passed, Refused, file_digest
 
 __all__ = ["Evidence", "answered", "frozen", "policy_for", "waived"]
 
-_SAME_RUN = "use the files of one and the same run, as its steps wrote them"
+_SAME_RUN = "use the unchanged files of one run"
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Files that were proven to belong together.
+    """Files that were verified to belong together.
 
-    subjects: what a verdict on them is about: `data`, `policy`, and `model` and `base` once a model has answered.
+    subjects: the subjects of a verdict on them: `data` and `policy`, and `model` and `base` once a model has answered.
     frozen: every subject of the data record.
-    rows, train_rows: of the test share and of the training share.
+    rows, train_rows: the number of test rows and of training rows.
     live: whether a live version existed when the data were frozen.
-    base_problem: why the live version could not answer, where it could not.
+    base_problem: why the live version could not answer, if it could not.
     """
 
     model: str
@@ -42,9 +42,9 @@ class Evidence:
 
 
 def frozen(data: Path, spec: Path, policy: Path, tables: Mapping[str, Path], trust: Trust) -> Evidence:
-    """Prove that the spec and these tables are the ones that ingest froze.
+    """Verify that the spec and these tables are the ones that ingest froze.
 
-    Errors: ProofError when a signature or a digest does not hold, BadCall when the policy does not fit.
+    Errors: ProofError if a signature or a digest does not match, BadCall if the policy does not fit.
     """
     statement = verify(data, trust, signer="ingest")
     for name, path in {"spec": spec, **tables}.items():
@@ -52,7 +52,7 @@ def frozen(data: Path, spec: Path, policy: Path, tables: Mapping[str, Path], tru
     described = json.loads(spec.read_bytes())
     record = statement.predicate
     if record["model"] != described["name"]:
-        msg = f"the data record is about {record['model']}, not {described['name']}"
+        msg = f"the data record is for the model {record['model']}, not {described['name']}"
         raise ProofError(msg, fix=_SAME_RUN)
     return Evidence(
         model=described["name"],
@@ -67,7 +67,7 @@ def frozen(data: Path, spec: Path, policy: Path, tables: Mapping[str, Path], tru
 
 
 def answered(evidence: Evidence, answers: Path, trust: Trust) -> Evidence:
-    """Prove that the answers are the ones that predict gave to the frozen test rows.
+    """Verify that the answers are the ones that predict gave for the frozen test rows.
 
     Errors: ProofError.
     """
@@ -81,19 +81,20 @@ def answered(evidence: Evidence, answers: Path, trust: Trust) -> Evidence:
     said = statement.predicate
     problem = said.get("base_problem")
     if said["model"] != evidence.model or said["rows"] != evidence.rows:
-        msg = f"the answers are {said['rows']} of {said['model']}, the test rows {evidence.rows} of {evidence.model}"
+        given, wanted = f"{said['rows']} answers of {said['model']}", f"{evidence.rows} test rows of {evidence.model}"
+        msg = f"there are {given}, but {wanted}"
         raise ProofError(msg, fix=_SAME_RUN)
     if evidence.live and not base.exists() and problem is None:
-        msg = "there is a live version, but neither its answers nor a reason why it gave none"
+        msg = "there is a live version, but neither its answers nor a reason why they are missing"
         raise ProofError(msg, fix="run predict again with the base that ingest froze")
     judged = {name: statement.subjects[name] for name in ("model", "base")}
     return replace(evidence, subjects={**evidence.subjects, **judged}, base_problem=problem)
 
 
 def policy_for(path: Path, sensitive: Sequence[str]) -> Policy:
-    """The policy, if it can be read and accounts for every sensitive column.
+    """Read the policy, and check that it names exactly the sensitive columns.
 
-    Errors: BadCall, with the line and the next action.
+    Errors: BadCall with the line and the next action.
     """
     try:
         policy = read(path)
@@ -107,7 +108,10 @@ def policy_for(path: Path, sensitive: Sequence[str]) -> Policy:
 def waived(
     outcome: Passed | Refused | Inconclusive, gate: str, waivers: Path | None, trust: Trust
 ) -> dict[str, Waiver]:
-    """The waivers that cover reasons of this outcome, by rule; for the report: the SDK applies them on its own."""
+    """Return the waivers that cover reasons of this outcome, by rule.
+
+    For the report only: the SDK itself applies waivers to the verdict.
+    """
     if waivers is None or not waivers.stat().st_size:
         return {}
     signed, now = read_waivers(waivers, trust), datetime.now(UTC)
@@ -123,5 +127,5 @@ def waived(
 def _same(name: str, digest: str, statement: Statement, record: str) -> None:
     attested = statement.subjects.get(name, "nothing")
     if attested != digest:
-        msg = f"{name} is not the one in {record}: {digest}, not {attested}"
+        msg = f"{name} does not match {record}: found {digest}, expected {attested}"
         raise ProofError(msg, fix=_SAME_RUN)

@@ -1,8 +1,8 @@
-"""The rules of the gates: `policy.toml`, read strictly, each rule with the line it stands on and the reason it has.
+"""The rules of the gates: `policy.toml`, read strictly; each rule keeps its line and its reason.
 
-- `read(path)` gives a `Policy`; every fault is a `PolicyError` that names the line and the next action.
-- `check(policy, sensitive)` demands a rule for every sensitive column, or a stated reason for having none.
-- `rule.limit.judge(interval)`: a verdict is given on an interval, never on a point.
+- `read(path)` returns a `Policy`; every fault is a `PolicyError` with the line and the next action.
+- `check(policy, sensitive)` requires a rule for every sensitive column, or a reason for having none.
+- `rule.limit.judge(interval)` judges an interval, never a point estimate.
 """
 
 from lockgate_policy._read import check, read

@@ -1,4 +1,4 @@
-"""From the bytes of `policy.toml` to a `Policy`, refusing everything it does not know."""
+"""Parse the bytes of `policy.toml` into a `Policy`, and refuse everything unknown."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from lockgate_policy._rules import (
 
 NAME = "policy.toml"
 
-# Which limits a measure can have. A limit that could never refuse is out of range: `reported_only` says that openly.
+# The limit that each measure can have. A limit that could never refuse is out of range: that is `reported_only`.
 _SCORES = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc")
 QUALITY = {name: "at_least" for name in _SCORES} | {"brier": "at_most"}
 BIAS = {
@@ -53,7 +53,7 @@ _Rule = TypeVar("_Rule", bound=_Keyed)
 
 @dataclass(frozen=True)
 class _Table:
-    """One table of the file, and where each of its keys stands."""
+    """One table of the file, with the line of each key."""
 
     name: str
     values: dict[str, Any]
@@ -61,14 +61,14 @@ class _Table:
     line: int
 
     def at(self, key: str | None = None) -> str:
-        """The place of a key, or of the table where it has none."""
+        """The line of a key, or of the table if the key has none."""
         return f"{NAME}:{self.lines.get(key, self.line) if key else self.line}"
 
     def refuse(self, problem: str, fix: str, key: str | None = None) -> NoReturn:
         raise PolicyError(self.at(key), problem, fix)
 
     def only(self, *allowed: str) -> None:
-        """Refuse a key that is not allowed here: a misspelt limit must not be a missing limit."""
+        """Refuse an unknown key: otherwise a misspelt limit would be a missing limit."""
         for key in self.values:
             if key not in allowed:
                 self.refuse(f"`{key}` is not a setting of [[{self.name}]]", _meant(key, allowed), key)
@@ -77,8 +77,9 @@ class _Table:
         value = self.values.get(key)
         if isinstance(value, str) and value.strip():
             return value.strip()
-        need = "say why this rule is here, in one sentence" if key == "why" else f'write {key} = "…"'
-        self.refuse(f"[[{self.name}]] has no `{key}`" if value is None else f"`{key}` is not a text", need, key)
+        need = "state the reason in one sentence" if key == "why" else f'write {key} = "…"'
+        wrong = f"[[{self.name}]] has no `{key}`" if value is None else f"`{key}` is empty or not a string"
+        self.refuse(wrong, need, key)
 
     def one_of(self, key: str, allowed: Sequence[str]) -> str:
         value = self.text(key)
@@ -87,29 +88,33 @@ class _Table:
         return value
 
     def number(self, key: str, low: float, high: float, but: str) -> float:
-        """A number from `low` to `high`; `but` says the range in words."""
+        """A number from `low` to `high`; `but` is the range in words."""
         value = self.values[key]
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            self.refuse(f"`{key}` is not a number", f"give it {but}", key)
+            self.refuse(f"`{key}` is not a number", f"set it to {but}", key)
         if not low <= value <= high:
-            self.refuse(f"`{key}` = {value} is out of range", f"give it {but}", key)
+            self.refuse(f"`{key}` = {value} is out of range", f"set it to {but}", key)
         return float(value)
 
     def whole(self, key: str, low: int, high: int) -> int:
-        value = self.number(key, low, high, f"a whole number from {low} to {high:,}")
+        but = f"a whole number from {low} to {high:,}"
+        value = self.number(key, low, high, but)
         if value != int(value):
-            self.refuse(f"`{key}` is not a whole number", f"give it one from {low} to {high:,}", key)
+            self.refuse(f"`{key}` is not a whole number", f"set it to {but}", key)
         return int(value)
 
 
 def read(source: str | os.PathLike[str] | bytes) -> Policy:
-    """Read a policy, by its path or its bytes."""
+    """Read a policy from a path or from bytes.
+
+    Errors: PolicyError.
+    """
     raw = source if isinstance(source, bytes) else Path(source).read_bytes()
     try:
         text = raw.decode().replace("\r\n", "\n")
         document = tomllib.loads(text)
     except UnicodeDecodeError as error:
-        raise PolicyError(NAME, "it is not UTF-8", "save it as UTF-8") from error
+        raise PolicyError(NAME, "not valid UTF-8", "save the file as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise _not_toml(text, str(error)) from error
     tables = _tables(document, _lines(text))
@@ -123,22 +128,25 @@ def read(source: str | os.PathLike[str] | bytes) -> Policy:
     if not any(isinstance(rule.limit, AtLeast | AtMost) for rule in policy.quality):
         raise PolicyError(
             NAME,
-            "no [[quality]] rule sets a floor, so any model would pass",
+            "no [[quality]] rule has at_least or at_most, so any model would pass",
             'add one, e.g. measure = "accuracy", at_least = 0.8',
         )
     return policy
 
 
 def _not_toml(text: str, said: str) -> PolicyError:
-    """The error at its line, which tomllib only says in words: `(at line 4, column 7)` or `(at end of document)`."""
+    """The error with its line, which tomllib gives only as text: `(at line 4, column 7)` or `(at end of document)`."""
     problem, _, place = said.partition(" (at ")
     found = re.match(r"line (\d+)", place)
     line = int(found[1]) if found else text.rstrip("\n").count("\n") + 1
-    return PolicyError(f"{NAME}:{line}", f"it is not TOML: {problem}", "correct that line, or the one before it")
+    return PolicyError(f"{NAME}:{line}", f"not valid TOML: {problem}", "correct that line, or the one before it")
 
 
 def check(policy: Policy, sensitive: Sequence[str]) -> None:
-    """Raise unless the policy and a model's sensitive columns account for each other."""
+    """Check that the policy names exactly the sensitive columns of the model.
+
+    Errors: PolicyError for a column with neither a rule nor an [[unaudited]] entry, with both, or not sensitive.
+    """
     named = {column: rule.source for rule in policy.bias for column in rule.between}
     excused = {entry.column: entry.source for entry in policy.unaudited}
     for column, where in (named | excused).items():
@@ -147,15 +155,17 @@ def check(policy: Policy, sensitive: Sequence[str]) -> None:
     for column in sensitive:
         if column in named and column in excused:
             raise PolicyError(
-                excused[column], f"`{column}` is excused here and audited at {named[column]}", "keep one of the two"
+                excused[column],
+                f"`{column}` is [[unaudited]] here, but has a rule at {named[column]}",
+                "keep one of the two",
             )
         if column not in named and column not in excused:
             fix = f'add [[bias]] with between = ["{column}"], or [[unaudited]] with column = "{column}" and a why'
-            raise PolicyError(NAME, f"sensitive column `{column}` has no rule, and no reason for having none", fix)
+            raise PolicyError(NAME, f"sensitive column `{column}` has neither a rule nor an [[unaudited]] entry", fix)
 
 
 def _rules(tables: Sequence[_Table], make: Callable[[_Table], _Rule]) -> tuple[_Rule, ...]:
-    """Make the rules, refusing two of one key: a waiver must name exactly one."""
+    """Make the rules, and refuse two with the same key: a waiver must name exactly one."""
     made: dict[str, _Rule] = {}
     for table in tables:
         rule = make(table)
@@ -181,11 +191,11 @@ def _bias(table: _Table) -> BiasRule:
     kind = _limit(table, BIAS[measure], "reported_only", "between")
     between = table.values.get("between")
     if not isinstance(between, list) or not between or not all(isinstance(name, str) and name for name in between):
-        table.refuse("[[bias]] does not say between which columns", 'write e.g. between = ["sex"]', "between")
+        table.refuse("[[bias]] has no list of columns", 'write e.g. between = ["sex"]', "between")
     if len(set(between)) != len(between):
-        table.refuse("`between` names a column twice", "name each once", "between")
+        table.refuse("`between` names a column twice", "name each column once", "between")
     if kind == "reported_only" and table.values[kind] is not True:
-        table.refuse("`reported_only` can only be true", f"take it out, and set {BIAS[measure]} instead", kind)
+        table.refuse("`reported_only` can only be true", f"remove it, and set {BIAS[measure]} instead", kind)
     limit = ReportedOnly() if kind == "reported_only" else _share(table, kind)
     return BiasRule(tuple(between), measure, limit, table.text("why"), table.at(kind))
 
@@ -210,7 +220,7 @@ def _settings(table: _Table) -> Settings:
     values, default = table.values, Settings()
     table.only("confidence", "minimum_support", "resamples")
     return Settings(
-        table.number("confidence", 0.8, 0.999, "a share from 0.8 to 0.999")
+        table.number("confidence", 0.8, 0.999, "a number from 0.8 to 0.999")
         if "confidence" in values
         else default.confidence,
         # 10 is also the smallest count that a report may show, so a smaller group could not be explained.
@@ -220,7 +230,7 @@ def _settings(table: _Table) -> Settings:
 
 
 def _limit(table: _Table, natural: str, other: str | None = None, *more: str) -> str:
-    """The one limit this rule sets: the measure's own (`at_least` or `at_most`), or the other kind its table knows."""
+    """The name of the one limit that the rule sets: `natural` (`at_least` or `at_most`), or `other`."""
     allowed = [kind for kind in (natural, other) if kind]
     table.only("measure", "why", "at_least", "at_most", *allowed, *more)
     given = [key for key in table.values if key in {"at_least", "at_most", *allowed}]
@@ -237,7 +247,7 @@ def _limit(table: _Table, natural: str, other: str | None = None, *more: str) ->
 
 
 def _share(table: _Table, kind: str) -> AtLeast | AtMost:
-    """A limit on a number that runs from 0 to 1; the end where it would never refuse is left out."""
+    """A limit on a number from 0 to 1, without the end at which the limit would never refuse."""
     if kind == "at_least":
         return AtLeast(table.number(kind, 1e-9, 1, "a number above 0, up to 1"))
     return AtMost(table.number(kind, 0, 1 - 1e-9, "a number from 0 to below 1"))
@@ -247,7 +257,7 @@ def _meant(word: str, allowed: Sequence[str]) -> str:
     close = get_close_matches(word, allowed, n=1)
     if close:
         return f"did you mean `{close[0]}`?"
-    return f"use one of: {', '.join(allowed)}" if allowed else "the model has none: take it out"
+    return f"use one of: {', '.join(allowed)}" if allowed else "remove it: the model has none"
 
 
 _SHAPES: dict[str, type] = {"quality": list, "bias": list, "smoke": list, "unaudited": list, "settings": dict}
@@ -260,7 +270,7 @@ def _tables(document: dict[str, Any], lines: dict[_Path, int]) -> dict[str, list
     for name, value in document.items():
         where = f"{NAME}:{lines.get((name,), lines.get((name, 0), 1))}"
         if name not in _SHAPES:
-            raise PolicyError(where, f"a policy has no `{name}`", _meant(name, tuple(_SHAPES)))
+            raise PolicyError(where, f"unknown table `{name}`", _meant(name, tuple(_SHAPES)))
         entries = value if isinstance(value, list) else [value]
         if not isinstance(value, _SHAPES[name]) or not all(isinstance(entry, dict) for entry in entries):
             raise PolicyError(
@@ -276,9 +286,9 @@ def _tables(document: dict[str, Any], lines: dict[_Path, int]) -> dict[str, list
 
 
 def _lines(text: str) -> dict[_Path, int]:
-    """On which line each table and key stands, which tomllib does not tell: `{("bias", 0, "at_most"): 11}`.
+    """The line of each table and key, which tomllib does not give: `{("bias", 0, "at_most"): 11}`.
 
-    A statement ends where the lines since the last one parse on their own; an open string or list does not.
+    A statement ends when the lines since the last statement parse by themselves; an open string or list does not.
     """
     found: dict[_Path, int] = {}
     seen: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""What a policy says, once it is read: frozen values, and the one place where an interval meets a limit."""
+"""The content of a policy as frozen values, and the one place where an interval is compared with a limit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Finding = Literal["within", "beyond", "undecided"]
 
 
 class PolicyError(ValueError):
-    """A policy that cannot be read or does not fit its model; says where, what, and what to do next."""
+    """A policy that cannot be read or does not fit its model: where, the problem, and the next action."""
 
     def __init__(self, where: str, problem: str, fix: str) -> None:
         super().__init__(f"{where}: {problem}; {fix}")
@@ -18,7 +18,7 @@ class PolicyError(ValueError):
 
 @dataclass(frozen=True)
 class Interval:
-    """A measured value and the interval that the data leave open for it."""
+    """A measured value with its confidence interval."""
 
     value: float
     low: float
@@ -27,13 +27,13 @@ class Interval:
 
 @dataclass(frozen=True)
 class AtLeast:
-    """A floor."""
+    """A lower limit."""
 
     asks: ClassVar[str] = "at_least"
     value: float
 
     def judge(self, measured: Interval) -> Finding:
-        """Within when the whole interval reaches the floor, beyond when none of it does."""
+        """Return "within" if the whole interval reaches the limit, "beyond" if none of it does."""
         if measured.low >= self.value:
             return "within"
         return "beyond" if measured.high < self.value else "undecided"
@@ -41,13 +41,13 @@ class AtLeast:
 
 @dataclass(frozen=True)
 class AtMost:
-    """A ceiling."""
+    """An upper limit."""
 
     asks: ClassVar[str] = "at_most"
     value: float
 
     def judge(self, measured: Interval) -> Finding:
-        """Within when the whole interval stays under the ceiling, beyond when none of it does."""
+        """Return "within" if no part of the interval exceeds the limit, "beyond" if all of it does."""
         if measured.high <= self.value:
             return "within"
         return "beyond" if measured.low > self.value else "undecided"
@@ -55,24 +55,24 @@ class AtMost:
 
 @dataclass(frozen=True)
 class NoWorseThanLive:
-    """How much worse than the live version a candidate may be, on the same rows."""
+    """The margin by which a candidate may be worse than the live version on the same rows."""
 
     asks: ClassVar[str] = "no_worse_than_live"
     by: float
 
     @property
     def value(self) -> float:
-        """The number it sets, as every other limit names it."""
+        """The margin, under the name that every limit uses."""
         return self.by
 
     def judge(self, gain: Interval) -> Finding:
-        """`gain` is the candidate's advantage over live: positive is better, whatever the measure."""
+        """Judge the gain of the candidate over live: above 0 is better for every measure."""
         return AtLeast(-self.by).judge(gain)
 
 
 @dataclass(frozen=True)
 class ReportedOnly:
-    """No limit: measured and shown on the report's first page, and never a reason to refuse."""
+    """No limit: measured and shown in the report, never a reason to refuse."""
 
     asks: ClassVar[str] = "reported_only"
     value: ClassVar[None] = None
@@ -89,13 +89,13 @@ class QualityRule:
 
     @property
     def key(self) -> str:
-        """The rule's stable name, by which a waiver cites it."""
+        """The rule's stable name, which a waiver refers to."""
         return f"quality:{self.measure}:{self.limit.asks}"
 
 
 @dataclass(frozen=True)
 class BiasRule:
-    """One gap between groups that bias-audit measures; `between` several columns means their intersections."""
+    """One gap between groups that bias-audit measures; several columns in `between` mean their intersections."""
 
     between: tuple[str, ...]
     measure: str
@@ -105,13 +105,13 @@ class BiasRule:
 
     @property
     def key(self) -> str:
-        """The rule's stable name, by which a waiver cites it."""
+        """The rule's stable name, which a waiver refers to."""
         return f"bias:{'+'.join(self.between)}:{self.measure}"
 
 
 @dataclass(frozen=True)
 class SmokeRule:
-    """One limit that smoke-test measures on the running candidate."""
+    """One measure of the running candidate that smoke-test judges."""
 
     measure: str
     limit: AtMost
@@ -120,18 +120,18 @@ class SmokeRule:
 
     @property
     def key(self) -> str:
-        """The rule's stable name, by which a waiver cites it."""
+        """The rule's stable name, which a waiver refers to."""
         return f"smoke:{self.measure}"
 
 
 def asked(rule: QualityRule | BiasRule | SmokeRule) -> dict[str, str | float | None]:
-    """What a rule asks for and where it stands, as a verdict carries it beside what was measured."""
+    """Return a rule's limit and its line in the policy, as a verdict stores them with the measurement."""
     return {"asks": rule.limit.asks, "limit": rule.limit.value, "source": rule.source}
 
 
 @dataclass(frozen=True)
 class Unaudited:
-    """A sensitive column that no rule measures, and the reason for that."""
+    """A sensitive column that no rule measures, and the reason."""
 
     column: str
     why: str
@@ -140,7 +140,7 @@ class Unaudited:
 
 @dataclass(frozen=True)
 class Settings:
-    """How sure, how many, how often: the numbers behind every interval."""
+    """The confidence, smallest denominator and number of resamples of every interval."""
 
     confidence: float = 0.95
     minimum_support: int = 30

@@ -1,12 +1,14 @@
 """Signed records: in-toto statements in DSSE envelopes, the trust file, waivers, and the proof of a bundle.
 
 Signing and verifying are securesystemslib's (Ed25519, DSSE); this package only says which key may say what, and which
-statements a bundle needs before anybody may serve it.
+statements a bundle needs before anybody may serve it. The library is imported where it is used, so that a signing
+program's --help imports the standard library alone.
 """
 
 from lockgate_proof._bundle import GATES_OF_A_BUNDLE, VerifiedBundle, bundle_digest, read_manifest, verify_bundle
 from lockgate_proof._envelope import Statement, new_key, predicate, sign, verify
 from lockgate_proof._errors import ProofError
+from lockgate_proof._main import main
 from lockgate_proof._seal import seal
 from lockgate_proof._trust import Trust, TrustedKey
 from lockgate_proof._verdict import verify_verdict
@@ -22,6 +24,7 @@ __all__ = [
     "Waiver",
     "bundle_digest",
     "ignored",
+    "main",
     "new_key",
     "predicate",
     "read_manifest",

@@ -7,18 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
 from lockgate_step import BadCall, canonical, sha256
-from securesystemslib.dsse import Envelope
-from securesystemslib.exceptions import VerificationError
-from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from lockgate_proof._errors import ProofError
 from lockgate_proof._trust import Trust
@@ -46,6 +35,9 @@ class Statement:
 
 def new_key(path: Path) -> str:
     """Make an Ed25519 key, write it readable by its owner alone, and return the public half as PEM."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
     key = Ed25519PrivateKey.generate()
     path.parent.mkdir(parents=True, exist_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
@@ -58,6 +50,11 @@ def sign(kind: str, subjects: Mapping[str, str], predicate: Mapping[str, Any], k
 
     Errors: BadCall when there is no usable key.
     """
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.signer import CryptoSigner, SSlibKey
+
     try:
         private = load_pem_private_key(key.read_bytes(), password=None)
     except (OSError, ValueError, TypeError) as error:
@@ -89,6 +86,9 @@ def verify(
     kind: the expected kind; by default it follows from the signer.
     Errors: ProofError, saying what does not hold.
     """
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.exceptions import VerificationError
+
     where = f"{record.name} " if isinstance(record, Path) else ""
     envelope = _parse(record, where)
     keys = trust.for_signer(signer)
@@ -142,6 +142,8 @@ def _parse(record: Path | Mapping[str, Any] | bytes, where: str) -> Mapping[str,
 
 
 def _statement(envelope: Mapping[str, Any], where: str) -> dict[str, Any]:
+    from securesystemslib.dsse import Envelope
+
     try:
         statement = json.loads(Envelope.from_dict(json.loads(canonical(envelope))).payload)
         if envelope["payloadType"] != PAYLOAD_TYPE or statement["_type"] != STATEMENT_TYPE:

@@ -1,4 +1,4 @@
-"""Turns what a program returns into its signed record; called by the SDK."""
+"""Turns what a program returns into its signed record."""
 
 import os
 import sys
@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, assert_never
 
-from lockgate_step import Inconclusive, Passed, Reason, Record, Refused, canonical, file_digest, sha256
+from lockgate_step import Inconclusive, Outcome, Passed, Reason, Record, Refused, canonical, file_digest, sha256
 
 from lockgate_proof._envelope import sign
 from lockgate_proof._trust import Trust
 from lockgate_proof._waiver import Waiver, ignored, read_waivers, waiver_for
 
 
-def seal(outcome: Record | Passed | Refused | Inconclusive, contract: Mapping[str, Any], root: Path) -> dict[str, Any]:
+def seal(outcome: Outcome, contract: Mapping[str, Any], root: Path) -> dict[str, Any]:
     """The signed record of an outcome, with the key in `key/private.pem` below the root.
 
     Waivers among the program's inputs are applied here: a verdict whose every reason is covered is `passed`, and

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from lockgate_step import canonical, io_root
-from securesystemslib.signer import SSlibKey
 
 from lockgate_proof._errors import ProofError
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import SSlibKey
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,11 @@ class TrustedKey:
     owner: str = ""
 
     @cached_property
-    def key(self) -> SSlibKey:
+    def key(self) -> "SSlibKey":
         """The key as securesystemslib wants it; its id is derived from the key itself, never read from a file."""
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key
+        from securesystemslib.signer import SSlibKey
+
         # The two casts-by-comment: cryptography's union of key types is narrowed by securesystemslib at run time.
         return SSlibKey.from_crypto(load_pem_public_key(self.public.encode()))  # type: ignore[arg-type]
 

@@ -1,6 +1,6 @@
-"""Static HTML pages: one self-contained file, no script, nothing remote, readable by people and by screen readers.
+"""Static HTML pages: one self-contained file without scripts or remote content, readable by screen readers.
 
-Markup is built from `el`, which escapes every text it is given, so that a value can never become markup.
+Build markup with `el`: it escapes every text, so that a value can never become markup.
 """
 
 from lockgate_report._html import Html, cite, el, join, page

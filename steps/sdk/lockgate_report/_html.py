@@ -1,4 +1,4 @@
-"""Markup that cannot be injected into, and the frame of a page."""
+"""Markup that is safe from injection, and the frame of a page."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -7,9 +7,9 @@ from pathlib import Path
 
 from lockgate_report._words import say
 
-# No script, no font, no image, no request: the page says so itself, wherever it is served from.
+# No script, no font, no image, no request: the page sets this policy itself, wherever it is served from.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-# The two leaves of a mitre gate, seen from above, closed against the water.
+# The two leaves of a closed mitre gate, seen from above.
 _LOGO = (
     '<svg class="logo" viewBox="0 0 32 32" width="28" height="28" aria-hidden="true">'
     '<path d="M3 4v24M29 4v24" class="wall"/><path d="M4 20L16 11L28 20" class="leaf"/>'
@@ -19,13 +19,13 @@ _VOID = {"meta", "line", "rect", "circle", "path", "br"}
 
 
 class Html(str):
-    """Text that is markup already."""
+    """Text that is already markup, so it is not escaped."""
 
     __slots__ = ()
 
 
 def el(name: str, /, *children: str | None, **attributes: str | int | float | None) -> Html:
-    """One element; a child that is not `Html` is escaped, None is left out.
+    """Build one element; escape a child that is not `Html`, skip None.
 
     `class_` and `aria_label` stand for `class` and `aria-label`.
     """
@@ -37,14 +37,14 @@ def el(name: str, /, *children: str | None, **attributes: str | int | float | No
 
 
 def join(children: Iterable[str | None]) -> Html:
-    """Several pieces in a row; what is not `Html` is escaped."""
+    """Concatenate pieces; escape a piece that is not `Html`, skip None."""
     return Html("".join(each if isinstance(each, Html) else escape(each) for each in children if each is not None))
 
 
 def page(title: str, body: str, *, about: str = "", lang: str = "en") -> str:
-    """A whole page.
+    """Build a whole page.
 
-    body: `Html`, or text that is escaped. about: what the page is, in the header, e.g. `bias-audit · adult-income`.
+    body: `Html`, or text to be escaped. about: the subject, shown in the header, e.g. `bias-audit · adult-income`.
     """
     head = el(
         "head",
@@ -61,10 +61,10 @@ def page(title: str, body: str, *, about: str = "", lang: str = "en") -> str:
 
 
 def cite(whole: str, foot: str, *, top: str = "") -> str:
-    """A page as it is cited: which run it is of stands in its foot, and what must not be missed at its top.
+    """Add to a finished page which run it belongs to: `foot` in its footer, `top` above its content.
 
-    Its writer cannot say it: the same inputs must give the same bytes, whenever they are judged. A page that somebody
-    else's program has framed stays as it is.
+    The program that writes the page cannot do this: the same inputs must give the same bytes in every run. A page
+    without Lockgate's frame is returned unchanged.
     """
     for frame, line in (("<footer>", foot), ("<main>", top)):
         if line:

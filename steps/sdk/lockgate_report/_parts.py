@@ -1,4 +1,4 @@
-"""The pieces that pages are made of."""
+"""The building blocks of pages."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -9,24 +9,24 @@ Tone = Literal["good", "bad", "unsure", "plain"]
 
 
 def banner(tone: Tone, verdict: str, headline: str, *more: str) -> Html:
-    """The first thing a reader sees: the verdict and what it means."""
+    """Build the banner at the top of a page: the verdict and what it means."""
     return el("div", el("p", verdict, class_="verdict"), el("h1", headline), *more, class_=f"banner {tone}")
 
 
 def pill(tone: Tone, text: str) -> Html:
-    """A short result."""
+    """Build a short label for a result."""
     return el("span", text, class_=f"pill {tone}")
 
 
 def section(title: str, *content: str | None) -> Html:
-    """A part of the page under its heading."""
+    """Build a section with a heading."""
     return el("section", el("h2", title), *content)
 
 
 def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[int] = ()) -> Html:
-    """A table with its caption; the first cell of a row is its heading, the columns in `numbers` are set right.
+    """Build a table with a caption; the first cell of a row is its heading, the columns in `numbers` are right-aligned.
 
-    A cell that is an `svg` takes the plot's width.
+    A cell that is an `svg` gets the width of a plot.
     """
 
     def kind(at: int, cell: str) -> str | None:
@@ -46,5 +46,5 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, n
 
 
 def facts(pairs: Mapping[str, str]) -> Html:
-    """Names and values, in two columns."""
+    """Build a list of names and values in two columns."""
     return el("dl", join(join([el("dt", name), el("dd", value)]) for name, value in pairs.items()))

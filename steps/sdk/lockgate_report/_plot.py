@@ -1,7 +1,7 @@
-"""Dot and whisker: a value, the interval round it and the limit it is held against, as inline SVG.
+"""Dot-and-whisker plots as inline SVG: a value, its interval and its limit.
 
-Each row of a table holds one strip; strips and axis share one scale, so that grid and limit run through the rows.
-Positions are percentages: the browser lays them out at any width, without a script.
+Each row of a table has one strip. Strips and axis share one scale, so that grid and limit line up across the rows.
+Positions are percentages, so that a browser can draw them at any width without a script.
 """
 
 import math
@@ -12,12 +12,12 @@ from lockgate_report._html import Html, el
 from lockgate_report._parts import Tone
 
 _HEIGHT = 38
-_NARROWEST = 0.01  # a scale shows at least so much, or one value alone would have no tick near it
+_NARROWEST = 0.01  # the smallest width of a scale: otherwise a single value would have no tick near it
 
 
 @dataclass(frozen=True)
 class Scale:
-    """From where to where the plots of one table run."""
+    """The scale that all plots of one table share."""
 
     low: float
     high: float
@@ -25,11 +25,11 @@ class Scale:
     percent: bool = False
 
     def x(self, value: float) -> str:
-        """Where a value lies, as a percentage of the width."""
+        """The position of a value as a percentage of the width."""
         return f"{100 * self.share(value):.2f}%"
 
     def share(self, value: float) -> float:
-        """Where a value lies, from 0 to 1; what lies outside is drawn at the edge."""
+        """The position of a value from 0 to 1; a value outside the scale is drawn at the edge."""
         return min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
 
     @property
@@ -39,14 +39,14 @@ class Scale:
         return list(takewhile(lambda v: v <= self.high + 1e-9, ((first + n) * self.step for n in range(100))))
 
     def label(self, value: float) -> str:
-        """A tick's text."""
+        """The text of a tick."""
         places = max(0, -math.floor(math.log10(self.step * (100 if self.percent else 1)) + 1e-9))
         return f"{100 * value:.{places}f} %" if self.percent else f"{value:.{places}f}"
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What one strip shows; without a value only the whisker, without either nothing but the grid."""
+    """The content of one strip: without a value only the whisker, without both only the grid."""
 
     value: float | None
     low: float | None
@@ -55,7 +55,7 @@ class Mark:
 
 
 def scale(values: list[float], *, percent: bool = False, zero: bool = True) -> Scale:
-    """A scale with round ticks that holds all values, and zero unless told otherwise."""
+    """Build a scale with round ticks that contains all values, and zero unless `zero` is false."""
     every = [*values, *([0.0] if zero else [])] or [0.0, 1.0]
     narrow = max(0.0, _NARROWEST - (max(every) - min(every))) / 2
     low, high = min(every) - narrow, max(every) + narrow
@@ -69,7 +69,7 @@ def scale(values: list[float], *, percent: bool = False, zero: bool = True) -> S
 
 
 def axis(along: Scale, alt: str) -> Html:
-    """The ticks of a scale; stands in the table's head."""
+    """Draw the ticks of a scale, for the table's head."""
     marks = [
         el("text", along.label(tick), x=along.x(tick), y=14, text_anchor=_anchor(along.share(tick)), class_="tick")
         for tick in along.ticks
@@ -80,7 +80,7 @@ def axis(along: Scale, alt: str) -> Html:
 def strip(
     mark: Mark, along: Scale, alt: str, *, limit: float | None = None, allowed: tuple[float, float] | None = None
 ) -> Html:
-    """One row of the plot; `alt` says in words what it shows, `allowed` shades what the limit lets pass."""
+    """Draw one row of the plot; `alt` is its text alternative, `allowed` the range to shade."""
     middle = _HEIGHT // 2
     parts: list[Html] = []
     if allowed:
@@ -103,5 +103,5 @@ def _upright(x: str, top: int, bottom: int, kind: str) -> Html:
 
 
 def _anchor(share: float) -> str:
-    """A label at either edge must not stick out."""
+    """Keep a label at either edge inside the plot."""
     return "start" if share < 0.03 else "end" if share > 0.97 else "middle"

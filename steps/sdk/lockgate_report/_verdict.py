@@ -1,4 +1,4 @@
-"""A gate's answer as the first thing on its page."""
+"""Render a gate's verdict for the top of its page."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def verdict(
     outcome: Passed | Refused | Inconclusive, *, passed: str, waivers: Mapping[str, Waiver], lead: str = ""
 ) -> Html:
-    """The answer, and each reason with its figures, why its rule exists, and the waiver that covers it, if any.
+    """Render the verdict, and each reason with its figures, the purpose of its rule, and its waiver, if any.
 
-    passed: the headline where there is no reason. lead: what to know where there is one.
+    passed: the headline if there is no reason. lead: a sentence above the reasons, if there are any.
     """
     if not outcome.reasons:
         return banner("good", say("verdict.passed"), passed)
@@ -34,7 +34,7 @@ def verdict(
 
 
 def finding(lines: Sequence[str], *, why: str, excepted: str = "", title: str = "") -> Html:
-    """One reason as the terminal shows it: its figures, why its rule exists, and what excepts it, if anything."""
+    """Render one reason as the terminal shows it: its figures, the purpose of its rule, and its waiver, if any."""
     return el(
         "div",
         el("h2", sentence(title)) if title else None,
@@ -46,12 +46,12 @@ def finding(lines: Sequence[str], *, why: str, excepted: str = "", title: str = 
 
 
 def excepted(waiver: Mapping[str, str]) -> str:
-    """Until when a waiver excepts, who approved it, whose key signed it, and why; as the verdict says it."""
+    """Describe a waiver as the verdict records it: its end, its approver, whose key signed it, and why."""
     return say("waiver", until=waiver["expires"][:10], **waiver)
 
 
 def sentence(text: str) -> str:
-    """A verdict's message as it begins a line."""
+    """Capitalise a verdict's message."""
     return text[:1].upper() + text[1:]
 
 

@@ -1,4 +1,4 @@
-"""The words of the pages, by language: `en.toml`, and one more such file for each further language."""
+"""The texts of the pages by language: `en.toml`, and one such file for each further language."""
 
 import tomllib
 from functools import cache
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def say(key: str, lang: str = "en", /, **values: object) -> str:
-    """The words for a key, with values in their places."""
+    """Return the text of a key, with values inserted."""
     return _words(lang)[key].format(**values)
 
 

@@ -1,6 +1,6 @@
 """What every Lockgate program imports: files, settings, outcomes, errors, log and exit codes.
 
-Standard library only, because it lies in everybody's image. `PROTOCOL` is the version of what a program and its
+Standard library only, because it is in every image. `PROTOCOL` is the version of what a program and its
 surroundings agree on (folders, exit codes, contract.json), not of this package: it changes only when an old program
 would no longer run beside a new one.
 """
@@ -30,8 +30,8 @@ from lockgate_step._files import (
     Waivers,
 )
 from lockgate_step._log import log
-from lockgate_step._outcome import Inconclusive, Passed, Reason, Record, Refused
-from lockgate_step._run import io_root, main, program
+from lockgate_step._outcome import Inconclusive, Outcome, Passed, Reason, Record, Refused
+from lockgate_step._run import Sealer, io_root, main, program
 from lockgate_step._synthetic import synthetic_rows
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "Kind",
     "ModelFile",
     "Out",
+    "Outcome",
     "OutsideFailed",
     "Passed",
     "Policy",
@@ -60,6 +61,7 @@ __all__ = [
     "Refusal",
     "Refused",
     "Report",
+    "Sealer",
     "SmokeVerdict",
     "Spec",
     "Staged",

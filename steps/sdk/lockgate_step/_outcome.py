@@ -74,3 +74,6 @@ class Record:
     kind: str
     subjects: Mapping[str, str]
     predicate: Mapping[str, object]
+
+
+Outcome = Record | Passed | Refused | Inconclusive

@@ -2,23 +2,22 @@
 
 import argparse
 import errno
-import importlib
 import inspect
 import json
 import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, assert_never
+from typing import Any, NoReturn, Protocol, TypeVar, assert_never
 
 from lockgate_step._contract import EXIT_CODES, is_folder, read_contract, signed_place
 from lockgate_step._digest import canonical, file_digest, sha256
 from lockgate_step._errors import BadCall, OutsideFailed, StepError
 from lockgate_step._files import In, Out
 from lockgate_step._log import log
-from lockgate_step._outcome import Inconclusive, Passed, Record, Refused
+from lockgate_step._outcome import Inconclusive, Outcome, Passed, Record, Refused
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -32,7 +31,7 @@ def program(*, gate: bool = False, signs: bool = False, uses: Sequence[str] = ()
     """Mark a function as a program; its contract is read from the source, so the marks must be literals.
 
     gate: it can refuse; its function returns Passed, Refused or Inconclusive.
-    signs: what it returns is signed with its own key and written to its signed output.
+    signs: what it returns is signed with its own key and written to its signed output; `lockgate_proof.main` runs it.
     uses: of `store`, `registry`, `platform`: what outside it talks to.
     image: whose image it runs in, where that is not its step's own.
     """
@@ -45,12 +44,25 @@ def io_root() -> Path:
     return Path(os.environ.get("LOCKGATE_IO", "/lockgate"))
 
 
-def main(*functions: Callable[..., object]) -> NoReturn:
-    """Run the program the arguments name, and exit with its code."""
+class Sealer(Protocol):
+    """What signs an outcome: `lockgate_proof` has it, since signing needs more than the standard library."""
+
+    def __call__(self, outcome: Outcome, contract: Mapping[str, Any], root: Path) -> tuple[bytes, Mapping[str, Any]]:
+        """Return the signed record's bytes, and the predicate in it."""
+
+
+def main(*functions: Callable[..., object], sealer: Sealer | None = None) -> NoReturn:
+    """Run the program that the arguments name, and exit with its code.
+
+    sealer: signs what the program returns. A program that signs is run by `lockgate_proof.main`, which passes it.
+    """
     try:
         source = Path(inspect.getsourcefile(functions[0]) or "")
         contracts = {contract["function"]: contract for contract in read_contract(source)}
-        code = _main([(function, contracts[function.__name__]) for function in functions], sys.argv[1:])
+        programs = [(function, contracts[function.__name__]) for function in functions]
+        if sealer is None:
+            _check_unsigned(contract for _, contract in programs)
+        code = _main(programs, sys.argv[1:], sealer)
     except StepError as error:
         log(
             "error",
@@ -69,7 +81,17 @@ def main(*functions: Callable[..., object]) -> NoReturn:
     sys.exit(code)
 
 
-def _main(programs: Sequence[tuple[Callable[..., object], Mapping[str, Any]]], arguments: list[str]) -> int:
+def _check_unsigned(contracts: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse to run a program whose result nothing here could sign."""
+    for contract in contracts:
+        if contract["signs"] or contract["gate"]:
+            msg = f"{contract['program']} signs what it returns, and lockgate_step.main cannot sign"
+            raise BadCall(msg, fix="import main from lockgate_proof in the program's file, not from lockgate_step")
+
+
+def _main(
+    programs: Sequence[tuple[Callable[..., object], Mapping[str, Any]]], arguments: list[str], sealer: Sealer | None
+) -> int:
     function, contract, settings = _parse(programs, arguments)
     root = io_root()
     scratch = root / "tmp"
@@ -84,7 +106,7 @@ def _main(programs: Sequence[tuple[Callable[..., object], Mapping[str, Any]]], a
         files.append(_input(root, inputs[name]) if name in inputs else _output(root, outputs[name]))
     try:
         outcome = function(*files, **settings)
-        return _finish(outcome, contract, root)
+        return _finish(outcome, contract, root, sealer)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             msg = f"{contract['program']}: the disk is full"
@@ -200,25 +222,22 @@ def _output(root: Path, entry: Mapping[str, Any]) -> Out[Any]:
     return Out(path)
 
 
-def _finish(outcome: object, contract: Mapping[str, Any], root: Path) -> int:
+def _finish(outcome: object, contract: Mapping[str, Any], root: Path, sealer: Sealer | None) -> int:
     match outcome:
         case None if not contract["signs"] and not contract["gate"]:
             return 0
-        case Record() | Passed() | Refused() | Inconclusive() if contract["signs"]:
+        case Record() | Passed() | Refused() | Inconclusive() if contract["signs"] and sealer is not None:
             pass
         case _:
             msg = f"{contract['program']} returned {type(outcome).__name__}, which its contract does not allow"
             raise TypeError(msg)
-    # By name, not by import: only a program that signs has the library for it in its image.
-    proof = importlib.import_module("lockgate_proof")
-    envelope: dict[str, Any] = proof.seal(outcome, contract, root)
+    content, predicate = sealer(outcome, contract, root)
     place = root / "out" / signed_place(contract)
     place.parent.mkdir(parents=True, exist_ok=True)
-    content = canonical(envelope)
     place.write_bytes(content)
     if isinstance(outcome, Record):
         return 0
-    return _verdict(proof.predicate(envelope), sha256(content))
+    return _verdict(predicate, sha256(content))
 
 
 def _verdict(predicate: Mapping[str, Any], digest: str) -> int:
@@ -283,4 +302,4 @@ def _bug(error: BaseException) -> int:
     return 1
 
 
-__all__ = ["io_root", "main", "program"]
+__all__ = ["Sealer", "io_root", "main", "program"]

@@ -1,1 +1,1 @@
-"""Asks a deployed version, at its own address, what a caller would ask, and what a caller should never ask."""
+"""The step smoke-test: send valid and invalid requests to a deployed version at its own address."""

@@ -1,5 +1,6 @@
-"""`smoke-test`: the staged version's address in, a signed verdict out."""
+"""Entry point of `smoke-test`: reads the staged version's address, writes a signed verdict."""
 
+from lockgate_proof import main
 from lockgate_step import (
     Bundle,
     In,
@@ -10,7 +11,6 @@ from lockgate_step import (
     Refused,
     SmokeVerdict,
     Staged,
-    main,
     program,
 )
 
@@ -25,10 +25,10 @@ def smoke_test(
     requests: int = 200,
     patience: int = 30,
 ) -> Passed | Refused | Inconclusive:
-    """Call the staged version at its own address: right answers, right refusals, in time.
+    """Call the staged version at its own address; check its answers, its error responses and its latency.
 
-    requests: single-row requests over which the latency is measured.
-    patience: seconds to wait until the version says that it is ready.
+    requests: number of single-row requests for measuring the latency.
+    patience: seconds to wait until the version is ready.
     """
     from lockgate_smoke_test.gate import run
 

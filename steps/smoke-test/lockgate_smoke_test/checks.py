@@ -1,4 +1,4 @@
-"""What is asked of a deployed version, one function a question; each yields what it found."""
+"""The checks of a deployed version, one function per check; each yields its findings."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from lockgate_step import Reason
 Row = Mapping[str, Any]
 
 _LEAKS = re.compile(r"Traceback|File \"|\.py\b|site-packages|(?:/[\w.-]+){3,}")
-_OVERSIZE = 16 * 2**20  # twice what the server reads
+_OVERSIZE = 16 * 2**20  # twice the server's limit
 _STRANGER = "lockgate-smoke-test"
 
 
@@ -26,7 +26,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Measured:
-    """Evidence: counts and times, never a value that was sent or answered."""
+    """Evidence: counts and times, never a value of a request or an answer."""
 
     name: str
     value: object
@@ -37,7 +37,7 @@ Finding = Failed | Measured
 
 @dataclass(frozen=True)
 class Version:
-    """The deployed version, and what its bundle says it must be."""
+    """The deployed version, and the contents of its bundle that it must match."""
 
     client: httpx.Client
     name: str
@@ -48,21 +48,21 @@ class Version:
 
     @classmethod
     def of(cls, client: httpx.Client, folder: Path, name: str, bundle: str) -> "Version":
-        """What a bundle folder says of itself."""
+        """Read the contents from a bundle folder."""
         schema, card, golden = (
             json.loads((folder / path).read_bytes()) for path in ("schema.json", "model/model.json", "golden.json")
         )
         return cls(client, name, bundle, schema, card["inputs"], golden)
 
     def is_ready(self) -> bool:
-        """Whether it says so itself."""
+        """Whether its readiness endpoint returns 200."""
         try:
             return self.client.get(f"/v2/models/{self.name}/ready").status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
 
     def request(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """The Open Inference request of some rows."""
+        """Build the Open Inference request for some rows."""
         return {
             "inputs": [
                 {
@@ -76,7 +76,7 @@ class Version:
         }
 
     def infer(self, body: object) -> httpx.Response:
-        """Send a request; bytes go as they are."""
+        """Send an inference request; bytes are sent unchanged."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"content-type": "application/json"}
         return self.client.post(f"/v2/models/{self.name}/infer", content=content, headers=headers)
@@ -86,20 +86,21 @@ Check = Callable[[Version], Iterator[Finding]]
 
 
 def ready(version: Version) -> Iterator[Finding]:
-    """It is live and ready, as a server and as a model."""
+    """Check that the server is live and ready, and that the model is ready."""
     for path in ("/v2/health/live", "/v2/health/ready", f"/v2/models/{version.name}/ready"):
         status = version.client.get(path).status_code
         if status != httpx.codes.OK:
-            yield _failed("ready", f"GET {path} answers {status}", "What is not ready must not be promoted.")
+            why = "A version that is not ready must not be promoted."
+            yield _failed("ready", f"GET {path} returns {status}", why)
 
 
 def metadata(version: Version) -> Iterator[Finding]:
-    """It describes itself as the bundle's schema does."""
-    why = "Callers write their requests from this description."
+    """Check that the model's metadata match the bundle's schema."""
+    why = "Callers build their requests from these metadata."
     answer = version.client.get(f"/v2/models/{version.name}")
     said = _object(answer)
     if answer.status_code != httpx.codes.OK:
-        yield _failed("metadata", f"the model's metadata answers {answer.status_code}", why)
+        yield _failed("metadata", f"the model's metadata endpoint returns {answer.status_code}", why)
         return
     for key in ("name", "platform", "inputs", "outputs"):
         if said.get(key) != version.schema[key]:
@@ -107,7 +108,7 @@ def metadata(version: Version) -> Iterator[Finding]:
 
 
 def digest(version: Version) -> Iterator[Finding]:
-    """Its answers name the very bundle that was judged."""
+    """Check that the answers name the bundle that was judged."""
     said = _object(version.infer(version.request(version.golden["requests"][:1])))
     named = (said.get("model_name"), said.get("model_version"), (said.get("parameters") or {}).get("bundle"))
     if named != (version.name, version.bundle.removeprefix("sha256:")[:12], version.bundle):
@@ -116,7 +117,7 @@ def digest(version: Version) -> Iterator[Finding]:
 
 
 def golden(version: Version) -> Iterator[Finding]:
-    """It answers the golden requests as the native model did, one by one and all at once."""
+    """Check that the golden requests get the native model's answers, one by one and all in one request."""
     requests, wanted, tolerance = (version.golden[key] for key in ("requests", "answers", "tolerance"))
     batch = _answers(version.infer(version.request(requests)), len(requests))
     single = [given for row in requests for given in _answers(version.infer(version.request([row])), 1)]
@@ -125,14 +126,14 @@ def golden(version: Version) -> Iterator[Finding]:
         yield Measured(f"golden_{how.replace(' ', '_')}", {"rows": len(wanted), "wrong": wrong})
         if wrong:
             message = f"{wrong} of {len(wanted)} golden answers are wrong when sent {how}"
-            yield _failed("golden", message, "What serves must answer as what was trained and judged.")
+            yield _failed("golden", message, "The served model must answer like the one that was trained and judged.")
 
 
 def malformed(version: Version) -> Iterator[Finding]:
-    """What is no inference request is refused."""
+    """Check that a body is refused if it is not an inference request."""
     for what, body in (
         ("malformed JSON", b'{"inputs": ['),
-        ("JSON that is no request", {"rows": []}),
+        ("JSON that is not a request", {"rows": []}),
         ("a request without inputs", {"inputs": []}),
         ("an empty batch", version.request([])),
     ):
@@ -140,7 +141,7 @@ def malformed(version: Version) -> Iterator[Finding]:
 
 
 def columns(version: Version) -> Iterator[Finding]:
-    """Other columns than the schema's are refused."""
+    """Check that a request is refused if its columns are not the schema's."""
     good = version.request(version.golden["requests"][:1])["inputs"]
     stranger = {"name": _STRANGER, "datatype": "FP64", "shape": [1], "data": [1.0]}
     yield from _refused(version, "columns", "a missing column", {"inputs": good[1:]})
@@ -149,7 +150,7 @@ def columns(version: Version) -> Iterator[Finding]:
 
 
 def values(version: Version) -> Iterator[Finding]:
-    """Values that the schema does not allow are refused, column by column."""
+    """Check that values that the schema does not allow are refused, for each column."""
     row = version.golden["requests"][0]
     for column in version.columns:
         for what, value in _wrong_values(column):
@@ -158,18 +159,18 @@ def values(version: Version) -> Iterator[Finding]:
 
 
 def oversize(version: Version) -> Iterator[Finding]:
-    """A body without measure is refused, not read."""
+    """Check that an oversized body is refused."""
     what = f"a body of {_OVERSIZE // 2**20} MiB"
     yield from _refused(version, "oversize", what, b'{"inputs":[' + b" " * _OVERSIZE + b"]}")
 
 
 def repository(version: Version) -> Iterator[Finding]:
-    """Nobody can load another model into it."""
+    """Check that no model can be loaded or unloaded over the network."""
     for path in ("index", f"models/{version.name}/load", f"models/{version.name}/unload"):
         status = version.client.post(f"/v2/repository/{path}", json={}).status_code
         if status not in (httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED):
-            message = f"its repository API is open: POST /v2/repository/{path} answers {status}"
-            yield _failed("repository", message, "Only deploy, with its proofs, may decide what is served.")
+            message = f"its repository API is open: POST /v2/repository/{path} returns {status}"
+            yield _failed("repository", message, "Only deploy, which verifies the bundle, may decide what is served.")
 
 
 CHECKS: tuple[Check, ...] = (
@@ -182,7 +183,7 @@ CHECKS: tuple[Check, ...] = (
     values,
     oversize,
     repository,
-    ready,  # again: none of the above may have hurt it
+    ready,  # again: the checks above must not have damaged it
 )
 
 
@@ -194,7 +195,7 @@ def _wrong_values(column: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
             yield "a number below the range", column["low"] - 7919
         if column.get("whole"):
             yield "a fraction", (column.get("low") or 0) + 0.4375
-        yield "a text", _STRANGER
+        yield "a string", _STRANGER
     else:
         yield "an unknown category", _STRANGER
         yield "a number", 7919
@@ -204,19 +205,19 @@ def _wrong_values(column: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
 
 def _refused(version: Version, check: str, what: str, body: object, secret: str = "") -> Iterator[Finding]:
     answer = version.infer(body)
-    why = "A caller's mistake must be answered with what is wrong, and show neither code nor what was sent."
+    why = "An error response must state what is wrong, and contain neither code nor values of the request."
     if not 400 <= answer.status_code < 500:
-        yield _failed(check, f"{what} is answered with {answer.status_code}, not refused with a 4xx", why)
+        yield _failed(check, f"{what} gets the status {answer.status_code} instead of a 4xx", why)
     elif not isinstance(_object(answer).get("error"), str):
-        yield _failed(check, f"the refusal of {what} is not JSON with an error", why)
+        yield _failed(check, f"the error response to {what} is not JSON with `error`", why)
     elif _LEAKS.search(answer.text):
-        yield _failed(check, f"the refusal of {what} shows code or a path", why)
+        yield _failed(check, f"the error response to {what} contains code or a path", why)
     elif secret not in ("", "None") and secret in answer.text:
-        yield _failed(check, f"the refusal of {what} repeats the value", why)
+        yield _failed(check, f"the error response to {what} repeats the value", why)
 
 
 def _answers(answer: httpx.Response, rows: int) -> list[tuple[object, object]]:
-    """Label and score of each row; pairs of None where the answer has another form."""
+    """Label and score of each row; pairs of None if the answer has another form."""
     outputs = _object(answer).get("outputs")
     data = {o.get("name"): o.get("data") for o in outputs if isinstance(o, dict)} if isinstance(outputs, list) else {}
     labels, scores = data.get("label"), data.get("score")

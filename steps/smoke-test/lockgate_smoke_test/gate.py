@@ -1,4 +1,4 @@
-"""Proves the bundle, calls the staged version, and gives the verdict."""
+"""Verify the bundle, call the staged version, and return the verdict."""
 
 import json
 import time
@@ -18,15 +18,15 @@ from lockgate_smoke_test.replicas import measurements_of, reasons_of, replicas
 
 
 def run(staged: Path, bundle: Path, policy: Path, *, requests: int, patience: int) -> Passed | Refused:
-    """Every check against every replica behind the staged address; a refusal lists each check that failed.
+    """Run every check against every replica behind the staged address; a refusal lists each check that failed.
 
-    Errors: BadCall, ProofError for a bundle that does not hold, OutsideFailed when nobody answers at the address.
+    Errors: BadCall, ProofError if the bundle is not valid, OutsideFailed if the version does not become ready.
     """
     if requests < 1:
-        msg = f"requests is {requests}"
-        raise BadCall(msg, fix="give at least 1 request to measure")
+        msg = f"requests is {requests}, but the latency needs at least 1"
+        raise BadCall(msg, fix="set requests to a number such as 200")
     said = _staged(staged)
-    # now=None: package and deploy judge the waivers' dates; here the bundle must only be the very one they passed.
+    # now=None: package and deploy check the waivers' dates; here the bundle must only be the one that they passed.
     trust, digest = Trust.read(), file_digest(policy)
     proven = verify_bundle(bundle, trust, now=None, model=said.model, policy=digest, digest=said.bundle)
     rules = _rules(policy)
@@ -54,15 +54,15 @@ def _carry_out(check: str, findings: Iterator[Finding], versions: Sequence[Versi
     try:
         yield from findings
     except httpx.TransportError as error:
-        # A server that is gone may come back, and the gate is tried again; one that is there has hung up on us.
+        # If the server is gone, the gate is retried. If it is still ready, it closed the connection, which is a fault.
         for version in versions:
             if not version.is_ready():
                 raise _unreachable(version) from error
         yield Failed(
             Reason(
                 rule=f"smoke:{check}",
-                message=f"the server broke off instead of answering ({type(error).__name__})",
-                why="A caller must get an answer to whatever he sends.",
+                message=f"the server closed the connection without an answer ({type(error).__name__})",
+                why="Every request must get an answer.",
             )
         )
 
@@ -76,7 +76,7 @@ def _wait_until_ready(version: Version, patience: int) -> None:
 
 
 def _unreachable(version: Version) -> OutsideFailed:
-    msg = f"{version.name} does not answer at its own address {version.client.base_url}"
+    msg = f"{version.name} is not ready at its own address {version.client.base_url}"
     return OutsideFailed(msg, fix="look at its log (lockgate logs), then run again")
 
 
@@ -90,7 +90,7 @@ def _rules(policy: Path) -> Sequence[SmokeRule]:
 
 @dataclass(frozen=True)
 class _Staged:
-    """What deploy said of the version it has staged."""
+    """The staged version as deploy describes it."""
 
     address: str
     model: str
@@ -105,6 +105,6 @@ def _staged(path: Path) -> _Staged:
         if httpx.URL(staged.address).scheme not in ("http", "https"):
             raise ValueError(staged.address)
     except (ValueError, KeyError, TypeError, httpx.InvalidURL) as error:
-        msg = "the staged input does not say where which version was deployed"
-        raise BadCall(msg, fix="give the staged file that deploy wrote") from error
+        msg = "the staged file does not name the address, model and bundle of the deployed version"
+        raise BadCall(msg, fix="pass the staged file that deploy wrote") from error
     return staged

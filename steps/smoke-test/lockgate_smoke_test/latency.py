@@ -1,4 +1,4 @@
-"""How long a caller waits for one row."""
+"""Measure the latency of single-row requests."""
 
 import math
 import time
@@ -10,11 +10,11 @@ from lockgate_step import Reason
 
 from lockgate_smoke_test.checks import Failed, Finding, Measured, Version
 
-_WARM_UP = 20  # the first requests pay for connections and caches that later ones find
+_WARM_UP = 20  # the first requests are slower: they open connections and fill caches
 
 
 def latency(versions: Sequence[Version], rules: Sequence[SmokeRule], requests: int) -> Iterator[Finding]:
-    """Measure single-row requests, one after another and to each replica in turn, and hold them against the policy."""
+    """Measure single-row requests, one after another to each replica in turn, and judge them by the policy."""
     times = sorted(_times(versions, requests))
     measured = {f"p{share}_ms": round(_percentile(times, share), 3) for share in (50, 99)}
     yield Measured("latency", {"requests": requests, **measured, "max_ms": round(times[-1], 3)})
@@ -30,7 +30,7 @@ def latency(versions: Sequence[Version], rules: Sequence[SmokeRule], requests: i
 
 
 def _times(versions: Sequence[Version], requests: int) -> Iterator[float]:
-    """Milliseconds of each request; what the answers are is another check's business."""
+    """Milliseconds of each request; the check `golden` compares the answers."""
     bodies = [versions[0].request([row]) for row in versions[0].golden["requests"]]
     for version in versions:
         for body in islice(cycle(bodies), _WARM_UP):
@@ -42,5 +42,5 @@ def _times(versions: Sequence[Version], requests: int) -> Iterator[float]:
 
 
 def _percentile(ordered: Sequence[float], share: int) -> float:
-    """The nearest rank: a time that was really measured."""
+    """The nearest-rank percentile, which is always a measured time."""
     return ordered[math.ceil(share / 100 * len(ordered)) - 1]

@@ -1,4 +1,4 @@
-"""One version behind several addresses: each is asked by itself, and what is found is told once."""
+"""One version with several replicas: each replica is checked, and each finding is reported once."""
 
 import socket
 import time
@@ -15,24 +15,24 @@ _POLL_SECONDS = 0.5
 
 
 def replicas(address: str, wanted: int, patience: float) -> list[httpx.Client]:
-    """A client for every address that the staged name leads to, once there are as many as deploy has seen.
+    """Return a client for each address that the staged host name resolves to; wait until there are `wanted` of them.
 
-    Errors: OutsideFailed when the name leads to fewer for too long.
+    Errors: OutsideFailed if there are still fewer after `patience` seconds.
     """
     url = httpx.URL(address)
-    if url.scheme == "https":  # a certificate is for the name, and so is whoever stands before the replicas
+    if url.scheme == "https":  # the certificate is for the name, so single addresses cannot be called
         return [_client(url)]
     deadline = time.monotonic() + patience
     while len(found := _resolve(url)) < wanted:
         if time.monotonic() > deadline:
-            msg = f"{url.host} leads to {len(found)} addresses, but {wanted} replicas were deployed"
-            raise OutsideFailed(msg, fix="look whether they are still there, then run again")
+            msg = f"{url.host} resolves to {len(found)} addresses, but {wanted} replicas were deployed"
+            raise OutsideFailed(msg, fix="check that the replicas are still running, then run again")
         time.sleep(_POLL_SECONDS)
     return [_client(url, host) for host in found]
 
 
 def reasons_of(found: Sequence[Iterable[Finding]], replicas: int) -> tuple[Reason, ...]:
-    """Each reason once; where some replicas alone give it, it says how many."""
+    """Return each reason once; if only some replicas give it, its message says how many."""
     seen: dict[Reason, int] = {}
     for findings in found:
         for reason in dict.fromkeys(finding.reason for finding in findings if isinstance(finding, Failed)):
@@ -47,7 +47,7 @@ def reasons_of(found: Sequence[Iterable[Finding]], replicas: int) -> tuple[Reaso
 
 
 def measurements_of(found: Sequence[Iterable[Finding]]) -> dict[str, object]:
-    """What was measured, by name; counts of several replicas are added up."""
+    """Return the measurements by name; counts of several replicas are added up."""
     measured: dict[str, object] = {}
     for finding in (finding for findings in found for finding in findings):
         if isinstance(finding, Measured):
@@ -71,7 +71,7 @@ def _resolve(url: httpx.URL) -> list[str]:
 
 
 def _client(url: httpx.URL, host: str = "") -> httpx.Client:
-    # trust_env off: a proxy set for the outside must not stand between the gate and a version beside it.
+    # trust_env=False: a proxy for outside connections must not be used for a version in the same network.
     headers = {"host": url.netloc.decode("ascii")} if host else {}
     at = url.copy_with(host=host) if host else url
     return httpx.Client(base_url=at, headers=headers, timeout=_REQUEST_SECONDS, trust_env=False)

@@ -1,1 +1,1 @@
-"""The step `train`: from rows to a model file in the form that will serve."""
+"""The step `train`: fit a model and write it in the format that is served."""

@@ -1,4 +1,4 @@
-"""The shell of `train`: files and settings in, a model folder out."""
+"""Entry point of `train`: reads files and settings, writes a model folder."""
 
 import json
 from typing import Literal
@@ -24,18 +24,18 @@ def train(
     seed: int = 0,
     form: Literal["auto", "onnx", "skops"] = "auto",
 ) -> None:
-    """Fit a declared scikit-learn classifier, mitigate bias if told, and write the form that will serve.
+    """Fit a scikit-learn classifier, mitigate bias if requested, and write the model in the format that is served.
 
-    estimator: dotted name of a scikit-learn classifier that gives probabilities.
+    estimator: dotted name of a scikit-learn classifier that predicts probabilities.
     parameters: the estimator's parameters as a JSON object.
-    mitigation: how differences between groups are reduced; what is left is always one deterministic model.
-    mitigate: the sensitive columns to mitigate, separated by commas; empty for the first one of the spec.
-    constraint: what is held equal: the rates of selection, or of errors in both directions.
-    difference_bound: the largest difference between groups in the training rows that a mitigation aims at.
-    fits: the most models that a mitigation fits.
-    threshold: the score from which the answer is the positive label.
-    seed: of everything random; the same seed gives the same bytes.
-    form: how the model is kept; auto takes ONNX where it answers like the native model, else skops.
+    mitigation: method that reduces differences between groups; the result is always one deterministic model.
+    mitigate: sensitive columns to mitigate, separated by commas; empty for the first one in the spec.
+    constraint: what is made equal between groups: the selection rates, or the true and false positive rates.
+    difference_bound: largest difference between groups in the training rows that the mitigation aims for.
+    fits: largest number of models that the mitigation fits.
+    threshold: smallest score for which the answer is the positive label.
+    seed: seed of all random numbers; the same seed gives the same bytes.
+    form: format of the model; auto uses ONNX if it answers like the native model, else skops.
     """
     if not 0 < threshold < 1:
         msg = f"the threshold {threshold} does not lie between 0 and 1"
@@ -69,7 +69,7 @@ def train(
         seed=seed,
         trained_with={
             "estimator": estimator,
-            "parameters": parameters,  # as text: one may be Infinity, which canonical JSON cannot hold
+            "parameters": parameters,  # as text: a value may be Infinity, which canonical JSON does not allow
             "mitigation": mitigation,
             "mitigate": mitigate,
             "constraint": constraint,

@@ -1,4 +1,4 @@
-"""Declared estimators: looked up, checked, and put behind the columns they take."""
+"""Look up and check the declared estimator, and build the encoder of its columns."""
 
 import difflib
 import importlib
@@ -34,9 +34,9 @@ _TREES = (
 
 
 def declared(name: str, parameters: str, seed: int) -> BaseEstimator:
-    """The estimator of a dotted scikit-learn name, with its parameters and, where it has one, the seed.
+    """Make the estimator with this dotted scikit-learn name and these parameters, and with the seed if it takes one.
 
-    Errors: BadCall when it is no classifier of scikit-learn, takes no such parameter, or gives no probabilities.
+    Errors: BadCall if it is not a scikit-learn classifier, lacks a parameter, or does not predict probabilities.
     """
     kind = _classifier(name)
     settings = _settings(parameters)
@@ -50,10 +50,10 @@ def declared(name: str, parameters: str, seed: int) -> BaseEstimator:
         estimator: BaseEstimator = kind(**settings)
     except TypeError as error:
         msg = f"{name} needs parameters that are not given"
-        raise BadCall(msg, fix=f"give them as JSON; its parameters are: {', '.join(known)}") from error
+        raise BadCall(msg, fix=f"pass them as JSON; its parameters are: {', '.join(known)}") from error
     if not hasattr(estimator, "predict_proba"):
-        msg = f"{name} gives no probabilities, so its answers have no score"
-        raise BadCall(msg, fix="choose a classifier with predict_proba, or a parameter that switches it on")
+        msg = f"{name} does not predict probabilities, so its answers would have no score"
+        raise BadCall(msg, fix="choose a classifier with predict_proba, or set the parameter that enables it")
     return estimator
 
 
@@ -67,17 +67,17 @@ def _classifier(name: str) -> type[BaseEstimator]:
         except ImportError:
             found = None
     if not (inspect.isclass(found) and issubclass(found, BaseEstimator)):
-        msg = f"{name!r} is no estimator of scikit-learn"
+        msg = f"{name!r} is not a scikit-learn estimator"
         raise BadCall(msg, fix=_near(name))
     if not issubclass(found, ClassifierMixin):
-        msg = f"{name} is no classifier"
+        msg = f"{name} is not a classifier"
         raise BadCall(msg, fix=_near(name))
     kind: type[BaseEstimator] = found
     return kind
 
 
 def public_names() -> list[str]:
-    """Each classifier by the shortest name it imports from; `lockgate run` reads the list before the first step."""
+    """Return each classifier by its shortest import path; `lockgate run` checks against this list before any step."""
     return Path(__file__).with_name("classifiers.txt").read_text(encoding="utf-8").split()
 
 
@@ -87,7 +87,7 @@ def _near(name: str) -> str:
     return (
         f"did you mean {' or '.join(names[each] for each in close)}?"
         if close
-        else "for example sklearn.linear_model.LogisticRegression"
+        else "choose a classifier, for example sklearn.linear_model.LogisticRegression"
     )
 
 
@@ -95,19 +95,19 @@ def _settings(parameters: str) -> dict[str, Any]:
     try:
         settings = json.loads(parameters)
     except ValueError as error:
-        msg = "the setting parameters is no JSON"
-        raise BadCall(msg, fix="""for example --parameters '{"max_iter": 200}'""") from error
+        msg = "the setting `parameters` is not valid JSON"
+        raise BadCall(msg, fix="""write for example --parameters '{"max_iter": 200}'""") from error
     if not isinstance(settings, dict):
-        msg = "the setting parameters is no JSON object"
-        raise BadCall(msg, fix="""for example --parameters '{"max_iter": 200}'""")
+        msg = "the setting `parameters` is not a JSON object"
+        raise BadCall(msg, fix="""write for example --parameters '{"max_iter": 200}'""")
     return settings
 
 
 def columns(inputs: Sequence[Column], estimator: BaseEstimator) -> ColumnTransformer:
-    """What turns the spec's columns into the numbers an estimator takes.
+    """Build the encoder that turns the spec's columns into the numbers that an estimator takes.
 
-    Categories come from the spec and never from the data, so that the served graph knows each one. Trees get one code a
-    category and numbers as they are, everything else indicators and standardised numbers.
+    Categories come from the spec, never from the data, so that the served graph knows all of them. Trees get ordinal
+    codes and unchanged numbers; other estimators get one-hot indicators and standardised numbers.
     """
     trees = isinstance(estimator, _TREES)
     takes_gaps = isinstance(estimator, HistGradientBoostingClassifier)

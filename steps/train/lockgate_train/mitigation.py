@@ -1,8 +1,8 @@
-"""Reduces differences between groups while fitting, by Fairlearn's reductions, and leaves one deterministic model.
+"""Reduce differences between groups while fitting, with Fairlearn's reductions, and keep one deterministic model.
 
-Both reductions fit many models, each to the same rows with other weights. One of them is kept: the most accurate in the
-training rows among those whose difference between groups lies within the bound, or, when none does, the one with the
-smallest difference; the gates then judge whether that is good enough.
+Both reductions fit many models to the same rows with different weights. The model that is kept is the most accurate on
+the training rows among those whose difference between groups is within the bound. If there is none, it is the model
+with the smallest difference; the gates then judge whether that is good enough.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ Constraint = Literal["demographic-parity", "equalized-odds"]
 
 @dataclass(frozen=True)
 class Mitigation:
-    """How to mitigate between which groups, and how far."""
+    """The method, the groups and the bounds of a mitigation."""
 
     method: Method
     groups: NDArray[np.str_]
@@ -34,16 +34,16 @@ class Mitigation:
 
     def __post_init__(self) -> None:
         if not 0 < self.difference_bound < 1:
-            msg = f"the difference bound {self.difference_bound} does not lie between 0 and 1"
-            raise BadCall(msg, fix="choose one such as 0.1")
+            msg = f"the difference bound {self.difference_bound} is not between 0 and 1"
+            raise BadCall(msg, fix="set difference_bound to a number such as 0.1")
         if self.fits < 1:
             msg = f"a mitigation cannot fit {self.fits} models"
-            raise BadCall(msg, fix="choose a number such as 20")
+            raise BadCall(msg, fix="set fits to a number such as 20")
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What the reductions fit to."""
+    """The training rows in the form that the reductions take."""
 
     features: NDArray[np.float64]
     labels: NDArray[np.int64]
@@ -51,7 +51,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Fitted:
-    """One model and how it does in the training rows."""
+    """One model with its accuracy and its difference between groups on the training rows."""
 
     estimator: BaseEstimator
     accuracy: float
@@ -59,12 +59,12 @@ class Fitted:
 
 
 def mitigated(estimator: BaseEstimator, rows: Rows, plan: Mitigation) -> BaseEstimator:
-    """The one fitted model that the mitigation leaves.
+    """Return the one fitted model that the mitigation keeps.
 
-    Errors: BadCall when the estimator cannot weigh rows.
+    Errors: BadCall if the estimator does not accept sample weights.
     """
     if not has_fit_parameter(estimator, "sample_weight"):
-        msg = f"{type(estimator).__name__} cannot weigh rows, and every mitigation works by weights"
+        msg = f"{type(estimator).__name__} does not accept sample weights, which every mitigation needs"
         raise BadCall(msg, fix="choose an estimator whose fit takes sample_weight, or set mitigation to none")
     candidates = _grid_search if plan.method == "grid-search" else _exponentiated_gradient
     fits = []
@@ -82,9 +82,9 @@ def _best(fits: list[Fitted], bound: float) -> Fitted:
 
 
 def _grid_search(estimator: BaseEstimator, rows: Rows, plan: Mitigation) -> Iterator[Fitted]:
-    """Grid search along one ray: multipliers proportional to each group's own violation, from none upwards.
+    """Search along one ray: multipliers proportional to each group's violation, starting at zero.
 
-    A full grid has a dimension for each group but one, which no number of fits can fill. Along the ray every step costs
+    A full grid has one dimension for each group except one, which needs too many fits. Along the ray every step costs
     accuracy, so the search ends at the first model within the bound.
     """
     fitted = _measure(clone(estimator).fit(rows.features, rows.labels), rows, plan)
@@ -96,14 +96,14 @@ def _grid_search(estimator: BaseEstimator, rows: Rows, plan: Mitigation) -> Iter
         search = GridSearch(clone(estimator), _moment(plan.constraint), grid=pd.DataFrame({0: direction * strength}))
         search.fit(rows.features, rows.labels, sensitive_features=plan.groups)
         (predictor,) = search.predictors_
-        if not isinstance(predictor, type(estimator)):  # all weights on one label: Fairlearn answers with a constant
+        if not isinstance(predictor, type(estimator)):  # all weights on one label: Fairlearn returns a constant
             return
         fitted = _measure(predictor, rows, plan)
         yield fitted
 
 
 def _exponentiated_gradient(estimator: BaseEstimator, rows: Rows, plan: Mitigation) -> Iterator[Fitted]:
-    """The models that the randomised classifier would draw from, each taken for itself."""
+    """Yield each of the models between which the randomised classifier would choose."""
     gradient = ExponentiatedGradient(
         clone(estimator), _moment(plan.constraint), eps=plan.difference_bound / 2, max_iter=plan.fits
     )

@@ -1,4 +1,4 @@
-"""The core of `train`: training rows in, a fitted pipeline out."""
+"""Fit a pipeline on the training rows."""
 
 import warnings
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ def fit(
     estimator: BaseEstimator,
     plan: Mitigation | None = None,
 ) -> Pipeline:
-    """Fit the estimator behind the columns of the spec, mitigated where there is a plan to.
+    """Fit the encoder of the spec's columns and the estimator, with mitigation if there is a plan.
 
-    Errors: BadCall when the estimator refuses a parameter's value, or the rows.
+    Errors: BadCall if the estimator rejects a parameter's value or the rows.
     """
     encoder = columns(inputs, estimator)
-    # One thread: sums of floats then come out the same on every machine, and small data is faster so.
+    # One thread: sums of floats are then the same on every machine, and small data is faster.
     with threadpool_limits(limits=1), warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")
         features = encoder.fit_transform(training.inputs)
@@ -37,8 +37,8 @@ def fit(
                 else mitigated(estimator, Rows(features, training.labels), plan)
             )
         except InvalidParameterError as error:
-            raise BadCall(str(error), fix="change that value in the setting parameters") from error
-        except ValueError as error:  # its message may hold data
+            raise BadCall(str(error), fix="change that value in the setting `parameters`") from error
+        except ValueError as error:  # its message may contain data
             msg = f"{type(estimator).__name__} cannot be fitted to these rows ({type(error).__name__})"
             raise BadCall(msg, fix="choose another estimator, or other parameters") from error
     for kind in sorted({warning.category.__name__ for warning in raised}):

@@ -1,1 +1,1 @@
-"""The two gates on what goes in and what comes out: validate-data and validate-model."""
+"""The step validate: the gates validate-data and validate-model."""

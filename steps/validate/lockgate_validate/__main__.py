@@ -1,5 +1,6 @@
-"""The shell of the two gates of validate: files in, a signed verdict and a report out."""
+"""Entry point of validate-data and validate-model: both read files, and write a signed verdict and a report."""
 
+from lockgate_proof import main
 from lockgate_step import (
     Answers,
     DataRecord,
@@ -16,7 +17,6 @@ from lockgate_step import (
     Spec,
     Table,
     Waivers,
-    main,
     program,
 )
 
@@ -36,7 +36,7 @@ def validate_data(
     verdict: Out[DataVerdict],
     report: Out[Report],
 ) -> Passed | Refused | Inconclusive:
-    """Check the frozen data against what the model's spec and expectations.json say about them."""
+    """Check the frozen data against the model's spec and expectations.json."""
     import logging
     import warnings
 
@@ -44,7 +44,7 @@ def validate_data(
     from lockgate_proof import Trust
     from lockgate_step import log
 
-    # Great Expectations and pandas tell the log and stderr what they find, values included.
+    # Great Expectations and pandas write values of rows to the log and to stderr.
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     from lockgate_validate.data import judgement, validate
@@ -75,9 +75,9 @@ def validate_model(
     *,
     seed: int = 0,
 ) -> Passed | Refused | Inconclusive:
-    """Hold the model's answers against the truth, and against the live version's answers to the same rows.
+    """Compare the model's answers with the truth, and with the live version's answers to the same rows.
 
-    seed: of the resampling.
+    seed: seed of the random resampling.
     """
     from lockgate_evidence import answered, frozen, waived
     from lockgate_proof import Trust

@@ -1,4 +1,4 @@
-"""Runs the checks with Great Expectations and judges by them; nothing it gives back holds a value of any row."""
+"""Run the checks with Great Expectations and judge their results; no result contains a value of any row."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,17 +27,17 @@ class Checked:
 
 
 def validate(evidence: Evidence, paths: Mapping[str, Path], expectations: Path) -> list[Checked]:
-    """Check every table; `paths` are those that are there.
+    """Check every table in `paths`.
 
-    Errors: BadCall when expectations.json cannot be run.
+    Errors: BadCall if expectations.json cannot be evaluated.
     """
-    audited = bool(evidence.spec["sensitive"])  # without such columns their tables hold nothing to check
+    audited = bool(evidence.spec["sensitive"])  # without sensitive columns their tables are empty
     tables = {name: pq.read_table(path) for name, path in paths.items() if audited or not name.endswith("sensitive")}
     counts = {name: evidence.train_rows if name in ("rows", "train_sensitive") else evidence.rows for name in tables}
     names = {name: table.column_names for name, table in tables.items()}
     checks = [*derived(evidence.spec, counts), *read(expectations, names)]
-    # A column that is not there, or a table without a row, is refused by the checks of the table's shape; any other
-    # check of it would hold for want of a value to break it.
+    # The checks of a table's shape refuse a missing column and a table without rows. Other checks would pass there,
+    # because no value breaks them, so they are left out.
     possible = [
         c for c in checks if not c.columns or (tables[c.table].num_rows and set(c.columns) <= set(names[c.table]))
     ]
@@ -45,7 +45,7 @@ def validate(evidence: Evidence, paths: Mapping[str, Path], expectations: Path) 
 
 
 def judgement(evidence: Evidence, checked: Sequence[Checked]) -> Passed | Refused | Inconclusive:
-    """Critical checks refuse, warnings are noted."""
+    """Return the verdict: a critical check that is not met refuses, a warning becomes a note."""
     failed = [each.check for each in checked if not each.met]
     reasons = tuple(_reason(check) for check in failed if check.severity == "critical")
     notes = tuple(f"warning: {_finding(check)}" for check in failed if check.severity == "warning")
@@ -77,12 +77,12 @@ def _finding(check: Check) -> str:
 
 
 def _run(tables: Mapping[str, pa.Table], checks: Sequence[Check]) -> Iterator[Checked]:
-    """Run the checks; a check without a result, or whose run failed, is not met."""
+    """Run the checks; a check that failed or has no result is not met."""
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)  # they would stand in the log
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)  # they would appear in the log
     source = context.data_sources.add_pandas("tables")
     met: dict[int, bool] = {}
     for frame, numbers in _frames(checks).items():
@@ -91,7 +91,7 @@ def _run(tables: Mapping[str, pa.Table], checks: Sequence[Check]) -> Iterator[Ch
         suite = gx.ExpectationSuite(
             name="-".join(map(str, frame)), expectations=[_expectation(checks[number], number) for number in numbers]
         )
-        # BOOLEAN_ONLY: every other form gives back values and places of rows.
+        # BOOLEAN_ONLY: every other format returns values and positions of rows.
         found = asset.get_batch({"dataframe": data}).validate(suite, result_format="BOOLEAN_ONLY")
         met |= {_number(result): _met(result, checks[_number(result)]) for result in found.results}
     for number, check in enumerate(checks):
@@ -99,7 +99,7 @@ def _run(tables: Mapping[str, pa.Table], checks: Sequence[Check]) -> Iterator[Ch
 
 
 def _frames(checks: Sequence[Check]) -> dict[tuple[str, bool], list[int]]:
-    """The checks by the frame they are run on: a table, or the fractions of its whole numbers."""
+    """The checks by data frame: a table, or the fractional parts of its columns of whole numbers."""
     frames: dict[tuple[str, bool], list[int]] = {}
     for number, check in enumerate(checks):
         frames.setdefault((check.table, check.fraction), []).append(number)
@@ -115,7 +115,7 @@ def _data(table: pa.Table, checks: Sequence[Check], numbers: Sequence[int], *, f
 
 
 def _expectation(check: Check, number: int) -> "Expectation":
-    """One expectation, built on its own: a suite drops in silence the ones it does not know."""
+    """Build one expectation outside a suite: a suite silently drops unknown ones."""
     from great_expectations.exceptions.exceptions import GreatExpectationsError
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
     from great_expectations.expectations.metadata_types import FailureSeverity
@@ -127,12 +127,12 @@ def _expectation(check: Check, number: int) -> "Expectation":
     try:
         return configuration.to_domain_obj()
     except GreatExpectationsError as error:
-        msg = f"{check.source}: Great Expectations knows no `{check.type}`"
-        raise BadCall(msg, fix="see its gallery of expectations for the name") from error
+        msg = f"{check.source}: Great Expectations has no `{check.type}`"
+        raise BadCall(msg, fix="look up the name in its gallery of expectations") from error
     except (ValueError, TypeError) as error:
         wrong = sorted({str(part) for each in _details(error) for part in each["loc"] if part != "__root__"})
         msg = f"{check.source} ({check.type}) has wrong `kwargs`: {', '.join(wrong) or 'they do not fit together'}"
-        raise BadCall(msg, fix="see that expectation's parameters") from error
+        raise BadCall(msg, fix="look up that expectation's parameters") from error
 
 
 def _details(error: Exception) -> list[dict[str, Any]]:
@@ -147,10 +147,10 @@ def _number(result: "ExpectationValidationResult") -> int:
 def _met(result: "ExpectationValidationResult", check: Check) -> bool:
     if _failed(result.exception_info) and check.source:
         msg = f"{check.source} ({check.type}) cannot be evaluated on `{check.table}`"
-        raise BadCall(msg, fix="does it fit the column's type? numbers are float64, categories are text")
+        raise BadCall(msg, fix="use one that fits the column's type: numbers are float64, categories are text")
     return bool(result.success)
 
 
 def _failed(info: Mapping[str, Any]) -> bool:
-    """Whether the run of an expectation raised: the flag lies on top, or one level down by metric."""
+    """Whether an expectation raised an exception: the flag is at the top level, or one level down for each metric."""
     return any(each is True or (isinstance(each, Mapping) and _failed(each)) for each in info.values())

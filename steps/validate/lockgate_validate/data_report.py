@@ -1,4 +1,4 @@
-"""The check of the data as a page."""
+"""Render the checks of the data as a page."""
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -18,7 +18,7 @@ def render(
     *,
     waivers: Mapping[str, Waiver],
 ) -> str:
-    """The whole page."""
+    """Render the page."""
     failed = [each for each in checked if not each.met]
     met = [each for each in checked if each.met]
     lead = say("data.lead", model=outcome.model, train=f"{evidence.train_rows:,}", test=f"{evidence.rows:,}")

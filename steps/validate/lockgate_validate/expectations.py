@@ -1,4 +1,4 @@
-"""What the data must be: derived from the spec, the only truth about columns, and read from expectations.json."""
+"""The expectations of the data: derived from the spec, and read from expectations.json."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,10 +18,10 @@ Kwargs = Mapping[str, Any]
 class Check:
     """One expectation of one table.
 
-    rule: its stable name, by which a waiver cites it.
-    words, fault: what it expects, and what is the case where that is not met; never a row's value.
-    source: the entry of expectations.json, or nothing where the spec demands it.
-    fraction: whether it is about what a number has after the point, and not about the number.
+    rule: its stable name, which a waiver refers to.
+    words, fault: what it expects, and the finding if it is not met; never a row's value.
+    source: the entry of expectations.json; empty if the check comes from the spec.
+    fraction: whether it checks the fractional part of a number instead of the number.
     """
 
     table: str
@@ -38,14 +38,17 @@ class Check:
 
     @property
     def columns(self) -> list[str]:
-        """The columns it is about; none where it is about the table as a whole."""
+        """The columns that it checks; empty if it checks the table as a whole."""
         named = [self.kwargs[key] for key in ("column", "column_A", "column_B") if key in self.kwargs]
         listed = self.kwargs.get("column_list", [])
         return [name for name in [*named, *(listed if isinstance(listed, list) else [])] if isinstance(name, str)]
 
 
 def derived(spec: Mapping[str, Any], rows: Mapping[str, int]) -> list[Check]:
-    """What the spec demands of each table that is there; `rows` are the row counts of the data record, by table."""
+    """Derive the checks of each table from the spec.
+
+    rows: the row counts of the data record, by table.
+    """
     target, inputs = spec["target"], spec["inputs"]
     goal = {"name": target["name"], "kind": "category", "values": [target["negative"], target["positive"]]}
     banded = [dict(column, kind="band") if column["kind"] == "number" else column for column in spec["sensitive"]]
@@ -74,13 +77,13 @@ def _shape(table: str, names: Sequence[str], rows: int) -> Iterator[Check]:
         )
 
     yield shape(
-        "some", "expect_table_row_count_to_be_between", "has at least one row", "there is not one row", min_value=1
+        "some", "expect_table_row_count_to_be_between", "has at least one row", "there are no rows", min_value=1
     )
     yield shape(
         "count",
         "expect_table_row_count_to_equal",
         f"has the {rows:,} rows of the data record",
-        f"there are not the {rows:,} rows of the data record",
+        f"the number of rows is not the {rows:,} of the data record",
         value=rows,
     )
     listed = ", ".join(names)
@@ -96,7 +99,7 @@ def _shape(table: str, names: Sequence[str], rows: int) -> Iterator[Check]:
         "once",
         "expect_table_column_count_to_equal",
         "has each column once",
-        f"there are not {len(names)} columns",
+        f"the number of columns is not {len(names)}",
         value=len(names),
     )
 
@@ -121,14 +124,14 @@ def _column(table: str, column: Mapping[str, Any]) -> Iterator[Check]:
 
     if not column.get("missing", False):
         yield column_check(
-            "present", "expect_column_values_to_not_be_null", "is never missing", "is missing from some row"
+            "present", "expect_column_values_to_not_be_null", "is never missing", "is missing in some rows"
         )
     yield column_check(
         "says",
         "expect_column_unique_value_count_to_be_between",
-        "is not missing everywhere",
-        "is missing from every row",
-        "critical" if table.endswith("sensitive") else "warning",  # nobody can audit what no row says
+        "has a value in at least one row",
+        "is missing in every row",
+        "critical" if table.endswith("sensitive") else "warning",  # a sensitive column without values has no groups
         min_value=1,
     )
     if column["kind"] == "number":
@@ -139,13 +142,13 @@ def _column(table: str, column: Mapping[str, Any]) -> Iterator[Check]:
         yield column_check(
             "range",
             "expect_column_values_to_be_between",
-            f"lies between {low:g} and {high:g}",
-            f"lies outside {low:g} to {high:g} in some row",
+            f"is between {low:g} and {high:g}",
+            f"is outside {low:g} to {high:g} in some rows",
             min_value=low,
             max_value=high,
         )
         if column.get("whole", False):
-            fault = "is not a whole number in some row"
+            fault = "is not a whole number in some rows"
             yield column_check(
                 "whole", "expect_column_values_to_be_in_set", "is a whole number", fault, value_set=[0.0]
             )
@@ -158,7 +161,7 @@ def _column(table: str, column: Mapping[str, Any]) -> Iterator[Check]:
             "values",
             "expect_column_values_to_be_in_set",
             f"is one of {some}",
-            f"is something other than {some} in some row",
+            f"is not one of {some} in some rows",
             value_set=values,
         )
 
@@ -171,22 +174,23 @@ def _both_classes(table: str, target: Mapping[str, Any]) -> Check:
         kwargs={"column": name, "value_set": labels},
         severity="critical",
         rule=f"data:{table}:{name}:both",
-        words=f"{name} has rows of both {labels[0]} and {labels[1]}",
-        fault=f"{name} does not have rows of both {labels[0]} and {labels[1]}",
-        fix="bring data with both labels, or mend how the spec spells them",
+        words=f"{name} has rows with both labels, {labels[0]} and {labels[1]}",
+        fault=f"{name} does not have rows with both labels, {labels[0]} and {labels[1]}",
+        fix="provide data with both labels, or correct their spellings in the spec",
     )
 
 
 def read(path: Path, tables: Mapping[str, Sequence[str]]) -> list[Check]:
-    """The entries of expectations.json; `tables` are the columns of each table that is there.
+    """Read the entries of expectations.json.
 
-    Errors: BadCall, naming the entry.
+    tables: the columns of each table.
+    Errors: BadCall that names the entry.
     """
     try:
         entries = json.loads(path.read_bytes())
     except ValueError as error:
         msg = f"{FILE} is not JSON: line {getattr(error, 'lineno', '?')}"
-        raise BadCall(msg, fix="mend that line, or write [] for no expectation of your own") from error
+        raise BadCall(msg, fix="correct that line, or write [] if you have no expectations of your own") from error
     if not isinstance(entries, list):
         msg = f"{FILE} is not a list"
         raise BadCall(msg, fix='write a list of {"type": …, "kwargs": {…}, "severity": "critical"}')
@@ -213,11 +217,11 @@ def _entry(number: int, entry: object, tables: Mapping[str, Sequence[str]]) -> C
     if not isinstance(kwargs, dict) or not kwargs:
         refuse(f"({kind}) has no `kwargs`", "name its column and its bounds")
     if severity not in ("critical", "warning"):
-        refuse(f"({kind}) is neither critical nor a warning", 'set "severity" to one of the two')
+        refuse(f"({kind}) has no valid `severity`", 'set "severity" to "critical" or "warning"')
     if table not in TABLES:
-        refuse(f"({kind}) is about an unknown table", f"set `table` to one of {', '.join(TABLES)}")
+        refuse(f"({kind}) names an unknown table", f"set `table` to one of {', '.join(TABLES)}")
     if table not in tables:
-        refuse(f"({kind}) is about `{table}`, which this model does not have", "take it out")
+        refuse(f"({kind}) names the table `{table}`, which this model does not have", "remove the entry")
     shown = ", ".join(f"{key} {_brief(value)}" for key, value in kwargs.items())
     words = f"{kind.removeprefix('expect_').replace('_', ' ')}: {shown}"
     check = Check(
@@ -227,13 +231,13 @@ def _entry(number: int, entry: object, tables: Mapping[str, Sequence[str]]) -> C
         severity="critical" if severity == "critical" else "warning",
         rule=f"data:{table}:{kind}:{number}",
         words=words,
-        fault=f"this is not met: {words}",
+        fault=f"expectation not met: {words}",
         source=where,
         why=str(entry.get("why", "")),
     )
     for column in check.columns:
         if column not in tables[table]:
-            refuse(f"({kind}) names the column `{column}`, which `{table}` does not have", "mend its name")
+            refuse(f"({kind}) names the column `{column}`, which `{table}` does not have", "correct the name")
     return check
 
 

@@ -1,7 +1,8 @@
-"""How good answers are, each measure with its interval, and how much better than the live version's on the same rows.
+"""Quality measures with their intervals, and the gain over the live version on the same rows.
 
-Proportions have Wilson intervals, the area under the curve DeLong's, the Brier score that of a mean. A gain is paired:
-the same rows, resampled or subtracted together, so that what is hard for both versions does not blur their difference.
+Proportions have Wilson intervals, the area under the ROC curve has DeLong's interval, and the Brier score has the
+interval of a mean. A gain is paired: the same rows are resampled or subtracted together, so that rows that are hard for
+both versions do not add variance to the difference.
 """
 
 import math
@@ -20,7 +21,7 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Given:
-    """What one version answered to each row: whether the label is the positive one, and the score."""
+    """The answers of one version: for each row, whether the label is positive, and the score."""
 
     positive: Bools
     score: Floats
@@ -28,7 +29,7 @@ class Given:
 
 @dataclass(frozen=True)
 class TooFew:
-    """Too few rows stand in a measure's denominator for it to be judged."""
+    """A measure that cannot be judged, because its denominator has only these rows."""
 
     rows: int
 
@@ -41,7 +42,7 @@ MEASURES = (*LABELS, *SCORES)
 
 
 def measure(name: str, truth: Bools, given: Given, settings: Settings) -> Measured:
-    """One measure of one version's answers."""
+    """Compute one measure of one version's answers."""
     few = _support(name, truth, given)
     if few < settings.minimum_support:
         return TooFew(few)
@@ -53,7 +54,7 @@ def measure(name: str, truth: Bools, given: Given, settings: Settings) -> Measur
 
 
 def gain(name: str, truth: Bools, given: Given, base: Given, settings: Settings, seed: int) -> Measured:
-    """How much better the answers are than the base's, on the same rows; above 0 is better, whatever the measure."""
+    """Compute the gain of the answers over the base's on the same rows; above 0 is better for every measure."""
     few = min(_support(name, truth, each) for each in (given, base))
     if few < settings.minimum_support:
         return TooFew(few)
@@ -66,7 +67,7 @@ def gain(name: str, truth: Bools, given: Given, base: Given, settings: Settings,
 
 
 def confusion(truth: Bools, positive: Bools) -> Counts:
-    """Counts [truth, answer], 1 being positive."""
+    """Count the rows by [truth, answer], where 1 is positive."""
     return np.bincount(truth * 2 + positive, minlength=4).reshape(2, 2)
 
 
@@ -131,13 +132,13 @@ def _wilson(hits: int, tries: int, confidence: float) -> Interval:
 def _resampled(
     value: Callable[[Floats], Floats], truth: Bools, given: Given, base: Given, settings: Settings, seed: int
 ) -> Interval:
-    """The gain, by resampling the counts of truth, answer and base answer: the same as resampling rows, but faster."""
+    """The gain by resampling the counts of truth, answer and base answer: equivalent to resampling rows, but faster."""
     cells = np.bincount(truth * 4 + given.positive * 2 + base.positive, minlength=8)
     draws = np.random.default_rng(seed).multinomial(len(truth), cells / len(truth), size=settings.resamples)
 
     def difference(counts: Floats) -> Floats:
         cube = counts.reshape(-1, 2, 2, 2)
-        with np.errstate(invalid="ignore"):  # a resample without any row of a denominator says nothing
+        with np.errstate(invalid="ignore"):  # a resample with an empty denominator gives NaN, which is left out
             return value(cube.sum(3)) - value(cube.sum(2))
 
     tail = (1 - settings.confidence) / 2
@@ -161,17 +162,17 @@ def _placements(truth: Bools, score: Floats) -> tuple[Floats, Floats]:
 
 
 def _ranks(values: Floats) -> Floats:
-    """Ranks from 1; equal values share the middle of theirs."""
+    """Ranks from 1; ties get their average rank."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     middles: Floats = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
     return middles
 
 
 def _area(positives: Floats, negatives: Floats, confidence: float) -> Interval:
-    """DeLong's interval, on the logit scale, so that it stays between 0 and 1 and leans as the area does."""
+    """DeLong's interval on the logit scale, so that it stays between 0 and 1."""
     area = float(positives.mean())
     if area in (0.0, 1.0):
-        # No pair is out of order, so there is no variance to go by: what as many tries without a miss allow.
+        # No pair is out of order, so the variance is 0: use the exact binomial interval for tries without a miss.
         reach = 1 - ((1 - confidence) / 2) ** (1 / min(len(positives), len(negatives)))
         return Interval(area, max(0.0, area - reach), min(1.0, area + reach))
     error = math.sqrt(_variance(positives) + _variance(negatives)) / (area * (1 - area))
@@ -188,7 +189,7 @@ def _paired_area(ours: tuple[Floats, Floats], theirs: tuple[Floats, Floats], con
 
 
 def _variance(values: Floats) -> float:
-    """Of the mean."""
+    """The variance of the mean."""
     return float(values.var(ddof=1)) / len(values)
 
 

@@ -1,4 +1,4 @@
-"""Judges a model's answers by the policy's quality rules: floors, and no worse than live."""
+"""Judge a model's answers by the policy's quality rules: fixed limits, and no worse than live."""
 
 import math
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ Standing = Literal["within", "beyond", "undecided", "too few", "no live"]
 
 @dataclass(frozen=True)
 class Judged:
-    """One rule, what was measured for it, and how it stands."""
+    """One rule, its measurement, and its result."""
 
     rule: QualityRule
     measured: Measured | None
@@ -31,7 +31,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Quality:
-    """Everything that was measured, and every rule judged by it. Without base answers, `base` and `gains` are empty."""
+    """All measurements, and every judged rule. Without base answers, `base` and `gains` are empty."""
 
     rows: int
     judged: tuple[Judged, ...]
@@ -42,9 +42,9 @@ class Quality:
 
 
 def judge(evidence: Evidence, answers: Path, truth: Path, *, seed: int) -> Quality:
-    """Read the proven tables, measure, judge.
+    """Read the verified tables, measure, and judge every rule.
 
-    Errors: BadCall when they are not one row each per test row, or hold a label or score that cannot be.
+    Errors: BadCall if a table does not have one row per test row, or has an invalid label or score.
     """
     target, rows = evidence.spec["target"], evidence.rows
     true = _positive(pq.ParquetFile(truth).read()[target["name"]], target, rows, "truth")
@@ -60,7 +60,7 @@ def judge(evidence: Evidence, answers: Path, truth: Path, *, seed: int) -> Quali
 
 
 def judgement(quality: Quality, evidence: Evidence) -> Passed | Refused | Inconclusive:
-    """The gate's answer."""
+    """Return the gate's verdict."""
     reasons = tuple(
         _reason(each, quality, evidence) for each in quality.judged if each.standing not in ("within", "no live")
     )
@@ -87,7 +87,7 @@ def judgement(quality: Quality, evidence: Evidence) -> Passed | Refused | Inconc
 
 
 def figures(measured: Measured | None) -> dict[str, float | None]:
-    """A measured value as it is stored."""
+    """Return a measured value as the verdict stores it."""
     if not isinstance(measured, Interval):
         return {"value": None, "low": None, "high": None}
     return {"value": round(measured.value, 4), "low": round(measured.low, 4), "high": round(measured.high, 4)}
@@ -124,13 +124,15 @@ def _message(judged: Judged, evidence: Evidence) -> str:
     if judged.measured is None:
         return f"{name} cannot be compared with the live version, which could not answer these rows"
     if isinstance(judged.measured, TooFew):
-        return f"{name} cannot be judged: too few rows stand in its denominator"
-    if judged.standing == "undecided":
-        doubt = "the live version's by more than the policy allows" if against_live else "what the policy asks for"
-        return f"{name} may be {'above' if rule.measure == 'brier' else 'below'} {doubt}: these rows cannot tell"
+        return f"{name} cannot be judged: too few rows in its denominator"
+    side = "above" if rule.measure == "brier" else "below"
     if against_live:
-        return f"{name} is worse than the live version's by more than the policy allows"
-    return f"{name} is {'above' if rule.measure == 'brier' else 'below'} what the policy asks for"
+        fault = "worse than the live version's by more than the policy allows"
+    else:
+        fault = f"{side} the limit of the policy"
+    if judged.standing == "undecided":
+        return f"{name} may be {fault}: too few rows to decide"
+    return f"{name} is {fault}"
 
 
 def _lines(judged: Judged, quality: Quality, evidence: Evidence) -> tuple[str, ...]:
@@ -138,7 +140,7 @@ def _lines(judged: Judged, quality: Quality, evidence: Evidence) -> tuple[str, .
     if measured is None:
         return (f"the live version: {evidence.base_problem}",)
     if isinstance(measured, TooFew):
-        return (f"a rate is judged from {settings.minimum_support} rows in its denominator; {_asks(rule)}",)
+        return (f"judged if the denominator has at least {settings.minimum_support} rows; {_asks(rule)}",)
     interval = f"{100 * settings.confidence:.3g} % interval {measured.low:.3f} to {measured.high:.3f}"
     if not isinstance(rule.limit, NoWorseThanLive):
         name = rule.measure.replace("_", " ")
@@ -151,11 +153,11 @@ def _lines(judged: Judged, quality: Quality, evidence: Evidence) -> tuple[str, .
 def _asks(rule: QualityRule) -> str:
     match rule.limit:
         case AtLeast(value):
-            return f"{rule.source} asks for at least {value:g}"
+            return f"{rule.source} requires at least {value:g}"
         case AtMost(value):
             return f"{rule.source} allows {value:g}"
         case NoWorseThanLive(by):
-            return f"{rule.source} allows {by:g} worse"
+            return f"{rule.source} allows a loss of {by:g}"
 
 
 def _given(path: Path, target: Mapping[str, str], rows: int) -> Given:
@@ -164,20 +166,20 @@ def _given(path: Path, target: Mapping[str, str], rows: int) -> Given:
     column = table["score"].cast(pa.float64()).combine_chunks()
     score: Floats = np.from_dlpack(column).astype(np.float64) if not column.null_count else np.array([math.nan])
     if not np.all((score >= 0) & (score <= 1)):
-        msg = f"{path.stem} holds a score that is not between 0 and 1"
-        raise BadCall(msg, fix="let the model answer with the probability of the positive label")
+        msg = f"the table `{path.stem}` has a score that is not between 0 and 1"
+        raise BadCall(msg, fix="the score of an answer must be the probability of the positive label")
     return Given(positive, score)
 
 
 def _positive(labels: pa.ChunkedArray, target: Mapping[str, str], rows: int, what: str) -> NDArray[np.bool_]:
     if len(labels) != rows:
-        msg = f"the table `{what}` has {len(labels)} rows, not one for each of the {rows} test rows"
-        raise BadCall(msg, fix="use the files of one and the same run")
-    # `to_numpy` and Arrow's scalars would import pandas, which the image holds for validate-data alone.
+        msg = f"the table `{what}` has {len(labels)} rows, but there are {rows} test rows"
+        raise BadCall(msg, fix="use the files of one run")
+    # `to_numpy` and Arrow's scalars would import pandas, which only validate-data needs.
     encoded = pc.dictionary_encode(labels.cast(pa.string()), null_encoding="encode").combine_chunks()
     seen = encoded.dictionary.to_pylist()
     if set(seen) - {target["positive"], target["negative"]}:
-        msg = f"the table `{what}` holds a label that is neither {target['positive']} nor {target['negative']}"
-        raise BadCall(msg, fix="name every spelling of the two labels in the model's target")
+        msg = f"the table `{what}` has a label that is neither {target['positive']} nor {target['negative']}"
+        raise BadCall(msg, fix="list every spelling of the two labels in the model's target")
     positive = np.array([value == target["positive"] for value in seen], dtype=np.bool_)
     return positive[np.from_dlpack(encoded.indices).astype(np.int64)]

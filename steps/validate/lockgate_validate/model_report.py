@@ -1,4 +1,4 @@
-"""A model's quality as a page."""
+"""Render a model's quality as a page."""
 
 from collections.abc import Mapping, Sequence
 
@@ -39,9 +39,9 @@ def render(
     seed: int,
     waivers: Mapping[str, Waiver],
 ) -> str:
-    """The whole page."""
+    """Render the page."""
     settings = evidence.policy.settings
-    # Floors, ceilings and gains have no scale in common.
+    # Lower limits, upper limits and gains need different scales.
     kinds = [
         [each for each in quality.judged if isinstance(each.rule.limit, kind)]
         for kind in (AtLeast, AtMost, NoWorseThanLive)
@@ -76,7 +76,7 @@ def render(
 
 
 def _rules(judged: Sequence[Judged]) -> Html:
-    """One row a rule, with its limit; floors lie near each other, so the scale need not begin at zero."""
+    """One row per rule, with its limit. The values are close to each other, so the scale does not begin at zero."""
     bounds = [_bound(each) for each in judged]
     spans = [each.measured for each in judged if isinstance(each.measured, Interval)]
     edges = [edge for span in spans for edge in (span.low, span.high)]
@@ -139,7 +139,7 @@ def _confusion(quality: Quality, target: Mapping[str, str]) -> Html:
 
 
 def _count(number: int, rounded: bool) -> str:
-    """Where one cell is hidden the others are rounded, or the total would give it back."""
+    """A cell's count; if one cell is hidden the others are rounded, or the total would reveal it."""
     if number < _SMALLEST:
         return say("count.few", smallest=_SMALLEST)
     return say("count.about", number=f"{round(number, -1):,}") if rounded else f"{number:,}"

@@ -1,4 +1,4 @@
-"""Does what its arguments say, one after another, here and in a pod alike: a workflow reads like what it tests."""
+"""Execute the arguments as commands, in a local run and in a pod, so that a workflow shows what it tests."""
 
 import json
 import os
@@ -16,33 +16,33 @@ def _file(*parts: str) -> Path:
 
 
 def main(arguments: list[str]) -> None:
-    """Follow the arguments."""
+    """Execute the arguments."""
     words = iter(arguments)
     for word in words:
         match word:
-            case "write":  # NAME TEXT: an output
+            case "write":  # NAME TEXT: write an output
                 _file("out", next(words)).write_text(next(words), encoding="utf-8")
-            case "folder":  # NAME: an output that is an empty folder
+            case "folder":  # NAME: create an output that is an empty folder
                 _file("out", next(words)).mkdir()
-            case "copy":  # NAME NAME: an input to an output
+            case "copy":  # NAME NAME: copy an input to an output
                 source = _file("in", next(words))
                 text = source.read_text(encoding="utf-8") if source.is_file() else f"no file: {source.name}"
                 _file("out", next(words)).write_text(text, encoding="utf-8")
-            case "list":  # NAME NAME: the files of an input folder to an output
+            case "list":  # NAME NAME: write the file names of an input folder to an output
                 folder = _file("in", next(words))
                 names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
                 _file("out", next(words)).write_text(json.dumps(names), encoding="utf-8")
-            case "arguments":  # ...: all that follow, as the output `arguments`
+            case "arguments":  # ...: write all following arguments to the output `arguments`
                 _file("out", "arguments").write_text(json.dumps(list(words)), encoding="utf-8")
-            case "environment":  # NAME: a variable, as the output `environment`
+            case "environment":  # NAME: write a variable to the output `environment`
                 _file("out", "environment").write_text(os.environ.get(next(words), "(unset)"), encoding="utf-8")
-            case "print":  # TEXT: the result
+            case "print":  # TEXT: print the result
                 print(next(words))
-            case "say":  # TEXT: the termination message
+            case "say":  # TEXT: write the termination message
                 _file("termination").write_text(next(words), encoding="utf-8")
             case "sleep":  # SECONDS
                 time.sleep(float(next(words)))
-            case "fail-before":  # ATTEMPT NUMBER CODE: fails in attempts before this one
+            case "fail-before":  # ATTEMPT NUMBER CODE: fail if ATTEMPT is before NUMBER
                 attempt, number, code = int(next(words)), int(next(words)), int(next(words))
                 if attempt < number:
                     sys.exit(code)

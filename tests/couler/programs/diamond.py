@@ -1,4 +1,4 @@
-"""A graph of edges: Couler puts the list of a task's edges into a list where the task was named before."""
+"""A graph of edges: Couler nests the list of a task's edges if the task was named before."""
 
 import couler.argo as couler
 

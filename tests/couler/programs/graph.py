@@ -1,4 +1,4 @@
-"""A graph that passes a text on, by lists of edges and by one of Argo's own kind."""
+"""A graph that passes a string on, with lists of edges and with an Argo `depends`."""
 
 import os
 from typing import Any
@@ -17,7 +17,7 @@ def write() -> Any:
 
 
 def read() -> Any:
-    # Couler passes on what the steps before wrote: it becomes $0 of the shell.
+    # Couler passes on the outputs of the steps before: they become $0 of the shell.
     return couler.run_container(image=IMAGE, command=SHELL, args=['test "$0" = "two words"'], step_name="read")
 
 

@@ -13,7 +13,7 @@ spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: 
 
 
 def sum_up(name: str) -> Any:
-    del name  # Couler makes it the Job's own
+    del name  # Couler makes it the name of the Job
     return couler.run_job(manifest=MANIFEST, success_condition="status.succeeded > 0", failure_condition="")
 
 

@@ -1,4 +1,4 @@
-"""A file in a bucket whose keys stand in the program."""
+"""A file in a bucket; the program contains the bucket's keys."""
 
 import couler.argo as couler
 

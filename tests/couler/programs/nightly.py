@@ -1,4 +1,4 @@
-"""The same graph every night, by Couler's own choice of a time zone."""
+"""The same graph every night, in Couler's default time zone."""
 
 import runpy
 from pathlib import Path

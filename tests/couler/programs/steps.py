@@ -1,4 +1,4 @@
-"""Steps, with what Couler 0.1 writes of conditions, loops, numbers, flags, retries and exit handlers."""
+"""Steps with conditions, loops, numbers, booleans, retries and exit handlers, as Couler 0.1 writes them."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""The type guesser: whatever stands in a column, the guess takes all of it or leaves the column out."""
+"""The guesses of types: for any column, a guess fits every value, or the column is left out."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lockgate.model import Category, Number
+from lockgate.definition.model import Category, Number
 from lockgate.new.columns import (
     AMONG_NUMBERS,
     MISSING,
@@ -40,9 +40,9 @@ columns = st.one_of(
 
 
 def tally(values: Sequence[str]) -> Tally:
-    made = Tally()
-    made.add(values)
-    return made
+    counted = Tally()
+    counted.add(values)
+    return counted
 
 
 def guessed(values: Sequence[str], name: str = "x", *, sensitive: bool = False) -> tuple[Guess, tuple[str, ...]]:
@@ -80,7 +80,7 @@ def test_every_value_fits_what_was_guessed(values: list[str], sensitive: bool) -
 
 
 @given(columns, st.integers(0, 200))
-def test_pieces_make_no_difference(values: list[str], cut: int) -> None:
+def test_pieces_give_the_same_tally(values: list[str], cut: int) -> None:
     apart = Tally()
     apart.add(values[:cut])
     apart.add(values[cut:])
@@ -134,8 +134,8 @@ def test_what_a_column_is(values: list[str], expected: Guess) -> None:
 @pytest.mark.parametrize(
     ("name", "values", "why"),
     [
-        ("x", ["same"] * 30, "same in every row"),
-        ("x", ["", "NA"] * 30, "nothing in any row"),
+        ("x", ["same"] * 30, "same value in every row"),
+        ("x", ["", "NA"] * 30, "no value in any row"),
         ("x", [f"text {n}" for n in range(61)] * 20, "more than 60"),
         ("x", [f"text {n}" for n in range(30)], "common enough"),
         ("x", ["2024-01-31", "2023-02-01"] * 20, "dates"),
@@ -143,7 +143,7 @@ def test_what_a_column_is(values: list[str], expected: Guess) -> None:
         ("x", ["{{a", "b"] * 20, "braces"),
         ("x", [str(n) for n in range(100)], "identifier"),
         ("client_id", [str(n * 977) for n in range(100)], "identifier"),
-        ("x", [*(str(n) for n in range(100)), "twelve"], "numbers, but for 1"),
+        ("x", [*(str(n) for n in range(100)), "twelve"], "numbers, except 1"),
     ],
 )
 def test_what_is_left_out_and_why(name: str, values: list[str], why: str) -> None:
@@ -152,7 +152,7 @@ def test_what_is_left_out_and_why(name: str, values: list[str], why: str) -> Non
     assert why in found.why
 
 
-def test_an_amount_that_differs_in_every_row_is_no_identifier() -> None:
+def test_an_amount_that_differs_in_every_row_is_not_an_identifier() -> None:
     found, _ = guessed([str(20_000 + n * 977) for n in range(100)], "salary")
     assert isinstance(found, Number)
 
@@ -197,6 +197,6 @@ def test_memory_does_not_grow_with_the_rows() -> None:
     assert isinstance(guess("row_id", seen, ("",)), LeftOut)
 
 
-def test_bands_are_called_as_the_audit_calls_them() -> None:
+def test_bands_have_the_same_names_as_in_the_audit() -> None:
     assert band_names((25.0, 40.0), whole=True) == ["under 25", "25 to 39", "40 and over"]
     assert band_names((0.5, 1.5), whole=False) == ["under 0.5", "0.5 to under 1.5", "1.5 and over"]

@@ -1,4 +1,4 @@
-"""From a file to a model: what is guessed, what is written, and what is refused with a next action."""
+"""`lockgate new`: the guesses, the written files, and the refusals with a next action."""
 
 import csv
 import gzip
@@ -19,19 +19,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lockgate_policy import check, read
 
+from lockgate.commands.render import render_project
+from lockgate.definition.model import ModelSpec, Number
+from lockgate.definition.project import Project
 from lockgate.errors import BadCall
-from lockgate.model import ModelSpec, Number
 from lockgate.new import command, describe, profile, write
-from lockgate.new.profiling import association
+from lockgate.new.proxies import association
 from lockgate.new.writing import check_name, policy
-from lockgate.project import Project
-from lockgate.rendering import render_project
 
 ROOT = Path(__file__).parents[3]
 
 
 def table(rows: int = 400, *, delimiter: str = ",") -> str:
-    """A small made-up table: a label that depends on an amount, two groups, one of them small."""
+    """A small synthetic table: a label that depends on an amount, and two sensitive columns, one with a small group."""
     draw = random.Random(1)
     stream = io.StringIO()
     writer = csv.writer(stream, delimiter=delimiter)
@@ -74,11 +74,14 @@ def test_guesses_and_writes_what_loads(data: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in folder.parent.iterdir()) == ["small_cases"]
 
 
-def test_an_owner_nobody_wrote_is_named_until_somebody_does(data: Path, tmp_path: Path) -> None:
+def test_a_missing_owner_is_noted_until_somebody_writes_one(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "pipelines" / "small_cases"
     write(profile(data, "approved"), "small-cases", folder)
     (note,) = Project(tmp_path).model("small-cases").notes
-    assert note.endswith("where owner@example.org stands in pipelines/small_cases/pipeline.py")
+    assert note == (
+        "small-cases has no owner yet: replace owner@example.org with the owner's address in "
+        "pipelines/small_cases/pipeline.py"
+    )
     lines, value = render_project(Project(tmp_path), [], check=False)
     assert (lines[-1], value["notes"]) == (f"  note: {note}", [note])
     source = folder / "pipeline.py"
@@ -103,14 +106,14 @@ def test_mitigates_by_the_widest_difference_that_gates(tmp_path: Path) -> None:
     assert spec.train["mitigation"] == "none"
 
 
-def test_says_who_is_too_few_and_what_tells_a_sensitive_column(data: Path) -> None:
+def test_describes_small_groups_and_proxies(data: Path) -> None:
     lines = "\n".join(describe(profile(data, "approved")))
     assert "too small to judge  langue: fr" in lines
-    assert "proxy      branch tells sex" in lines
+    assert "proxy      branch is associated with sex" in lines
     assert "'yes' counts as selected" in lines
 
 
-def test_no_count_below_ten_is_said(data: Path) -> None:
+def test_no_count_below_ten_is_shown(data: Path) -> None:
     rows = list(csv.reader(io.StringIO(table())))
     kept = [row for row in rows if row[4] != "fr"] + [row for row in rows if row[4] == "fr"][:7]
     data.write_text("\n".join(",".join(row) for row in kept))
@@ -210,7 +213,7 @@ headers = st.lists(names, min_size=2, max_size=4, unique_by=str.strip)
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
 @given(header=headers, draw=st.randoms(use_true_random=False), value=names)
-def test_whatever_it_accepts_loads_and_holds_its_own_policy(
+def test_whatever_it_accepts_loads_with_a_valid_policy(
     tmp_path: Path, header: list[str], draw: random.Random, value: str
 ) -> None:
     path = tmp_path / f"{draw.getrandbits(64):x}.csv"
@@ -235,11 +238,11 @@ def test_whatever_it_accepts_loads_and_holds_its_own_policy(
 
 
 @given(st.lists(st.integers(0, 5), min_size=2))
-def test_association_is_between_nothing_and_all(column: list[int]) -> None:
+def test_association_is_between_0_and_1(column: list[int]) -> None:
     assert 0 <= association(column, column[::-1]) <= 1
 
 
-def test_association_of_the_same_and_of_the_unrelated() -> None:
+def test_association_of_equal_and_of_independent_columns() -> None:
     draw = random.Random(2)
     one = [draw.randrange(4) for _ in range(5000)]
     assert association(one, [str(value) for value in one]) == pytest.approx(1, abs=0.01)
@@ -248,7 +251,7 @@ def test_association_of_the_same_and_of_the_unrelated() -> None:
 
 BAD: dict[str, tuple[bytes, str, str]] = {
     "empty": (b"", "empty", "header"),
-    "header only": (b"a,b,approved\n", "no row", "rows"),
+    "header only": (b"a,b,approved\n", "no rows", "rows"),
     "one column": (b"approved\nyes\nno\n", "one column", "separated"),
     "ragged": (table().encode() + b"1,2,3\n", "line 402", "quote"),
     "no header": (b"1,2,3\n4,5,6\n", "no header", "first line"),
@@ -261,10 +264,10 @@ BAD: dict[str, tuple[bytes, str, str]] = {
     "UTF-16": (table().encode("utf-16"), "UTF-16", "iconv"),
     "Parquet": (b"PAR1...PAR1", "Parquet", "CSV"),
     "a workbook": (b"PK\x03\x04...", "workbook", "save the sheet"),
-    "truncated gzip": (gzip.compress(table().encode())[:-20], "in the middle", "copy it again"),
-    "damaged gzip": (gzip.compress(table().encode())[:40] + b"x" * 400, "damaged", "copy it again"),
+    "truncated gzip": (gzip.compress(table().encode())[:-20], "in the middle", "copy the whole file again"),
+    "damaged gzip": (gzip.compress(table().encode())[:40] + b"x" * 400, "damaged", "copy the whole file again"),
     "an open quote": (table().encode() + b'9999,"1,north,F,en,yes\n', "not CSV at line", "close each quote"),
-    "nothing to predict from": (b"sex,approved\n" + b"F,yes\nM,no\n" * 50, "no column to predict", "sensitive"),
+    "nothing to predict from": (b"sex,approved\n" + b"F,yes\nM,no\n" * 50, "no column that can predict", "sensitive"),
 }
 
 
@@ -280,7 +283,7 @@ def test_bad_files_have_one_message_each(tmp_path: Path, case: str) -> None:
     assert "9999" not in refused.value.message + refused.value.fix  # a row's value
 
 
-def test_names_close_by_are_offered(data: Path) -> None:
+def test_similar_names_are_suggested(data: Path) -> None:
     with pytest.raises(BadCall, match="no column 'aproved'") as refused:
         profile(data, "aproved")
     assert "approved" in refused.value.fix
@@ -298,7 +301,7 @@ def test_names_close_by_are_offered(data: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "fix"), [("My Model", "my-model"), ("2020_cases", "cases"), ("a--b", "a-b"), ("é", "claims-triage")]
 )
-def test_a_name_that_cannot_be_is_mended(name: str, fix: str) -> None:
+def test_a_valid_name_is_suggested_for_an_invalid_one(name: str, fix: str) -> None:
     with pytest.raises(BadCall) as refused:
         check_name(name)
     assert fix in refused.value.fix
@@ -308,9 +311,9 @@ def test_nothing_is_overwritten(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "pipelines" / "cases"
     folder.mkdir(parents=True)
     project = cast(Project, SimpleNamespace(root=tmp_path))
-    with pytest.raises(BadCall, match="nothing is overwritten"):
+    with pytest.raises(BadCall, match="already exists, and lockgate new overwrites nothing"):
         command(project, "cases", data, "approved", None, None)
-    with pytest.raises(BadCall, match="nothing is overwritten"):
+    with pytest.raises(BadCall, match="already exists, and lockgate new overwrites nothing"):
         write(profile(data, "approved"), "cases", folder)
     assert not list(folder.iterdir())
 
@@ -333,10 +336,10 @@ def test_the_command_in_an_empty_folder(data: Path, tmp_path: Path) -> None:
 
 def test_the_command_as_json(data: Path, tmp_path: Path) -> None:
     done = lockgate(["cases", "--data", str(data), "--target", "approved", "--positive", "no", "--json"], tmp_path)
-    said: dict[str, Any] = json.loads(done.stdout)
-    assert said["target"]["positive"] == "no"
-    assert said["folder"] == "pipelines/cases"
-    assert [column["name"] for column in said["inputs"]] == ["amount", "branch"]
+    result: dict[str, Any] = json.loads(done.stdout)
+    assert result["target"]["positive"] == "no"
+    assert result["folder"] == "pipelines/cases"
+    assert [column["name"] for column in result["inputs"]] == ["amount", "branch"]
 
 
 @pytest.mark.parametrize(
@@ -347,7 +350,7 @@ def test_the_command_as_json(data: Path, tmp_path: Path) -> None:
         ("Accordé", "Refusé", "Accordé", "by its name"),
         ("pending", "denied", "pending", "by its name"),
         ("granted", "on hold", "granted", "by its name"),
-        ("<=50K", ">50K", ">50K", "the rarer"),
+        ("<=50K", ">50K", ">50K", "the rarer label"),
     ],
 )
 def test_the_label_that_reads_as_selected_is_positive_though_not_the_rarer(
@@ -360,7 +363,9 @@ def test_the_label_that_reads_as_selected_is_positive_though_not_the_rarer(
     found = profile(path, "outcome")
     lines = list(describe(found))
     assert found.positive.name == selected
-    assert any(f"{selected!r} counts as selected" in line and f"{why}; --positive chooses" in line for line in lines)
+    assert any(
+        f"{selected!r} counts as selected" in line and f"{why}; change it with --positive" in line for line in lines
+    )
     assert f"score      = probability of {selected!r}" in lines
 
 

@@ -1,4 +1,4 @@
-"""A policy is read strictly, and everything it says can be traced to its line."""
+"""A policy is read strictly, and every rule and every fault names its line."""
 
 from pathlib import Path
 
@@ -90,13 +90,13 @@ def test_a_path_reads_like_its_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "where", "problem", "fix"),
     [
-        ("", "policy.toml", "no [[quality]] rule sets a floor", "add one"),
-        ("x = \n", "policy.toml:1", "it is not TOML: Invalid value", "correct that line"),
-        (FLOOR.replace("0.8", "0,8"), "policy.toml:3", "it is not TOML: Expected newline", "correct that line"),
-        (FLOOR.replace("use.", 'use."""')[:-2] + "\n\n", "policy.toml:4", "it is not TOML", "or the one before it"),
-        (FLOOR + 'x = """\n\n\n', "policy.toml:5", "it is not TOML: Unterminated string", "or the one before it"),
-        ("[[rules]]\n", "policy.toml:1", "a policy has no `rules`", "use one of: quality"),
-        ("[[qualty]]\n", "policy.toml:1", "a policy has no `qualty`", "did you mean `quality`?"),
+        ("", "policy.toml", "no [[quality]] rule has at_least or at_most", "add one"),
+        ("x = \n", "policy.toml:1", "not valid TOML: Invalid value", "correct that line"),
+        (FLOOR.replace("0.8", "0,8"), "policy.toml:3", "not valid TOML: Expected newline", "correct that line"),
+        (FLOOR.replace("use.", 'use."""')[:-2] + "\n\n", "policy.toml:4", "not valid TOML", "or the one before it"),
+        (FLOOR + 'x = """\n\n\n', "policy.toml:5", "not valid TOML: Unterminated string", "or the one before it"),
+        ("[[rules]]\n", "policy.toml:1", "unknown table `rules`", "use one of: quality"),
+        ("[[qualty]]\n", "policy.toml:1", "unknown table `qualty`", "did you mean `quality`?"),
         ("[quality]\n", "policy.toml:1", "wrong shape", "[[quality]]"),
         ("[[settings]]\n", "policy.toml:1", "wrong shape", "[settings]"),
         (FLOOR.replace("at_least", "atleast"), "policy.toml:3", "`atleast` is not a setting", "`at_least`"),
@@ -115,8 +115,8 @@ def test_a_path_reads_like_its_bytes(tmp_path: Path) -> None:
             "`acuracy` is not a measure",
             "did you mean `accuracy`?",
         ),
-        (FLOOR.replace('why = "It must be of use."', ""), "policy.toml:1", "has no `why`", "say why"),
-        (FLOOR.replace("It must be of use.", " "), "policy.toml:4", "`why` is not a text", "say why"),
+        (FLOOR.replace('why = "It must be of use."', ""), "policy.toml:1", "has no `why`", "state the reason"),
+        (FLOOR.replace("It must be of use.", " "), "policy.toml:4", "`why` is empty or not", "state the reason"),
         (FLOOR + FLOOR, "policy.toml:5", "`quality:accuracy:at_least` is already set", "keep one"),
         (FLOOR + "[settings]\nconfidence = 95\n", "policy.toml:6", "= 95 is out of range", "0.8 to 0.999"),
         (FLOOR + "[settings]\nminimum_support = 5\n", "policy.toml:6", "out of range", "10 to 100,000"),
@@ -138,8 +138,8 @@ BIAS = FLOOR + '[[bias]]\nbetween = ["sex"]\nmeasure = "selection_rate_differenc
 @pytest.mark.parametrize(
     ("old", "new", "line", "problem"),
     [
-        ('["sex"]', '"sex"', 6, "does not say between which columns"),
-        ('["sex"]', "[]", 6, "does not say between which columns"),
+        ('["sex"]', '"sex"', 6, "has no list of columns"),
+        ('["sex"]', "[]", 6, "has no list of columns"),
         ('["sex"]', '["sex", "sex"]', 6, "names a column twice"),
         ("at_most = 0.15", "at_most = 1", 8, "out of range"),
         ("at_most = 0.15", "at_most = -0.1", 8, "out of range"),
@@ -157,14 +157,14 @@ def test_faults_of_a_bias_rule(old: str, new: str, line: int, problem: str) -> N
 
 
 def test_not_utf8() -> None:
-    with pytest.raises(PolicyError, match="not UTF-8"):
+    with pytest.raises(PolicyError, match="not valid UTF-8"):
         read(b"# caf\xe9\n")
 
 
 def test_the_sensitive_columns_and_the_policy_account_for_each_other() -> None:
     policy = read((BIAS + '[[unaudited]]\ncolumn = "marital"\nwhy = "Not used."\n').encode())
     check(policy, ["sex", "marital"])
-    with pytest.raises(PolicyError, match=r"sensitive column `race` has no rule, and no reason"):
+    with pytest.raises(PolicyError, match=r"sensitive column `race` has neither a rule nor an \[\[unaudited\]\]"):
         check(policy, ["sex", "marital", "race"])
     with pytest.raises(
         PolicyError, match=r"policy.toml:8: `sex` is not a sensitive column of this model; did you mean"
@@ -173,7 +173,7 @@ def test_the_sensitive_columns_and_the_policy_account_for_each_other() -> None:
     with pytest.raises(PolicyError, match=r"policy.toml:11: `marital` is not a sensitive column"):
         check(policy, ["sex"])
     both = read((BIAS + '[[unaudited]]\ncolumn = "sex"\nwhy = "Not used."\n').encode())
-    with pytest.raises(PolicyError, match=r"`sex` is excused here and audited at policy.toml:8"):
+    with pytest.raises(PolicyError, match=r"`sex` is \[\[unaudited\]\] here, but has a rule at policy.toml:8"):
         check(both, ["sex"])
 
 

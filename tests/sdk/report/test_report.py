@@ -1,4 +1,4 @@
-"""Pages hold nothing that runs, nothing remote, and no value that became markup."""
+"""Pages contain no script, nothing remote, and no value that became markup."""
 
 import re
 from html.parser import HTMLParser
@@ -84,7 +84,7 @@ def test_a_scale_holds_its_values_between_few_round_ticks(values: list[float], p
     assert len({along.label(tick) for tick in along.ticks}) == len(along.ticks)
 
 
-def test_marks_lie_where_their_values_say() -> None:
+def test_marks_are_at_their_values() -> None:
     along = scale([0.0, 0.94], zero=True)
     drawn = strip(Mark(along.high / 2, 0, along.high), along, "alt", limit=along.high / 4)
     assert 'cx="50.00%"' in drawn

@@ -20,7 +20,7 @@ def test_no_address(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("address", ["", "/tmp/x", "file://host/x", "file:x", "s3:///prefix", "gs://bucket"])
-def test_an_address_that_is_none(tmp_path: Path, address: str) -> None:
+def test_an_invalid_address(tmp_path: Path, address: str) -> None:
     (tmp_path / "store").write_text(address)
     with pytest.raises(BadCall, match="is no store"):
         open_store(tmp_path)

@@ -1,4 +1,4 @@
-"""When the model itself fails, caller and log learn that it did, and nothing of what was sent."""
+"""A failure of the model is reported to the caller and the log without any value of the request."""
 
 import json
 from pathlib import Path
@@ -12,12 +12,12 @@ UNBOUNDED = [{key: value for key, value in entry.items() if key not in ("low", "
 def test_a_failure_inside_shows_neither_code_nor_values(
     authority: tiny_bundle.Authority, io: Path, tmp_path: Path
 ) -> None:
-    """Infinity minus infinity: the model's score is no probability, which the loader of models does not let pass."""
+    """Infinity minus infinity: the score is not a probability, which lockgate_model detects."""
     authority.write_bundle(tmp_path / "bundle", inputs=UNBOUNDED)
     row = {"age": 4e307, "hours": -4e307, "occupation": "Exec"}
     with serving(tmp_path / "bundle", io, tmp_path / "log") as server:
         given = server.infer(tiny_bundle.request([row]))
-        assert (given.status, given.json) == (500, {"error": "internal error; the server's log says where"})
+        assert (given.status, given.json) == (500, {"error": "internal error; see the server's log"})
         assert server.infer(tiny_bundle.request(tiny_bundle.ROWS)).status == 200
     lines = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
     (failure,) = [line for line in lines if line["event"] == "exception"]

@@ -1,4 +1,4 @@
-"""The input check, alone: what it accepts is allowed, and what it says holds no value."""
+"""The input check: accepted values are valid, and messages contain no values."""
 
 import json
 import math
@@ -73,7 +73,7 @@ def test_the_ends_of_a_range_belong_to_it() -> None:
         (age(50, [25], 38), "column 'age': 1 of 3 values are not numbers"),
         (age(50, math.inf, math.nan), "column 'age': 2 of 3 values are not finite"),
         (age(50, 10**400, 38), "column 'age': 1 of 3 values are not finite"),
-        (age(50, 25, 38.0, datatype="INT64"), "column 'age' holds fractions, though sent as INT64"),
+        (age(50, 25, 38.0, datatype="INT64"), "column 'age' has fractions but was sent as INT64"),
         (age("50", "25", "38", datatype="BYTES"), "column 'age' must be sent as FP64, not BYTES"),
         (age(True, True, True, datatype="BOOL"), "column 'age' must be sent as FP64, not BOOL"),
         (age(50, 25), "column 'age' has 2 rows where another column has 3"),
@@ -93,8 +93,8 @@ def test_a_bad_column_is_named_with_what_is_wrong(tensor: Tensor, said: str) -> 
 def test_a_category_outside_the_list_is_counted() -> None:
     stranger = Tensor("occupation", "BYTES", [3], ["Exec", "Priest", 1])
     assert refusal(occupation=stranger) == (
-        "column 'occupation': 1 of 3 values are none of its 2 categories; "
-        "column 'occupation': 1 of 3 values are not texts"
+        "column 'occupation': 1 of 3 values are not among its 2 categories; "
+        "column 'occupation': 1 of 3 values are not strings"
     )
 
 
@@ -145,7 +145,7 @@ def test_whatever_is_accepted_is_allowed(sent: list[Tensor]) -> None:
 
 @given(st.lists(near, min_size=1, max_size=3))
 def test_a_refusal_is_the_same_whatever_the_values_are(data: list[object]) -> None:
-    """So it cannot hold one: other values of the same fault give the same words."""
+    """The message is the same for different values with the same fault, so it cannot contain a value."""
     marked = [f"secret-{json.dumps(value, default=str)}" for value in data]
     rows = len(data)
     said = refusal(
@@ -155,5 +155,5 @@ def test_a_refusal_is_the_same_whatever_the_values_are(data: list[object]) -> No
     )
     assert said == (
         f"column 'age': {rows} of {rows} values are not numbers; "
-        f"column 'occupation': {rows} of {rows} values are none of its 2 categories"
+        f"column 'occupation': {rows} of {rows} values are not among its 2 categories"
     )

@@ -1,4 +1,4 @@
-"""What MLServer would bring along stays away, and comes when it is needed."""
+"""MLServer's unused packages are not imported, and can be imported when a model needs them."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ def test_a_server_of_onnx_models_loads_nothing_it_does_not_use() -> None:
 
 
 def test_mlserver_alone_would_load_it() -> None:
-    """Once this fails, lean.py has nothing left to do."""
+    """If this fails, lean.py is no longer needed."""
     loaded = run(f"import sys, mlserver; print([name for name in {UNUSED[:4]} if name in sys.modules])")
     assert loaded == str(list(UNUSED[:4]))
 
@@ -35,7 +35,7 @@ def test_pandas_is_the_real_one_afterwards() -> None:
         ("mlserver.rest.app", "get_tracer_provider"),
     ],
 )
-def test_what_is_closed_says_so_when_it_is_used(module: str, name: str) -> None:
+def test_a_disabled_module_raises_an_error_when_used(module: str, name: str) -> None:
     code = f"""
 import lockgate_model_server.runtime, {module} as module
 try:
@@ -43,4 +43,4 @@ try:
 except RuntimeError as error:
     print(error)
 """
-    assert run(code).endswith("is closed in this server")
+    assert run(code).endswith("is disabled in this server")

@@ -1,4 +1,4 @@
-"""The running server, over HTTP: right answers, right refusals, nothing open that should be closed."""
+"""The running server over HTTP: correct answers, correct errors, and no other routes."""
 
 import gzip
 import json
@@ -67,12 +67,12 @@ def test_metadata_is_the_bundles_schema(server: Server) -> None:
     assert said["parameters"] == {"bundle": server.bundle}
 
 
-def test_its_version_has_an_address_and_no_other_has(server: Server) -> None:
+def test_only_its_own_version_has_an_address(server: Server) -> None:
     version = server.bundle[7:19]
     assert server.infer(GOOD, f"/v2/models/tiny/versions/{version}/infer").status == 200
     for path in ("/v2/models/tiny/versions/1/infer", "/v2/models/other/infer", "/v2/models//infer"):
         given = server.infer(GOOD, path)
-        assert (given.status, given.json) == (404, {"error": "no such model or version here; GET /v2/models/tiny"})
+        assert (given.status, given.json) == (404, {"error": "model or version not found; GET /v2/models/tiny"})
 
 
 @pytest.mark.parametrize("path", ["/v2/health/live", "/v2/health/ready", "/v2/models/tiny/ready", "/v2"])
@@ -84,7 +84,7 @@ def test_health_and_server_metadata_answer(server: Server, path: str) -> None:
 def test_the_repository_api_is_closed(server: Server, path: str) -> None:
     given = server.call("POST", f"/v2/repository/{path}", b"{}", content_type="application/json")
     assert given.status == 403
-    assert given.json["error"].startswith("repository API closed")
+    assert given.json["error"].startswith("repository API disabled")
     assert server.call("GET", "/v2/models/tiny/ready").status == 200
 
 
@@ -112,7 +112,7 @@ def test_other_ways_to_ask_are_not_served(server: Server, verb: str) -> None:
         (changed("age", shape=[2]), "column 'age' has a shape that does not fit its data"),
         (changed("age", data=[50, 25], shape=[2]), "column 'age' has 2 rows where another column has 3"),
         (changed("age", data=None), "column 'age' has a shape"),
-        (changed("occupation", data=["Exec", "Clerk", "Priest"]), "column 'occupation': 1 of 3 values are none of"),
+        (changed("occupation", data=["Exec", "Clerk", "Priest"]), "column 'occupation': 1 of 3 values are not among"),
         (changed("hours", name="hour"), "column 'hour' is not an input of this model; column 'hours' is missing"),
         ({"inputs": []}, "column 'age' is missing"),
         (tiny_bundle.request([]), "column 'age' is empty"),
@@ -169,7 +169,7 @@ def test_json_by_any_of_its_names_is_taken(server: Server, kind: str) -> None:
 
 
 def test_a_compressed_body_is_refused_unread(server: Server) -> None:
-    """Some kilobytes could unfold to gigabytes."""
+    """A few kilobytes could decompress to gigabytes."""
     body = gzip.compress(json.dumps(GOOD).encode())
     headers = {"content_type": "application/json", "content_encoding": "gzip"}
     assert server.call("POST", "/v2/models/tiny/infer", body, **headers).status == 415
@@ -181,7 +181,7 @@ def test_a_body_beyond_the_limit_is_refused(server: Server, megabytes: int) -> N
 
 
 def test_a_caller_who_hangs_up_after_the_answer_still_gets_it(server: Server) -> None:
-    """Had the server closed on his unread bytes, he would meet a reset instead of the reason."""
+    """If the server closed the connection with unread bytes, the caller would get a reset instead of the error."""
     headers = {"content_type": "application/json", "connection": "close"}
     assert server.call("POST", "/v2/models/tiny/infer", b" " * (40 * 2**20), **headers).status == 413
 
@@ -223,14 +223,14 @@ near_requests = st.builds(
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(near_requests | values | st.binary(max_size=40))
-def test_no_request_at_all_makes_it_fail(server: Server, body: object) -> None:
+def test_no_request_makes_it_fail(server: Server, body: object) -> None:
     given = server.infer(body)
     assert given.status == 200 or (400 <= given.status < 500 and set(given.json) == {"error"}), given.text
     assert "Traceback" not in given.text
 
 
-def test_after_all_that_it_is_as_well_as_before(server: Server) -> None:
-    """Stands last: everything above went through the same process."""
+def test_after_all_tests_it_still_answers(server: Server) -> None:
+    """Must be the last test: all tests above use the same process."""
     assert server.call("GET", "/v2/health/ready").status == 200
     assert len(answers(server, GOOD)) == 3
     assert [json.loads(line)["event"] for line in server.log.splitlines() if "exception" in line] == []

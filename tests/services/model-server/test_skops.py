@@ -1,4 +1,4 @@
-"""A model that stays scikit-learn is served through the same door."""
+"""A model that stays scikit-learn is served in the same way."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""A server that may not serve says why, once, and exits with the code that fits."""
+"""A server that cannot start logs the reason once and exits with the right code."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from tiny_bundle.child import launch, serving
 
 
 def start(folder: Path, io: Path, log_file: Path, *more: str) -> tuple[int, dict[str, Any]]:
-    """Exit code and the last line of the log."""
+    """Start a server that must end; return its exit code and the last line of its log."""
     process = launch(folder, io, log_file, *(more or ("--port", "0")))
     code = process.wait(60)
     text = log_file.read_text()
@@ -77,7 +77,7 @@ def test_without_a_trust_file_nothing_is_served(bundle: Path, tmp_path: Path) ->
     assert "no trust file" in line["message"]
 
 
-def test_a_proven_bundle_whose_model_cannot_be_loaded_is_refused(
+def test_a_verified_bundle_whose_model_cannot_be_loaded_is_refused(
     authority: tiny_bundle.Authority, io: Path, tmp_path: Path
 ) -> None:
     authority.write_bundle(tmp_path / "bundle", inputs=tiny_bundle.INPUTS[:2])
@@ -110,7 +110,7 @@ def test_an_unknown_flag_is_a_bad_call(bundle: Path, io: Path, tmp_path: Path) -
 def test_the_environment_cannot_configure_it(
     bundle: Path, io: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """MLServer alone would take all of these; with the last it would not even start."""
+    """MLServer alone would use all of these, and would not start with the last one."""
     monkeypatch.setenv("MLSERVER_DEBUG", "true")
     monkeypatch.setenv("MLSERVER_METRICS_ENDPOINT", "/metrics")
     monkeypatch.setenv("MLSERVER_ROOT_PATH", "/elsewhere")

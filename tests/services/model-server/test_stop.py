@@ -1,4 +1,4 @@
-"""SIGTERM loses nobody: a caller who got through to the server gets his answer."""
+"""SIGTERM loses no request: every connected caller gets an answer."""
 
 import errno
 import http.client
@@ -17,7 +17,7 @@ ROWS = tiny_bundle.ROWS
 
 
 class Callers:
-    """One call every twentieth of a second, each in a thread and on a connection of its own."""
+    """A call every 0.02 seconds, each in its own thread and on its own connection."""
 
     def __init__(self, server: Server, body: object) -> None:
         self._server, self._body = server, body
@@ -79,7 +79,7 @@ def test_a_stop_under_load_loses_no_request(bundle: Path, io: Path, tmp_path: Pa
 
 
 def test_a_request_that_was_read_before_the_signal_is_answered(bundle: Path, io: Path, tmp_path: Path) -> None:
-    """Half a request is with the server when the signal comes; the rest follows it."""
+    """Half of the request arrives before the signal and half after it."""
     body = json.dumps(tiny_bundle.request(ROWS)).encode()
     with ExitStack() as stack:
         server = stack.enter_context(serving(bundle, io, tmp_path / "log"))
@@ -98,13 +98,13 @@ def test_a_request_that_was_read_before_the_signal_is_answered(bundle: Path, io:
         assert server.process.wait(30) == 0
 
 
-def test_a_caller_who_keeps_his_connection_is_told_that_it_ends(bundle: Path, io: Path, tmp_path: Path) -> None:
+def test_a_caller_who_keeps_a_connection_is_asked_to_close_it(bundle: Path, io: Path, tmp_path: Path) -> None:
     body = json.dumps(tiny_bundle.request(ROWS))
     with ExitStack() as stack:
         server = stack.enter_context(serving(bundle, io, tmp_path / "log", "--linger", "20"))
         connection = stack.enter_context(closing(http.client.HTTPConnection(server.host, server.port, timeout=30)))
         told, stopped = None, False
-        while told != "close":  # he writes without looking whether his connection is still open
+        while told != "close":  # the caller does not check whether the connection is still open
             connection.request("POST", "/v2/models/tiny/infer", body, {"content-type": "application/json"})
             answer = connection.getresponse()
             assert (answer.status, len(json.loads(answer.read())["outputs"])) == (200, 2)
@@ -117,14 +117,14 @@ def test_a_caller_who_keeps_his_connection_is_told_that_it_ends(bundle: Path, io
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_an_idle_server_ends_at_once_and_cleanly(bundle: Path, io: Path, tmp_path: Path, stop: signal.Signals) -> None:
+def test_an_idle_server_ends_at_once_with_exit_0(bundle: Path, io: Path, tmp_path: Path, stop: signal.Signals) -> None:
     with serving(bundle, io, tmp_path / "log") as server:
         server.process.send_signal(stop)
         assert server.process.wait(30) == 0
 
 
 def until_it_has_begun(server: Server) -> None:
-    """A later request answered means that the bytes before it were read."""
+    """Wait for the answer of a later request: by then the earlier bytes were read."""
     assert server.call("GET", "/v2/health/live").status == 200
 
 

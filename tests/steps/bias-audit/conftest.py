@@ -8,5 +8,5 @@ from tests.steps.audit_bench import POLICY, SPEC, AuditBench
 
 @pytest.fixture
 def bench(tmp_path: Path) -> AuditBench:
-    """Empty, but for its spec and policy."""
+    """A bench with only its spec and policy."""
     return AuditBench(tmp_path, "bias-audit", json.loads(json.dumps(SPEC)), POLICY)

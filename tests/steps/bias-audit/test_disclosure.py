@@ -1,4 +1,4 @@
-"""No count below ten is shown, and none can simply be worked out."""
+"""No count below ten is shown, and none can be calculated from what is shown."""
 
 import itertools
 
@@ -38,7 +38,7 @@ def test_no_small_count_is_shown(cells: list[list[int]], wanted: list[RateName])
 @pytest.mark.parametrize("wanted", [(), ("true_positive_rate",), ("accuracy", "false_positive_rate")], ids=str)
 @pytest.mark.parametrize("rows", [30, 38])
 def test_no_small_cell_can_be_worked_out_of_a_groups_own_figures(rows: int, wanted: tuple[RateName, ...]) -> None:
-    """The attack, on every table there is of so many rows: which other tables would have been shown just like it?"""
+    """Attack every table with this number of rows: several tables must give the same output."""
     alike: dict[str, list[list[int]]] = {}
     for cells in _tables(rows):
         alike.setdefault(repr(release(grouped([cells]), wanted, support=10)), []).append(cells)
@@ -58,7 +58,7 @@ def _tables(total: int) -> list[list[int]]:
 
 
 def _read(text: str) -> range:
-    """What a reader may take a count for."""
+    """The counts that a reader must consider possible."""
     if text == "fewer than 10":
         return range(0, SMALLEST)
     return range(10**6) if text == "not shown" else range(int(text.replace(",", "")), int(text.replace(",", "")) + 1)
@@ -71,13 +71,13 @@ def _read(text: str) -> range:
     )
 )
 def test_no_hidden_count_can_be_had_by_adding_and_subtracting(groups: list[tuple[int, int]]) -> None:
-    """The attack: narrow every count by what groups and totals must add up to, again and again, until nothing moves."""
+    """Attack: narrow every count by the sums over groups and totals, repeatedly, until nothing changes."""
     shown = release(grouped([[negative, 0, 0, positive] for positive, negative in groups]), (), support=10)
     columns: tuple[RateName, ...] = ("selection_rate", "true_positive_rate", "false_positive_rate")
     true = np.array([(p + n, p, n) for p, n in groups])
     low = np.array([[_read(shown.tries[name][at]).start for name in columns] for at in range(len(groups))])
     high = np.array([[_read(shown.tries[name][at]).stop - 1 for name in columns] for at in range(len(groups))])
-    assume((true[:, 0] >= SMALLEST).sum() >= 1 and true.sum(0).min() >= 60)  # else there is nothing to hide behind
+    assume((true[:, 0] >= SMALLEST).sum() >= 1 and true.sum(0).min() >= 60)  # else too few rows to hide
     for _ in range(60):
         for at, column in np.ndindex(true.shape):  # totals over the groups are public
             others = (

@@ -1,4 +1,4 @@
-"""Rates and gaps are Fairlearn's; intervals keep what they promise."""
+"""Rates and gaps equal Fairlearn's; intervals have their nominal coverage."""
 
 import math
 import warnings
@@ -116,7 +116,7 @@ def test_wilsons_published_intervals(hits: int, tries: int, low: float, high: fl
 def test_newcombes_published_intervals(
     one: tuple[int, int], other: tuple[int, int], low: float, high: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The published intervals are for one pair chosen beforehand, so with the normal critical value.
+    # The published intervals are for one pair chosen in advance, so they use the normal critical value.
     monkeypatch.setattr(
         "lockgate_bias_audit.measures.joint_critical", lambda _, confidence: normal_critical(confidence)
     )
@@ -128,7 +128,7 @@ def test_newcombes_published_intervals(
 
 @pytest.mark.parametrize(
     ("hits", "tries", "low", "high"),
-    # Newcombe 1998, Table I, method 4: with the correction for continuity
+    # Newcombe 1998, Table I, method 4: with continuity correction
     [(81, 263, 0.2535, 0.3682), (15, 148, 0.0598, 0.1644), (0, 20, 0.0, 0.2005), (1, 29, 0.0018, 0.1963)],
 )
 def test_the_published_correction_for_continuity(hits: int, tries: int, low: float, high: float) -> None:
@@ -184,7 +184,7 @@ SIZES = [[40, 60], [30, 1000], [400, 300, 100, 60, 40]]
 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_null_data_are_rarely_refused_and_the_truth_is_mostly_covered(sizes: list[int]) -> None:
-    """A small form of the simulation in tests/statistics; the bound is what 400 draws allow at the promised 5 %."""
+    """A small version of the simulation in tests/statistics; the bound allows three standard errors for 400 draws."""
     random, covered, draws = np.random.default_rng(7), 0, 400
     share = np.array(sizes) / sum(sizes)
     cells = share[:, None, None] * np.array([[0.56, 0.14], [0.14, 0.16]])

@@ -1,4 +1,4 @@
-"""Real signed bundles, a real store, and a platform that obeys its pointers at once."""
+"""Real signed bundles, a real store, and a platform that follows its pointers at once."""
 
 import json
 import os
@@ -34,7 +34,7 @@ POLICY = '[[bias]]\nbetween = ["sex"]\nmeasure = "selection_rate_difference"\nat
 
 @dataclass
 class Bench:
-    """A workshop for signed bundles: every key, a store, and the folders a program sees."""
+    """Makes signed bundles: has every key, a store, and the folders that a program reads."""
 
     root: Path
     model: str = "adult-income"
@@ -62,7 +62,7 @@ class Bench:
         return open_store(self.environment, self.root / "credentials")
 
     def verdict(self, gate: str, subjects: Mapping[str, str], *, key: str = "", **said: object) -> bytes:
-        """A gate's signed verdict; `key` and the predicate's fields can be wrong on purpose."""
+        """Make a gate's signed verdict; `key` and the predicate's fields can be wrong on purpose."""
         predicate = {"model": self.model, "gate": gate, "result": "passed", "reasons": [], "notes": [], "run": "r1"}
         return canonical(sign("verdict", subjects, {**predicate, **said}, self.keys[key or gate]))
 
@@ -73,7 +73,7 @@ class Bench:
         return {"file": "waivers/pilot.json", "envelope": envelope}
 
     def bundle(self, base: Mapping[str, Any] = NO_BASE, *, mark: str = "", alter: "Alter | None" = None) -> Path:
-        """A bundle, in a folder and in the store; `alter` changes files before they are sealed, as a forger might."""
+        """Make a bundle in a folder and in the store; `alter` changes files before they are sealed, like a forger."""
         folder = self.root / "bundles" / (mark or "plain")
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "model").mkdir(parents=True)
@@ -103,7 +103,7 @@ class Bench:
         return folder
 
     def seal(self, folder: Path, subjects: Mapping[str, str], *, key: str = "package") -> None:
-        """Write the manifest and the signed bundle record, and store it all, as package does."""
+        """Write the manifest and the signed bundle record, and store them, as package does."""
         names = [p for p in folder.rglob("*") if p.is_file() and p.name not in ("manifest.json", "record.json")]
         files = {path.relative_to(folder).as_posix(): file_digest(path) for path in names}
         manifest = {"protocol": 1, "model": self.model, "files": files}
@@ -117,7 +117,7 @@ class Bench:
         return bundle_digest(json.loads((folder / "manifest.json").read_bytes()))
 
     def subjects(self, folder: Path) -> dict[str, str]:
-        """What the bundle's record says it is about."""
+        """Return the subjects of the bundle's record."""
         return dict(verify(folder / "record.json", self.trust, signer="package").subjects)
 
     def staged(self, folder: Path, **changes: object) -> bytes:
@@ -128,28 +128,28 @@ class Bench:
         self.store.put(f"models/{self.model}/{name}", canonical(value))
 
     def get(self, name: str) -> Any:
-        """A record of the store, or None."""
+        """Return a record of the store, or None."""
         try:
             return json.loads(self.store.read(f"models/{self.model}/{name}").data)
         except Missing:
             return None
 
     def live(self, bundle: str, generation: int = 1, run: str = "earlier") -> dict[str, Any]:
-        """Make a bundle live; returns the base of a run that begins now."""
+        """Make a bundle live; return the base of a run that starts now."""
         at = datetime.now(UTC).isoformat()
         self.put("live.json", {"bundle": bundle, "generation": generation, "previous": None, "run": run, "at": at})
         self.put(f"history/{generation}.json", {"bundle": bundle, "generation": generation, "run": run})
         return {"bundle": bundle, "generation": generation}
 
     def records(self) -> dict[str, bytes]:
-        """Everything the store keeps but the platform's own status."""
+        """Return every record in the store except the platform's status."""
         keys = [key for key in self.store.list("models/") if not key.endswith("/status.json")]
         return {key: self.store.read(key).data for key in keys}
 
     def run(
         self, program: str, *settings: str, files: Mapping[str, Path | bytes] | None = None, run: str = "r1"
     ) -> "Ended":
-        """Run a program as its workflow does: its files, its environment, its exit."""
+        """Run a program as its workflow does, with its files and environment."""
         io = self.root / "io"
         shutil.rmtree(io, ignore_errors=True)
         (io / "in").mkdir(parents=True)
@@ -164,7 +164,7 @@ class Bench:
                 shutil.copy(content, io / "in" / name)
         environ = {**os.environ, "LOCKGATE_IO": str(io), "LOCKGATE_RUN": run}
         argv, log = ["lockgate_deploy", program, *settings], StringIO()
-        # The program's own main in this process: a hundred refusals would cost a hundred starts of Python.
+        # The program's own main, in this process: a hundred refusals would take a hundred starts of Python.
         with (
             patch.dict(os.environ, environ),
             patch.object(sys, "argv", argv),
@@ -185,11 +185,11 @@ class Bench:
         return self.run("promote", files={**files, "spec": self.spec, "policy": self.policy}, run=run)
 
     def smoke(self, folder: Path, **said: Any) -> bytes:
-        """Smoke-test's verdict on a bundle."""
+        """Make smoke-test's verdict on a bundle."""
         return self.verdict("smoke-test", self.subjects(folder), **said)
 
     def obey(self) -> None:
-        """Do what the supervisor does with the pointers: say that what they name is ready."""
+        """Do what the supervisor does with the pointers: write that the bundles they name are ready."""
         live, candidate = self.get("live.json"), self.get("candidate.json")
         held = candidate and datetime.fromisoformat(candidate["lease_until"]) > datetime.now(UTC)
         version = {"ready": True, "address": "http://127.0.0.1:9", "pid": 1, "problem": None, "refused": False}
@@ -205,7 +205,7 @@ class Bench:
 
     @contextmanager
     def platform(self) -> Iterator[None]:
-        """A platform that follows the store while the block runs."""
+        """Run a platform that follows the store while the block runs."""
         ended = threading.Event()
 
         def follow() -> None:
@@ -223,7 +223,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a program ended."""
+    """The exit code, log and output of a program."""
 
     code: int
     log: str
@@ -231,7 +231,7 @@ class Ended:
 
     @property
     def error(self) -> dict[str, Any]:
-        """The last line of its log."""
+        """The last line of the log."""
         return dict(json.loads(self.log.splitlines()[-1]))
 
 
@@ -245,7 +245,7 @@ def bench(tmp_path: Path) -> Bench:
 
 @pytest.fixture(params=["file", "s3"])
 def bench_anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    """A workshop whose store is a folder, and one whose store is a real S3 service."""
+    """Make a bench whose store is a folder, then one whose store is a real S3 service."""
     bench = Bench(tmp_path / "bench")
     if request.param == "file":
         yield bench

@@ -1,6 +1,6 @@
-"""Run a program of `deploy` and kill it at its n-th change of the cluster: `killed.py 3 promote …`, after it with `3+`.
+"""Run a program of `deploy` and kill it before its n-th write to the cluster (`killed.py 3 promote …`) or after (`3+`).
 
-It is the program itself that ends, without a word to anybody; cluster, store and all it has said to them are real.
+The program's process ends without any clean-up; the cluster, the store and the writes before the kill are real.
 """
 
 import os

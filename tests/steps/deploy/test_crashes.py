@@ -1,4 +1,4 @@
-"""Killed before or after any call to the store, by whoever comes next everything is put right."""
+"""After a kill before or after any call to the store, the next program restores a consistent state."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -25,12 +25,12 @@ FIRST = sha256(b"the first version")
 
 
 class Killed(BaseException):
-    """The process ends here: nothing may catch it."""
+    """The process ends here; no code may catch it."""
 
 
 @dataclass
 class Mortal:
-    """A store whose caller is killed before or after its n-th call; it also obeys the pointers as a platform does."""
+    """A store whose caller is killed before or after its n-th call; it also follows the pointers like a platform."""
 
     store: Store
     obey: Callable[[], None]
@@ -81,7 +81,7 @@ class Mortal:
 
 @dataclass(frozen=True)
 class Proof:
-    """A proven bundle and smoke-test's verdict on it."""
+    """A verified bundle and smoke-test's verdict on it."""
 
     bundle: VerifiedBundle
     smoke: Statement
@@ -99,7 +99,7 @@ def prove(bench: Bench, base: dict[str, Any], mark: str) -> Proof:
 
 
 def steps(store: Store, proof: Proof, run: str) -> list[Callable[[], object]]:
-    """The three programs in the order of the workflow."""
+    """Return the three programs in the order of the workflow."""
     pointers = Pointers(store, proof.bundle.model)
     return [
         lambda: stage(pointers, Local(), proof.bundle, run=run, wait=30),
@@ -109,7 +109,7 @@ def steps(store: Store, proof: Proof, run: str) -> list[Callable[[], object]]:
 
 
 def drive(store: Store, proof: Proof, run: str, *, begin: int = 0) -> int:
-    """Run the programs from the given one on; returns which one was killed, or how many there are."""
+    """Run the programs from number `begin` on; return the number of the killed one, or how many there are."""
     programs = steps(store, proof, run)
     for number, program in enumerate(programs[begin:], start=begin):
         try:
@@ -120,7 +120,7 @@ def drive(store: Store, proof: Proof, run: str, *, begin: int = 0) -> int:
 
 
 def check_always(bench: Bench, bundles: list[str]) -> None:
-    """What holds at every moment, also right after a kill."""
+    """Check what must be true at every moment, also right after a kill."""
     live = bench.get("live.json")
     assert live["bundle"] == bundles[live["generation"] - 1]
     for generation in range(1, live["generation"]):
@@ -130,7 +130,7 @@ def check_always(bench: Bench, bundles: list[str]) -> None:
 
 
 def check_at_rest(bench: Bench, bundles: list[str], runs: list[str]) -> None:
-    """What holds when everybody is done."""
+    """Check what must be true when every run has ended."""
     check_always(bench, bundles)
     live = bench.get("live.json")
     assert (live["bundle"], live["generation"]) == (bundles[-1], len(bundles))
@@ -142,7 +142,7 @@ def check_at_rest(bench: Bench, bundles: list[str], runs: list[str]) -> None:
 
 
 def kills(bench: Bench) -> Iterator[tuple[Bench, Proof, Mortal]]:
-    """For each call of a whole rollout and each side of it a world of its own, and the store that kills there."""
+    """Yield, for each call of a whole rollout, before and after it, a separate bench and a store that kills there."""
     for after in (False, True):
         kill_at, reached = 1, True
         while reached:
@@ -155,7 +155,7 @@ def kills(bench: Bench) -> Iterator[tuple[Bench, Proof, Mortal]]:
         assert kill_at > 20, "a rollout makes more calls than that: the kills do not reach them"
 
 
-def test_a_rollout_that_nobody_kills(bench: Bench) -> None:
+def test_a_rollout_without_a_kill(bench: Bench) -> None:
     proof = prove(bench, bench.live(FIRST), "second")
     assert drive(Mortal(bench.store, bench.obey), proof, "r2") == 3
     check_at_rest(bench, [FIRST, proof.bundle.digest], ["earlier", "r2"])
@@ -170,7 +170,7 @@ def test_a_killed_program_that_runs_again_ends_as_if_it_had_not_been(bench: Benc
         check_at_rest(world, bundles, ["earlier", "r2"])
 
 
-def test_after_a_kill_conclude_alone_leaves_the_way_free_for_the_next_run(bench: Bench) -> None:
+def test_after_a_kill_conclude_alone_lets_the_next_run_proceed(bench: Bench) -> None:
     for world, proof, mortal in kills(bench):
         drive(mortal, proof, "r2")
         tidy(Pointers(world.store, proof.bundle.model), Local(), run="r2", status="Failed", wait=30)
@@ -198,7 +198,7 @@ def test_after_a_kill_without_conclude_the_next_run_waits_out_the_lease_only(ben
         done = live["run"] == "r2"
         bundles = [FIRST, *([proof.bundle.digest] if done else []), following.bundle.digest]
         check_at_rest(world, bundles, ["earlier", *(["r2"] if done else []), "r3"])
-        if done:  # the run that was killed and now comes back finds its work done, and another's after it
+        if done:  # the killed run runs again and finds its work done, and another run's after it
             assert drive(Mortal(world.store, world.obey), proof, "r2", begin=1) == 3
             check_at_rest(world, bundles, ["earlier", "r2", "r3"])
 
@@ -213,7 +213,7 @@ def test_of_many_runs_on_one_base_exactly_one_goes_live(bench: Bench) -> None:
         barrier.wait()
         try:
             go_live(pointers, Local(), proofs[number].bundle, proofs[number].smoke, run=f"r{number}", wait=0)
-        except OutsideFailed:  # it is live, but nobody serves here
+        except OutsideFailed:  # it is live, but no platform serves it here
             ends.append(number)
         except Refusal:
             pass

@@ -1,4 +1,4 @@
-"""What a version is on Kubernetes, how users are sent on, and what pods' words mean; a real cluster: tests/cluster."""
+"""A version's objects, routing of users, and the meaning of pods' states; tests/cluster uses a real cluster."""
 
 import itertools
 import json
@@ -29,7 +29,7 @@ def live(generation: int) -> Live:
 
 
 def judged_in(bench: Bench, image: object, **spec: object) -> Version:
-    """The version of a bundle that was judged in this image."""
+    """Return the version of a bundle that was judged in this image."""
     bench.spec.write_bytes(canonical({"name": bench.model, "classification": "unclassified", **spec}))
 
     def alter(bench: Bench, folder: Path, subjects: dict[str, str]) -> None:
@@ -51,17 +51,17 @@ def test_a_version_is_served_by_the_image_that_was_judged(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("image", ["", "lockgate/model-server:unbuilt", "x@sha256:12", "two words@" + sha256(b"")])
-def test_a_bundle_that_no_image_by_digest_has_judged_is_refused(bench: Bench, image: str) -> None:
-    with pytest.raises(Refusal, match="no digest names"):
+def test_a_bundle_not_judged_in_an_image_by_digest_is_refused(bench: Bench, image: str) -> None:
+    with pytest.raises(Refusal, match="not in a reference by digest"):
         judged_in(bench, image, serving=SERVING)
 
 
-def test_a_bundle_of_before_serving_was_said_is_refused(bench: Bench) -> None:
-    with pytest.raises(Refusal, match="how it is served"):
+def test_a_bundle_without_serving_is_refused(bench: Bench) -> None:
+    with pytest.raises(Refusal, match="has no `serving`"):
         judged_in(bench, IMAGE)
 
 
-def test_pods_are_admitted_at_level_restricted_with_a_root_that_nobody_writes() -> None:
+def test_pods_are_admitted_at_level_restricted_with_a_read_only_root() -> None:
     assert POD["securityContext"]["runAsNonRoot"] is True
     assert POD["automountServiceAccountToken"] is False
     assert POD["serviceAccountName"] == "lockgate-model-server"
@@ -83,11 +83,11 @@ def test_the_server_sees_no_credentials_and_cannot_change_its_bundle() -> None:
     assert bring["image"] == BRINGER
 
 
-def test_a_pod_answers_on_until_it_is_asked_no_more_and_may_then_end() -> None:
+def test_a_pod_answers_until_it_gets_no_more_requests_and_then_ends() -> None:
     (serve,) = POD["containers"]
     unasked = serve["lifecycle"]["preStop"]["sleep"]["seconds"]
     linger = int(serve["args"][serve["args"].index("--linger") + 1])
-    assert unasked + linger + 8 < POD["terminationGracePeriodSeconds"], "8: what graceful.py of the server may take"
+    assert unasked + linger + 8 < POD["terminationGracePeriodSeconds"], "8: the limits in the server's graceful.py"
     assert DEPLOYMENT["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
 
 
@@ -120,7 +120,7 @@ def test_no_two_versions_of_a_model_share_a_pod() -> None:
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations((1, 2, 3))))
-def test_users_only_move_forward_whoever_comes_when(order: tuple[int, ...]) -> None:
+def test_users_only_move_forward_in_any_order(order: tuple[int, ...]) -> None:
     service = {**objects.users_service(live(1), "m")}
     service["metadata"]["resourceVersion"] = "10"
     seen = [1]
@@ -130,7 +130,7 @@ def test_users_only_move_forward_whoever_comes_when(order: tuple[int, ...]) -> N
         if wanted is None:
             assert objects.selected(service) == before
             continue
-        assert wanted["metadata"].pop("resourceVersion") == "10", "bound to what was read"
+        assert wanted["metadata"].pop("resourceVersion") == "10", "conditional on the version that was read"
         service = {**wanted, "metadata": {**wanted["metadata"], "resourceVersion": "10"}}
         seen.append(objects.generation_of(service))
     assert seen == sorted(set(seen))
@@ -178,13 +178,13 @@ LAST = '{"event":"x"}\n' + json.dumps({"event": "error", "message": "golden.json
 @pytest.mark.parametrize(
     ("said", "kind", "words"),
     [
-        (waiting("ImagePullBackOff"), OutsideFailed, "image of container model-server cannot be had: words of the kub"),
-        (waiting("InvalidImageName"), OutsideFailed, "cannot be had"),
-        (waiting("CreateContainerConfigError"), OutsideFailed, "cannot be made"),
+        (waiting("ImagePullBackOff"), OutsideFailed, "pull the image of container model-server: words of the kubelet"),
+        (waiting("InvalidImageName"), OutsideFailed, "cannot pull the image"),
+        (waiting("CreateContainerConfigError"), OutsideFailed, "cannot create container"),
         (waiting("CrashLoopBackOff", exitCode=1, message=LAST), OutsideFailed, "exit 1: golden.json was changed"),
         (waiting("CrashLoopBackOff", exitCode=137, message="no JSON"), OutsideFailed, "does not start: exit 137"),
         (waiting("CrashLoopBackOff", exitCode=3, message=LAST), Refusal, "refuses the bundle: golden.json was changed"),
-        (ended(3, LAST), Refusal, "model-server refuses the bundle"),
+        (ended(3, LAST), Refusal, "container model-server refuses the bundle"),
         (ended(137, reason="OOMKilled"), OutsideFailed, "more memory"),
     ],
 )
@@ -212,7 +212,7 @@ def test_a_pod_that_may_still_come_up_is_waited_for(said: Object) -> None:
     assert rollout(said).problem() is None
 
 
-def test_pods_that_the_cluster_does_not_admit_or_place_are_told() -> None:
+def test_pods_that_are_not_admitted_or_scheduled_are_reported() -> None:
     refused = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}
     problem = rollout(status={"conditions": [refused]}).problem()
     assert isinstance(problem, OutsideFailed)

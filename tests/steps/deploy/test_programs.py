@@ -127,7 +127,7 @@ def test_a_server_that_fails_gives_the_candidate_back(bench: Bench, refused: boo
     assert bench.get("candidate.json") is None
 
 
-def test_another_runs_candidate_is_waited_for_and_then_named(bench: Bench) -> None:
+def test_another_runs_candidate_is_awaited_and_then_named(bench: Bench) -> None:
     folder = bench.bundle()
     bench.put("candidate.json", lease("r9", 10))
     before = bench.records()
@@ -169,7 +169,7 @@ def test_a_store_that_is_down_does_not_fail_a_run_that_succeeded(bench: Bench, s
     assert ended.error["fix"]
 
 
-def test_a_platform_it_cannot_deploy_to_is_said(bench: Bench) -> None:
+def test_an_unsupported_platform_is_named(bench: Bench) -> None:
     (bench.environment / "platform").write_text("seldon")
     ended = bench.deploy(bench.bundle())
     assert ended.code == 2
@@ -177,13 +177,13 @@ def test_a_platform_it_cannot_deploy_to_is_said(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("model", ["../credit", "a/b", "", ".x"])
-def test_a_name_that_is_no_models_is_a_bad_call(bench: Bench, model: str) -> None:
+def test_an_invalid_model_name_is_a_bad_call(bench: Bench, model: str) -> None:
     assert bench.run("conclude", "--model", model).code == 2
 
 
 @pytest.mark.parametrize("name", ["live.json", "candidate.json"])
 @pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b'{"bundle": "x", "lease_until": 3}'])
-def test_a_damaged_pointer_stops_everything_and_is_not_written_over(bench: Bench, name: str, content: bytes) -> None:
+def test_a_damaged_pointer_stops_everything_and_is_not_overwritten(bench: Bench, name: str, content: bytes) -> None:
     folder = bench.bundle()
     bench.store.put(f"models/{bench.model}/{name}", content)
     ended = bench.deploy(folder, "--wait", "1")

@@ -1,4 +1,4 @@
-"""Whatever is wrong with the proof: exit 3, and not one record of the store is changed."""
+"""Any fault in the evidence gives exit 3 and changes no record in the store."""
 
 import base64
 import json
@@ -21,7 +21,7 @@ def judged(subjects: Subjects, gate: str) -> Subjects:
 
 
 def rewrite(gate: str, **said: Any) -> Callable[[Bench, Path, Subjects], object]:
-    """Put another verdict of the gate in its place, properly signed unless `key` says otherwise."""
+    """Replace the gate's verdict by another one, signed correctly unless `key` is another signer's."""
 
     def alter(bench: Bench, folder: Path, subjects: Subjects) -> None:
         wrong = said.get("subjects", {})
@@ -33,7 +33,7 @@ def rewrite(gate: str, **said: Any) -> Callable[[Bench, Path, Subjects], object]
 
 
 def flip(path: Path) -> None:
-    """Change what was signed and keep the signature."""
+    """Change the signed statement and keep the signature."""
     envelope = json.loads(path.read_bytes())
     statement = json.loads(base64.b64decode(envelope["payload"]))
     statement["predicate"]["result"] = "passed"
@@ -85,7 +85,7 @@ RESEALED = {
     "no result": rewrite("validate-data", result=None),
     "flipped after it was signed": flipped,
     "one gate's verdict in another's place": swap,
-    "signed by nobody we know": rewrite("bias-audit", key="stranger"),
+    "signed by an unknown key": rewrite("bias-audit", key="stranger"),
     "signed by another gate": rewrite("bias-audit", key="validate-model"),
     "signed by package itself": rewrite("bias-audit", key="package"),
     "about another model": rewrite("bias-audit", model="credit"),
@@ -94,9 +94,9 @@ RESEALED = {
     "by another policy": rewrite("validate-model", subjects={"policy": OTHER}),
     "against another base": rewrite("bias-audit", subjects={"base": OTHER}),
     "the data record signed by another": resigned_data,
-    "a reason that nobody waived": waived(listed=False),
+    "a reason without a waiver": waived(listed=False),
     "an expired waiver": waived(days=-1),
-    "a waiver by nobody we know": waived(key="stranger"),
+    "a waiver by an unknown key": waived(key="stranger"),
     "a waiver by the gate itself": waived(key="bias-audit"),
     "a waiver for another rule": waived(reason="b"),
     "a waiver for other data": waived(subjects={"data": OTHER}),
@@ -128,7 +128,7 @@ AFTERWARDS = {
     "no verdict at all": without_verdicts,
     "no record": lambda _, folder: (folder / "record.json").unlink(),
     "no manifest": lambda _, folder: (folder / "manifest.json").unlink(),
-    "a record by nobody we know": lambda bench, folder: bench.seal(folder, bench.subjects(folder), key="stranger"),
+    "a record by an unknown key": lambda bench, folder: bench.seal(folder, bench.subjects(folder), key="stranger"),
     "a record by a gate": lambda bench, folder: bench.seal(folder, bench.subjects(folder), key="bias-audit"),
     "a file behind a link": through_a_link,
 }
@@ -195,7 +195,7 @@ def test_live_that_moved_is_refused_before_anything_is_touched(bench: Bench, gen
 
 
 def test_the_same_bundle_live_again_is_not_the_base_it_was_compared_with(bench: Bench) -> None:
-    """Live went away and came back: only the generation tells."""
+    """Live moved away and back: only the generation differs."""
     base = bench.live(OTHER, 1)
     folder = bench.bundle(base)
     bench.live(OTHER, 3)
@@ -207,7 +207,7 @@ def test_the_same_bundle_live_again_is_not_the_base_it_was_compared_with(bench: 
 SMOKE = {
     "refused": {"result": "refused"},
     "inconclusive": {"result": "inconclusive"},
-    "signed by nobody we know": {"key": "stranger"},
+    "signed by an unknown key": {"key": "stranger"},
     "signed by another gate": {"key": "bias-audit"},
     "signed by package": {"key": "package"},
     "about another model": {"model": "credit"},
@@ -255,7 +255,7 @@ def test_what_was_staged_must_be_what_is_promoted(bench: Bench, changes: dict[st
 
 
 @pytest.mark.parametrize("signer", ["ingest", "predict", "validate-data", "validate-model", "bias-audit", "package"])
-def test_a_key_taken_out_of_the_trust_file_is_not_believed(bench: Bench, signer: str) -> None:
+def test_a_key_removed_from_the_trust_file_is_not_trusted(bench: Bench, signer: str) -> None:
     folder = bench.bundle()
     trust = json.loads((bench.environment / "trust.json").read_bytes())
     trust["keys"] = [key for key in trust["keys"] if signer not in key["may"]]

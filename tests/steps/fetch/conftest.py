@@ -1,4 +1,4 @@
-"""A registry with real versions in it, as a SQLite file and as a server, and a folder as the program finds it."""
+"""A registry with real versions, as a SQLite file and as a server, and the program's LOCKGATE_IO folder."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from lockgate_fetch.registry import _QUIET
 
 from tests.steps.package.mlflow_server import mlflow_server
 
-os.environ.update(_QUIET)  # mlflow reads it when it is imported, which tests do before the program does
+os.environ.update(_QUIET)  # mlflow reads it at import, and the tests import it before the program does
 MODELS = Path(__file__).parent / "models"
 NAME = "tiny"
 
@@ -48,13 +48,13 @@ mlflow_version: 3.17.2
 
 @dataclass(frozen=True)
 class Registry:
-    """A registry and what a data scientist does with it."""
+    """A registry, and the registration that a data scientist does."""
 
     uri: str
     artifacts: str | None
 
     def register(self, files: Mapping[str, bytes], folder: Path, *, logged: bool = False) -> str:
-        """Put a version with these files there; returns its number. `logged`: as MLflow 3's own log_model does."""
+        """Register a version with these files; return its number. `logged`: as MLflow 3's own log_model does."""
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
 
@@ -108,7 +108,7 @@ class Workspace:
         (self.root / "in" / "spec").write_text(json.dumps(value))
 
     def fetch(self, registry: Registry, version: str, value: Mapping[str, Any] | None = None) -> Path:
-        """The core, in this process; returns the model folder."""
+        """Fetch in this process; return the model folder."""
         from lockgate_fetch.fetch import fetch_version
 
         self.prepare(registry.uri, value or spec())
@@ -116,7 +116,7 @@ class Workspace:
         return self.root / "out" / "model"
 
     def run(self, uri: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """The program, as it is run."""
+        """Run the program as a process."""
         self.prepare(uri, spec())
         return subprocess.run(
             [sys.executable, "-m", "lockgate_fetch", *arguments],

@@ -1,4 +1,4 @@
-"""Makes the tiny models beside it. Run in train's environment, with steps/sdk on PYTHONPATH, when one must change."""
+"""Make the models in `models/`. Run it in train's environment, with steps/sdk on PYTHONPATH, to change one."""
 
 import shutil
 from pathlib import Path
@@ -19,7 +19,7 @@ INPUTS = (Number(name="income", low=0, high=100), Category(name="job", values=("
 
 
 def fitted(rows: pd.DataFrame, labels: np.ndarray) -> object:
-    """A pipeline that knows both columns."""
+    """Fit a pipeline on both columns."""
     columns = make_column_transformer(
         ("passthrough", ["income"]), (OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["job"])
     )
@@ -27,7 +27,7 @@ def fitted(rows: pd.DataFrame, labels: np.ndarray) -> object:
 
 
 def main() -> None:
-    """Make all of them anew."""
+    """Make all models again."""
     draw = np.random.default_rng(0)
     income = draw.integers(0, 101, 400).astype(np.float32).astype(float)
     rows = pd.DataFrame({"income": income, "job": draw.choice(["clerk", "nurse", ""], 400).astype(object)})

@@ -1,4 +1,4 @@
-"""A registered version becomes a model folder, or is refused; nothing in it is ever run."""
+"""A registered version becomes a model folder or is refused; none of its code ever runs."""
 
 import json
 import pickle
@@ -23,7 +23,7 @@ def flavour(graph: str, data: str = "model.onnx") -> dict[str, bytes]:
 
 
 class Canary:
-    """Leaves a file where it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -45,7 +45,7 @@ def test_a_model_folder_of_ours(
     assert (folder / "golden.json").read_bytes() == (MODELS / form / "golden.json").read_bytes()
     card = lockgate_model.read(folder)
     assert [column.name for column in card.inputs] == ["income", "job"]  # the model's order
-    assert card.inputs[0] == lockgate_model.Number(name="income", low=0, high=90, whole=True)  # the spec's word
+    assert card.inputs[0] == lockgate_model.Number(name="income", low=0, high=90, whole=True)  # the spec's range
     assert card.differences == lockgate_model.read(MODELS / form).differences
 
 
@@ -83,34 +83,40 @@ ANSWERS = json.loads((MODELS / "onnx" / "golden.json").read_bytes())["answers"]
 NUMBER, CATEGORY = json.loads((MODELS / "onnx" / "model.json").read_bytes())["inputs"]
 PICKLE = pickle.dumps({"a": 1})
 
-# What is in the version -> the message, a word of the next action.
+# The version's files -> the message, a part of `fix`.
 REFUSED: dict[str, tuple[Mapping[str, bytes], str, str]] = {
-    "pickle": ({"model.pkl": PICKLE}, r"kept as a pickle \(model.pkl\), and reading a pickle runs", "skl2onnx"),
-    "joblib": ({"model.joblib": PICKLE}, "kept as a pickle", "zipmap off"),
+    "pickle": ({"model.pkl": PICKLE}, r"stored as a pickle \(model.pkl\), and reading a pickle runs", "skl2onnx"),
+    "joblib": ({"model.joblib": PICKLE}, "stored as a pickle", "zipmap off"),
     "sklearn flavour": (
         {"MLmodel": b"flavors: {sklearn: {pickled_model: model.pkl}, python_function: {}}", "model.pkl": PICKLE},
-        "kept as a pickle", "skl2onnx",
+        "stored as a pickle", "skl2onnx",
     ),
     "torch flavour": (
-        {"MLmodel": b"flavors: {pytorch: {}, python_function: {}}"}, "kept as the form python_function, pytorch",
+        {"MLmodel": b"flavors: {pytorch: {}, python_function: {}}"}, "stored as flavour python_function, pytorch",
         "convert it where it was trained",
     ),
-    "nothing known": ({"README.md": b"hello"}, "kept as the form unknown", "convert it"),
-    "only a folder": ({"model/model.onnx": b""}, "has no files", "with the folder that holds the model"),
+    "nothing known": ({"README.md": b"hello"}, "stored as flavour unknown", "convert it"),
+    "only a folder": ({"model/model.onnx": b""}, "has no files", "with the folder that contains the model"),
     "pickle called ONNX": (
-        {**flavour("strings"), "model.onnx": PICKLE}, "none that onnxruntime can run", "convert it",
+        {**flavour("strings"), "model.onnx": PICKLE}, "onnxruntime cannot run the graph", "convert it",
     ),
-    "pickle called skops": ({**own("skops"), "model.skops": PICKLE}, "is no skops file", "convert it"),
+    "pickle called skops": (
+        {**own("skops"), "model.skops": PICKLE}, "model.skops of .* is not a skops file", "convert it",
+    ),
     "pickle named by model.json": (
-        {**changed("skops", file="model.pkl"), "model.pkl": PICKLE}, "model.pkl of .* is no skops file", "convert it",
+        {**changed("skops", file="model.pkl"), "model.pkl": PICKLE},
+        "model.pkl of .* is not a skops file", "convert it",
     ),
     "pickle named by MLmodel": (
-        {**flavour("strings", "model.pkl"), "model.pkl": PICKLE}, "names no graph among its files", "convert it",
+        {**flavour("strings", "model.pkl"), "model.pkl": PICKLE},
+        "does not name one of its files as the graph", "convert it",
     ),
-    "path out of MLmodel": (flavour("strings", "../../../etc/passwd"), "names no graph among its files", "convert"),
+    "path out of MLmodel": (
+        flavour("strings", "../../../etc/passwd"), "does not name one of its files as the graph", "convert",
+    ),
     "path out of model.json": (changed("onnx", file="../model.onnx"), "no plain file name", "train or fetch"),
     "absolute path": (changed("onnx", file="/etc/passwd"), "no plain file name", "train or fetch"),
-    "MLmodel that is no YAML": ({"MLmodel": b"{", "model.onnx": b""}, "MLmodel of .* cannot be read", "convert"),
+    "MLmodel that is not YAML": ({"MLmodel": b"{", "model.onnx": b""}, "MLmodel of .* cannot be read", "convert"),
     "MLmodel with objects": (
         {"MLmodel": b"flavors: !!python/object/apply:os.system ['exit 9']"}, "MLmodel of .* cannot be read", "convert",
     ),
@@ -119,17 +125,17 @@ REFUSED: dict[str, tuple[Mapping[str, bytes], str, str]] = {
     "one matrix": (flavour("matrix"), "they differ in X, income, job", r"float32 \[N,1\] for a number"),
     "zipped outputs": (flavour("zipped"), "has the outputs output_label, output_probability", "zipmap off"),
     "other labels": (flavour("others"), "the labels of .* are not the spec's", "fit it on 0 for the negative"),
-    "model.json that is none": ({**own("onnx"), "model.json": b"[]"}, "is not the description of a model", "train"),
+    "model.json is a list": ({**own("onnx"), "model.json": b"[]"}, "is not the description of a model", "train"),
     "model.json of another form": (changed("onnx", format="pickle"), "neither onnx nor skops", "train"),
     "graph that is missing": (changed("onnx", file="m.onnx"), "no file m.onnx", "whole"),
     "no golden answers": ({k: v for k, v in own("onnx").items() if k != "golden.json"}, "no file golden.json", "whole"),
     "other inputs": (changed("onnx", inputs=[NUMBER]), "they differ in job", r"string \[N,1\] for a category"),
     "other kinds": (
         changed("onnx", inputs=[NUMBER | {"name": "job"}, CATEGORY | {"name": "income"}]),
-        "they differ in income, job", "one input a column",
+        "they differ in income, job", "one input per column",
     ),
     "answers of another target": (
-        changed("onnx", labels={"negative": "no", "positive": "sí"}), "answers 'sí' or 'no'", "target",
+        changed("onnx", labels={"negative": "no", "positive": "sí"}), "answers 'sí' or 'no', not the labels", "target",
     ),
     "graph unlike model.json": (changed("onnx", file="golden.json"), "not a graph that onnxruntime", "convert"),
     "golden answers of another": (golden(answers=ANSWERS[::-1]), "does not give its own golden", "as train wrote"),
@@ -173,7 +179,7 @@ def test_a_pickle_exits_3_unread(registry: Registry, workspace: Workspace, tmp_p
     done = workspace.run(registry.uri, "--version", version)
     assert done.returncode == 3, done.stderr
     last = json.loads(done.stderr.splitlines()[-1])
-    assert "runs whatever code is in it" in last["message"]
+    assert "runs any code that it contains" in last["message"]
     assert "skl2onnx" in last["fix"]
     assert not canary.exists()
     assert "The Zen of Python" not in done.stdout + done.stderr
@@ -209,7 +215,7 @@ def test_an_unknown_model(registry: Registry, workspace: Workspace, tmp_path: Pa
 
 
 def test_behind_a_server_no_local_file_is_a_version(server: str, workspace: Workspace, tmp_path: Path) -> None:
-    """Whoever may register versions must not read files of the machine that fetches."""
+    """A user who may register versions must not be able to read files of the machine that fetches."""
     import sqlite3
 
     registry = Registry(server, None)
@@ -224,7 +230,7 @@ def test_behind_a_server_no_local_file_is_a_version(server: str, workspace: Work
             (secret.as_uri(), secret.as_uri(), version),
         )
     connection.close()
-    with pytest.raises(Refusal, match="lie in file, not in the registry"):
+    with pytest.raises(Refusal, match="are in file, not in the registry"):
         workspace.fetch(registry, version)
 
 
@@ -236,7 +242,7 @@ def test_a_registry_that_is_down(workspace: Workspace) -> None:
 
 def test_a_registry_that_is_damaged(workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "registry.db").write_bytes(b"not a database" * 100)
-    with pytest.raises(OutsideFailed, match="the registry did not answer"):
+    with pytest.raises(OutsideFailed, match="cannot read the registry"):
         workspace.fetch(Registry(f"sqlite:///{tmp_path}/registry.db", None), "1")
 
 
@@ -244,11 +250,11 @@ def test_a_registry_that_is_damaged(workspace: Workspace, tmp_path: Path) -> Non
     ("uri", "message"),
     [
         ("sqlite:////nowhere/registry.db", "does not exist yet"),
-        ("sqlite:///registry.db", "of a kind that fetch does not know"),
-        ("databricks", "of a kind that fetch does not know"),
-        ("file:///tmp", "of a kind that fetch does not know"),
+        ("sqlite:///registry.db", "does not support the registry type 'sqlite'"),
+        ("databricks", "does not support the registry type 'databricks'"),
+        ("file:///tmp", "does not support the registry type 'file'"),
     ],
 )
-def test_a_registry_that_is_none(workspace: Workspace, uri: str, message: str) -> None:
+def test_an_invalid_registry_address(workspace: Workspace, uri: str, message: str) -> None:
     with pytest.raises(BadCall, match=message):
         workspace.fetch(Registry(uri, None), "1")

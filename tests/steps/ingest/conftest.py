@@ -1,4 +1,4 @@
-"""A folder as a program finds it, and a small model spec."""
+"""The program's LOCKGATE_IO folder, and a small model spec."""
 
 import json
 import os
@@ -21,7 +21,7 @@ TABLES = ("rows", "train_sensitive", "test", "truth", "sensitive")
 
 
 def spec(**changes: Any) -> dict[str, Any]:
-    """A spec with a number, a category, a sensitive category and a sensitive number; `data__x` changes data's x."""
+    """Make a spec with a number, a category, a sensitive category and a sensitive number; `data__x` sets data's x."""
     value: dict[str, Any] = {
         "name": "tiny",
         "data": {"uri": "data/tiny.csv", "test": None, "columns": None, "delimiter": ",", "missing": ["", "?"]},
@@ -67,7 +67,7 @@ class Workspace:
         return Tables(*(self.root / "out" / name for name in TABLES))
 
     def write(self, name: str, content: str | bytes) -> str:
-        """A data file; returns its address."""
+        """Write a data file; return its address."""
         path = self.root / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         return path.as_uri()
@@ -78,11 +78,11 @@ class Workspace:
         return path
 
     def freeze(self, value: Mapping[str, Any], **settings: str) -> Record:
-        """The core, in this process."""
+        """Run ingest in this process."""
         return freeze(self.put_spec(value), self.tables, self.root / "out" / "base", **settings)
 
     def run(self, value: Mapping[str, Any], *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """The program, as it is run."""
+        """Run the program as a process."""
         self.put_spec(value)
         return subprocess.run(
             [sys.executable, "-m", "lockgate_ingest", *arguments],

@@ -1,4 +1,4 @@
-"""Data that cannot be used: one message that names the place and the next action, and never a person's value."""
+"""Invalid data give one message with the place and the next action, and never with a person's value."""
 
 import gzip
 import io
@@ -32,11 +32,11 @@ def parquet(**columns: Any) -> bytes:
 
 WHOLE = gzip.compress((HEADER + GOOD * 400).encode(), compresslevel=0)
 
-# What is wrong -> (the file, changes of the spec, the message, a word of the next action).
+# Fault -> (the file, changes of the spec, the message, a part of `fix`).
 CASES: dict[str, tuple[str | bytes, dict[str, Any], str, str]] = {
     "empty": ("", {}, "tiny.csv is empty", "file with rows"),
-    "blank lines only": ("\n\n", {}, "tiny.csv has no line", "header and rows"),
-    "header only": (HEADER, {}, "tiny.csv holds no row", "file with rows"),
+    "blank lines only": ("\n\n", {}, "tiny.csv has no lines", "header and rows"),
+    "header only": (HEADER, {}, "tiny.csv has no rows", "file with rows"),
     "truncated gzip": (WHOLE[: len(WHOLE) // 2], {}, r"ends in the middle .*, after line \d+", "copy it again"),
     "truncated gzip head": (WHOLE[:5], {}, "ends in the middle .*, after line 0", "copy it again"),
     "damaged gzip": (WHOLE[:-8] + b"\0" * 8, {}, "is damaged: its compressed data", "copy it again"),
@@ -56,9 +56,9 @@ CASES: dict[str, tuple[str | bytes, dict[str, Any], str, str]] = {
     "missing key": (HEADER + GOOD, {"split__key": ["person"]}, "no column person among its 5$", "correct the names"),
     "no header": (GOOD, {}, "no column age, income, job, paid, sex among its 5$", "without header"),
     "column twice": ("job," + HEADER + GOOD, {}, "more than one column job", "rename"),
-    "ragged": (HEADER + GOOD + f"3,{CANARY},F\n", {}, "line 10 of tiny.csv has 3 fields, not 5", "mend that line"),
+    "ragged": (HEADER + GOOD + f"3,{CANARY},F\n", {}, "line 10 of tiny.csv has 3 fields, not 5", "correct that line"),
     "ragged after quoted lines": (
-        HEADER + f'1,"{CANARY}\n{CANARY}",F,30,yes\n' + "3,F\n", {}, "line 4 .* has 2 fields", "mend that line",
+        HEADER + f'1,"{CANARY}\n{CANARY}",F,30,yes\n' + "3,F\n", {}, "line 4 .* has 2 fields", "correct that line",
     ),
     "open quote": (HEADER + GOOD + f'3,"{CANARY},F,3,no\n', {}, "not CSV at line 10: unexpected", "close each quote"),
     "text after a quote": (HEADER + f'3,"{CANARY}"x,F,3,no\n', {}, "not CSV at line 2", "close each quote"),
@@ -74,10 +74,10 @@ CASES: dict[str, tuple[str | bytes, dict[str, Any], str, str]] = {
     "unknown encoding": (HEADER + GOOD, {"data__encoding": "utf-99"}, "'utf-99', which is unknown", "latin-1"),
     "no number": (
         HEADER + GOOD + f"{CANARY},x,F,{CANARY},no\nnan,x,F,1e999,no\n1_0,x,F,3,no\n", {},
-        "tiny.csv holds values .*: 2 in age that are no number; 3 in income that are no number", "missing",
+        "tiny.csv has values .*: 2 in age that are not numbers; 3 in income that are not numbers", "missing",
     ),
     "a missing spelling that is not listed": (
-        HEADER + GOOD + "n/a,x,F,3,no\n", {}, "1 in income that are no number", "list their spelling under `missing`",
+        HEADER + GOOD + "n/a,x,F,3,no\n", {}, "1 in income that are not numbers", "list their spelling under `missing`",
     ),
     "unknown label": (
         HEADER + GOOD + f"1,x,F,3,{CANARY}\n1,x,F,3,\n", {}, "2 in paid that are neither 'no' nor 'yes'", "spellings",
@@ -86,20 +86,20 @@ CASES: dict[str, tuple[str | bytes, dict[str, Any], str, str]] = {
         HEADER + GOOD.replace("yes", "no"), {}, r"none of the \d+ rows of .* has paid = 'yes'", "both labels",
     ),
     "one row": (HEADER + "1,x,F,3,no\n", {}, "none of the", "both labels"),
-    "not Parquet": (HEADER + GOOD, {"data__format": "parquet"}, "is not Parquet, as the spec says", "write it as"),
-    "truncated Parquet": (parquet()[:-40], {}, "begins as Parquet but cannot be read", "copy it again"),
-    "damaged Parquet": (parquet()[:4] + b"\xff" * 90 + parquet()[94:], {}, "begins as Parquet but", "copy it again"),
+    "not Parquet": (HEADER + GOOD, {"data__format": "parquet"}, "is not Parquet, but the spec says so", "write it as"),
+    "truncated Parquet": (parquet()[:-40], {}, "starts as Parquet but cannot be read", "copy it again"),
+    "damaged Parquet": (parquet()[:4] + b"\xff" * 90 + parquet()[94:], {}, "starts as Parquet but", "copy it again"),
     "Parquet, no column": (
         parquet(x=[1, 2]).replace(b"income", b"outcom"), {}, "no column income among its 6$", "names",
     ),
-    "Parquet, number": (parquet(income=[[1], [2]]), {}, "income is of type list.* no number", "as a number"),
-    "Parquet, text": (parquet(job=[1.5, 2.5]), {}, "job is of type double .* no category", "as text"),
-    "Parquet, infinity": (parquet(income=[float("inf"), 1.0]), {}, "1 in income that are no number", "mend"),
-    "Parquet, inexact": (parquet(income=[2**53 + 1, 1]), {}, "1 in income that are no number", "mend"),
-    "bad delimiter": (HEADER, {"data__delimiter": "||"}, "names the delimiter '||'", "one character"),
+    "Parquet, number": (parquet(income=[[1], [2]]), {}, "income has type list.* as a number$", "as numbers"),
+    "Parquet, text": (parquet(job=[1.5, 2.5]), {}, "job has type double .* as a category$", "as text"),
+    "Parquet, infinity": (parquet(income=[float("inf"), 1.0]), {}, "1 in income that are not numbers", "correct the"),
+    "Parquet, inexact": (parquet(income=[2**53 + 1, 1]), {}, "1 in income that are not numbers", "correct the data"),
+    "bad delimiter": (HEADER, {"data__delimiter": "||"}, r"the invalid delimiter '\|\|'", "one character"),
     "two kinds": (
         HEADER + GOOD, {"sensitive": [{"name": "job", "kind": "number", "bands": [1]}]},
-        "calls job a number in one place", "one kind",
+        "declares job as a number in one place", "the same kind",
     ),
     "no spec": (HEADER, {"target": {}}, "model spec cannot be read: KeyError at name", "lockgate render"),
 }  # fmt: skip
@@ -145,16 +145,16 @@ def test_what_can_be_read_is_read(workspace: Workspace, content: str | bytes, ch
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("data/tiny.csv", "'data/tiny.csv' is no address of data"),
-        ("/data/tiny.csv", "is no address of data"),
-        ("https://example.gc.ca/tiny.csv", "is no address of data"),
-        ("s3://bucket", "is no address of data"),
-        ("s3://key:secret@bucket/tiny.csv", "the address of the data holds credentials$"),
+        ("data/tiny.csv", "'data/tiny.csv' is not a data address"),
+        ("/data/tiny.csv", "is not a data address"),
+        ("https://example.gc.ca/tiny.csv", "is not a data address"),
+        ("s3://bucket", "is not a data address"),
+        ("s3://key:secret@bucket/tiny.csv", "the data address contains credentials$"),
         ("file:///nowhere/tiny.csv", "there is no file /nowhere/tiny.csv"),
         ("file:///", "there is no file /"),
     ],
 )
-def test_an_address_that_is_none(workspace: Workspace, address: str, message: str) -> None:
+def test_an_invalid_address(workspace: Workspace, address: str, message: str) -> None:
     with pytest.raises(BadCall, match=message) as failed:
         workspace.freeze(spec(), data=address)
     assert failed.value.fix
@@ -167,10 +167,10 @@ def test_a_name_with_a_space_and_a_percent(workspace: Workspace) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_this_user_may_not_read(workspace: Workspace) -> None:
+def test_a_file_without_read_permission(workspace: Workspace) -> None:
     data = workspace.write("tiny.csv", HEADER + MANY)
     (workspace.root / "tiny.csv").chmod(0)
-    with pytest.raises(BadCall, match="may not be read by this user"):
+    with pytest.raises(BadCall, match="permission denied: this user cannot read"):
         workspace.freeze(spec(), data=data)
 
 
@@ -185,20 +185,20 @@ def test_the_official_test_file_is_looked_for_beside_the_data(workspace: Workspa
     assert record.predicate["split"] == {"kind": "official", "uri": "file:elsewhere.test"}
 
 
-def test_the_record_says_the_file_and_not_whose_folder(workspace: Workspace) -> None:
+def test_the_record_names_the_file_without_its_folder(workspace: Workspace) -> None:
     data = workspace.write("tiny.csv", HEADER + MANY)
     record = workspace.freeze(spec(), data=data)
     assert record.predicate["uri"] == "file:tiny.csv"
     assert str(workspace.root) not in str(record.predicate)
 
 
-def test_data_that_are_not_the_ones_asked_for(workspace: Workspace) -> None:
+def test_data_with_another_digest_than_required(workspace: Workspace) -> None:
     data = workspace.write("tiny.csv", HEADER + MANY)
     record = workspace.freeze(spec(), data=data)
     digest = record.predicate["sources"]["tiny.csv"]  # type: ignore[index]
     workspace.freeze(spec(), data=data, data_sha256=digest)
     workspace.freeze(spec(), data=data, data_sha256=digest.removeprefix("sha256:").upper())
-    with pytest.raises(BadCall, match=f"tiny.csv is {digest}, not the sha256:00"):
+    with pytest.raises(BadCall, match=f"tiny.csv has the digest {digest}, not sha256:00"):
         workspace.freeze(spec(), data=data, data_sha256="sha256:" + "00" * 32)
 
 

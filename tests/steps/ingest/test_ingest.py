@@ -1,4 +1,4 @@
-"""The program as a whole: tables, record, snapshot, base."""
+"""Runs the whole program: tables, record, snapshot, base."""
 
 import base64
 import json
@@ -70,7 +70,7 @@ def test_an_official_split_is_kept(workspace: Workspace) -> None:
     assert list((workspace.root / "tmp").iterdir()) == []
 
 
-def test_what_is_dropped_is_said_by_name_and_no_value_is_logged(workspace: Workspace) -> None:
+def test_dropped_columns_are_logged_by_name_without_values(workspace: Workspace) -> None:
     data = workspace.write("tiny.csv", TRAIN + "7777, zookeeper, 45, F, 33, no\n8888, zookeeper, 45, F, 33, yes\n")
     done = workspace.run(spec(data__comment="|", split__test_share=0.5), "--data", data)
     assert done.returncode == 0, done.stderr
@@ -108,11 +108,11 @@ def test_a_column_may_be_input_and_sensitive(workspace: Workspace) -> None:
 
 
 class TestBase:
-    """The live version is frozen beside the data."""
+    """The live version is frozen together with the data."""
 
     @pytest.fixture
     def ready(self, workspace: Workspace) -> tuple[Workspace, str]:
-        """A workspace whose store has a live bundle; and its digest."""
+        """Make a workspace whose store has a live bundle; return it with the bundle's digest."""
         files = {"model/model.onnx": b"\x08\x07", "card.md": b"# Tiny\n"}
         manifest = {"protocol": 1, "model": "tiny", "files": {name: sha256(data) for name, data in files.items()}}
         digest = sha256(canonical(manifest))
@@ -148,14 +148,14 @@ class TestBase:
         workspace.store.put(key, data.replace(b'"tiny"', b'"tony"') if name == "manifest.json" else data + b"x")
         with pytest.raises(Refusal, match=digest) as refused:
             self.freeze(workspace)
-        assert "put the bundle back" in refused.value.fix
+        assert "restore the bundle from a copy" in refused.value.fix
 
     @pytest.mark.parametrize("name", ["model/model.onnx", "record.json", "manifest.json"])
     def test_a_bundle_that_is_not_whole_is_refused(self, ready: tuple[Workspace, str], name: str) -> None:
         workspace, digest = ready
         key = f"models/tiny/bundles/{digest.removeprefix('sha256:')}/{name}"
         workspace.store.delete(key, workspace.store.read(key).version)
-        with pytest.raises(Refusal, match=f"not whole in the store: .*{name} is missing"):
+        with pytest.raises(Refusal, match=f"incomplete in the store: .*{name} is missing"):
             self.freeze(workspace)
 
     @pytest.mark.parametrize("live", [b"{", b"[]", b'{"bundle": null}', b'{"bundle": null, "generation": "x"}'])

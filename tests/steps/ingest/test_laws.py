@@ -1,4 +1,4 @@
-"""The digest is of the data and of nothing else; the split depends on the row and the seed and on nothing else."""
+"""The digest depends only on the data; the split depends only on the row and the seed."""
 
 import csv
 import gzip
@@ -26,7 +26,7 @@ from tests.steps.ingest.conftest import TABLES, Workspace, spec
 Row = tuple[float | None, str | None, str, float | None, str]
 NAMES = ("income", "job", "sex", "age", "paid")
 
-# What CSV can carry: no spelling of "missing", and no space that is stripped after a delimiter.
+# Values that CSV keeps: no spelling of "missing", and no space at the start, which is stripped after a delimiter.
 words = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1, max_size=6).filter(
     lambda text: text != "?" and not text.startswith(" ")
 )
@@ -34,7 +34,7 @@ numbers = st.floats(allow_nan=False, allow_infinity=False)
 rows = st.tuples(
     st.none() | numbers, st.none() | words, st.sampled_from("FM"), st.none() | numbers, st.sampled_from(["yes", "no"])
 )
-# Both labels on both sides, whatever else: an official test file of its own.
+# These rows put both labels on both sides; they are also the official test file.
 both: list[Row] = [(1.0, "clerk", "F", 30.0, "yes"), (2.0, None, "M", 40.0, "no")]
 
 
@@ -57,7 +57,7 @@ def as_parquet(table: Sequence[Row], *, group: int, dictionary: bool) -> bytes:
 
 
 def frozen(folder: Path, value: Spec, *contents: bytes) -> tuple[str, dict[str, bytes]]:
-    """The snapshot's digest and every output's bytes."""
+    """Return the snapshot's digest and the bytes of every output."""
     sources = []
     for number, content in enumerate(contents):
         path = folder / f"data{number}"
@@ -124,7 +124,7 @@ def people(count: int) -> list[Row]:
 
 
 def sides(folder: Path, value: dict[str, Any], table: Sequence[Row]) -> tuple[list[float], list[float]]:
-    """The incomes (here: names of rows) on the training and on the test side, in order."""
+    """Return the incomes, which here identify the rows, of the training side and of the test side, in order."""
     (folder / "spec").write_text(json.dumps(value))
     frozen(folder, read_spec(folder / "spec"), as_csv(table))
     train, test = (pq.read_table(folder / name).column("income").to_pylist() for name in ("rows", "test"))
@@ -135,7 +135,7 @@ def test_the_share_is_about_what_was_asked_for_and_nothing_is_lost(tmp_path: Pat
     train, test = sides(tmp_path, spec(split__test_share=0.25), people(4000))
     assert sorted(train + test) == [float(number) for number in range(4000)]
     assert train == sorted(train) and test == sorted(test)
-    assert 890 < len(test) < 1110  # 1,000 give or take four standard deviations
+    assert 890 < len(test) < 1110  # 1,000 plus or minus four standard deviations
 
 
 def test_a_row_keeps_its_side_when_others_come_go_or_change_places(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_equal_rows_share_a_side(tmp_path: Path) -> None:
     assert not set(train) & set(test)
 
 
-def test_rows_of_one_key_share_a_side_and_the_key_is_kept_nowhere(tmp_path: Path) -> None:
+def test_rows_of_one_key_share_a_side_and_the_key_is_not_kept(tmp_path: Path) -> None:
     table = people(400)
     keyed = as_csv(table).decode().splitlines()
     text = "\n".join(

@@ -20,7 +20,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
 
 @pytest.fixture
 def data(service: SeaweedFS, workspace: Workspace) -> str:
-    """Data and official test file in the bucket; returns the address of the data."""
+    """Put data and official test file into the bucket; return the address of the data."""
     service.environment(workspace.root, prefix=f"stores/{uuid.uuid4().hex}")
     folder = f"s3://{BUCKET}/in/{uuid.uuid4().hex}"
     place = open_at(folder, workspace.root / "environment", workspace.root / "credentials")
@@ -44,7 +44,7 @@ def test_from_bucket_to_bucket(workspace: Workspace, data: str) -> None:
 def test_what_is_not_there_is_a_bad_call(workspace: Workspace, data: str) -> None:
     done = workspace.run(spec(), "--data", data + ".gz")
     assert done.returncode == 2, done.stderr
-    assert f"there is no {data}.gz" in done.stderr
+    assert f"{data}.gz not found" in done.stderr
 
 
 @pytest.mark.parametrize("what", ["credentials", "endpoint", "ca", "bucket"])

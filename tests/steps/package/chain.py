@@ -1,4 +1,4 @@
-"""A tiny, real chain of signed records round a tiny model folder, and the environment package runs in."""
+"""A small chain of really signed records about a small model folder, and the environment of package."""
 
 import json
 import os
@@ -64,7 +64,7 @@ why     = "Men and women must be selected at rates the programme can defend."
 
 @dataclass
 class Chain:
-    """The inputs of package as the steps before it write them; a test spoils what it likes, then signs again."""
+    """The inputs of package as the earlier steps write them; a test may change them and sign again."""
 
     root: Path
     spec: dict[str, Any]
@@ -106,7 +106,7 @@ class Chain:
         }
 
     def sign_all(self) -> None:
-        """Sign every record about the bytes that lie there now."""
+        """Sign every record about the present bytes."""
         self.sign_data({"spec": file_digest(self.inputs / "spec")})
         self.sign_answers({})
         for gate in self.files.verdicts:
@@ -181,7 +181,7 @@ MEASUREMENTS: dict[str, dict[str, Any]] = {
 
 
 def make_chain(root: Path) -> Chain:
-    """Everything package needs below one folder, every record right."""
+    """Make everything that package needs in one folder, with valid records."""
     made = Chain(root, SPEC)
     for folder in ("in/model", "in/answers", "out", "environment", "key", "keys", "tmp"):
         (root / folder).mkdir(parents=True)
@@ -208,5 +208,5 @@ def run(chain: Chain) -> subprocess.CompletedProcess[str]:
 
 
 def last(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    """The last line of the log."""
+    """Return the last line of the log."""
     return dict(json.loads(done.stderr.strip().splitlines()[-1]))

@@ -1,4 +1,4 @@
-"""A real MLflow server on loopback, of the version whose client package uses."""
+"""A real MLflow server on loopback, of the same version as the client in package."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from pathlib import Path
 
 @contextmanager
 def mlflow_server(folder: Path) -> Iterator[str]:
-    """Start the server with its database and artifacts in the folder; yields its address, and stops it afterwards."""
+    """Run a server with its database and artifacts in the folder; yield its address."""
     port = free_port()
     command = [
         *_mlflow(), "server",
@@ -28,7 +28,7 @@ def mlflow_server(folder: Path) -> Iterator[str]:
     environment = {**os.environ, **quiet, "UV_COMPILE_BYTECODE": "1"}
     address = f"http://127.0.0.1:{port}"
     with (folder / "log").open("wb") as log:
-        # Its own session: it starts workers, and all of them end with the test.
+        # A new session: the server starts workers, and all of them must end with the test.
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -41,14 +41,14 @@ def mlflow_server(folder: Path) -> Iterator[str]:
 
 
 def _mlflow() -> list[str]:
-    """The whole of mlflow from the tests' lock, or, where that has only its client, from an environment of its own."""
+    """Return the command of mlflow: from the tests' lock, or from a separate environment."""
     if find_spec("flask"):
         return [sys.executable, "-m", "mlflow"]
     return ["uvx", "--from", f"mlflow=={version('mlflow-skinny')}", "mlflow"]
 
 
 def free_port() -> int:
-    """A port that was free a moment ago."""
+    """Return a port that was free a moment ago."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])

@@ -1,4 +1,4 @@
-"""What package itself puts into a bundle: bill of materials, schema, sample request, card."""
+"""The files that package itself adds to a bundle: SBOM, schema, sample request, card."""
 
 import json
 from datetime import UTC, datetime
@@ -131,9 +131,8 @@ class Tags(HTMLParser):
 
 
 SECTIONS = (
-    "Model details", "Intended use", "Factors", "Metrics, and the policy they are judged by", "Data",
-    "Results group by group", "Audited, but does not gate", "Waivers in force", "Caveats and limits", "How to call it",
-    "Digests",
+    "Model details", "Intended use", "Factors", "Metrics and policy", "Data", "Results by group",
+    "Measured for information only", "Waivers in force", "Caveats and limits", "How to call the model", "Digests",
 )  # fmt: skip
 
 
@@ -150,8 +149,8 @@ def test_the_card_says_what_the_signed_records_say(chain: Chain) -> None:
         "Men and women must be selected at rates the programme can defend.",
         "at least 0.84", "0.871", "0.85 to 0.9", "0.08 to 0.14",
         "5,421", "8.4 %", "19.2 %",
-        "40: 30 to train, 10 to judge",
-        "validate-data held the data against 12 expectations, 9 of them critical: 11 were met.",
+        "40: 30 for training, 10 for testing",
+        "validate-data checked the data against 12 expectations, 9 of them critical; 11 were met.",
         "clerk, o'brien & sons",
         "17 to 90 years",
         *chain.subjects().values(),
@@ -202,21 +201,21 @@ def test_the_card_runs_nothing_and_injects_nothing(chain: Chain) -> None:
     assert "\\<i\\>" in files["card.md"]
 
 
-def test_every_measure_stands_beside_the_live_versions(chain: Chain) -> None:
+def test_every_measure_is_shown_with_that_of_the_live_version(chain: Chain) -> None:
     lines = made(chain)["card.md"].splitlines()
     assert "| accuracy | 0.871 | 0.85 to 0.9 | 0.866 | -0.01 to 0.02 |" in lines
     assert "| brier | 0.09 | 0.08 to 0.1 |  |  |" in lines
     assert "| f1 |  |  |  |  |" in lines
 
 
-def test_what_a_run_may_vary_is_not_said_as_a_fact(chain: Chain) -> None:
+def test_what_a_run_may_change_is_not_stated_as_a_fact(chain: Chain) -> None:
     spec = json.loads((chain.inputs / "spec").read_text())
     spec |= {"train": {"estimator": "x.Y", "mitigation": "none"}, "tunable": ["mitigation"]}
     (chain.inputs / "spec").write_text(json.dumps(spec))
     chain.sign_all()
     card = made(chain)["card.md"]
     assert "- **Settings of train in the spec**: estimator: x.Y, mitigation: none\n" in card
-    assert "- **May differ**: a run may vary mitigation\n" in card
+    assert "- **May differ**: a run may change mitigation\n" in card
     assert "- **Trained with**: not stated by the step that trained it\n" in card
 
 
@@ -229,7 +228,7 @@ def test_the_card_says_what_the_model_was_really_trained_with(chain: Chain) -> N
     chain.sign_all()
     card = made(chain)["card.md"]
     assert "- **Trained with**: estimator: x.Y, mitigation: none, seed: 3\n" in card  # no mitigation ran, so no fits
-    assert "- **Settings of train in the spec that differ**: mitigation: grid-search\n" in card
+    assert "- **Settings of train that differ in the spec**: mitigation: grid-search\n" in card
     assert "May differ" not in card
 
 
@@ -238,7 +237,7 @@ def test_a_hidden_figure_is_said_to_be_hidden(chain: Chain) -> None:
     assert [cell.strip() for cell in row.split("|")][1:-1] == ["Female", "5,421", "8.4 %", "not shown"]
 
 
-def test_what_does_not_gate_stands_on_the_card(chain: Chain) -> None:
+def test_rules_without_a_limit_are_on_the_card(chain: Chain) -> None:
     (chain.inputs / "policy").write_text(
         '[[quality]]\nmeasure = "accuracy"\nat_least = 0.8\nwhy = "Floor."\n'
         '[[bias]]\nbetween = ["sex"]\nmeasure = "selection_rate_ratio"\nreported_only = true\nwhy = "To be watched."\n'
@@ -247,7 +246,7 @@ def test_what_does_not_gate_stands_on_the_card(chain: Chain) -> None:
     )
     chain.sign_all()
     card = made(chain)["card.md"]
-    section = card.split("## Audited, but does not gate")[1].split("\n## ")[0]
+    section = card.split("## Measured for information only")[1].split("\n## ")[0]
     assert "selection rate ratio by sex: To be watched. (policy.toml:8)" in section
     assert "religion is not audited: Not collected." in section
     assert "Clerks wait." in card
@@ -268,7 +267,7 @@ def test_one_block_two_forms(block: Text | Points | Facts | Code, markdown: str,
     assert html in document.html()
 
 
-def test_a_warning_stands_before_everything() -> None:
+def test_a_warning_comes_first() -> None:
     document = Document("Card", "m", [Section("S", [Text("t")])], ["Not met, <until> May"])
     assert document.markdown().startswith("# Card: m\n\n> **Not met, \\<until\\> May**\n\n## S\n")
     banner, _, rest = document.html().partition("<section>")
@@ -277,7 +276,7 @@ def test_a_warning_stands_before_everything() -> None:
     assert "Not met" not in rest
 
 
-def test_a_table_sets_figures_right() -> None:
+def test_a_table_aligns_figures_right() -> None:
     document = Document("Card", "m", [Section("S", [Grid("By sex", ["group", "rows"], [["a", "1"]], numbers=[1])])])
     assert "By sex\n\n| group | rows |\n| --- | ---: |\n| a | 1 |\n" in document.markdown()
     assert "<caption>By sex</caption>" in document.html()

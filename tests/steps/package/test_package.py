@@ -1,4 +1,4 @@
-"""The whole program, as it runs: a process that reads and writes below LOCKGATE_IO alone."""
+"""Runs the whole program as a process that reads and writes only in LOCKGATE_IO."""
 
 import json
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ def bundle_of(chain: Chain) -> Path:
     return folder
 
 
-def test_seals_a_bundle_that_deploy_will_believe(chain: Chain) -> None:
+def test_seals_a_bundle_that_deploy_accepts(chain: Chain) -> None:
     done = run(chain)
     assert done.returncode == 0, done.stderr
     out = chain.root / "out" / "bundle"
@@ -88,7 +88,7 @@ def test_prints_nothing_but_json_lines(chain: Chain) -> None:
     assert [json.loads(line)["event"] for line in done.stderr.splitlines()] == ["sealed", "not-registered"]
 
 
-def test_evidence_names_what_was_proved(chain: Chain) -> None:
+def test_evidence_names_what_was_verified(chain: Chain) -> None:
     evidence = prove(chain.files, chain.trust(), now=datetime.now(UTC))
     assert evidence.subjects == chain.subjects()
     assert set(evidence.verdicts) == {"validate-data", "validate-model", "bias-audit"}

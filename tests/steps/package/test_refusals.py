@@ -1,4 +1,4 @@
-"""Whatever does not hold: exit 3, a sentence that says what, and nothing in the store."""
+"""Any fault in the evidence gives exit 3, a sentence that names the fault, and nothing in the store."""
 
 import json
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def widen_spec(chain: Chain) -> None:
     path.write_text(path.read_text().replace("adult.csv.gz", "other.csv.gz"))
 
 
-def unpromised_column(chain: Chain) -> None:
+def undeclared_column(chain: Chain) -> None:
     path = chain.inputs / "model" / "model.json"
     model = json.loads(path.read_bytes())
     model["inputs"].append({"name": "postal_code", "kind": "category", "values": ["A"], "missing": False})
@@ -82,7 +82,7 @@ REFUSED: dict[str, tuple[Callable[[Chain], object], str]] = {
     "answers to other rows": (lambda c: c.sign_answers({"test": OTHER}), "another test"),
     "another model's data": (lambda c: c.sign_data({"spec": sha256((c.inputs / "spec").read_bytes())}, model="credit"),
                              "about the model credit"),
-    "a column nobody can send": (unpromised_column, "postal_code"),
+    "a column that the spec does not declare": (undeclared_column, "postal_code"),
     "a reason without a waiver": (lambda c: c.sign_verdict("bias-audit", {}, reasons=[REASON]), "not covered"),
 }  # fmt: skip
 
@@ -118,7 +118,7 @@ def test_a_refusal_is_exit_3_and_changes_nothing(chain: Chain) -> None:
     assert not chain.store.exists()
 
 
-def test_refuses_to_finish_when_nobody_would_believe_its_own_signature(chain: Chain) -> None:
+def test_refuses_to_finish_when_its_own_key_is_not_trusted(chain: Chain) -> None:
     forget_package_key(chain)
     done = run(chain)
     assert done.returncode == 3
@@ -126,7 +126,7 @@ def test_refuses_to_finish_when_nobody_would_believe_its_own_signature(chain: Ch
     assert not list(chain.store.rglob("record.json"))
 
 
-def test_a_valid_waiver_lets_it_pass_and_stands_on_the_card(chain: Chain) -> None:
+def test_a_valid_waiver_lets_it_pass_and_is_on_the_card(chain: Chain) -> None:
     chain.waive("bias-audit", RULE, expires=later(days=30))
     envelope = json.loads((chain.inputs / "waivers").read_bytes())[0]["envelope"]
     chain.sign_verdict("bias-audit", {}, reasons=[REASON | {"waived_by": sha256(canonical(envelope))}])
@@ -135,7 +135,7 @@ def test_a_valid_waiver_lets_it_pass_and_stands_on_the_card(chain: Chain) -> Non
     card = (chain.root / "out" / "bundle" / "card.md").read_text()
     assert "Pilot only." in card
     assert "Ana Diaz" in card
-    assert "waive@example.gc.ca" in card  # whose key vouches for that name
+    assert "waive@example.gc.ca" in card  # the key that signed the waiver
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_refuses_a_waiver_that_does_not_cover(chain: Chain, gate: str, rule: str
 
 
 @pytest.mark.parametrize("name", ["spec", "policy", "data", "data_verdict", "bias_verdict", "waivers"])
-def test_a_truncated_input_is_no_bug(chain: Chain, name: str) -> None:
+def test_a_truncated_input_is_not_a_bug(chain: Chain, name: str) -> None:
     path = chain.inputs / name
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert run(chain).returncode in (2, 3)

@@ -1,4 +1,4 @@
-"""Registration in a real registry: a SQLite file, a server over HTTP, and one that is down."""
+"""Registers in a real registry: a SQLite file, a server over HTTP, and one that is down."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from lockgate_step import BadCall, tree_digest
 from tests.steps.package.chain import Chain, last, make_chain, run
 from tests.steps.package.mlflow_server import free_port, mlflow_server
 
-# In a process of its own, as a reader of the registry would: what is there, and what a download of it gives.
+# Runs in a separate process, like any client of the registry: lists the versions and downloads each.
 READ = """
 import json, sys
 from mlflow.tracking import MlflowClient
@@ -46,7 +46,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(params=["file", "server"])
 def registry(request: pytest.FixtureRequest, chain: Chain) -> str:
-    """A registry of either kind, named in the environment."""
+    """Set up a registry of each type and name it in the environment."""
     file = f"sqlite:///{chain.root}/registry.db"
     uri = file if request.param == "file" else str(request.getfixturevalue("server"))
     (chain.root / "environment" / "registry").write_text(f"{uri}\n")
@@ -63,7 +63,7 @@ def read(uri: str, folder: Path) -> dict[str, Any]:
 
 
 def half_migrated(path: Path) -> None:
-    """What a migration leaves that was killed half-way: some of its tables."""
+    """Write what a killed migration leaves: some of its tables."""
     with closing(sqlite3.connect(path)) as database:
         database.execute("create table _alembic_tmp_tags (key text)")
         database.commit()
@@ -134,7 +134,7 @@ def test_another_kind_of_registry_is_a_bad_call(chain: Chain, uri: str) -> None:
     assert "canary" not in done.stderr
 
 
-def test_a_registry_file_that_is_no_database_is_the_outside(chain: Chain) -> None:
+def test_a_registry_file_that_is_not_a_database_is_an_outside_failure(chain: Chain) -> None:
     (chain.root / "registry.db").write_text("not a database")
     (chain.root / "environment" / "registry").write_text(f"sqlite:///{chain.root}/registry.db")
     done = run(chain)

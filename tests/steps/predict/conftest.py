@@ -1,4 +1,4 @@
-"""The inputs of one run of predict, as ingest and train would leave them."""
+"""The keys that sign the inputs of predict."""
 
 import sys
 from pathlib import Path

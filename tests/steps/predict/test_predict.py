@@ -1,4 +1,4 @@
-"""predict as it is run: a process, its files, its exit code and its signed record."""
+"""Runs predict as a process: its files, its exit code and its signed record."""
 
 import json
 import os
@@ -32,7 +32,7 @@ ROWS: list[dict[str, Any]] = [
 
 @dataclass
 class Run:
-    """One LOCKGATE_IO folder, and predict run on it."""
+    """One LOCKGATE_IO folder on which predict runs."""
 
     authority: tiny_bundle.Authority
     io: Path
@@ -65,7 +65,7 @@ class Run:
         (self.io / "in" / "data").write_bytes(self.authority.sign(who, "data", subjects, predicate))
 
     def predict(self, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
-        """Exit code and log."""
+        """Run predict; return its exit code and log."""
         argv = [sys.executable, "-m", "lockgate_predict", *arguments]
         environment = {**os.environ, "LOCKGATE_IO": str(self.io), "LOCKGATE_RUN": "run-1"}
         done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
@@ -149,7 +149,7 @@ def test_a_base_that_refuses_rows_is_a_stated_problem(run: Run) -> None:
 
 
 def test_a_base_that_needs_other_columns_is_a_stated_problem(run: Run) -> None:
-    """The candidate takes two columns and stays scikit-learn; the live one needs a third."""
+    """The candidate takes two columns and stays scikit-learn; the live version needs a third column."""
     inputs = [tiny_bundle.INPUTS[0], tiny_bundle.INPUTS[2]]
     rows = pd.DataFrame({"age": [20.0, 30.0, 60.0, 70.0] * 10, "occupation": ["Exec", "Clerk"] * 20})
     pipeline = make_pipeline(
@@ -175,7 +175,7 @@ def test_rows_that_the_candidate_refuses_are_counted_and_not_shown(run: Run) -> 
     message = run.refuses(3, "--batch", "182")
     assert message == (
         "the candidate refuses rows of the test set: column 'age': 3 of 184 values are above 90; "
-        "column 'occupation': 3 of 184 values are none of its 2 categories; "
+        "column 'occupation': 3 of 184 values are not among its 2 categories; "
         "column 'age': 1 of 184 values are not whole"
     )
     assert not (run.io / "out" / "answers" / "answers.parquet").exists()
@@ -207,7 +207,7 @@ def test_a_model_that_takes_a_sensitive_column_is_refused(run: Run) -> None:
 def test_a_model_trained_on_other_inputs_than_the_specs_is_refused(run: Run) -> None:
     wider = [{**tiny_bundle.INPUTS[0], "high": 120}, *tiny_bundle.INPUTS[1:]]
     tiny_bundle.write_model(run.io / "in" / "model", inputs=wider)
-    assert run.refuses(3) == "the model and the spec disagree about the inputs age"
+    assert run.refuses(3) == "the model and the spec differ in the inputs age"
 
 
 def swap_test(run: Run) -> None:
@@ -219,7 +219,7 @@ def swap_spec(run: Run) -> None:
 
 
 def swap_base(run: Run) -> None:
-    run.write_base()  # and the data record still says there is none
+    run.write_base()  # the data record still says that nothing is live
 
 
 def leave_base_out(run: Run) -> None:
@@ -247,10 +247,10 @@ def let_another_program_sign(run: Run) -> None:
 @pytest.mark.parametrize(
     ("tamper", "said"),
     [
-        (swap_test, "the test input is not the one of the data record"),
-        (swap_spec, "the spec input is not the one of the data record"),
-        (swap_base, "the base input is not the one of the data record"),
-        (leave_base_out, "names a live bundle, and the base input is missing"),
+        (swap_test, "the test input is not the one in the data record"),
+        (swap_spec, "the spec input is not the one in the data record"),
+        (swap_base, "the base input is not the one in the data record"),
+        (leave_base_out, "names a live bundle, but the base input is missing"),
         (change_base, "card.md is not in its manifest"),
         (give_another_bundle_as_base, "the bundle's bundle is"),
         (let_another_program_sign, "not signed by a key that may sign as ingest"),
@@ -264,7 +264,7 @@ def test_inputs_of_another_run_are_refused(run: Run, tamper: Callable[[Run], Non
 def test_an_empty_test_table_is_a_bad_call(run: Run) -> None:
     run.write_test([])
     run.sign_data()
-    assert "no row" in run.refuses(2)
+    assert "the test table has no rows" in run.refuses(2)
 
 
 @pytest.mark.parametrize("batch", ["0", "-1"])

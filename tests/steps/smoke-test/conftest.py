@@ -1,4 +1,4 @@
-"""A real model server beside the gate."""
+"""A real model server for the gate to test."""
 
 import sys
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Relays to the real server, and spoils what a test tells it to spoil."""
+"""A relay to the real server that spoils the answers that a test selects."""
 
 import http.client
 from collections.abc import Callable, Iterator
@@ -22,16 +22,16 @@ class Exchange:
 
 
 Spoil = Callable[[Exchange], tuple[int, bytes] | None]
-"""What to answer instead; None hangs up."""
+"""Returns the answer to send instead; None closes the connection."""
 
 
 @contextmanager
 def relaying(server: Server, spoil: Spoil) -> Iterator[str]:
-    """The address of a relay to the server."""
+    """Start a relay to the server, and yield its address."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True  # head and body go out apart, and would wait for each other
+        disable_nagle_algorithm = True  # head and body are sent separately, and the body would wait
 
         def do_GET(self) -> None:
             self._relay()

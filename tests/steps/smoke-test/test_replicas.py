@@ -1,4 +1,4 @@
-"""A version behind several addresses: what one replica does wrong is not lost among those that do right."""
+"""A version with several replicas: a fault of a single replica is reported."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +13,7 @@ SLOW = Reason(rule="smoke:p99_ms", message="p99_ms is 9", why="w", source="polic
 
 
 def found(*replicas: Sequence[Finding], pooled: Sequence[Finding] = ()) -> list[Sequence[Finding]]:
-    """What each replica gave, and last what all of them gave together."""
+    """The findings of each replica, and last those of all replicas together."""
     return [*replicas, pooled]
 
 

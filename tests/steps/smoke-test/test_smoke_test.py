@@ -1,4 +1,4 @@
-"""smoke-test as it is run: a process against a real server, and against one that misbehaves."""
+"""Run smoke-test as a process against a real server, and against one that misbehaves."""
 
 import json
 import os
@@ -58,7 +58,7 @@ class Gate:
         return verify(self.io / "out" / "verdict", self.authority.trust, signer="smoke-test", kind="verdict")
 
     def refused_rules(self, *arguments: str) -> dict[str, list[str]]:
-        """Rule to messages, after a run that must have refused."""
+        """The messages by rule, after a run that must refuse."""
         code, log = self.run(*arguments)
         assert code == 3, log
         said = self.verdict().predicate
@@ -70,7 +70,7 @@ class Gate:
         return rules
 
     def fails(self, code: int, *arguments: str) -> str:
-        """The message, after a run that gave no verdict."""
+        """The message, after a run without a verdict."""
         found, log = self.run(*arguments)
         assert found == code, log
         assert not (self.io / "out" / "verdict").exists()
@@ -145,7 +145,7 @@ def test_a_server_of_another_bundle_is_refused(authority: tiny_bundle.Authority,
 
 
 def answer_as(change: Callable[[Any], Any], *, to: str) -> Spoil:
-    """Change the JSON of good answers on one path."""
+    """Change the JSON of successful answers on one path."""
 
     def spoil(exchange: Exchange) -> tuple[int, bytes]:
         if exchange.status != 200 or not exchange.path.endswith(to) or not exchange.body:
@@ -244,7 +244,7 @@ def test_each_misbehaviour_is_refused_by_its_own_rule(
 
 
 def test_a_relay_that_spoils_nothing_passes(gate: Gate, server: Server) -> None:
-    """So what the test above sees is the spoiling, not the relay."""
+    """Show that the refusals in the test above come from the spoiled answers, not from the relay."""
     with relaying(server, lambda exchange: (exchange.status, exchange.body)) as address:
         gate.stage(address)
         assert gate.run()[0] == 0
@@ -254,13 +254,13 @@ def test_a_version_that_nobody_serves_can_be_tried_again(gate: Gate) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         gate.stage(f"http://127.0.0.1:{unused.getsockname()[1]}")
-        assert "does not answer at its own address" in gate.fails(4, "--patience", "0")
+        assert "is not ready at its own address" in gate.fails(4, "--patience", "0")
 
 
 def test_a_version_that_never_gets_ready_can_be_tried_again(gate: Gate, server: Server) -> None:
     with relaying(server, lambda exchange: (503, b"")) as address:
         gate.stage(address)
-        assert "does not answer" in gate.fails(4, "--patience", "0")
+        assert "is not ready" in gate.fails(4, "--patience", "0")
 
 
 def test_a_version_that_goes_away_on_the_way_can_be_tried_again(gate: Gate, server: Server) -> None:
@@ -320,8 +320,8 @@ def test_the_gate_imports_only_what_its_image_has() -> None:
     foreign = {
         name for name in loaded if name not in sys.stdlib_module_names and not name.startswith(("lockgate_", "_"))
     }
-    taken_where_found = {"brotli", "click", "pygments"}  # by httpx; here they are the model server's
-    by_path_file = {"google"}  # protobuf's namespace, in every process of an environment that holds it
+    taken_where_found = {"brotli", "click", "pygments"}  # optional imports of httpx; here the model server has them
+    by_path_file = {"google"}  # protobuf's namespace package, which a .pth file imports into every process
     assert foreign - taken_where_found - by_path_file <= {
         "anyio", "certifi", "cffi", "cryptography", "h11", "httpcore", "httpx", "idna", "securesystemslib",
         "typing_extensions",

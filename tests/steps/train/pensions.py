@@ -1,4 +1,4 @@
-"""A made-up service that grants pensions, its data, and calls of a program over them."""
+"""Synthetic data of a pension service, and calls of a program on them."""
 
 import os
 import subprocess
@@ -31,7 +31,7 @@ SPEC: dict[str, Any] = {
 
 
 def people(rows: int = 800) -> pd.DataFrame:
-    """Nobody's data, in which men are granted more often and `work` tells the sexes apart."""
+    """Synthetic data in which men are granted more often and `work` depends on the sex."""
     draw = np.random.default_rng(1)
     sex = draw.choice(["Female", "Male"], rows)
     age = draw.integers(20, 70, rows).astype(float)
@@ -55,7 +55,7 @@ def parquet(frame: pd.DataFrame, path: Path) -> Path:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a program in a folder of its own."""
+    """Calls a program in its own folder."""
 
     io: Path
 

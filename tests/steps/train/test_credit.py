@@ -1,4 +1,4 @@
-"""The two steps that the model `credit` brings itself, each one file."""
+"""The two one-file steps of the model `credit`."""
 
 import json
 from collections import Counter
@@ -19,7 +19,7 @@ CREDIT = ROOT / "pipelines" / "credit"
 
 @pytest.fixture
 def io(tmp_path: Path) -> Path:
-    """Inputs without gaps, which is what this trainer takes."""
+    """Inputs without missing values, as this trainer requires."""
     (tmp_path / "in").mkdir()
     whole: dict[str, Any] = {**SPEC, "inputs": [{**column, "missing": False} for column in SPEC["inputs"]]}
     (tmp_path / "in" / "spec").write_text(json.dumps(whole))

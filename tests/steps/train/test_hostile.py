@@ -1,4 +1,4 @@
-"""A model file from somebody else cannot run code, read outside its arrays, or run for ever."""
+"""A hostile model file cannot run code, read outside its arrays, or run forever."""
 
 import io
 import json
@@ -173,7 +173,7 @@ def test_a_tree_that_claims_other_nodes_than_it_has_is_refused(
         load(model)
 
 
-def test_an_estimator_that_lies_about_its_width_is_refused(model: Path) -> None:
+def test_an_estimator_with_a_wrong_width_is_refused(model: Path) -> None:
     def widen(node: dict[str, Any]) -> None:
         if isinstance(node.get("n_features_in_"), dict):
             node["n_features_in_"] = dict(node["n_features_in_"], __loader__="JsonNode", content="3", is_json=True)
@@ -187,7 +187,7 @@ def test_an_estimator_that_lies_about_its_width_is_refused(model: Path) -> None:
 @given(st.data())
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_change_of_indices_is_refused_or_harmless(model: Path, data: st.DataObject) -> None:
-    """Without the checks, this takes the whole test run down."""
+    """Without the checks, this test crashes the whole test run."""
     whole = (model / "model.skops").read_bytes()
 
     def change(nodes: Array) -> Array:
@@ -225,7 +225,7 @@ def test_a_function_in_the_file_is_refused(model: Path) -> None:
 def test_a_type_that_skops_trusts_and_we_do_not_is_refused(
     tmp_path: Path, read: Read, problem: Problem, data: pd.DataFrame
 ) -> None:
-    """Nearest neighbours walk a tree in compiled code that nobody bounds-checks."""
+    """Nearest neighbours walk a tree in compiled code without bounds checks."""
     model = make(tmp_path / "model", read(data), problem, "forest")
     training = read(data)
     neighbours = declared("sklearn.neighbors.KNeighborsClassifier", "{}", 0)
@@ -269,7 +269,7 @@ def test_a_truncated_or_foreign_file_is_refused(
 
 
 def graph(inputs: Mapping[str, int], output: str = "probabilities", width: int = 2, outside: str = "") -> bytes:
-    """A graph that answers with a constant, kept in another file when `outside` names one."""
+    """A graph that returns a constant, which is stored in the file `outside` if one is named."""
     weights = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1, width])
     if outside:
         weights.data_location = TensorProto.EXTERNAL

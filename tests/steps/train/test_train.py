@@ -1,4 +1,4 @@
-"""What train fits is what it writes, the same at every run, and mitigated when told."""
+"""train writes the model that it fits, the same in every run, and mitigates bias if requested."""
 
 import importlib
 import itertools
@@ -80,7 +80,7 @@ def test_one_row_and_none_are_answered(tmp_path: Path, read: Read, problem: Prob
 def test_a_model_fitted_on_finer_numbers_than_are_served_is_refused(
     tmp_path: Path, read: Read, problem: Problem, data: pd.DataFrame
 ) -> None:
-    """Served as float32, these incomes are all the same number, though they tell the answer."""
+    """As float32 these incomes are all the same number, but as float64 they determine the label."""
     training = read(data)
     finer = Training(training.inputs.assign(income=1e9 + training.labels), training.labels)
     with pytest.raises(BadCall, match=r"as onnx: its scores differ.*as skops: its scores differ") as raised:
@@ -92,7 +92,7 @@ def test_a_model_fitted_on_finer_numbers_than_are_served_is_refused(
 def test_what_converts_wrongly_is_kept_as_skops(
     tmp_path: Path, read: Read, problem: Problem, data: pd.DataFrame
 ) -> None:
-    """skl2onnx 1.20 gives two-class linear discriminant analysis other probabilities than it has."""
+    """skl2onnx 1.20 converts two-class linear discriminant analysis to a graph with wrong probabilities."""
     analysis = "sklearn.discriminant_analysis.LinearDiscriminantAnalysis"
     card, _ = written(tmp_path / "model", read(data), problem, analysis, {})
     assert card.format == "skops"
@@ -248,15 +248,15 @@ def test_another_seed_gives_another_forest(tmp_path: Path, read: Read, problem: 
 @pytest.mark.parametrize(
     ("name", "parameters", "message", "fix"),
     [
-        ("sklearn.ensemble.RandomForrestClassifier", "{}", "no estimator of scikit", "RandomForestClassifier"),
-        ("os.system", "{}", "no estimator of scikit-learn", "for example"),
-        ("sklearn.utils._testing.SkipTest", "{}", "no estimator of scikit-learn", "for example"),
-        ("sklearn.linear_model.LinearRegression", "{}", "no classifier", "LinearSVC|LogisticRegression"),
-        ("sklearn.svm.LinearSVC", "{}", "no probabilities", "predict_proba"),
+        ("sklearn.ensemble.RandomForrestClassifier", "{}", "not a scikit-learn estimator", "RandomForestClassifier"),
+        ("os.system", "{}", "not a scikit-learn estimator", "for example"),
+        ("sklearn.utils._testing.SkipTest", "{}", "not a scikit-learn estimator", "for example"),
+        ("sklearn.linear_model.LinearRegression", "{}", "is not a classifier", "LinearSVC|LogisticRegression"),
+        ("sklearn.svm.LinearSVC", "{}", "does not predict probabilities", "predict_proba"),
         ("sklearn.ensemble.VotingClassifier", "{}", "needs parameters", "estimators"),
         ("sklearn.linear_model.LogisticRegression", '{"trees": 3}', "no parameter 'trees'", "max_iter"),
-        ("sklearn.linear_model.LogisticRegression", "max_iter=3", "no JSON", "max_iter"),
-        ("sklearn.linear_model.LogisticRegression", "[3]", "no JSON object", "max_iter"),
+        ("sklearn.linear_model.LogisticRegression", "max_iter=3", "not valid JSON", "max_iter"),
+        ("sklearn.linear_model.LogisticRegression", "[3]", "not a JSON object", "max_iter"),
     ],
 )  # fmt: skip
 def test_a_wrong_estimator_is_named(name: str, parameters: str, message: str, fix: str) -> None:
@@ -283,7 +283,7 @@ def test_an_estimator_that_cannot_weigh_rows_cannot_be_mitigated(
 ) -> None:
     members = groups(parquet(data[["sex"]], tmp_path / "s"), problem, "sex", len(data))
     plan = Mitigation("grid-search", members, "demographic-parity", 0.1, 3, 0.5)
-    with pytest.raises(BadCall, match="cannot weigh rows"):
+    with pytest.raises(BadCall, match="does not accept sample weights"):
         fit(read(data), problem.inputs, declared("sklearn.neighbors.KNeighborsClassifier", "{}", 0), plan)
 
 
@@ -331,15 +331,15 @@ def test_too_few_rows_are_refused(read: Read, data: pd.DataFrame) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (_extra, "columns that the model's inputs do not name: shoe_size"),
-        (_lacking, "lack the columns region"),
+        (_extra, "columns that are not in the model's inputs: shoe_size"),
+        (_lacking, "do not have the columns region"),
         (_one_class, "never 'yes' in the training rows"),
         (_third_label, "neither of its two labels in 5 rows"),
         (_no_label, "neither of its two labels in 5 rows"),
         (_gap, "column 'region' has 5 missing values"),
-        (_foreign_category, "column 'work' holds 5 values that the spec does not list"),
-        (_words_for_numbers, "column 'age' holds what is no number"),
-        (_infinite, "column 'income' holds numbers that are not finite"),
+        (_foreign_category, "column 'work' has 5 values that the spec does not list"),
+        (_words_for_numbers, "column 'age' has values that are not numbers"),
+        (_infinite, "column 'income' has numbers that are not finite"),
     ],
 )
 def test_rows_that_no_model_can_be_fitted_on_are_refused(
@@ -355,7 +355,7 @@ def test_rows_that_no_model_can_be_fitted_on_are_refused(
 @pytest.mark.parametrize(
     ("columns", "mitigate", "message"),
     [
-        (None, "sex", "given none"),
+        (None, "sex", "train got none"),
         (["sex"], "origin", "no sensitive column is called origin"),
         (["sex"], "region", "no sensitive column is called region"),
     ],
@@ -391,7 +391,7 @@ def test_a_mitigation_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
     [
         (["--threshold", "1"], "threshold"),
         (["--mitigation", "reweighing"], "reweighing"),
-        (["--estimator", "sklearn.Nothing"], "no estimator of scikit-learn"),
+        (["--estimator", "sklearn.Nothing"], "not a scikit-learn estimator"),
     ],
 )
 def test_a_bad_call_exits_2_and_writes_nothing(call: Call, arguments: list[str], message: str) -> None:
@@ -410,7 +410,7 @@ def test_without_sensitive_columns_nothing_is_mitigated_and_the_log_shows_no_val
     parquet(data.drop(columns=["sex", "origin"]), call.io / "in" / "rows")
     code, log = call("--mitigation", "grid-search")
     assert code == 2
-    assert "given none" in log
+    assert "train got none" in log
     code, log = call("--parameters", '{"max_iter": 5}')
     assert code == 0
     assert "123456" not in log
@@ -421,7 +421,7 @@ def test_without_sensitive_columns_nothing_is_mitigated_and_the_log_shows_no_val
 
 
 def shortest(name: str, kind: type) -> str | None:
-    """The shortest public path that a class imports from; the module that defines it is often private."""
+    """The shortest public import path of a class; the module that defines it is often private."""
     parts = list(itertools.takewhile(lambda part: not part.startswith("_"), kind.__module__.split(".")))
     modules = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
     return next((f"{m}.{name}" for m in modules if getattr(importlib.import_module(m), name, None) is kind), None)

@@ -1,4 +1,4 @@
-"""Clean little tables, and the spec and policy they keep."""
+"""Small valid tables with their spec and policy."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ Tables = dict[str, dict[str, list[Any]]]
 
 
 def tiny(rows: int = 60) -> Tables:
-    """Clean tables of so many rows each."""
+    """Valid tables with this number of rows each."""
 
     def inputs() -> dict[str, list[Any]]:
         jobs = ["clerk", "cook", None]

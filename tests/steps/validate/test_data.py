@@ -1,4 +1,4 @@
-"""validate-data: what the spec says holds, or the data go no further; and no value of a row gets out."""
+"""validate-data refuses data that do not match the spec, and shows no value of any row."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from lockgate_validate.data import judgement, validate
 from tests.steps.gate_bench import TABLES, Bench
 from tests.steps.validate.tables import Tables, tiny
 
-# Great Expectations and what it imports use what others have deprecated; the program itself silences them too.
+# Great Expectations and its imports use deprecated features; the program silences the warnings too.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 Judge = Callable[[Bench], Passed | Refused]
@@ -31,7 +31,7 @@ def evidence(bench: Bench) -> tuple[Evidence, dict[str, Path]]:
 
 @pytest.fixture
 def judge() -> Judge:
-    """The core, without a process: Great Expectations takes seconds to import, once."""
+    """Run the core in this process, so that Great Expectations, which takes seconds to import, is imported once."""
 
     def run(bench: Bench) -> Passed | Refused:
         proven, paths = evidence(bench)
@@ -141,7 +141,7 @@ def test_an_input_missing_everywhere_is_a_warning(data_bench: Bench, judge: Judg
     data_bench.freeze(tables)
     outcome = judge(data_bench)
     assert isinstance(outcome, Passed)
-    assert outcome.notes == ("warning: in the table rows, job is missing from every row",)
+    assert outcome.notes == ("warning: in the table rows, job is missing in every row",)
 
 
 def test_a_model_without_sensitive_columns(data_bench: Bench, judge: Judge) -> None:
@@ -188,7 +188,7 @@ def test_an_expectation_of_ones_own_that_holds(data_bench: Bench, judge: Judge) 
         ("{}", "expectations.json is not a list"),
         ("[3]", "entry 1 is not an object"),
         ([MEAN | {"severity": "critical", "mostly": 1}], "entry 1 has an unknown key `mostly`"),
-        ([MEAN], "entry 1 (expect_column_mean_to_be_between) is neither critical nor a warning"),
+        ([MEAN], "entry 1 (expect_column_mean_to_be_between) has no valid `severity`"),
         ([{"type": "ExpectX", "kwargs": {"a": 1}, "severity": "critical"}], "entry 1 has no `type` that begins with"),
         ([{"type": "expect_x", "severity": "critical"}], "entry 1 (expect_x) has no `kwargs`"),
         (
@@ -196,13 +196,13 @@ def test_an_expectation_of_ones_own_that_holds(data_bench: Bench, judge: Judge) 
                 MEAN | {"severity": "critical"},
                 {"type": "expect_nonsense", "kwargs": {"column": "age"}, "severity": "critical"},
             ],
-            "expectations.json: entry 2: Great Expectations knows no `expect_nonsense`",
+            "expectations.json: entry 2: Great Expectations has no `expect_nonsense`",
         ),
         (
             [MEAN | {"severity": "critical", "kwargs": {"column": "wage"}}],
             "names the column `wage`, which `rows` does not",
         ),
-        ([MEAN | {"severity": "critical", "table": "pages"}], "is about an unknown table"),
+        ([MEAN | {"severity": "critical", "table": "pages"}], "names an unknown table"),
         (
             [MEAN | {"severity": "critical", "kwargs": {"column": "age", "min_valu": 3}}],
             "has wrong `kwargs`: min_valu",
@@ -240,7 +240,7 @@ def test_the_program_refuses_and_no_value_of_a_row_gets_out(data_bench: Bench) -
     assert result.returncode == 3
     assert data_bench.verdict["result"] == "refused"
     seen = data_bench.everything(result)
-    assert "job is something other than clerk, cook in some row" in seen
+    assert "job is not one of clerk, cook in some rows" in seen
     for secret in ("CANARY", "7654321", "7.65"):
         assert secret not in seen
     assert all(json.loads(line)["event"] for line in result.stderr.splitlines())

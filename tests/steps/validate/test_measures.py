@@ -1,4 +1,4 @@
-"""Measures are scikit-learn's; intervals are the published ones and keep what they promise."""
+"""Measures equal scikit-learn's; intervals match resampling and have their nominal coverage."""
 
 import math
 
@@ -24,7 +24,7 @@ ROWS = st.lists(st.tuples(st.booleans(), st.integers(0, 10), st.integers(0, 10))
 def split(rows: list[tuple[bool, int, int]]) -> tuple[Bools, Given, Given]:
     truth = np.array([row[0] for row in rows])
     versions = [np.array([row[at] for row in rows]) / 10 for at in (1, 2)]
-    assume(2 <= truth.sum() <= len(truth) - 2)  # a variance needs two
+    assume(2 <= truth.sum() <= len(truth) - 2)  # a variance needs two rows of each label
     assume(all((score > 0.5).any() for score in versions))
     one, other = (Given(score > 0.5, score) for score in versions)
     return truth, one, other
@@ -122,7 +122,7 @@ def test_too_few_rows_in_a_denominator(name: str, rows: int) -> None:
 
 @pytest.mark.parametrize("name", ["accuracy", "balanced_accuracy", "f1", "roc_auc", "brier"])
 def test_intervals_cover_the_truth_about_as_often_as_they_say(name: str) -> None:
-    """A small form of the simulation in tests/statistics."""
+    """A small version of the simulation in tests/statistics."""
     random, draws, size = np.random.default_rng(5), 300, 250
 
     def draw(rows: int) -> tuple[Bools, Given]:

@@ -1,4 +1,4 @@
-"""validate-model as the workflow runs it."""
+"""Run validate-model as a workflow does, and check its exit code, its signed verdict and its page."""
 
 import json
 import os
@@ -20,7 +20,7 @@ TRUTH = ["high" if at % 4 == 0 else "low" for at in range(ROWS)]
 
 
 def wrong(share: float, seed: int = 0) -> list[str]:
-    """Answers of which this share is wrong."""
+    """Answers with this share of wrong labels."""
     flip = np.random.default_rng(seed).permutation(ROWS) < share * ROWS
     other = {"high": "low", "low": "high"}
     return [other[label] if turned else label for label, turned in zip(TRUTH, flip, strict=True)]
@@ -62,11 +62,11 @@ def test_a_refusal_says_what_and_why(model_bench: Bench) -> None:
     fill(model_bench, wrong(0.3))
     model_bench.run()
     (reason,) = model_bench.verdict["reasons"]
-    assert reason["message"] == "accuracy is below what the policy asks for"
+    assert reason["message"] == "accuracy is below the limit of the policy"
     (line,) = reason["lines"]
-    assert line.startswith("accuracy 0.700 on 1,000 rows, 95 % interval 0.671 to 0.728; policy.toml:3 asks for at")
+    assert line.startswith("accuracy 0.700 on 1,000 rows, 95 % interval 0.671 to 0.728; policy.toml:3 requires at")
     assert reason["why"] == "Four answers in five must be right."
-    assert "Accuracy is below what the policy asks for" in model_bench.report
+    assert "Accuracy is below the limit of the policy" in model_bench.report
     assert "<script" not in model_bench.report
 
 
@@ -81,7 +81,7 @@ def test_a_worse_candidate_is_refused_though_it_reaches_the_floor(model_bench: B
 
 
 def test_pairing_decides_what_unpaired_intervals_could_not(model_bench: Bench) -> None:
-    # Both err on the same hard rows, so a gain of -0.02 is certain to stay above -0.05.
+    # Both versions are wrong on the same hard rows, so the whole interval of the gain -0.02 is above -0.05.
     labels, base = wrong(0.1), wrong(0.08)
     fill(model_bench, labels, base=base)
     assert model_bench.run().returncode == 0
@@ -132,7 +132,7 @@ def test_every_kind_of_rule(model_bench: Bench) -> None:
     model_bench.policy = model_bench.policy.replace("at_most = 0.3", "at_most = 0.03")
     fill(model_bench, wrong(0.08), base=wrong(0.1))
     assert model_bench.run().returncode == 3
-    assert model_bench.verdict["reasons"][0]["message"] == "brier is above what the policy asks for"
+    assert model_bench.verdict["reasons"][0]["message"] == "brier is above the limit of the policy"
 
 
 def test_one_class_or_no_row_is_inconclusive(model_bench: Bench) -> None:
@@ -173,7 +173,7 @@ def _swap_truth(bench: Bench) -> None:
 
 
 def _other_data(bench: Bench) -> None:
-    """A data record that is signed, but of another run."""
+    """Use a signed data record of another run."""
     bench.live = sha256(b"another")
     bench.data_subjects = {}
     answers = (bench.path("answers") / "record.json").read_bytes()
@@ -212,7 +212,7 @@ def test_a_score_that_cannot_be_is_a_bad_call(model_bench: Bench, score: float |
 
 
 def test_nothing_heavy_is_imported(model_bench: Bench) -> None:
-    """Great Expectations lies in the same image, and takes seconds to import."""
+    """Great Expectations is in the same image, and takes seconds to import."""
     fill(model_bench, wrong(0.1), base=wrong(0.1))
     code = (
         "import runpy, sys\nsys.argv = ['x', 'validate-model']\ntry:\n"

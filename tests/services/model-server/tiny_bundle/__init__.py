@@ -1,6 +1,6 @@
-"""A whole bundle round a model of 708 bytes: signed, verifiable, and small enough to look at.
+"""A complete bundle of a model of 708 bytes: signed, verifiable, and small enough to read.
 
-Standard library and SDK only, so that the tests of every part that meets a bundle can make one.
+It uses the standard library and the SDK only, so that every test that needs a bundle can make one.
 """
 
 import json
@@ -81,7 +81,7 @@ why = "Answers while the caller waits."
 
 
 def answer(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What the model must say, computed here from its formula."""
+    """Compute the model's answer from its formula."""
     hours = 40 if row["hours"] is None else row["hours"]
     logit = 0.08 * (row["age"] - 40) + 0.05 * (hours - 40) + (row["occupation"] == "Exec")
     score = 1 / (1 + math.exp(-logit))
@@ -89,7 +89,7 @@ def answer(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_model(folder: Path, **changes: object) -> Path:
-    """The model folder; `changes` to model.json."""
+    """Write the model folder; `changes` to model.json."""
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(Path(__file__).with_name("model.onnx"), folder / "model.onnx")
     (folder / "model.json").write_bytes(canonical({**MODEL, **changes}))
@@ -110,7 +110,7 @@ class Authority:
         return canonical(sign(kind, subjects, predicate, self.keys[who]))
 
     def write_io(self, root: Path, program: str | None = None) -> Path:
-        """A LOCKGATE_IO folder: trust file, scratch, and the key of a program that signs."""
+        """Write a LOCKGATE_IO folder: trust file, scratch folder, and the key of a program that signs."""
         for name in ("environment", "in", "out", "tmp", "key"):
             (root / name).mkdir(parents=True, exist_ok=True)
         (root / "environment" / "trust.json").write_bytes(self.trust.to_bytes())
@@ -119,7 +119,7 @@ class Authority:
         return root
 
     def data_record(self, base: Mapping[str, Any] = NO_BASE, **subjects: str) -> bytes:
-        """Ingest's record; further subjects by name."""
+        """Make ingest's record, with further subjects by name."""
         nothing = sha256(b"")
         named = {"data": sha256(b"data"), "base": nothing, "spec": sha256(canonical(SPEC)), "test": nothing, **subjects}
         return self.sign("ingest", "data", named, {"model": NAME, "base": dict(base)})
@@ -135,10 +135,10 @@ class Authority:
         serving: Mapping[str, Any] | None = None,
         **changes: object,
     ) -> str:
-        """A bundle as package writes it; returns its digest.
+        """Write a bundle as package does; return its digest.
 
         other: a model folder instead of the tiny one; `changes` to the tiny one's model.json.
-        base: what was live when it was judged. image: which answered then. serving: other than the spec's.
+        base: what was live when it was judged. image: the image that answered then. serving: changes to the spec's.
         """
         shutil.rmtree(folder, ignore_errors=True)
         model = folder / "model"
@@ -177,7 +177,7 @@ class Authority:
 
 
 def request(rows: Sequence[Mapping[str, Any]], **changes: object) -> dict[str, Any]:
-    """The Open Inference request of rows; `changes` to its top level."""
+    """Make the Open Inference request of rows; `changes` to its top level."""
     inputs = [
         {
             "name": entry["name"],
@@ -191,5 +191,5 @@ def request(rows: Sequence[Mapping[str, Any]], **changes: object) -> dict[str, A
 
 
 def parse_log(text: str) -> list[dict[str, Any]]:
-    """The JSON lines of a log."""
+    """Read the JSON lines of a log."""
     return [json.loads(line) for line in text.splitlines()]

@@ -60,7 +60,7 @@ def launch(folder: Path, io: Path, log_file: Path, *more: str) -> subprocess.Pop
 
 @contextmanager
 def serving(folder: Path, io: Path, log_file: Path, *more: str) -> Iterator[Server]:
-    """The server of a bundle, ready; its port is the one its log names."""
+    """Run the server of a bundle until it is ready; its log names the port."""
     process = launch(folder, io, log_file, "--port", "0", *more)
     try:
         with log_file.open() as log:

@@ -1,6 +1,6 @@
-"""Writes the tiny ONNX model beside this file; run by hand in the train image's lock, the only one with `onnx`.
+"""Write the ONNX model beside this file. Run it by hand with the train image's lock, the only one with `onnx`.
 
-score = sigmoid(0.08 (age - 40) + 0.05 (hours - 40) + 1 where the occupation is "Exec"); missing hours count as 40.
+score = sigmoid(0.08 (age - 40) + 0.05 (hours - 40) + 1 if the occupation is "Exec"); missing hours count as 40.
 """
 
 from pathlib import Path

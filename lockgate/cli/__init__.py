@@ -1,0 +1,1 @@
+"""The command line: the verbs, their options, what they print and how they exit."""

@@ -1,0 +1,16 @@
+"""The common part of every object."""
+
+from typing import Any
+
+LABELS = {"app.kubernetes.io/part-of": "lockgate", "app.kubernetes.io/managed-by": "lockgate"}
+WHY = "lockgate.io/why"
+
+
+def document(version: str, kind: str, name: str, namespace: str = "", why: str = "", **body: Any) -> dict[str, Any]:
+    """Return one object; `why` becomes an annotation that explains it on the cluster."""
+    metadata: dict[str, Any] = {"name": name, "labels": dict(LABELS)}
+    if namespace:
+        metadata["namespace"] = namespace
+    if why:
+        metadata["annotations"] = {WHY: why}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, **body}

@@ -1,0 +1,215 @@
+"""Admission policies: what the API server refuses, whatever the controller's version would accept.
+
+An account that may create a Workflow chooses its fields, and some fields have overridden the named template in several
+versions of Argo (CVE-2026-31892, -42296, -54526). So a run may name a template of the namespace, give parameters, and
+be stopped; everything else is in the template, which its owner applied.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from lockgate.cluster.manifests.accounts import ARGO, PLATFORM, SERVER
+from lockgate.cluster.manifests.objects import document
+from lockgate.cluster.manifests.settings import ENVIRONMENT, Settings
+
+_GROUP = "admissionregistration.k8s.io/v1"
+_PREFIX = "workflows.argoproj.io/"
+# Written by `argo` and the Argo server to record the origin of a run; the controller reads none of them.
+_HARMLESS = [
+    f"{_PREFIX}{name}"
+    for name in (
+        "action", "actor", "actor-email", "actor-preferred-username", "creator", "creator-email",
+        "creator-preferred-username", "description", "pod-name-format", "resubmitted-from-workflow", "title",
+        "workflow-event-binding", "workflow-template",
+    )
+]  # fmt: skip
+
+
+def documents(settings: Settings) -> Iterator[dict[str, Any]]:
+    """Yield each policy with its binding."""
+    others = ("not-by-argo-itself", f"request.userInfo.username != '{settings.controller_user}'")
+    yield from _policy(settings, "runs", [ARGO], ["workflows", "workflows/*"], _runs(), others)
+    yield from _policy(settings, "stored", [ARGO], ["workflows"], _stored(), others, ["CREATE"], "WorkflowTemplate")
+    yield from _policy(settings, "triggers", [ARGO], ["cronworkflows", "workfloweventbindings"], _triggers(), others)
+    platform = ("by-the-platform", f"request.userInfo.username == '{settings.user(PLATFORM)}'")
+    yield from _policy(settings, "versions", ["apps"], ["deployments"], _versions(), platform)
+
+
+def _policy(
+    settings: Settings,
+    name: str,
+    groups: list[str],
+    resources: list[str],
+    validations: Iterable[tuple[str, str]],
+    condition: tuple[str, str],
+    operations: Sequence[str] = ("CREATE", "UPDATE"),
+    param: str = "",
+) -> Iterator[dict[str, Any]]:
+    # Policies are cluster-wide, so their names contain the namespace: a cluster may have two namespaces of Lockgate.
+    full = f"lockgate-{name}.{settings.namespace}"
+    spec: dict[str, Any] = {
+        "failurePolicy": "Fail",
+        "matchConstraints": {
+            "resourceRules": [
+                {
+                    "apiGroups": groups,
+                    "apiVersions": ["*"],
+                    "operations": list(operations),
+                    "resources": resources,
+                }
+            ]
+        },
+        "matchConditions": [{"name": condition[0], "expression": condition[1]}],
+        "validations": [{"expression": e, "message": f"Lockgate: {m}", "reason": "Forbidden"} for m, e in validations],
+    }
+    if param:
+        spec["paramKind"] = {"apiVersion": f"{ARGO}/v1alpha1", "kind": param}
+    if name in _VARIABLES:
+        spec["variables"] = [{"name": n, "expression": e} for n, e in _VARIABLES[name].items()]
+    yield document(_GROUP, "ValidatingAdmissionPolicy", full, spec=spec)
+    binding: dict[str, Any] = {
+        "policyName": full,
+        "validationActions": ["Deny"],
+        "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.namespace}}},
+    }
+    if param:
+        # The API server checks the request against each object of that kind in the namespace.
+        binding["paramRef"] = {"selector": {}, "parameterNotFoundAction": "Deny"}
+    yield document(_GROUP, "ValidatingAdmissionPolicyBinding", full, spec=binding)
+
+
+_VARIABLES: dict[str, dict[str, str]] = {
+    "runs": {
+        "old": "oldObject == null ? {} : oldObject.spec",
+        "labels": "object.metadata.?labels.orValue({})",
+        "oldLabels": "oldObject == null ? {} : oldObject.metadata.?labels.orValue({})",
+        "annotations": "object.metadata.?annotations.orValue({})",
+        "oldAnnotations": "oldObject == null ? {} : oldObject.metadata.?annotations.orValue({})",
+    },
+    "versions": {
+        "pod": "object.spec.template.spec",
+        "volumes": "object.spec.template.spec.?volumes.orValue([])",
+        "containers": ("object.spec.template.spec.containers + object.spec.template.spec.?initContainers.orValue([])"),
+    },
+}
+
+
+def _runs() -> Iterator[tuple[str, str]]:
+    """Yield message and expression of each rule for a Workflow."""
+    stop = _list("shutdown", "suspend")
+    yield (
+        # Not the entrypoint either: a template that runs alone accepts artifacts from the submitter.
+        "a run may set only workflowTemplateRef and arguments; everything else belongs in the WorkflowTemplate",
+        f"oldObject != null || object.spec.all(f, f in {_list('workflowTemplateRef', 'arguments')} || f in {stop})",
+    )
+    yield (
+        "only shutdown and suspend of an existing run may change",
+        f"oldObject == null || (object.spec.all(f, f in {stop} || "
+        "(f in variables.old && object.spec[f] == variables.old[f]))"
+        f" && variables.old.all(f, f in {stop} || f in object.spec))",
+    )
+    yield from _by_reference("object.spec", "oldObject != null || ")
+    yield (
+        # The stored spec in the status is what runs, and its nodes are the record of what ran.
+        "only Argo may write the status of a run; start a new run instead of retrying one",
+        "oldObject == null ? (!has(object.status) || object.status.all(f, f == 'storedTemplates' ||"
+        " object.status[f] == null))"
+        " : (has(object.status) == has(oldObject.status)"
+        " && (!has(object.status) || object.status == oldObject.status))",
+    )
+    for what in ("labels", "annotations"):
+        new, old = f"variables.{what}", f"variables.old{what.capitalize()}"
+        yield (
+            f"{what} below {_PREFIX} control the controller; a run may set only those that record its origin",
+            f"{new}.all(k, !k.startsWith('{_PREFIX}') || k in {_list(*_HARMLESS)}"
+            f" || (k in {old} && {new}[k] == {old}[k]))"
+            f" && {old}.all(k, !k.startsWith('{_PREFIX}') || k in {new})",
+        )
+    yield (
+        "only Argo may set owners and finalizers of a run",
+        "oldObject == null ? (!has(object.metadata.ownerReferences) && !has(object.metadata.finalizers))"
+        " : (object.metadata.?ownerReferences.orValue([]) == oldObject.metadata.?ownerReferences.orValue([])"
+        " && object.metadata.?finalizers.orValue([]) == oldObject.metadata.?finalizers.orValue([]))",
+    )
+
+
+def _stored() -> Iterator[tuple[str, str]]:
+    """Yield the rule for the stored templates of a new run.
+
+    `argo submit` and the Argo server send the templates that they resolved while they checked the run, and the
+    controller prefers those to the named one: a forged template would run with its account and its keys.
+    """
+    yield (
+        "a run may contain only unchanged templates of the WorkflowTemplate it names",
+        "object.spec.?workflowTemplateRef.?name.orValue('') != params.metadata.name"
+        " || object.?status.?storedTemplates.orValue({}).all(k, params.spec.templates.exists(t,"
+        " k == 'namespaced/' + params.metadata.name + '/' + t.name"
+        " && object.status.storedTemplates[k] == t))",
+    )
+
+
+def _by_reference(spec: str, unless: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the rules that a spec names a template of this namespace and gives only parameters."""
+    ref, arguments = f"{spec}.workflowTemplateRef", f"{spec}.?arguments.orValue({{}})"
+    yield (
+        "a run must name a WorkflowTemplate of this namespace",
+        f"{unless}(has({ref}) && {ref}.all(f, f == 'name' || (f == 'clusterScope' && {ref}[f] == false)))",
+    )
+    yield (
+        # An artifact's location could name any Secret of the namespace, and send it to any address.
+        "a run may give only parameters with name and value, no artifacts",
+        f"{unless}({arguments}.all(f, f == 'parameters') && "
+        f"{arguments}.?parameters.orValue([]).all(p, p.all(f, f in {_list('name', 'value')})))",
+    )
+
+
+def _triggers() -> Iterator[tuple[str, str]]:
+    """Yield the rules for a CronWorkflow or a WorkflowEventBinding: it may start what a submitter may start."""
+    cron = "object.kind != 'CronWorkflow' || "
+    yield (
+        "a schedule may set only workflowTemplateRef and arguments",
+        f"{cron}(object.spec.workflowSpec.all(f, f in {_list('workflowTemplateRef', 'arguments')})"
+        " && !has(object.spec.workflowMetadata))",
+    )
+    yield from _by_reference("object.spec.workflowSpec", cron)
+    submit = "object.spec.?submit.orValue({})"
+    yield (
+        "an event may only start a WorkflowTemplate of this namespace, with parameters from the event",
+        f"object.kind != 'WorkflowEventBinding' || ({submit}.?workflowTemplateRef.?clusterScope.orValue(false) == false"
+        f" && {submit}.?arguments.orValue({{}}).all(f, f == 'parameters')"
+        f" && {submit}.?arguments.?parameters.orValue([]).all(p, p.all(f, f in {_list('name', 'valueFrom')})"
+        " && p.?valueFrom.orValue({}).all(f, f == 'event')))",
+    )
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    """Yield the rules for the platform's Deployments, which could mount any Secret of the namespace."""
+    yield (
+        f"a served version must run as {SERVER}, without a token",
+        f"variables.pod.?serviceAccountName.orValue('') == '{SERVER}'"
+        " && variables.pod.?automountServiceAccountToken.orValue(true) == false",
+    )
+    yield (
+        f"a served version may mount only {ENVIRONMENT}, lockgate-store and empty folders",
+        "variables.volumes.all(v, has(v.emptyDir)"
+        f" || (has(v.configMap) && v.configMap.name == '{ENVIRONMENT}')"
+        " || (has(v.secret) && v.secret.secretName == 'lockgate-store'))",
+    )
+    yield (
+        "containers that serve users have no credentials; only init containers may mount lockgate-store",
+        "variables.pod.containers.all(c, c.?volumeMounts.orValue([]).all(m,"
+        " !variables.volumes.exists(v, has(v.secret) && v.name == m.name)))",
+    )
+    yield (
+        "no environment variable of a served version may come from a Secret",
+        "variables.containers.all(c, !has(c.envFrom)"
+        " && c.?env.orValue([]).all(e, !has(e.valueFrom) || !has(e.valueFrom.secretKeyRef)))",
+    )
+    yield (
+        "the images of a served version must be named by digest",
+        "variables.containers.all(c, c.image.contains('@sha256:'))",
+    )
+
+
+def _list(*names: str) -> str:
+    return "[" + ", ".join(f"'{name}'" for name in names) + "]"

@@ -1,0 +1,223 @@
+"""The settings of a cluster's owner: `kubernetes/settings.toml`, and the environment of the programs next to it.
+
+Both are written only from given settings: an existing file is changed only by a setting that is given.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from lockgate.definition.project import Project
+from lockgate.errors import BadCall, NotRendered, UnknownName
+from lockgate.records.environment import Environment
+
+ARGO = ("3.7", "4.0", "4.1")
+ENVIRONMENT = "lockgate-environment"
+FIRST = "lockgate render --kubernetes --set store=s3://BUCKET/PREFIX --set endpoint=https://HOST"
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_USER = re.compile(r"[A-Za-z0-9:@._/-]+")
+_CIDRS = re.compile(r"[0-9a-fA-F.:]+/\d+(,[0-9a-fA-F.:]+/\d+)*")
+_S3 = ("endpoint", "region", "addressing_style")
+_STYLES = ("auto", "path", "virtual")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a cluster.
+
+    namespace: where models are trained and served.
+    argo: minor version of Argo Workflows.
+    argo_namespace: the namespace of Argo's controller and its settings.
+    controller: the controller's user name at the API server; by default its account in that namespace.
+    api_server: address ranges of the API server, separated by commas; empty = any address, only on its ports.
+    """
+
+    namespace: str = "lockgate"
+    argo: str = "3.7"
+    argo_namespace: str = "argo"
+    controller: str = ""
+    api_server: str = ""
+
+    @property
+    def controller_user(self) -> str:
+        """The controller's user name."""
+        return self.controller or f"system:serviceaccount:{self.argo_namespace}:argo"
+
+    def user(self, account: str) -> str:
+        """Return the user name of one of our accounts."""
+        return f"system:serviceaccount:{self.namespace}:{account}"
+
+    def check(self) -> None:
+        """Check that the settings are valid. Errors: BadCall, UnknownName."""
+        if self.argo not in ARGO:
+            what = "version of Argo:"
+            raise UnknownName(what, self.argo, ARGO)
+        for name in (self.namespace, self.argo_namespace):
+            if not _NAME.fullmatch(name):
+                msg = f"{name!r} is not a valid namespace name"
+                raise BadCall(msg, fix="use lower-case letters, digits and hyphens")
+        if self.controller and not _USER.fullmatch(self.controller):
+            msg = f"controller {self.controller!r} is not a valid user name"
+            raise BadCall(msg, fix="use e.g. system:serviceaccount:argo:argo")
+        if self.api_server and not _CIDRS.fullmatch(self.api_server):
+            msg = f"api_server {self.api_server!r} is not a list of address ranges"
+            raise BadCall(msg, fix="use e.g. 10.0.0.1/32,10.0.0.2/32")
+
+    def to_toml(self) -> str:
+        """Return the text of the settings file; only plain names are valid, so nothing needs to be escaped."""
+        lines = [f'{field.name} = "{getattr(self, field.name)}"' for field in fields(self)]
+        return "\n".join(["# The cluster as its owner set it up; `lockgate render` reads it.", *lines, ""])
+
+    @classmethod
+    def read(cls, path: Path) -> "Settings":
+        """Return the settings of a file. Errors: BadCall."""
+        try:
+            read = cls(**tomllib.loads(path.read_text(encoding="utf-8")))
+        except (tomllib.TOMLDecodeError, TypeError) as error:
+            msg = f"{path.name} does not contain valid cluster settings: {error}"
+            raise BadCall(msg, fix=f"correct it; its settings are {', '.join(f.name for f in fields(cls))}") from error
+        read.check()
+        return read
+
+
+@dataclass(frozen=True)
+class Store:
+    """The S3 store of the environment, in the form of Argo's artifact repository."""
+
+    bucket: str
+    endpoint: str
+    region: str
+    has_ca: bool
+
+    @classmethod
+    def of(cls, address: str, endpoint: str | None = None, region: str = "", *, has_ca: bool = False) -> "Store":
+        """Return the store at an address; by default Amazon's. Errors: BadCall if a cluster cannot use it."""
+        parts = urlsplit(address)
+        if parts.scheme != "s3" or not parts.netloc:
+            msg = f"store {address!r} cannot be used by a cluster" if address else "a cluster needs a store"
+            raise BadCall(msg, fix=FIRST)
+        endpoint = endpoint or "https://s3.amazonaws.com"
+        if not endpoint.startswith("https://"):
+            msg = f"endpoint {endpoint!r} would send credentials unencrypted"
+            raise BadCall(msg, fix="lockgate render --kubernetes --set endpoint=https://HOST")
+        return cls(parts.netloc, endpoint, region, has_ca)
+
+    @property
+    def host(self) -> str:
+        """Host and port, without the scheme."""
+        return urlsplit(self.endpoint).netloc
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The folder `kubernetes/` of a project."""
+
+    project: Project
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the manifests."""
+        return self.project.root / "kubernetes"
+
+    @property
+    def environment(self) -> Path:
+        """The environment of every program: files named after the ConfigMap's keys."""
+        return self.folder / "environment"
+
+    @property
+    def private(self) -> Path:
+        """Keys and credentials; never committed."""
+        return self.project.state / "kubernetes"
+
+    @property
+    def file(self) -> Path:
+        """The settings file."""
+        return self.folder / "settings.toml"
+
+    @property
+    def exists(self) -> bool:
+        """Whether the project has a cluster."""
+        return self.file.is_file()
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings. Errors: NotRendered if there are none, BadCall."""
+        if not self.exists:
+            msg = f"{self.project.root} has no kubernetes/ folder"
+            raise NotRendered(msg, fix=FIRST)
+        return Settings.read(self.file)
+
+    @property
+    def as_environment(self) -> Environment:
+        """The environment of the programs there, from the files here. Errors: NotRendered without a cluster."""
+        self.settings.check()
+        return Environment(self.private, self.environment)
+
+    def value(self, key: str) -> str:
+        """Return one value of the environment; empty if it is not set."""
+        path = self.environment / key
+        return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """The keys of the environment, sorted."""
+        return sorted(p.name for p in self.environment.iterdir() if p.is_file() and not p.name.startswith("."))
+
+    @cached_property
+    def store(self) -> Store:
+        """The store. Errors: BadCall if a cluster cannot use it."""
+        s3: dict[str, Any] = json.loads(self.value("s3.json") or "{}")
+        has_ca = (self.environment / "ca.pem").is_file()
+        return Store.of(self.value("store"), s3.get("endpoint"), s3.get("region") or "", has_ca=has_ca)
+
+
+def write_settings(cluster: Cluster, given: Mapping[str, str]) -> None:
+    """Write settings and values of the environment. Errors: UnknownName, BadCall; nothing is written then."""
+    own = {field.name for field in fields(Settings)}
+    values = {"store", "registry", "gateway", "platform"}
+    known = own | values | set(_S3) | {"ca"}
+    for name in given:
+        if name not in known:
+            raise UnknownName("setting", name, known)
+    before = Settings.read(cluster.file) if cluster.exists else Settings()
+    settings = replace(before, **{name: value for name, value in given.items() if name in own})
+    settings.check()
+    files = {name: f"{value}\n".encode() for name, value in given.items() if name in values}
+    if not cluster.value("platform"):
+        files.setdefault("platform", b"kubernetes\n")
+    s3 = {name: value for name, value in given.items() if name in _S3}
+    all_s3 = json.loads(cluster.value("s3.json") or "{}") | s3
+    if s3:
+        _check_style(s3.get("addressing_style", "auto"))
+        files["s3.json"] = (json.dumps(all_s3, indent=2, sort_keys=True) + "\n").encode()
+    if "ca" in given:
+        files["ca.pem"] = _certificate(Path(given["ca"]))
+    Store.of(given.get("store") or cluster.value("store"), all_s3.get("endpoint"))
+    cluster.environment.mkdir(parents=True, exist_ok=True)
+    cluster.file.write_text(settings.to_toml(), encoding="utf-8")
+    for name, content in files.items():
+        (cluster.environment / name).write_bytes(content)
+
+
+def _check_style(style: str) -> None:
+    if style not in _STYLES:
+        what = "addressing_style:"
+        raise UnknownName(what, style, _STYLES)
+
+
+def _certificate(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise BadCall(msg, fix="give the CA certificate: --set ca=FILE.pem") from error
+    if b"-----BEGIN CERTIFICATE-----" not in content or b"PRIVATE KEY" in content:
+        msg = f"{path} is not a PEM certificate"
+        raise BadCall(msg, fix="give the CA certificate without its private key")
+    return content

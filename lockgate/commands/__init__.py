@@ -1,0 +1,1 @@
+"""What each verb does, on this machine and on a cluster; prints nothing."""

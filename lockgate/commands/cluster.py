@@ -1,0 +1,124 @@
+"""The target of the verbs on a cluster."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lockgate_store import Missing, Store
+
+from lockgate.cluster.manifests.settings import Cluster
+from lockgate.cluster.watch import NAME, PART_OF, fetch_log, live_on, raw_input, record_of
+from lockgate.cluster.workflows import Argo, Where, reach
+from lockgate.definition.project import Project
+from lockgate.errors import BadCall
+from lockgate.records.account import signed_file
+from lockgate.records.environment import Environment
+from lockgate.records.live import Live
+from lockgate.records.runs import RunRecord, Step
+from lockgate.records.store import bucket_of, live_at
+from lockgate.report.page import PAGES
+
+
+@dataclass(frozen=True)
+class OnCluster:
+    """The runs and the live versions in one namespace of a cluster."""
+
+    project: Project
+    argo: Argo
+    where: Where
+
+    @classmethod
+    @contextmanager
+    def reached(cls, project: Project, where: Where) -> Iterator["OnCluster"]:
+        """A connection to a cluster, while it is needed. Errors: BadCall."""
+        with reach(where) as argo:
+            yield cls(project, argo, where)
+
+    @property
+    def options(self) -> str:
+        """The options that name the cluster; never a token."""
+        return self.where.options
+
+    @property
+    def place(self) -> str:
+        """Its namespace."""
+        return f"in namespace {self.argo.namespace}"
+
+    @property
+    def environment(self) -> Environment:
+        """The environment in kubernetes/. Errors: BadCall if it is another namespace's."""
+        if self.argo.namespace != (own := Cluster(self.project).settings.namespace):
+            msg = f"kubernetes/ has the store and the keys of namespace {own}, not of {self.argo.namespace}"
+            raise BadCall(msg, fix=f"give -n {own}, or use the project of {self.argo.namespace}")
+        return Cluster(self.project).as_environment
+
+    @property
+    def fetched(self) -> Path:
+        """The folder for what is fetched of the runs of this namespace."""
+        return self.project.state / "cluster" / self.argo.namespace
+
+    def runs(self, model: str | None = None) -> list[RunRecord]:
+        """The Workflows of Lockgate, or those of one model, the newest first."""
+        labels = {PART_OF: "lockgate", **({NAME: model} if model else {})}
+        records = [record_of(workflow, self.fetched) for workflow in self.argo.workflows(labels)]
+        return sorted(records, key=lambda record: record.started, reverse=True)
+
+    def live(self, model: str) -> Live:
+        """The version that the users' Service names."""
+        return live_on(self.argo, model)
+
+    def fetch_logs(self, run: RunRecord, steps: Sequence[Step]) -> list[str]:
+        """Fetch each log from its pod, or from where the controller archives logs."""
+        gone = [step for step in steps if not fetch_log(self.argo, run, step)]
+        return [step.name for step in gone if not (step.folder / "log").exists()]
+
+    def fetch_evidence(self, run: RunRecord) -> tuple[RunRecord, list[str]]:
+        """Fetch what the steps signed, and their pages, from the store."""
+        environment, gone = self.environment, list[str]()
+        store, nodes = bucket_of(environment), {node.id: node for node in run.run.nodes}
+        spec = raw_input(self.argo.workflow(run.id), "spec")
+        for step in run.steps:
+            node = nodes.get(step.folder.name)
+            if node is None:
+                continue
+            _keep(step.folder / "in" / "spec", spec.encode())
+            written = {each["name"]: each for each in (node.outputs.get("artifacts") or ())}
+            for name in (signed_file(step.name), *PAGES):
+                output, _, inside = name.partition("/")
+                if key := written.get(output, {}).get("s3", {}).get("key"):
+                    content = _read(store, f"{key}/{inside}" if inside else key)
+                    if content is None:
+                        gone.append(f"{output} of {step.name}")
+                    else:
+                        _keep(step.folder / "out" / name, content)
+        before = live_at(environment, run.about.model, run.started)
+        return replace(run, about=replace(run.about, before=before)), gone  # a new record reads what was fetched
+
+    def stop(self, run: RunRecord) -> None:
+        """Ask the controller to stop a Workflow."""
+        self.argo.stop(run.id)
+
+    def link(self, page: Path, run: RunRecord) -> str:
+        """A file's address."""
+        del run
+        return page.as_uri()
+
+    def after_waiver(self, model: str) -> list[str]:
+        """Apply the manifests, which carry the waivers."""
+        return [self.argo.kubectl("apply", "--server-side", "-f", f"workflows/{model}")]
+
+
+def _keep(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def _read(store: Store, key: str) -> bytes | None:
+    try:
+        return store.read(key).data
+    except Missing:
+        return None
+    except ValueError as error:
+        msg = f"the run names an invalid artifact: {error}"
+        raise BadCall(msg, fix="only Argo should write a workflow's status: check who else may") from error

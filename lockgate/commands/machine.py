@@ -1,0 +1,89 @@
+"""The target of the verbs on this machine."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lockgate_proof import GATES_OF_A_BUNDLE, predicate
+from lockgate_store import Store
+
+from lockgate.definition.project import Project
+from lockgate.definition.shelf import Shelf
+from lockgate.engine import ask_to_stop
+from lockgate.records.address import address_of, platform_up, public
+from lockgate.records.environment import Environment, ensure_environment
+from lockgate.records.live import Live
+from lockgate.records.runs import RunRecord, Runs, Step
+from lockgate.records.store import read_json, store_of
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The runs, the store and the local platform of this machine."""
+
+    project: Project
+    environment: Environment
+
+    options = ""
+    place = "on this machine"
+
+    @classmethod
+    def of(cls, project: Project) -> "Machine":
+        """The machine's environment for a project; created if it does not exist."""
+        return cls(project, ensure_environment(project, Shelf.find().signers))
+
+    def runs(self, model: str | None = None) -> list[RunRecord]:
+        """Every run on record, or those of one model, the newest first."""
+        return [run for run in Runs(self.project.state / "runs").all() if model in (None, run.about.model)]
+
+    def live(self, model: str) -> Live:
+        """The live pointer of the store, and whether the local platform answers for it."""
+        store, key = store_of(self.environment), f"models/{model}"
+        url, candidate = address_of(self.environment, model), read_json(store, f"{key}/candidate.json")
+        pointer = read_json(store, f"{key}/live.json")
+        if pointer is None:
+            return Live(None, url, candidate=candidate, waived=[])
+        served = (read_json(store, f"{key}/status.json") or {}).get("live") or {}
+        up = platform_up(self.environment)
+        problem = str(served.get("problem") or "") if up else "the local platform is not running: lockgate serve"
+        return Live(
+            pointer,
+            url,
+            answers=up and bool(served.get("ready")),
+            problem=problem,
+            candidate=candidate,
+            waived=_waived(store, key, pointer["bundle"]),
+        )
+
+    def fetch_logs(self, run: RunRecord, steps: Sequence[Step]) -> list[str]:
+        """Nothing: the logs of a run on this machine are in its folder."""
+        del run, steps
+        return []
+
+    def fetch_evidence(self, run: RunRecord) -> tuple[RunRecord, list[str]]:
+        """Nothing: the records of a run on this machine are in its folder."""
+        return run, []
+
+    def stop(self, run: RunRecord) -> None:
+        """Ask the process that executes a run to stop it."""
+        ask_to_stop(run.run.folder)
+
+    def link(self, page: Path, run: RunRecord) -> str:
+        """A file's address; under JupyterHub, a page that its proxy serves."""
+        if os.environ.get("JUPYTERHUB_SERVICE_PREFIX"):
+            return f"{public(self.environment)}/runs/{run.id}/{page.name}"
+        return page.as_uri()
+
+    def after_waiver(self, model: str) -> list[str]:
+        """Nothing: the next run reads the rendered manifests."""
+        del model
+        return []
+
+
+def _waived(store: Store, key: str, bundle: str) -> list[dict[str, Any]]:
+    """The reasons against a bundle that waivers cover, as its verdicts name them; `lockgate verify` proves them."""
+    kept = f"{key}/bundles/{bundle.removeprefix('sha256:')}/verdicts"
+    envelopes = (read_json(store, f"{kept}/{gate}.json") for gate in GATES_OF_A_BUNDLE)
+    return [reason for envelope in envelopes if envelope for reason in predicate(envelope)["reasons"]]

@@ -1,0 +1,99 @@
+"""Render a whole project: contracts, step functions, workflows, and the cluster's manifests."""
+
+from pathlib import Path
+from typing import Any
+
+from lockgate.definition.project import Project, own_sources
+from lockgate.definition.shelf import Shelf
+from lockgate.errors import NotRendered, UnknownName
+from lockgate.rendering.contracts import contract_bytes, functions_source, step_contract
+from lockgate.rendering.files import model_files, write_or_check
+from lockgate.rendering.readme import with_tables
+
+
+def render_project(project: Project, names: list[str], *, check: bool) -> tuple[list[str], dict[str, Any]]:
+    """Render everything, or only these models; with `check` write nothing and fail if a file differs.
+
+    Returns what was written, as lines and as JSON values.
+    Errors: NotRendered (with `check`), SpecError, UnknownName.
+    """
+    stale = write_or_check(_contracts(project), check=check)
+    stale += write_or_check(_from_contracts(project), check=check)
+    for folder in project.folders():
+        stale += write_or_check(_functions_of(folder), check=check)
+    models = project.models
+    for error in project.broken.values():
+        raise error
+    unknown = [name for name in names if name not in models]
+    if unknown:
+        raise UnknownName("model", unknown[0], models)
+    for model in models.values():
+        if not names or model.spec.name in names:
+            stale += write_or_check(model_files(project, model, check=check), check=check)
+    if not names:
+        stale += _orphans(project, check=check)
+        stale += write_or_check(_cluster_files(project), check=check)
+    shown = [str(path.relative_to(project.root)) for path in stale]
+    if check and shown:
+        msg = f"{len(shown)} rendered file(s) differ from their source: {', '.join(shown)}"
+        raise NotRendered(msg, fix="lockgate render, then check the difference with git diff")
+    written = [f"  wrote {path}" for path in shown] or [
+        f"  {len(models)} models; each rendered file agrees with its source"
+    ]
+    notes = [note for model in models.values() for note in model.notes]
+    return written + [f"  note: {note}" for note in notes], {"models": sorted(models), "written": shown, "notes": notes}
+
+
+def _cluster_files(project: Project) -> dict[Path, bytes]:
+    """The manifests of the cluster, if the project has one."""
+    from lockgate.cluster.manifests.files import cluster_files
+    from lockgate.cluster.manifests.settings import Cluster
+
+    return cluster_files(cluster) if (cluster := Cluster(project)).exists else {}
+
+
+def _contracts(project: Project) -> dict[Path, bytes]:
+    """The contracts of the steps; their sources exist only in Lockgate's own repository."""
+    shelf = Shelf.find()
+    if shelf.root != project.root:
+        return {}
+    return {folder / "contract.json": contract_bytes(step_contract(folder)) for folder in shelf.step_folders()}
+
+
+def _from_contracts(project: Project) -> dict[Path, bytes]:
+    """What Lockgate's own repository makes of its contracts, once they are written."""
+    shelf = Shelf.find()
+    if shelf.root != project.root:
+        return {}
+    programs = sorted(shelf.programs.values(), key=lambda p: p.name)
+    text = functions_source(programs, "One typed function per program of Lockgate.")
+    # The bill of materials lists what serves the model, so package carries the server's lock.
+    serving = shelf.image("model-server").lock.read_bytes()
+    readme = project.root / "README.md"
+    return {
+        project.root / "lockgate" / "definition" / "steps.py": text.encode(),
+        project.root / "steps" / "package" / "lockgate_package" / "model-server.lock": serving,
+        readme: with_tables(readme.read_text(encoding="utf-8"), programs).encode(),
+    }
+
+
+def _functions_of(folder: Path) -> dict[Path, bytes]:
+    """The typed functions of a model's own one-file steps, beside its pipeline."""
+    from lockgate.definition.contract import own_step
+
+    programs = [own_step(source, folder.name.replace("_", "-")) for source in own_sources(folder)]
+    if not programs:
+        return {}
+    text = functions_source(programs, f"One typed function per step of {folder.name} itself.")
+    return {folder / f"{folder.name}_steps.py": text.encode()}
+
+
+def _orphans(project: Project, *, check: bool) -> list[Path]:
+    """Files in workflows/ that no model renders: delete them, or with `check` only name them."""
+    wanted = {(project.workflows / name) for name in project.models}
+    found = [p for p in project.workflows.rglob("*") if p.is_file()]
+    known = {"release.yaml", "review.yaml", "retrain.yaml", "on-registry-event.yaml"}
+    orphans = [p for p in found if p.parent not in wanted or p.name not in known]
+    for path in orphans if not check else []:
+        path.unlink()
+    return orphans

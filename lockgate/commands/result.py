@@ -1,0 +1,109 @@
+"""How a run ended and what it means for users: one form for `run` here and for `submit --watch` on a cluster."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lockgate.records.live import Live
+from lockgate.records.runs import RunRecord
+from lockgate.report.lines import again, ending_lines, exit_code, next_lines, outcome_lines, waived_lines, ways_out
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended.
+
+    before: the live pointer before the run. live: what users reach after it.
+    tunable: the settings a run may vary, each with its possible values.
+    options: the options that name the cluster; empty for this machine.
+    report: the link to its pages, if they were written. notes: what else the user should know.
+    """
+
+    record: RunRecord
+    before: Mapping[str, Any] | None
+    live: Live
+    tunable: Mapping[str, list[str]]
+    options: str = ""
+    report: str = ""
+    notes: Sequence[str] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 released, 2 bad call, 3 refused, 4 an external service failed."""
+        return exit_code(self.record)
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as JSON values."""
+        return {
+            "run": self.record.id,
+            "model": self.record.about.model,
+            "phase": self.record.phase,
+            "exit_code": self.exit_code,
+            "live": self.live.pointer,
+            "url": self.live.url,
+            "steps": [step.to_json() for step in self.record.steps],
+        }
+
+    def lines(self, *, welcome: bool = False) -> list[str]:
+        """The result as people read it; welcome: for the first run on a machine."""
+        lines = ["", *self._outcome(), *(f"Note: {note}" for note in self.notes)]
+        lines += next_lines(self._welcome() if welcome and self.exit_code == 0 else self._next())
+        return lines if self.exit_code == 0 else [*lines, f"exit {self.exit_code}"]
+
+    def _outcome(self) -> list[str]:
+        record, live = self.record, self.live
+        if not live.hidden and (live.pointer or record.phase != "Succeeded"):
+            return outcome_lines(record, live.pointer, self.before, live.url)
+        if record.phase == "Succeeded":
+            waived = [line for reason in record.waived for line in waived_lines(reason)]
+            return [f"Released: {record.about.model} has a new live version.", *waived]
+        promoted = any(step.name == "promote" and step.phase == "Succeeded" for step in record.steps)
+        return [*ending_lines(record), *([] if promoted else ["Nothing changed for users: promote did not succeed."])]
+
+    def _with(self, command: str) -> str:
+        return f"{command} {self.options}".rstrip()
+
+    def _welcome(self) -> list[tuple[str, str]]:
+        model = self.record.about.model
+        return [
+            ("source .venv/bin/activate", "makes `lockgate` a command in this terminal"),
+            (f"lockgate predict {model} docs/rows.csv", "CSV in, the same rows with label and score out"),
+            (f"lockgate report {self.record.id}", self.report),
+            ("lockgate new NAME --data FILE --target COLUMN", "a model of your own"),
+        ]
+
+    def _next(self) -> list[tuple[str, str]]:
+        run, model = self.record.id, self.record.about.model
+        pages = self.report or ("every page; needs the store's credentials" if self.options else "")
+        report = (self._with(f"lockgate report {run}"), pages)
+        if self.exit_code == 0:
+            if self.options:
+                return [(self._with(f"lockgate status {model}"), "what is live, and the last runs"), report]
+            return [report, (f"lockgate verify {model}", "verifies what is live")]
+        if self.record.refused:
+            return self._after_refusal(report)
+        failed = next((step.name for step in self.record.failed), "")
+        return [(self._with(f"lockgate logs {run} {failed}".rstrip()), "its log"), self._again()]
+
+    def _after_refusal(self, report: tuple[str, str]) -> list[tuple[str, str]]:
+        step = self.record.refused[0]
+        found = [report]
+        if not self.options:
+            shows = "every group, with intervals" if step.name == "bias-audit" else "everything that was checked"
+            found = [(report[0], shows)]
+        found += [(command, "") for command in ways_out(self.record, self.tunable, self.options)]
+        reason = next((r for r in (step.verdict or {})["reasons"] if not r["waived_by"]), None)
+        if reason:
+            key = " --key FILE" if self.options else ""
+            waive = self._with(f"lockgate waive {self.record.id} {reason['id']}{key}")
+            found.append((waive, "signs an exception that expires"))
+        return found
+
+    def _again(self) -> tuple[str, str]:
+        if self.exit_code == 2:  # a wrong call stays wrong; a corrected one starts a new run
+            return again(self.record, self.options), "after you correct it"
+        if self.exit_code == 3:
+            return again(self.record, self.options), "compares with what is live now"
+        if self.options:
+            return again(self.record, self.options), "tries again"
+        return f"lockgate run {self.record.about.model} --resume {self.record.id}", "continues where it ended"

@@ -1,0 +1,87 @@
+"""The verbs about one run: `logs`, `report` and `stop`; the same for this machine and a cluster."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lockgate.commands.target import Target, find
+from lockgate.errors import BadCall, UnknownName
+from lockgate.records.account import Account
+from lockgate.records.runs import UNREACHED, RunRecord, Step
+from lockgate.records.store import live_of
+from lockgate.report.lines import why_no_log
+from lockgate.report.pages import write_pages
+
+
+@dataclass(frozen=True)
+class Logs:
+    """The logs of a run's steps.
+
+    notes: why a log is missing.
+    """
+
+    record: RunRecord
+    steps: Sequence[Step]
+    notes: Sequence[str]
+
+
+def logs(target: Target, name: str, step: str | None = None) -> Logs:
+    """The logs of a run, or of one of its steps. Errors: BadCall, UnknownName, OutsideFailed."""
+    record = find(target, name)
+    steps = [each for each in record.steps if step in (None, each.name)]
+    if not steps:
+        raise UnknownName("step", step or "", [each.name for each in record.steps])
+    gone = target.fetch_logs(record, [each for each in steps if each.phase not in UNREACHED])
+    notes = []
+    if gone:
+        notes = [
+            f"{', '.join(gone)}: the pod no longer exists, since pods that succeeded are deleted. "
+            "To keep logs, let the controller archive them, and read them through an Argo server (--server)."
+        ]
+    elif step:
+        notes = [why_no_log(record, each) for each in steps if not any(each.log_lines())]
+    return Logs(record, steps, notes)
+
+
+@dataclass(frozen=True)
+class Report:
+    """The pages of a run.
+
+    pages: name -> link, the index first. missing: what the store no longer has.
+    """
+
+    record: RunRecord
+    pages: Mapping[str, str]
+    missing: Sequence[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """The links as JSON values."""
+        return {"run": self.record.id, "pages": dict(self.pages), "missing": list(self.missing)}
+
+    def lines(self) -> list[str]:
+        """The links as people read them."""
+        return [f"  {name:<16} {link}" for name, link in self.pages.items()]
+
+
+def report(target: Target, name: str) -> Report:
+    """Write the pages of a run. Errors: BadCall if no step has written a page, UnknownName, OutsideFailed."""
+    return report_of(target, find(target, name))
+
+
+def report_of(target: Target, record: RunRecord) -> Report:
+    """Write the pages of this run. Errors: BadCall if no step has written a page, OutsideFailed."""
+    record, missing = target.fetch_evidence(record)
+    environment, model = target.environment, record.about.model
+    live = live_of(environment, model) if model else None
+    files = write_pages(Account(record, environment.trust, live, target.options))
+    return Report(record, {name: target.link(path, record) for name, path in files.items()}, missing)
+
+
+def stop(target: Target, name: str) -> tuple[list[str], dict[str, Any]]:
+    """Stop a run in progress: lines, and JSON values. Errors: BadCall if it is not running, UnknownName."""
+    record = find(target, name)
+    if not record.run.alive:
+        msg = f"run {record.id} is not running: {record.phase.lower()}"
+        raise BadCall(msg, fix=f"lockgate status {target.options}".rstrip() + " shows which runs are")
+    target.stop(record)
+    return [f"Stopping run {record.id}: its candidate is released; what is live stays live."], {"run": record.id}

@@ -1,0 +1,124 @@
+"""`lockgate status`: what is live, what is being tried, and the last runs; the same for this machine and a cluster."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from lockgate.commands.target import Target, start
+from lockgate.errors import UnknownName
+from lockgate.records.live import Live
+from lockgate.records.runs import RunRecord
+from lockgate.report.lines import duration, run_word, short, waived_lines
+
+LAST = 5  # runs shown of each model
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """What is live of one model, and its last runs, the newest first."""
+
+    model: str
+    live: Live
+    runs: Sequence[RunRecord]
+
+    def to_json(self) -> dict[str, Any]:
+        """The status as JSON values (schemas/status.json)."""
+        live = self.live
+        return {
+            "live": live.pointer,
+            "hidden": live.hidden,
+            "answers": live.answers,
+            "problem": live.problem,
+            "url": live.url,
+            "candidate": live.candidate,
+            "waived": live.waived,
+            "runs": [
+                {
+                    "run": run.id,
+                    "workflow": run.about.workflow,
+                    "outcome": run_word(run),
+                    "at": run.started,
+                    "seconds": run.seconds,
+                    "steps": [step.to_json() for step in run.steps],
+                }
+                for run in self.runs
+            ],
+        }
+
+    def lines(self, target: Target) -> list[str]:
+        """The status as people read it."""
+        found = [f"{self.model}: {line}" if number == 0 else line for number, line in enumerate(self._live(target))]
+        found += [_run_line(run) for run in self.runs]
+        if self.runs and self.runs[0].phase == "Interrupted":
+            found.append(f"  continue it: lockgate run {self.model} --resume {self.runs[0].id}")
+        return found
+
+    def _live(self, target: Target) -> list[str]:
+        live = self.live
+        if live.hidden:
+            return ["you have no permission to see what is live"]
+        if live.pointer is None:
+            first = "" if self.runs else f"; {start(target)} {self.model} {target.options}".rstrip()
+            return [f"no version is live {target.place}{first}"]
+        since = f", since {ago(live.pointer['at'])}" if "at" in live.pointer else ""
+        state = "users call" if live.answers is None else "answers at"
+        reached = f"  {state} {live.url}"
+        if live.answers is False:
+            reached = f"  does not answer: {live.problem}" if live.problem else "  is starting"
+        waived = [line for reason in live.waived or () for line in waived_lines(reason)]
+        return [f"{short(live.pointer['bundle'])}, generation {live.pointer['generation']}{since}", reached, *waived]
+
+
+@dataclass(frozen=True)
+class Status:
+    """The status of each model there.
+
+    broken: the pipelines that cannot be loaded: folder -> error.
+    """
+
+    target: Target
+    models: Sequence[ModelStatus]
+    broken: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """The status as JSON values (schemas/status.json)."""
+        return {"models": {each.model: each.to_json() for each in self.models}, "broken": dict(self.broken)}
+
+    def lines(self) -> list[str]:
+        """The status as people read it."""
+        found = [line for each in self.models for line in each.lines(self.target)]
+        found += [f"{folder}: {message}" for folder, message in self.broken.items()]
+        return found or ["No model found; create one: lockgate new NAME --data FILE --target COLUMN"]
+
+
+def status(target: Target, name: str | None = None) -> Status:
+    """The status of one model, or of each model of the project and each that has runs there.
+
+    Errors: UnknownName, BadCall, OutsideFailed.
+    """
+    project, recorded = target.project, target.runs(name)
+    known = {*project.models, *(run.about.model for run in recorded if run.about.model)}
+    if name is not None and name not in known:
+        raise UnknownName("model", name, known)
+    models = []
+    for model in [name] if name else sorted(known):
+        runs = [run for run in recorded if run.about.model == model]
+        models.append(ModelStatus(model, target.live(model), runs[:LAST]))
+    broken = {} if name else {folder: error.message for folder, error in project.broken.items()}
+    return Status(target, models, broken)
+
+
+def _run_line(run: RunRecord) -> str:
+    during = ", ".join(step.name for step in run.steps if step.phase == "Running")
+    word = f"{run_word(run)}: {during}" if during and run.phase == "Running" else run_word(run)
+    return f"  run {run.id}   {run.about.workflow:<8} {word:<12} {duration(run.seconds)}".rstrip()
+
+
+def ago(moment: str) -> str:
+    """How long ago a moment was, in words."""
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    for limit, size, unit in ((120, 1, "seconds"), (7200, 60, "minutes"), (172_800, 3600, "hours")):
+        if seconds < limit:
+            return f"{int(seconds / size)} {unit} ago"
+    return f"{int(seconds / 86_400)} days ago"

@@ -1,0 +1,81 @@
+"""`lockgate verify`: verify a bundle's files, signatures and waivers, and list each check."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lockgate_proof import Statement, VerifiedBundle, read_manifest, verify_bundle, waiver_for
+from lockgate_store import get_tree
+
+from lockgate.definition.project import Project
+from lockgate.errors import BadCall
+from lockgate.records.environment import Environment
+from lockgate.records.store import live_of, store_of
+from lockgate.report.lines import short
+
+
+def verify_what(project: Project, environment: Environment, what: str) -> tuple[dict[str, Any], list[str]]:
+    """Verify a bundle's folder, or the live bundle of a model: JSON values, and lines.
+
+    Errors: ProofError, naming the first check that failed.
+    """
+    folder, digest, model = Path(what), None, None
+    if not (folder / "manifest.json").is_file():
+        model = project.model(what).spec.name
+        live = live_of(environment, model)
+        if live is None:
+            msg = f"{model} has no live version"
+            raise BadCall(msg, fix=f"lockgate {'run' if environment.local else 'submit'} {model}")
+        digest = str(live["bundle"])
+        folder = project.state / "verify" / digest.removeprefix("sha256:")
+        get_tree(store_of(environment), f"models/{model}/bundles/{digest.removeprefix('sha256:')}", folder)
+    trust, now = environment.trust, datetime.now(UTC)
+    proven = verify_bundle(folder, trust, now=now, model=model, digest=digest)
+    checks = list(_checks(proven, now))
+    value = {
+        "model": proven.model,
+        "bundle": proven.digest,
+        "subjects": dict(proven.subjects),
+        "untrusted_elsewhere": trust.untrusted_elsewhere,
+        "checks": checks,
+    }
+    lines = [f"{proven.model} {short(proven.digest)} is verified: each file, signature, subject and waiver."]
+    lines += [f"  {name:<16} {digest}" for name, digest in proven.subjects.items()]
+    lines += [line for check in checks for line in _lines(check)]
+    if trust.untrusted_elsewhere:
+        lines.append("  These keys were made on this machine; no other machine trusts them.")
+    return value, lines
+
+
+def _checks(proven: VerifiedBundle, now: datetime) -> Iterator[dict[str, Any]]:
+    """Each check: its subjects, who signed it, in which record, and when it expires."""
+    count = len(read_manifest(proven.folder)["files"])
+    sealed = {"bundle": proven.digest}
+    yield {"check": "files", "result": f"{count} unchanged", "subjects": sealed, **_signed(None)}
+    for record in proven.records.values():
+        yield {"check": f"{record.kind} record", "result": "valid", **_signed(record)}
+    for gate, verdict in proven.verdicts.items():
+        reasons = verdict.predicate["reasons"]
+        yield {"check": gate, "result": "passed by waiver" if reasons else "passed", **_signed(verdict)}
+        for reason in reasons:
+            rule, judged = reason["rule"], verdict.subjects
+            waiver = waiver_for(proven.waivers, model=proven.model, gate=gate, rule=rule, subjects=judged, now=now)
+            if waiver:
+                said = {"reason": reason["id"], "message": reason["message"], **waiver.to_json()}
+                yield {"check": "waiver", "result": "in force", **_signed(waiver.statement), **said}
+
+
+def _signed(record: Statement | None) -> dict[str, Any]:
+    if record is None:
+        return {"signer": None, "digest": None, "expires": None}
+    return {"subjects": dict(record.subjects), "signer": record.owner, "digest": record.digest, "expires": None}
+
+
+def _lines(check: Mapping[str, Any]) -> list[str]:
+    signed = f"{short(check['digest'])} signed by {check['signer']}; " if check["signer"] else ""
+    lines = [f"  {check['check']:<16} {check['result']:<17} {signed}about {', '.join(check['subjects'])}"]
+    if check["expires"]:
+        lines.append(f"  {'':<34} {check['reason']}: {check['message']}")
+        lines.append(f"  {'':<34} until {check['expires'][:10]}, approved by {check['approver']}: {check['why']}")
+    return lines

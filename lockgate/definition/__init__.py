@@ -1,0 +1,1 @@
+"""The definitions that a user writes: models, steps, workflows, and their project."""

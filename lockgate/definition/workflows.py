@@ -1,0 +1,101 @@
+"""The workflows of a model. A user may replace the chain, but not `gates`: it has no option to turn a gate off."""
+
+import inspect
+from dataclasses import dataclass
+
+from lockgate_step import Bundle, ModelFile
+
+from lockgate.definition import steps
+from lockgate.definition.candidate import Candidate
+from lockgate.definition.graph import Artifact, Graph, Setting, Task, graph, nested
+from lockgate.definition.model import ModelSpec
+from lockgate.errors import UnknownName
+
+
+@dataclass(frozen=True)
+class _Sealed:
+    bundle: Artifact[Bundle]
+
+
+def tuned(spec: ModelSpec, setting: str) -> str | int | float | bool | Setting:
+    """Return a train setting of the spec: its value, or the workflow's parameter if a run may vary it."""
+    return Setting(f"workflow.parameters.{setting}") if setting in spec.tunable else spec.train[setting]
+
+
+def frozen_data(spec: ModelSpec) -> tuple[steps.Ingest, steps.ValidateData]:
+    """Freeze the data and the live version, and judge the data. Every chain starts with this."""
+    del spec  # both programs read its columns, ranges and split from spec.json
+    data = steps.ingest(data=Setting("workflow.parameters.data"))
+    checked = steps.validate_data(
+        data.rows,
+        data.test,
+        data.truth,
+        data.record,
+        sensitive=data.sensitive,
+        train_sensitive=data.train_sensitive,
+    )
+    return data, checked
+
+
+def brought(model: Artifact[ModelFile], data: steps.Ingest, checked: steps.ValidateData) -> Candidate:
+    """Make a candidate of a model and the frozen data that it is judged on."""
+    return Candidate(model, data.test, data.truth, data.sensitive, data.record, data.base, checked.verdict)
+
+
+def train_candidate(spec: ModelSpec) -> Candidate:
+    """The default chain: ingest, validate-data, train; train reads the sensitive columns only if it mitigates."""
+    unknown = [setting for setting in spec.train if setting not in inspect.signature(steps.train).parameters]
+    if unknown:
+        raise UnknownName("setting of train", unknown[0], inspect.signature(steps.train).parameters)
+    data, checked = frozen_data(spec)
+    mitigates = "mitigation" in spec.tunable or spec.train.get("mitigation", "none") != "none"
+    model = steps.train(
+        data.rows,
+        data.train_sensitive if mitigates else None,
+        after=checked.verdict,
+        **{setting: tuned(spec, setting) for setting in spec.train},  # type: ignore[arg-type]  # checked by render
+    )
+    return brought(model, data, checked)
+
+
+def fetch_candidate(spec: ModelSpec) -> Candidate:
+    """The chain of a review: a version from the registry, judged like any other."""
+    data, checked = frozen_data(spec)
+    model = steps.fetch(version=Setting("workflow.parameters.version"))
+    return brought(model, data, checked)
+
+
+def gates(spec: ModelSpec, c: Candidate) -> None:
+    """Take a candidate through the gates to users. Each gate's verdict is an argument of the next steps."""
+    answers = steps.predict(c.model, c.test, c.data, c.base)
+    quality = steps.validate_model(answers, c.truth, c.data)
+    bias = steps.bias_audit(answers, c.truth, c.data, c.sensitive)
+    sealed = steps.package(c.model, c.data, answers, c.data_verdict, quality.verdict, bias.verdict)
+    with nested("rollout", _Sealed(sealed.bundle), mutex=f"lockgate-{spec.name}") as inside:
+        staged = steps.deploy(inside.bundle)
+        steps.promote(staged, steps.smoke_test(staged, inside.bundle), inside.bundle)
+
+
+def release(spec: ModelSpec) -> Graph:
+    """The workflow from data to users: the model's chain, then the gates."""
+    with graph("release") as whole:
+        candidate = (spec.candidate or train_candidate)(spec)
+        with nested("gates", candidate) as inside:
+            gates(spec, inside)
+    return whole
+
+
+def review(spec: ModelSpec) -> Graph:
+    """The workflow from a registered version to users: fetch, then the same gates."""
+    with graph("review") as whole:
+        candidate = fetch_candidate(spec)
+        with nested("gates", candidate) as inside:
+            gates(spec, inside)
+    return whole
+
+
+def conclude(spec: ModelSpec) -> Task:
+    """The task at the end of every run, successful or not."""
+    with graph("end") as whole:
+        steps.conclude(model=spec.name, status=Setting("workflow.status"))
+    return whole.tasks[0]

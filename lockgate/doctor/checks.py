@@ -1,0 +1,82 @@
+"""Shared by both doctors: a finding, its text, and the check of a store's conditional writes."""
+
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lockgate_step import StepError
+from lockgate_store import Exists, Moved, Store, StoreError
+
+from lockgate.errors import LockgateError
+
+WRITERS = 32
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: its subject, its result, and the fix if it failed."""
+
+    what: str
+    found: str
+    fix: str = ""
+
+    @property
+    def well(self) -> bool:
+        """Return whether the check passed."""
+        return not self.fix
+
+
+def examined(checks: Mapping[str, Callable[[], Finding]]) -> tuple[int, list[str], dict[str, Any]]:
+    """Run each check; return exit code, lines, JSON values."""
+    findings = [_tried(what, check) for what, check in checks.items()]
+    lines = [
+        f"  {'ok  ' if f.well else 'FAIL'} {f.what:<12} {f.found}" + (f"\n      next: {f.fix}" if f.fix else "")
+        for f in findings
+    ]
+    value = {f.what: {"well": f.well, "found": f.found, "fix": f.fix} for f in findings}
+    return (0 if all(f.well for f in findings) else 2), lines, value
+
+
+def _tried(what: str, check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except (LockgateError, StepError) as error:
+        return Finding(what, error.message, error.fix or "see the message")
+
+
+def race(store: Store, where: str) -> Finding:
+    """Let many writers write one key with both conditional writes: if two succeed, a promotion could be lost."""
+    key = f"probe/{uuid.uuid4().hex}"
+    created = _race(lambda n: store.create(key, str(n).encode()))
+    version_now = store.read(key).version
+    swapped = _race(lambda n: store.replace(key, f"swap {n}".encode(), version_now))
+    store.delete(key, store.read(key).version)
+    if (created, swapped) != (1, 1):
+        found = (
+            f"{where}: of {WRITERS} concurrent writers {created} created and {swapped} replaced a key, not exactly one"
+        )
+        return Finding("store", found, "use a store with working conditional writes; this one can lose a promotion")
+    return Finding("store", f"{where}: exactly one of {WRITERS} concurrent writers succeeds")
+
+
+def _race(write: Callable[[int], str]) -> int:
+    barrier, winners = threading.Barrier(WRITERS), []
+
+    def attempt(number: int) -> None:
+        barrier.wait()
+        try:
+            write(number)
+        except (Exists, Moved):
+            return
+        except (StoreError, StepError):
+            return
+        winners.append(number)
+
+    threads = [threading.Thread(target=attempt, args=(number,)) for number in range(WRITERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return len(winners)

@@ -1,0 +1,31 @@
+"""Read manifests: which fields the engine executes, ignores or refuses, and the workflow they define."""
+
+from lockgate.engine.manifest.fields import Note
+from lockgate.engine.manifest.workflow import (
+    Json,
+    Template,
+    Workflow,
+    entries,
+    groups_of,
+    hooks_of,
+    load_manifests,
+    name_of,
+    resolve,
+    spec_of,
+    text,
+)
+
+__all__ = [
+    "Json",
+    "Note",
+    "Template",
+    "Workflow",
+    "entries",
+    "groups_of",
+    "hooks_of",
+    "load_manifests",
+    "name_of",
+    "resolve",
+    "spec_of",
+    "text",
+]

@@ -1,0 +1,1 @@
+"""Container images and locked environments: build, pin, install, run."""

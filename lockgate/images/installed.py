@@ -1,0 +1,50 @@
+"""Run images as processes of this machine: the environment of the lock, with the code on its path."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lockgate.definition.project import Model
+from lockgate.definition.shelf import Shelf
+from lockgate.engine import Environment
+from lockgate.images.environments import Environments, cache
+from lockgate.images.pins import image_name, own_images
+
+# The base interpreter of this virtual environment, so that all checkouts share one environment per lock.
+PYTHON = Path(getattr(sys, "_base_executable", sys.executable))
+
+
+@dataclass(frozen=True)
+class Installed:
+    """The images of the shelf and of one model's own steps, as environments on this machine."""
+
+    shelf: Shelf
+    model: Model | None = None
+
+    def __call__(self, reference: str) -> Environment:
+        """Return the environment to run an image in. Errors: UnknownName."""
+        name = image_name(reference)
+        own = own_images(self.model, self.shelf) if self.model else {}
+        image = own.get(name) or self.shelf.image(name)
+        return environment(image.lock, image.path)
+
+
+def environment(lock: Path, code: Sequence[Path]) -> Environment:
+    """The environment of a lock, with these folders on the path."""
+    # Code is not installed. Its folder may be read-only, so Python writes no bytecode.
+    path = {"PYTHONPATH": os.pathsep.join(map(str, code)), "PYTHONDONTWRITEBYTECODE": "1"}
+    return Environment(PYTHON, path, lock)
+
+
+def command(
+    env: Environment, arguments: Sequence[str], installing: Callable[[], None] = lambda: None
+) -> tuple[list[str], dict[str, str]]:
+    """Return the command line and variables of `python ARGUMENTS` in an environment; install it first if needed.
+
+    Errors: OutsideFailed, with the last lines of the installer's output.
+    """
+    lock = env.lock
+    python = Environments(cache()).python(env.python, lock, installing) if lock else env.python
+    return [str(python), *arguments], {**os.environ, **env.variables}

@@ -1,0 +1,107 @@
+"""The images of a project: their content, and their pinned references by digest."""
+
+import fnmatch
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lockgate_step import canonical, file_digest, sha256
+
+from lockgate.definition.project import Model, Project
+from lockgate.definition.shelf import Image, Shelf
+from lockgate.errors import BadCall, UnknownName
+
+LOCK = "images/images.lock.json"  # the pushed references, by digest
+UNBUILT = ":unbuilt"
+SOURCE = "io.lockgate.source"  # the label with the digest of an image's sources
+_NOT_CODE = ("__pycache__", "*.pyc", ".*")
+
+
+def built(project: Project) -> dict[str, str]:
+    """Read `images/images.lock.json`: image name -> reference by digest, for every image that was pushed."""
+    path = project.root / LOCK
+    return dict(json.loads(path.read_bytes())) if path.is_file() else {}
+
+
+def record(project: Project, references: Mapping[str, str]) -> None:
+    """Add pushed references to `images/images.lock.json`; remove images that no longer exist."""
+    path = project.root / LOCK
+    every = images(project)
+    found = {name: reference for name, reference in {**built(project), **references}.items() if name in every}
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(found, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def image_name(reference: str) -> str:
+    """The image's own name in a reference: `lockgate/train:unbuilt` -> `train`."""
+    return reference.split("@")[0].rsplit("/", 1)[-1].split(":")[0]
+
+
+def images(project: Project) -> dict[str, Image]:
+    """Every image by name: those of the shelf that contain a program, then those of the models' own steps."""
+    shelf = Shelf.find()
+    found = {name: shelf.image(name) for name in sorted({program.image for program in shelf.programs.values()})}
+    for model in project.models.values():
+        found |= own_images(model, shelf)
+    return found
+
+
+def chosen(project: Project, names: Sequence[str]) -> list[Image]:
+    """The images with these names, or all images if no name is given. Errors: UnknownName."""
+    every = images(project)
+    for name in names:
+        if name not in every:
+            raise UnknownName("image", name, every)
+    return [every[name] for name in names] or list(every.values())
+
+
+def own_images(model: Model, shelf: Shelf) -> dict[str, Image]:
+    """The images of a model's one-file steps, by name."""
+    found = {}
+    for program in model.own_programs.values():
+        source = model.folder / f"{program.command[-1]}.py"
+        found[program.image] = Image(program.image, source.with_suffix(".lock"), (shelf.sdk, source))
+    return found
+
+
+def code_files(image: Image) -> dict[str, Path]:
+    """Each file of an image's code, by its path on PYTHONPATH."""
+    found = {}
+    for entry in image.code:
+        if entry.is_file():
+            found[entry.name] = entry
+            continue
+        for path in sorted(p for p in entry.rglob("*") if p.is_file()):
+            parts = path.relative_to(entry).parts
+            if not any(fnmatch.fnmatch(part, pattern) for part in parts for pattern in _NOT_CODE):
+                found["/".join(parts)] = path
+    return found
+
+
+def source_digest(image: Image) -> str:
+    """The digest of an image's sources: the Dockerfile, the lock and the code, but not the base."""
+    code = {name: file_digest(path) for name, path in code_files(image).items()}
+    sources = {"Dockerfile": file_digest(Shelf.find().dockerfile), "lock": file_digest(image.lock), "code": code}
+    return sha256(canonical(sources))
+
+
+def check_current(image: Image, labels: Mapping[str, str]) -> None:
+    """Refuse an image whose lock or code differs from this checkout. Errors: BadCall."""
+    if labels.get(SOURCE) != source_digest(image):
+        msg = f"the image of {image.name} is out of date: it was built from another lock or other code"
+        raise BadCall(msg, fix="lockgate images build, then lockgate images push, with the same --registry")
+
+
+def describe(project: Project) -> tuple[list[str], dict[str, Any]]:
+    """List each image with its lock and reference: lines for the terminal, and JSON values."""
+    references = built(project)
+    value = {
+        name: {"reference": references.get(name), "lock": file_digest(image.lock)}
+        for name, image in images(project).items()
+    }
+    width = max(len(name) for name in value)
+    lines = [f"  {name:<{width}}  {entry['reference'] or 'not built yet'}" for name, entry in value.items()]
+    if len(references) < len(value):
+        lines += ["Only a cluster needs images; `lockgate run` installs their locks directly."]
+    return lines, value

@@ -1,0 +1,65 @@
+"""Describe a profile in lines for the terminal."""
+
+from collections.abc import Iterator, Sequence
+
+from lockgate.definition.model import Category, Column, Number
+from lockgate.new.columns import SUPPORT, looks_sensitive
+from lockgate.new.labels import reads_as_selected
+from lockgate.new.profiling import Profile
+
+
+def describe(found: Profile) -> Iterator[str]:
+    """Yield the profile in lines for the terminal."""
+    total = found.positive.rows + found.negative.rows
+    share = found.positive.rows / total
+    by_name = reads_as_selected(found.positive.name) != reads_as_selected(found.negative.name)
+    guessed = f"{'by its name' if by_name else 'the rarer label'}; change it with --positive"
+    chosen = "set with --positive" if found.positive_was_given else guessed
+    yield f"{found.source.path.name}: {found.rows:,} rows"
+    yield f"target     {found.target}: {found.positive.name!r} counts as selected ({share:.1%} of rows; {chosen})"
+    yield f"score      = probability of {found.positive.name!r}"
+    yield f"missing    spelled {', '.join(repr(each) for each in found.missing)}"
+    yield f"inputs     {len(found.inputs)}"
+    yield from (f"  {name:<24} {_described(column)}" for name, column in found.inputs.items())
+    yield f"sensitive  {len(found.sensitive) or 'none found by name; list them with --sensitive'}"
+    yield from (f"  {name:<24} {_described(column)}" for name, column in found.sensitive.items())
+    if found.left_out:
+        yield f"left out   {len(found.left_out)}"
+        yield from (f"  {name:<24} {why}" for name, why in found.left_out.items())
+    yield from _cautions(found)
+
+
+def _cautions(found: Profile) -> Iterator[str]:
+    share = found.test_share
+    for name in found.left_out:
+        if looks_sensitive(name):
+            yield f"not audited  {name} has the name of a sensitive column, but is left out for the reason above"
+    for name, groups in found.groups.items():
+        small = [group.name for group in groups if not group.judged(share)]
+        errors = [group.name for group in groups if group.judged(share) and not group.errors_judged(share)]
+        if small:
+            yield f"too small to judge  {name}: {_some(small)}"
+        if errors:
+            yield f"errors too few to judge  {name}: {_some(errors)}"
+    for proxy in found.proxies:
+        strength = f"Cramér's V {proxy.strength:.2f}"
+        yield f"proxy      {proxy.column} is associated with {proxy.of} ({strength}); a model may use it as a proxy"
+    for name, rare in found.rare.items():
+        yield f"rare       {name}: {rare} of its values are in fewer than {SUPPORT} rows; merge them if possible"
+    if found.key:
+        yield f"split      by {found.key}, so that no subject is in both the training and the test rows"
+
+
+def _described(column: Column) -> str:
+    gaps = ", may be missing" if column.missing else ""
+    match column:
+        case Number():
+            kind = "whole number" if column.whole else "number"
+            bands = f", in bands at {', '.join(f'{edge:g}' for edge in column.bands)}" if column.bands else ""
+            return f"{kind}, {column.low:,.12g} to {column.high:,.12g}{bands}{gaps}"
+        case Category():
+            return f"category: {_some(column.values)}{gaps}"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (f", … ({len(names)})" if len(names) > 6 else "")

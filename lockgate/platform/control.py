@@ -1,0 +1,74 @@
+"""Start and stop the local platform for the command line."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lockgate.definition.project import Project
+from lockgate.definition.shelf import Shelf
+from lockgate.images import installed
+from lockgate.images.installed import Installed
+from lockgate.platform import supervisor
+from lockgate.platform.child import ChildCommand
+from lockgate.records.environment import Environment
+from lockgate.records.store import store_of
+
+IMAGE = "model-server"
+
+
+def described(project: Project, environment: Environment) -> supervisor.Platform:
+    """Return the supervisor's settings for this project."""
+    return supervisor.Platform(state=project.state / "serve", store=environment.setting("store"), port=environment.port)
+
+
+def runs(project: Project) -> bool:
+    """Return whether this project's supervisor is running."""
+    return isinstance(supervisor.status(project.state / "serve"), supervisor.Running)
+
+
+def start(project: Project, environment: Environment) -> tuple[list[str], dict[str, Any]]:
+    """Start the supervisor, or find the running one. Errors: PortTaken, OtherStore, OtherPort, ServeFailed."""
+    command = [sys.executable, "-m", "lockgate", "serve", "--foreground"]
+    # Start the child with this interpreter, whatever PATH is; it must see the same project.
+    running = supervisor.start(described(project, environment), command, env={**os.environ, "PWD": str(project.root)})
+    return (
+        [f"The local platform is running at {running.address} since {running.since}.", "Next", "  lockgate status"],
+        {"address": running.address, "pid": running.pid, "store": running.store, "since": running.since},
+    )
+
+
+def stop(project: Project, environment: Environment) -> tuple[list[str], dict[str, Any]]:
+    """Stop the supervisor after the requests in flight have finished."""
+    stopped = supervisor.stop(described(project, environment).state)
+    words = (
+        "The local platform is stopped. Start it again with: lockgate serve"
+        if stopped
+        else "The local platform is not running."
+    )
+    return [words], {"stopped": stopped}
+
+
+def foreground(project: Project, environment: Environment) -> int:
+    """Run the supervisor in this process until a signal ends it."""
+    command = child_command(environment, Shelf.find())
+    supervisor.serve(described(project, environment), store_of(environment), command)
+    return 0
+
+
+def child_command(environment: Environment, shelf: Shelf) -> ChildCommand:
+    """Return the function that makes a model server's command line from its image's environment, bundle and port."""
+    io = environment.root.parent / "serve" / "io"
+
+    def command(bundle: Path, port: int) -> tuple[Sequence[str], Mapping[str, str]]:
+        io.mkdir(parents=True, exist_ok=True)
+        if not (io / "environment").exists():
+            (io / "environment").symlink_to(environment.config)
+        argv, env = installed.command(Installed(shelf)(IMAGE), ["-m", "lockgate_model_server"])
+        return (
+            [*argv, "--bundle", str(bundle), "--port", str(port), "--host", "127.0.0.1"],
+            {**env, "LOCKGATE_IO": str(io)},
+        )
+
+    return command

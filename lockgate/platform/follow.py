@@ -1,0 +1,170 @@
+"""Read from the store what to serve, and bring one model's servers to that state."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from lockgate.platform.child import Child, Failing, Ready, Starting
+from lockgate.platform.page import ModelView
+from lockgate.platform.relay import Unserved, Upstream
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Live:
+    """The bundle that serves users, and since when."""
+
+    bundle: str
+    at: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The bundle that a run keeps ready at its own address until its lease ends."""
+
+    bundle: str
+    run: str
+    at: str
+    lease_until: datetime
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What one model's records ask to be served."""
+
+    live: Live | None = None
+    candidate: Candidate | None = None
+
+
+def read_wanted(live: bytes | None, candidate: bytes | None, now: datetime) -> Wanted:
+    """Parse the content of `live.json` and `candidate.json`; an expired candidate counts as none.
+
+    Errors: ValueError when a record is damaged.
+    """
+    try:
+        pointer = json.loads(live) if live is not None else None
+        lease = json.loads(candidate) if candidate is not None else None
+        held = None
+        if lease is not None:
+            held = Candidate(
+                _digest(lease["bundle"]),
+                str(lease["run"]),
+                str(lease["at"]),
+                datetime.fromisoformat(lease["lease_until"]),
+            )
+        return Wanted(
+            live=Live(_digest(pointer["bundle"]), str(pointer["at"])) if pointer is not None else None,
+            candidate=held if held is not None and now < held.lease_until else None,
+        )
+    except (KeyError, TypeError) as error:
+        msg = f"the pointer is invalid; missing or of the wrong type: {error}"
+        raise ValueError(msg) from error
+
+
+def _digest(value: object) -> str:
+    """Return the digest, checked because it becomes part of a path."""
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        msg = "the pointer does not name a bundle"
+        raise ValueError(msg)
+    return value
+
+
+@dataclass
+class Servers:
+    """The servers of one model. The route moves only to a ready server; unneeded servers are returned to the caller."""
+
+    model: str
+    start: Callable[[str], Child]
+    wanted: Wanted = field(default_factory=Wanted)
+    _children: dict[str, Child] = field(default_factory=dict)
+    _route: Child | None = None
+
+    def obey(self, wanted: Wanted) -> list[Child]:
+        """Start what is wanted, move the route if its server is ready, and return the servers no longer needed."""
+        if wanted.live is None:
+            # A live pointer moves but is never removed: if it is missing, the store is at fault, and serving continues.
+            wanted = replace(wanted, live=self.wanted.live)
+        retired = []
+        anew = wanted.candidate is not None and wanted.candidate != self.wanted.candidate
+        self.wanted = wanted
+        if anew and wanted.candidate and _failed(self._children.get(wanted.candidate.bundle)):
+            # A new lease is a new attempt: it must not report the problem of the old one.
+            retired.append(self._children.pop(wanted.candidate.bundle))
+        bundles = {version.bundle for version in (wanted.live, wanted.candidate) if version}
+        for bundle in bundles - self._children.keys():
+            self._children[bundle] = self.start(bundle)
+        live = self._children[wanted.live.bundle] if wanted.live else None
+        if self._route is None or (live and isinstance(live.state, Ready)):
+            self._route = live
+        unneeded = [b for b, child in self._children.items() if b not in bundles and child is not self._route]
+        return retired + [self._children.pop(bundle) for bundle in unneeded]
+
+    def retire_all(self) -> list[Child]:
+        """Return every server, and keep none."""
+        self.wanted, self._route = Wanted(), None
+        children = list(self._children.values())
+        self._children.clear()
+        return children
+
+    def serves(self, bundle: str) -> bool:
+        """Return whether there is a server of this bundle."""
+        return bundle in self._children
+
+    def upstream(self) -> Upstream | Unserved:
+        """Return where a user's request goes now."""
+        match self._route.state if self._route else None:
+            case Ready(upstream):
+                return upstream
+            case Starting():
+                return Unserved(f"{self.model} is starting; retry in a second")
+            case Failing(problem):
+                return Unserved(f"{self.model} cannot be served: {problem.message}. Next: lockgate logs {self.model}")
+            case None:
+                return Unserved(f"{self.model} has no live bundle yet. Next: lockgate run {self.model}")
+
+    def status(self) -> dict[str, Any]:
+        """Return the content of `status.json`, without its time."""
+        live, candidate = self.wanted.live, self.wanted.candidate
+        return {
+            "live": self._version(live.bundle) if live else None,
+            "candidate": {**self._version(candidate.bundle), "run": candidate.run, "lease": candidate.at}
+            if candidate
+            else None,
+        }
+
+    def view(self) -> ModelView:
+        """Return the same status for the status page."""
+        live, candidate = self.wanted.live, self.wanted.candidate
+        versions = [self._version(version.bundle) for version in (live, candidate) if version]
+        return ModelView(
+            model=self.model,
+            bundle=live.bundle if live else None,
+            since=live.at if live else None,
+            ready=live is not None and versions[0]["ready"],
+            candidate=candidate.bundle if candidate else None,
+            problem=next((version["problem"] for version in versions if version["problem"]), None),
+        )
+
+    def _version(self, bundle: str) -> dict[str, Any]:
+        match self._children[bundle].state:
+            case Ready(upstream, pid):
+                state = {"ready": True, "address": upstream.address, "pid": pid, "problem": None, "refused": False}
+            case Starting():
+                state = {"ready": False, "address": None, "pid": None, "problem": None, "refused": False}
+            case Failing(problem):
+                failure = {"problem": problem.message, "refused": problem.refused}
+                state = {"ready": False, "address": None, "pid": None, **failure}
+        return {"bundle": bundle, **state}
+
+
+def _failed(child: Child | None) -> bool:
+    return child is not None and isinstance(child.state, Failing)
+
+
+def utc_now() -> datetime:
+    """Return the time by which leases are measured."""
+    return datetime.now(UTC)

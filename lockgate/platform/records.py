@@ -1,0 +1,110 @@
+"""The supervisor's view of the store: the pointers it follows, the bundles it serves, the status it writes."""
+
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from lockgate_proof import ProofError, bundle_digest, read_manifest
+from lockgate_step import OutsideFailed, canonical, file_digest, log
+from lockgate_store import Missing, Store, get_tree
+
+from lockgate.platform.follow import Wanted, read_wanted, utc_now
+
+# S3 can only list all keys of a store, so new models are looked for less often than the pointers are read.
+_LISTING_SECONDS = 5.0
+
+
+class Records:
+    """One store. Every method blocks. Bundles of a store in a folder are served in place, others are copied."""
+
+    def __init__(self, store: Store, uri: str, copies: Path) -> None:
+        url = urlsplit(uri)
+        self._store, self._copies = store, copies
+        self._root = Path(unquote(url.path)) if url.scheme == "file" else None
+        self._models: frozenset[str] = frozenset()
+        self._listed_at = -_LISTING_SECONDS
+        self._damaged: dict[str, str] = {}
+
+    def wanted(self) -> dict[str, Wanted | None]:
+        """Return what each model's pointers ask for; None if a pointer is damaged, so that nothing changes."""
+        return {model: self._wanted(model) for model in sorted(self._known())}
+
+    def folder(self, model: str, bundle: str) -> Path:
+        """Return the bundle as a folder.
+
+        Errors: ProofError if its content does not match its digest.
+        """
+        name = bundle.removeprefix("sha256:")
+        prefix = f"models/{model}/bundles/{name}"
+        if self._root is not None:
+            _check_name(self._root / prefix, bundle)  # the model server verifies the rest
+            return self._root / prefix
+        copy = self._copies / name
+        if not copy.is_dir():
+            draft = self._copies / f"{name}.part"
+            shutil.rmtree(draft, ignore_errors=True)
+            get_tree(self._store, prefix, draft)
+            _check(draft, bundle)
+            draft.rename(copy)
+        return copy
+
+    def forget(self, bundle: str) -> None:
+        """Delete the copy of a bundle that is no longer served."""
+        shutil.rmtree(self._copies / bundle.removeprefix("sha256:"), ignore_errors=True)
+
+    def report(self, model: str, status: Mapping[str, Any]) -> None:
+        """Write the status of one model's servers."""
+        at = utc_now().isoformat(timespec="milliseconds")
+        self._store.put(f"models/{model}/status.json", canonical({**status, "at": at}))
+
+    def _known(self) -> frozenset[str]:
+        if self._root is not None:
+            folder = self._root / "models"
+            if self._models and not folder.is_dir():
+                msg = f"the store {folder} does not exist any more"
+                raise OutsideFailed(msg, fix="restore it; until then the live bundles are still served")
+            entries = folder.iterdir() if folder.is_dir() else ()
+            self._models = frozenset(entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
+        elif time.monotonic() - self._listed_at >= _LISTING_SECONDS:
+            self._models = frozenset(key.split("/")[1] for key in self._store.list("models/"))
+            self._listed_at = time.monotonic()
+        return self._models
+
+    def _wanted(self, model: str) -> Wanted | None:
+        try:
+            wanted = read_wanted(self._read(model, "live.json"), self._read(model, "candidate.json"), utc_now())
+        except ValueError as error:
+            if self._damaged.get(model) != str(error):
+                log("damaged-pointer", model=model, problem=str(error), fix=f"restore models/{model} in the store")
+            self._damaged[model] = str(error)
+            return None
+        self._damaged.pop(model, None)
+        return wanted
+
+    def _read(self, model: str, name: str) -> bytes | None:
+        try:
+            return self._store.read(f"models/{model}/{name}").data
+        except Missing:
+            return None
+
+
+def _check(folder: Path, bundle: str) -> None:
+    for name, digest in _check_name(folder, bundle)["files"].items():
+        if file_digest(folder / name) != digest:
+            raise _changed(bundle, name)
+
+
+def _check_name(folder: Path, bundle: str) -> Mapping[str, Any]:
+    """Return the manifest if its digest is the bundle's: another signed bundle in its place is refused."""
+    manifest = read_manifest(folder)
+    if bundle_digest(manifest) != bundle:
+        raise _changed(bundle, "manifest.json")
+    return manifest
+
+
+def _changed(bundle: str, name: str) -> ProofError:
+    msg = f"{bundle} in the store does not match its digest: {name} was changed"
+    return ProofError(msg, fix="run the workflow again: it packages a new bundle")

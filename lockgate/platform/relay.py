@@ -1,0 +1,209 @@
+"""The public port: relay each model's requests to the server of its live version, and show the served models."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, web
+from multidict import CIMultiDict
+from yarl import URL
+
+from lockgate.platform.page import ModelView, page
+
+# RFC 9110, section 7.6.1: these headers describe one connection, not the message.
+_HOP_BY_HOP = {
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+}
+# Shorter than the five seconds after which uvicorn closes an idle connection: no request may use a closing one.
+_IDLE_SECONDS = 2.0
+_ANSWER_SECONDS = 300.0
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Upstream:
+    """One running model server, and the number of its requests in flight."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def __enter__(self) -> None:
+        self._in_flight += 1
+        self._idle.clear()
+
+    def __exit__(self, *_: object) -> None:
+        self._in_flight -= 1
+        if not self._in_flight:
+            self._idle.set()
+
+    async def idle(self, within: float) -> None:
+        """Wait until no request is in flight, at most `within` seconds."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), within)
+
+
+# A report page runs no script and loads nothing.
+_STATIC_PAGE = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
+
+
+@dataclass(frozen=True)
+class Unserved:
+    """A known model without a ready server, and the reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Routes:
+    """What the relay looks up for each request: the server of a model (None: unknown), and all models."""
+
+    find: Callable[[str], Upstream | Unserved | None]
+    models: Callable[[], Sequence[ModelView]]
+
+
+def client() -> ClientSession:
+    """Return the client for the model servers: bytes, headers and cookies pass unchanged."""
+    return ClientSession(
+        connector=TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
+        timeout=ClientTimeout(total=None, sock_connect=5, sock_read=_ANSWER_SECONDS),
+        cookie_jar=DummyCookieJar(),
+        auto_decompress=False,
+        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+    )
+
+
+def application(routes: Routes, session: ClientSession, runs: Path | None = None) -> web.Application:
+    """Return the web application of the public port.
+
+    runs: the folder of the run records; their report pages are shown too, because JupyterHub offers no other way.
+    """
+
+    async def show_report(request: web.Request) -> web.StreamResponse:
+        file = runs / request.match_info["run"] / "report" / request.match_info["page"] if runs else None
+        if file is None or not file.is_file():
+            return _error(404, "page not found; create it with: lockgate report RUN")
+        return web.FileResponse(file, headers=_STATIC_PAGE)
+
+    async def show_page(_: web.Request) -> web.StreamResponse:
+        return web.Response(text=page(routes.models()), content_type="text/html")
+
+    async def metadata(_: web.Request) -> web.StreamResponse:
+        models = [vars(model) for model in routes.models()]
+        return web.json_response({"name": "lockgate", "extensions": [], "models": models})
+
+    async def live(_: web.Request) -> web.StreamResponse:
+        return web.json_response({"live": True})
+
+    async def ready(_: web.Request) -> web.StreamResponse:
+        waiting = [model.model for model in routes.models() if model.bundle and not model.ready]
+        return web.json_response({"ready": not waiting, "waiting": waiting}, status=503 if waiting else 200)
+
+    async def relay(request: web.Request) -> web.StreamResponse:
+        model = request.match_info["model"]
+        if any(part in {".", ".."} for part in unquote(request.rel_url.raw_path).split("/")):
+            return _error(404, "dot segments are not allowed in a path")
+        match routes.find(model):
+            case Upstream() as upstream:
+                with upstream:
+                    return await _relay(request, session, upstream.address)
+            case Unserved(reason):
+                return _error(503, reason, {"Retry-After": "1"})
+            case None:
+                known = ", ".join(view.model for view in routes.models()) or "none yet"
+                return _error(404, f"unknown model {model!r}; known: {known}")
+
+    app = web.Application(middlewares=[_errors_as_json])
+    app.router.add_get("/", show_page)
+    app.router.add_get("/runs/{run:[a-z0-9][a-z0-9-]*}/{page:[a-z0-9-]+[.]html}", show_report)
+    app.router.add_get("/v2", metadata)
+    app.router.add_get("/v2/health/live", live)
+    app.router.add_get("/v2/health/ready", ready)
+    app.router.add_route("*", "/v2/models/{model}", relay)
+    app.router.add_route("*", "/v2/models/{model}/{rest:.*}", relay)
+    return app
+
+
+async def _relay(request: web.Request, session: ClientSession, address: str) -> web.StreamResponse:
+    url = URL(address + request.rel_url.raw_path_qs, encoded=True)
+    body = request.content if request.can_read_body else None
+    response = web.StreamResponse()
+    try:
+        async with session.request(
+            request.method, url, headers=_forwarded(request), data=body, allow_redirects=False
+        ) as answer:
+            response = web.StreamResponse(
+                status=answer.status, reason=answer.reason, headers=_end_to_end(answer.headers)
+            )
+            await response.prepare(request)
+            async for chunk in answer.content.iter_any():
+                await response.write(chunk)
+            await response.write_eof()
+    except (ClientError, TimeoutError) as error:
+        if response.prepared:
+            # An incomplete response must not look complete: abort the connection, as the model server did.
+            if request.transport is not None:
+                request.transport.abort()
+            return response
+        return _unanswered(error)
+    return response
+
+
+def _unanswered(error: ClientError | TimeoutError) -> web.Response:
+    match error:
+        case ClientConnectorError():
+            return _error(503, "the model server is restarting; retry in a second", {"Retry-After": "1"})
+        case TimeoutError():
+            return _error(504, f"the model server did not respond within {_ANSWER_SECONDS:.0f} s")
+        case _:
+            return _error(502, "the model server closed the connection; see `lockgate logs`")
+
+
+def _forwarded(request: web.Request) -> CIMultiDict[str]:
+    headers = _end_to_end(request.headers)
+    # This server has answered `100-continue` itself; the requested host goes into X-Forwarded-Host.
+    for name in ("Expect", "Host"):
+        headers.popall(name, None)
+    earlier = headers.popall("X-Forwarded-For", [])
+    headers["X-Forwarded-For"] = ", ".join([*earlier, *([request.remote] if request.remote else [])])
+    headers.setdefault("X-Forwarded-Host", request.host)
+    headers.setdefault("X-Forwarded-Proto", request.scheme)
+    return headers
+
+
+def _end_to_end(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    kept = CIMultiDict(headers)
+    named = [name.strip() for value in kept.getall("Connection", []) for name in value.split(",")]
+    for name in {*_HOP_BY_HOP, *filter(None, named)}:
+        kept.popall(name, None)
+    return kept
+
+
+@web.middleware
+async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+        return _error(
+            error.status, f"{error.reason}; this port serves /, /v2, /v2/health and /v2/models/<model>", allow
+        )
+
+
+def _error(status: int, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.json_response({"error": message}, status=status, headers=headers)

@@ -1,0 +1,336 @@
+"""`lockgate serve`: the local platform. One detached process per store that serves the live bundles of the store.
+
+It polls the store, runs one model-server process for each model's live bundle and one for its candidate, relays the
+public port to the live one, and writes what it did to the store's `status.json`. It makes no decisions: `deploy` and
+`promote` move the pointers, and the supervisor follows them.
+"""
+
+import asyncio
+import errno
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aiohttp import ClientSession, web
+from lockgate_step import StepError, canonical, log
+from lockgate_store import Store, StoreError
+
+from lockgate.engine.locks import hold, is_held
+from lockgate.platform import ports
+from lockgate.platform.child import Child, ChildCommand, Patience, last_line
+from lockgate.platform.errors import AlreadyServing, OtherPort, OtherStore, PortTaken, ServeFailed
+from lockgate.platform.follow import Servers, utc_now
+from lockgate.platform.page import ModelView
+from lockgate.platform.records import Records
+from lockgate.platform.relay import Routes, Unserved, Upstream, application, client
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platform:
+    """A supervisor's settings: its state folder, the store it follows, and its public port (0: any free port).
+
+    store: the store's URI, `file:///…` or `s3://…`.
+    """
+
+    state: Path
+    store: str
+    host: str = "127.0.0.1"
+    port: int = 8080
+
+    @property
+    def log(self) -> Path:
+        """The supervisor's own log."""
+        return self.state / "log"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A running supervisor: its public address, its process id, its store and its start time."""
+
+    address: str
+    pid: int
+    store: str
+    since: str
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """No supervisor is running."""
+
+
+def status(state: Path) -> Running | Stopped:
+    """Return whether a supervisor is running from this state folder."""
+    if _holder(state) is None:
+        return Stopped()
+    with suppress(FileNotFoundError, ValueError, KeyError):
+        found = json.loads((state / "address.json").read_bytes())
+        return Running(address=found["address"], pid=found["pid"], store=found["store"], since=found["since"])
+    return Stopped()  # it is still starting
+
+
+def check_port(platform: Platform) -> None:
+    """Check that the public port is free. Errors: PortTaken."""
+    _listen(platform).close()
+
+
+def start(platform: Platform, command: Sequence[str], *, env: Mapping[str, str], within: float = 30.0) -> Running:
+    """Start a detached supervisor, or find the running one; return when it is ready.
+
+    command: the process that calls `serve` in the foreground, without a shell, e.g. `lockgate serve --foreground`.
+    Errors: PortTaken, OtherStore, OtherPort, ServeFailed.
+    """
+    deadline = time.monotonic() + within
+    pid = _spawn(platform, command, env) if _holder(platform.state) is None else None
+    while time.monotonic() < deadline:
+        match status(platform.state):
+            case Running() as running:
+                if pid is not None and pid != running.pid:
+                    _give_up(pid)
+                return _same(running, platform)
+            case Stopped() if pid is None and _holder(platform.state) is None:
+                break
+            case Stopped():
+                time.sleep(0.05)
+        # If it ended because another start was first, use the supervisor of that one.
+        if pid is not None and os.waitpid(pid, os.WNOHANG)[0] == pid:
+            pid = None
+    if pid is not None:
+        _give_up(pid)
+    raise ServeFailed(last_line(platform.log), platform.log)
+
+
+def _give_up(pid: int) -> None:
+    """Stop a supervisor that was second or too late, so that it does not begin to serve later."""
+    with suppress(ProcessLookupError, ChildProcessError):
+        os.kill(pid, signal.SIGTERM)
+        os.waitpid(pid, 0)
+
+
+def _spawn(platform: Platform, command: Sequence[str], env: Mapping[str, str]) -> int:
+    platform.state.mkdir(parents=True, exist_ok=True)
+    try:
+        check_port(platform)
+    except PortTaken:
+        if _holder(platform.state) is None:  # otherwise our own supervisor has just taken the port
+            raise
+    return os.posix_spawn(
+        command[0],
+        list(command),
+        env,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(platform.log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
+
+
+def stop(state: Path, *, within: float = 60.0) -> bool:
+    """Stop the supervisor and its model servers after the requests in flight; return whether one was running."""
+    pid = _holder(state)
+    if pid is None:
+        return False
+    for number, patience in ((signal.SIGTERM, within), (signal.SIGKILL, 5.0)):
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            if _holder(state) != pid:
+                return True
+            time.sleep(0.05)
+    msg = f"process {pid} did not stop"
+    raise ServeFailed(msg, state / "log")
+
+
+def serve(platform: Platform, store: Store, command: ChildCommand, patience: Patience | None = None) -> None:
+    """Serve in the foreground until SIGTERM or SIGINT.
+
+    command: returns the command line and environment of a model server for a bundle's folder and a port.
+    Errors: AlreadyServing, PortTaken.
+    """
+    platform.state.mkdir(parents=True, exist_ok=True)
+    with _sole(platform.state):
+        asyncio.run(_serve(platform, store, command, patience or Patience()))
+
+
+@contextmanager
+def _sole(state: Path) -> Iterator[None]:
+    """Hold the state folder; the kernel lets go of it however this process ends."""
+    file = hold(state / "pid")
+    if file is None:
+        raise AlreadyServing(state)
+    with file:
+        (state / "address.json").unlink(missing_ok=True)
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n".encode())
+        file.flush()
+        yield
+
+
+def _holder(state: Path) -> int | None:
+    """The process that holds the state folder."""
+    file = state / "pid"
+    return int(file.read_text("ascii") or 0) or None if is_held(file) else None
+
+
+def _same(running: Running, platform: Platform) -> Running:
+    if running.store != platform.store:
+        raise OtherStore(running.store, platform.store)
+    if platform.port and not running.address.endswith(f":{platform.port}"):
+        raise OtherPort(running.address, platform.port)
+    return running
+
+
+def _listen(platform: Platform) -> socket.socket:
+    try:
+        return socket.create_server((platform.host, platform.port), backlog=128)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(platform.host, platform.port, _neighbour(platform)) from error
+        reason = f"cannot listen on {platform.host}:{platform.port}: {error.strerror}"
+        raise ServeFailed(reason, platform.log) from error
+
+
+def _neighbour(platform: Platform) -> Path | None:
+    """Return the project whose platform uses the port, if it is another project of this user."""
+    state = ports.claimed(platform.port)
+    if state is None or state == platform.state.resolve():
+        return None
+    match status(state):
+        case Running(address=address) if address.endswith(f":{platform.port}"):
+            return state.parent.parent
+    return None
+
+
+async def _serve(platform: Platform, store: Store, command: ChildCommand, patience: Patience) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    with _listen(platform) as listener:
+        async with client() as session:
+            records = Records(store, platform.store, platform.state / "bundles")
+            supervisor = _Supervisor(platform, records, command, patience, session)
+            routes = Routes(find=supervisor.find, models=supervisor.views)
+            runner = web.AppRunner(
+                application(routes, session, platform.state.parent / "runs"),
+                access_log=None,
+                auto_decompress=False,
+                shutdown_timeout=patience.drain,
+            )
+            await runner.setup()
+            await web.SockSite(runner, listener).start()
+            host, port = listener.getsockname()[:2]
+            ports.claim(port, platform.state)
+            _announce(platform, f"http://{host}:{port}")
+            following = asyncio.create_task(supervisor.follow())
+            following.add_done_callback(lambda _: stopped.set())
+            await stopped.wait()
+            log("stopping")
+            await runner.cleanup()
+            ports.release(port, platform.state)
+            following.cancel()
+            await supervisor.end()
+            with suppress(asyncio.CancelledError):
+                await following
+    log("stopped")
+
+
+def _announce(platform: Platform, address: str) -> None:
+    running = {
+        "address": address.replace("//0.0.0.0:", "//127.0.0.1:"),
+        "pid": os.getpid(),
+        "store": platform.store,
+        "since": utc_now().isoformat(timespec="seconds"),
+    }
+    draft = platform.state / "address.json.new"
+    draft.write_bytes(canonical(running))
+    draft.replace(platform.state / "address.json")
+    log("serving", **running)
+
+
+class _Supervisor:
+    """All models' servers, and the loop that keeps them in the state the store asks for."""
+
+    def __init__(
+        self, platform: Platform, records: Records, command: ChildCommand, patience: Patience, session: ClientSession
+    ) -> None:
+        self._platform, self._records, self._command = platform, records, command
+        self._patience, self._session = patience, session
+        self._servers: dict[str, Servers] = {}
+        self._written: dict[str, dict[str, Any]] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    def find(self, model: str) -> Upstream | Unserved | None:
+        """Return where a request for a model goes; None for a model that is not in the store."""
+        servers = self._servers.get(model)
+        return servers.upstream() if servers else None
+
+    def views(self) -> list[ModelView]:
+        """Return the served models, for the status page."""
+        return [servers.view() for _, servers in sorted(self._servers.items())]
+
+    async def follow(self) -> None:
+        """Follow the store until cancelled; while it cannot be read, keep serving what it last asked for."""
+        reported = ""
+        while True:
+            problem = ""
+            try:
+                await self._round()
+            except (StepError, StoreError, OSError) as error:
+                problem = str(error)
+            if problem and problem != reported:
+                log("store-trouble", problem=problem)
+            reported = problem
+            await asyncio.sleep(self._patience.poll)
+
+    async def end(self) -> None:
+        """Stop every model server, and report it to the store."""
+        for servers in self._servers.values():
+            self._retire(servers.retire_all())
+        with suppress(StepError, StoreError, OSError):
+            await self._report()
+        await asyncio.gather(*self._retiring)
+
+    async def _round(self) -> None:
+        for model, wanted in (await asyncio.to_thread(self._records.wanted)).items():
+            servers = self._servers.setdefault(model, Servers(model, partial(self._start, model)))
+            self._retire(servers.obey(wanted or servers.wanted))
+        await self._report()
+
+    def _start(self, model: str, bundle: str) -> Child:
+        return Child(
+            model,
+            bundle,
+            folder=partial(self._records.folder, model, bundle),
+            command=self._command,
+            session=self._session,
+            log_file=self._platform.state / "children" / f"{model}-{bundle.removeprefix('sha256:')[:12]}.log",
+            patience=self._patience,
+        )
+
+    def _retire(self, children: Iterable[Child]) -> None:
+        for child in children:
+            task = asyncio.create_task(self._see_off(child))
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+
+    async def _see_off(self, child: Child) -> None:
+        await child.retire()
+        if not any(servers.serves(child.bundle) for servers in self._servers.values()):
+            await asyncio.to_thread(self._records.forget, child.bundle)
+
+    async def _report(self) -> None:
+        for model, servers in self._servers.items():
+            status = servers.status()
+            if self._written.get(model) != status:
+                await asyncio.to_thread(self._records.report, model, status)
+                self._written[model] = status

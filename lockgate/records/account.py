@@ -1,0 +1,148 @@
+"""The facts about a run that its pages show, from records whose signatures were verified."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from lockgate_proof import ProofError, Statement, Trust, verify
+
+from lockgate.records.runs import GATES, RunRecord, Step
+
+_RECORDS = {"ingest": "record", "predict": "answers/record.json", "package": "bundle/record.json"}
+
+
+def signed_file(step: str) -> str:
+    """The signed file of a step, relative to its outputs: its verdict, or else its record."""
+    return _RECORDS.get(step, "verdict")
+
+
+def of_run(signed: Statement, record: RunRecord) -> bool:
+    """Whether a statement was signed in this run."""
+    return signed.predicate.get("run") == record.id
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measure that a gate judged: the key of its rule, the limit, the outcome, and the measured values.
+
+    waiver: the waiver that excepts it, as the verdict names it; None if there is none.
+    """
+
+    gate: str
+    rule: str
+    said: Mapping[str, Any]
+    waiver: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Account:
+    """A run, the trusted keys, and the current live pointer.
+
+    options: the options that name its cluster; empty for this machine.
+    """
+
+    record: RunRecord
+    trust: Trust
+    live: Mapping[str, Any] | None
+    options: str = ""
+
+    @cached_property
+    def statements(self) -> dict[str, Statement]:
+        """What each step signed in this run, by step; only statements whose signature a trusted key made."""
+        found = {}
+        for step in self.record.steps:
+            with suppress(ProofError):
+                signed = verify(step.folder / "out" / signed_file(step.name), self.trust, signer=step.name)
+                if of_run(signed, self.record):
+                    found[step.name] = signed
+        return found
+
+    @property
+    def signers(self) -> dict[str, list[str]]:
+        """The owner of each key that signed -> the steps it signed for."""
+        found: dict[str, list[str]] = {}
+        for name, statement in self.statements.items():
+            found.setdefault(statement.owner or "unnamed", []).append(name)
+        return found
+
+    @property
+    def unproven(self) -> list[str]:
+        """The gates with a verdict that no trusted key signed."""
+        return [step.name for step in self.record.steps if step.verdict and step.name not in self.statements]
+
+    @property
+    def subjects(self) -> dict[str, str]:
+        """Name -> digest of everything that was judged, and of the resulting bundle."""
+        wanted = ("bundle", "model", "data", "policy", "base")
+        found = {name: digest for said in self.statements.values() for name, digest in said.subjects.items()}
+        return {name: found[name] for name in wanted if name in found}
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """What ingest signed about the data: `uri` and `rows`; empty if ingest did not finish."""
+        statement = self.statements.get("ingest")
+        return statement.predicate if statement else {}
+
+    @cached_property
+    def description(self) -> str:
+        """The model's description, from the spec of the run."""
+        for step in self.record.steps:
+            with suppress(OSError, ValueError):
+                return str(json.loads((step.folder / "in" / "spec").read_bytes()).get("description", ""))
+        return ""
+
+    @property
+    def unused(self) -> list[str]:
+        """Why a waiver was not applied, as the refusing verdicts note it."""
+        return [note for step in self.record.refused for note in step.unused_waivers]
+
+    @property
+    def judged(self) -> list[Figure]:
+        """Each measure with a limit."""
+        return [figure for figure in self._figures() if figure.said["standing"] != "reported"]
+
+    @property
+    def reported(self) -> list[Figure]:
+        """Each measure without a limit, measured for information only."""
+        return [figure for figure in self._figures() if figure.said["standing"] == "reported"]
+
+    @property
+    def unaudited(self) -> list[str]:
+        """The sensitive columns that the policy excludes from the audit."""
+        measured = [_measurements(step) for step in self.record.steps if step.name == "bias-audit"]
+        return [column for each in measured for column in each.get("unaudited", ())]
+
+    @property
+    def unjudged(self) -> list[str]:
+        """The gates without a verdict."""
+        return [step.name for step in self.record.steps if step.name in GATES and not step.verdict]
+
+    def _figures(self) -> Iterator[Figure]:
+        for step in self.record.steps:
+            excepted = {reason["rule"]: reason["waiver"] for reason in (step.verdict or {}).get("reasons", ())}
+            measured = _measurements(step)
+            if "expectations" in measured:
+                yield Figure(step.name, "data:expectations", {"standing": _standing(step), **measured})
+            for rule, said in measured.get("rules", {}).items():
+                yield Figure(step.name, rule, said, excepted.get(rule))
+            if golden := measured.get("golden_one_by_one"):
+                yield Figure(step.name, "smoke:golden", {"standing": _standing(step, "smoke:golden"), **golden})
+
+
+def moment(text: str) -> str:
+    """A time to the minute, in UTC; the records have it to the microsecond."""
+    return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC" if text else "not started"
+
+
+def _measurements(step: Step) -> Mapping[str, Any]:
+    return dict((step.verdict or {}).get("measurements") or {})
+
+
+def _standing(step: Step, rule: str = "") -> str:
+    """The outcome of a check without an interval: `beyond` if it, or any check of its gate, is a reason to refuse."""
+    reasons = (step.verdict or {}).get("reasons", ())
+    return "beyond" if any(rule in ("", reason["rule"]) for reason in reasons) else "within"

@@ -1,0 +1,125 @@
+"""The local environment: the ConfigMap and the Secrets of a cluster, as folders.
+
+`.lockgate/environment/<ConfigMap or Secret>/<key>`: the engine mounts them by name, as a cluster does. Keys that are
+created here carry the name of this machine, never of a person, and are marked untrusted elsewhere.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from lockgate_proof import Trust, TrustedKey, new_key
+
+from lockgate.definition.project import Project
+from lockgate.errors import BadCall
+
+CONFIG = "lockgate-environment"
+DEFAULT_PORT = 8080
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The configuration, keys and credentials of programs, as folders: this machine's, or a cluster's.
+
+    root: private keys and credentials, in folders named after their Secrets. config: what each program can read.
+    """
+
+    root: Path
+    config: Path
+
+    @classmethod
+    def below(cls, root: Path) -> Self:
+        """The environment whose folders are side by side in `root`."""
+        return cls(root, root / CONFIG)
+
+    @property
+    def trust(self) -> Trust:
+        """The trust file: which key may sign as which program."""
+        return Trust.read(self.config / "trust.json")
+
+    def key(self, signer: str) -> Path:
+        """The private key of one signer."""
+        return self.root / f"lockgate-key-{signer}" / "private.pem"
+
+    def setting(self, name: str) -> str:
+        """The text of one setting. Errors: BadCall if it does not exist."""
+        try:
+            return (self.config / name).read_text(encoding="utf-8").strip()
+        except FileNotFoundError as error:
+            if self.config.parent != self.root:
+                msg = f"the cluster's environment has no {name}"
+                raise BadCall(msg, fix=f"lockgate render --kubernetes --set {name}=VALUE") from error
+            msg = f"the local environment has no {name}"
+            raise BadCall(msg, fix=f"lockgate doctor restores it ({self.config / name})") from error
+
+    @property
+    def local(self) -> bool:
+        """Whether it belongs to this machine."""
+        return self.setting("platform") == "local"
+
+    @property
+    def port(self) -> int:
+        """The public port of the local platform."""
+        return int(self.setting("gateway").rsplit(":", 1)[1])
+
+
+def ensure_environment(project: Project, signers: Iterable[str]) -> Environment:
+    """The local environment; what is missing is created, and `$LOCKGATE_PORT` replaces the port.
+
+    signers: the programs that sign; each gets its own key, and so does `waive`.
+    Errors: BadCall if `$LOCKGATE_PORT` is not a port.
+    """
+    environment = Environment.below(project.state / "environment")
+    port = os.environ.get("LOCKGATE_PORT")
+    if port and not port.isdigit():
+        msg = f"LOCKGATE_PORT={port} is not a port"
+        raise BadCall(msg, fix=f"give a number between 1024 and 65535, e.g. LOCKGATE_PORT={DEFAULT_PORT}")
+    defaults = {
+        "store": (project.state / "store").as_uri(),
+        "registry": f"sqlite:///{project.state / 'registry' / 'mlflow.db'}",
+        "platform": "local",
+        "gateway": f"http://127.0.0.1:{port or DEFAULT_PORT}",
+    }
+    environment.config.mkdir(parents=True, exist_ok=True)
+    (project.state / "registry").mkdir(exist_ok=True)  # its own folder, since SQLite writes beside its file
+    for name, text in defaults.items():
+        path = environment.config / name
+        if not path.exists() or (name == "gateway" and port and path.read_text(encoding="utf-8").strip() != text):
+            path.write_text(f"{text}\n", encoding="utf-8")
+    missing = [signer for signer in (*sorted(signers), "waive") if not environment.key(signer).exists()]
+    make_keys(environment, missing, environment.config / "trust.json", "this machine", untrusted_elsewhere=True)
+    _trust_approvers(environment.config / "trust.json", project.root / "kubernetes" / "environment" / "trust.json")
+    return environment
+
+
+def make_keys(
+    environment: Environment, signers: Iterable[str], trust: Path, owner: str, *, untrusted_elsewhere: bool
+) -> None:
+    """Create a key for each of these signers in the environment, and add the public keys to the trust file."""
+    made = [TrustedKey(new_key(environment.key(name)), (name,), f"{owner} ({name} key)") for name in signers]
+    if made:
+        keys = Trust.read(trust).keys if trust.exists() else ()
+        _write(Trust((*keys, *made), untrusted_elsewhere=untrusted_elsewhere), trust)
+
+
+def _trust_approvers(here: Path, there: Path) -> None:
+    """Trust the keys that may waive on the project's cluster: its waivers are beside the model."""
+    if not (here.is_file() and there.is_file()):
+        return
+    mine, known = Trust.read(here), {key.public for key in Trust.read(here).for_signer("waive")}
+    approvers = [
+        TrustedKey(key.public, ("waive",), key.owner)
+        for key in Trust.read(there).for_signer("waive")
+        if key.public not in known
+    ]
+    if approvers:
+        _write(replace(mine, keys=(*mine.keys, *approvers)), here)
+
+
+def _write(trust: Trust, path: Path) -> None:
+    """Replace the file at once, so that no reader sees half of it."""
+    replacement = path.with_suffix(".new")
+    replacement.write_bytes(trust.to_bytes())
+    replacement.replace(path)

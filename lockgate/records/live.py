@@ -1,0 +1,27 @@
+"""What users of a model reach: one form for this machine and for a cluster."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Live:
+    """Which version of a model answers users, as far as it can be seen from here.
+
+    pointer: its bundle and generation; None if no version is live.
+    url: where users call it.
+    hidden: permission to see it was denied, so a pointer of None says nothing.
+    answers: whether it answers now; None if this was not checked.
+    problem: why it does not answer.
+    candidate: the version that is being tried; None if there is none, or if this was not checked.
+    waived: the reasons against it that waivers cover; None if this was not checked.
+    """
+
+    pointer: Mapping[str, Any] | None
+    url: str = ""
+    hidden: bool = False
+    answers: bool | None = None
+    problem: str = ""
+    candidate: Mapping[str, Any] | None = None
+    waived: Sequence[Mapping[str, Any]] | None = None

@@ -1,0 +1,69 @@
+"""Open the store of an environment, and read its live pointers."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from lockgate_store import Missing, Store, open_at, open_store
+
+from lockgate.errors import BadCall
+from lockgate.records.environment import Environment
+
+
+def store_of(environment: Environment) -> Store:
+    """The store of this environment."""
+    with _client():
+        return open_store(environment.config, _credentials(environment))
+
+
+def bucket_of(environment: Environment) -> Store:
+    """The bucket of a cluster's store, where Argo keeps the outputs of steps. Errors: BadCall."""
+    address = environment.setting("store")
+    with _client():
+        found = open_at(f"s3://{urlsplit(address).netloc}", environment.config, _credentials(environment))
+    if found is None:
+        msg = f"store {address!r} has no bucket"
+        raise BadCall(msg, fix="lockgate render --kubernetes --set store=s3://BUCKET/PREFIX")
+    return found
+
+
+def _credentials(environment: Environment) -> Path | None:
+    folder = environment.root / "lockgate-store"
+    return folder if folder.is_dir() else None
+
+
+@contextmanager
+def _client() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        msg = f"the S3 client is not installed ({error.name})"
+        raise BadCall(msg, fix="pip install 'lockgate[s3]'") from error
+
+
+def live_of(environment: Environment, model: str) -> dict[str, Any] | None:
+    """The live pointer of a model, or None if no version is live."""
+    return read_json(store_of(environment), f"models/{model}/live.json")
+
+
+def live_at(environment: Environment, model: str, moment: str) -> dict[str, Any] | None:
+    """The live pointer of a model at a moment, or None if no version was live."""
+    store, prefix = store_of(environment), f"models/{model}/history/"
+    names = (key.removeprefix(prefix).removesuffix(".json") for key in store.list(prefix))
+    for generation in sorted((int(name) for name in names if name.isdecimal()), reverse=True):
+        said = read_json(store, f"{prefix}{generation}.json")
+        if said and datetime.fromisoformat(said["at"]) < datetime.fromisoformat(moment):
+            return said
+    return None
+
+
+def read_json(store: Store, key: str) -> dict[str, Any] | None:
+    """One JSON object from the store, or None if it does not exist."""
+    try:
+        return dict(json.loads(store.read(key).data))
+    except Missing:
+        return None

@@ -1,0 +1,56 @@
+"""Compile the locks of one-file steps from their PEP 723 headers."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from lockgate_step import canonical, sha256
+
+from lockgate.definition.shelf import Shelf
+from lockgate.errors import OutsideFailed, SpecError
+
+_HEADER = re.compile(r"(?m)^# /// script\s*$\n(?P<body>(?:^#(?:| .*)$\n)+?)^# ///\s*$")
+
+
+def _lock_of(source: Path, *, check: bool) -> dict[Path, bytes]:
+    """The lock of a one-file step; compiled again only if the packages in its PEP 723 header have changed."""
+    lock = source.with_suffix(".lock")
+    wanted = packages_of(source)
+    mark = f"# of {source.name}, {sha256(canonical(wanted))}\n".encode()
+    if lock.is_file() and lock.read_bytes().startswith(mark):
+        return {lock: lock.read_bytes()}
+    if check:
+        return {lock: mark}
+    return {lock: mark + _compile(wanted, source)}
+
+
+def packages_of(source: Path) -> list[str]:
+    """Read the packages in the PEP 723 header of a one-file step. Errors: SpecError."""
+    match = _HEADER.search(source.read_text(encoding="utf-8"))
+    if match is None:
+        msg = f"{source.name} has no PEP 723 header, so its packages are unknown"
+        raise SpecError(msg, fix='start the file with: # /// script, # dependencies = ["..."], # ///')
+    body = "\n".join(line[2:] for line in match["body"].splitlines())
+    return sorted(tomllib.loads(body).get("dependencies", []))
+
+
+def _compile(packages: list[str], source: Path) -> bytes:
+    from lockgate.images.environments import Environments, cache
+
+    shelf = Shelf.find()
+    options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate"]
+    options += ["--no-emit-index-url", "--constraint", str(shelf.root / "images" / "model-abi.txt")]
+    done = subprocess.run(  # noqa: S603 - our own dependency, with arguments from this function
+        [sys.executable, "-m", "uv", "pip", "compile", "-", *options],
+        input="\n".join(packages).encode(),
+        capture_output=True,
+        check=False,
+        env=Environments(cache()).settings,
+    )
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-3:]
+        msg = f"cannot resolve the packages of {source.name}: {' '.join(last)}"
+        raise OutsideFailed(msg, fix="correct its PEP 723 header, or check the address of the package index")
+    return done.stdout

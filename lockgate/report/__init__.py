@@ -1,0 +1,1 @@
+"""How results are shown: lines for the terminal, the live tree, and the report's pages."""

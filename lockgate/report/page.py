@@ -1,0 +1,234 @@
+"""The first page of a run: how it ended, what was judged against which limit, and what that means for users."""
+
+from collections.abc import Iterator, Mapping
+
+from lockgate_report import (
+    Html,
+    Tone,
+    banner,
+    el,
+    excepted,
+    facts,
+    finding,
+    join,
+    page,
+    pill,
+    say,
+    section,
+    sentence,
+    table,
+)
+
+from lockgate.records.account import Account, Figure, moment
+from lockgate.records.runs import UNREACHED, Step
+from lockgate.report.lines import again, duration, exit_code, failure_message, short
+
+PAGES = {"report": "report", "card": "model card"}
+TONES: dict[str, Tone] = {
+    "done": "good",
+    "passed": "good",
+    "passed by waiver": "unsure",
+    "inconclusive": "unsure",
+    "not reached": "plain",
+}
+STANDINGS: dict[str, Tone] = {"within": "good", "beyond": "bad", "undecided": "unsure", "too few": "unsure"}
+
+
+def index(account: Account, pages: Mapping[str, Step]) -> str:
+    """The first page; pages: the name of each other page -> the step that wrote it."""
+    record, about = account.record, account.record.about
+    body = join(
+        [
+            _banner(account),
+            el("p", account.description, class_="lead") if account.description else None,
+            facts(_facts(account)),
+            section(say("run.judged"), *_judged(account, pages)),
+            section(say("run.next"), _next(account)) if record.refused else None,
+            section(say("run.steps"), _steps(account, pages)),
+            section(say("exactly"), el("p", say("exactly.lead"), class_="soft"), facts(_digests(account))),
+        ]
+    )
+    return page(f"{about.model}: run {record.id}", body, about=f"{about.workflow} · {about.model} · run {record.id}")
+
+
+def _banner(account: Account) -> Html:
+    """How the run ended, with the finding: a reader of this page alone must not think that everything passed."""
+    record = account.record
+    if exit_code(record) == 0:
+        if not record.waived:
+            return banner("good", say("run.released"), say("run.passed", model=record.about.model))
+        headline = "; ".join(sentence(reason["message"]) for reason in record.waived)
+        blocks = [
+            finding(reason["lines"], why=reason["why"], excepted=excepted(reason["waiver"])) for reason in record.waived
+        ]
+        return banner("unsure", say("run.waived"), headline, *blocks)
+    refusing = [(step, r) for step in record.refused for r in (step.verdict or {})["reasons"] if not r["waived_by"]]
+    if not refusing:
+        failed = record.failed[:1]
+        ended = say("run.under_way" if record.run.alive else "run.ended")
+        headline = f"{failed[0].name}: {failure_message(failed[0])}" if failed else ended
+        tone: Tone = "bad" if exit_code(record) == 3 else "unsure"
+        return banner(tone, say("run.refused") if tone == "bad" else record.phase, headline)
+    step, first = refusing[0]
+    result = (step.verdict or {})["result"]
+    blocks = [
+        finding(r["lines"], why=r["why"], title="" if r is first else f"{s.name}: {r['message']}") for s, r in refusing
+    ]
+    blocks += [el("p", sentence(note)) for note in account.unused]
+    word = say(f"run.{result}.by", gate=step.name)
+    return banner("bad" if result == "refused" else "unsure", word, sentence(first["message"]), *blocks)
+
+
+def _facts(account: Account) -> dict[str, str]:
+    record, subjects = account.record, account.subjects
+    data = account.data
+    rows = say("run.data.rows", **{k: f"{v:,}" for k, v in data["rows"].items()}) if data else ""
+    source = str(data.get("uri", "")).removeprefix("file:")
+    signers = ["; ".join(_signer(*each) for each in account.signers.items())] if account.signers else []
+    signers += [say("run.unproven", steps=", ".join(account.unproven))] if account.unproven else []
+    signers += [say("run.untrusted")] if account.trust.untrusted_elsewhere and account.signers else []
+    return {
+        say("run.users"): _users(account),
+        say("run.when"): join([moment(record.started), f", {duration(record.seconds)}" if record.seconds else ""]),
+        say("run.run"): record.id,
+        say("run.model"): record.about.model,
+        say("run.workflow"): record.about.workflow,
+        say("run.bundle"): _digest(subjects["bundle"]) if "bundle" in subjects else say("run.bundle.none"),
+        say("run.data"): join([f"{source}, {rows}, ", _digest(subjects["data"])]) if data else say("run.data.none"),
+        say("run.signed"): join(el("div", line) for line in signers) or say("run.unproven.nobody"),
+    }
+
+
+def _signer(owner: str, steps: list[str]) -> str:
+    """The owner of a key, with its steps unless the name has them: a machine has one key for each step."""
+    return owner if all(step in owner for step in steps) else say("run.signer", owner=owner, steps=", ".join(steps))
+
+
+def _users(account: Account) -> Html:
+    """Which version answered users before this run, and which does now."""
+    live, before, mine = account.live, account.record.about.before, account.subjects.get("bundle")
+    now = (
+        [_digest(live["bundle"]), f" {say('run.users.since', at=moment(live['at']))}"] if live else [say("run.nothing")]
+    )
+    was = _digest(before["bundle"]) if before else say("run.nothing")
+    if account.record.phase == "Succeeded":
+        word = "run.users.get" if live and live["bundle"] == mine else "run.users.got"
+        got = [say("run.users.got.mine"), " ", _digest(mine), "; "] if word == "run.users.got" and mine else []
+        return join([*got, say(word), " ", *now, "; ", say("run.users.before"), " ", was])
+    if account.record.run.alive:
+        return join([say("run.users.get"), " ", *now])
+    unchanged = (live or {}).get("bundle") == (before or {}).get("bundle")
+    return join([say("run.users.still" if unchanged else "run.users.later"), " ", *now])
+
+
+def _judged(account: Account, pages: Mapping[str, Step]) -> Iterator[Html]:
+    """Each figure with its limit; then what has no limit, what was not judged, and what was excepted."""
+    head = [say(f"head.{key}") for key in ("measure", "result", "measured", "limit", "gate")]
+    links = {
+        step.name: el("a", step.name, href=name, class_="nowrap")
+        for name, step in pages.items()
+        if name == f"{step.name}.html"
+    }
+    rows = [[*_figure(each), links.get(each.gate, el("span", each.gate, class_="nowrap"))] for each in account.judged]
+    if rows:
+        yield table(say("run.judged.caption"), head, rows)
+    if account.reported:
+        key = "run.reported.one" if len(account.reported) == 1 else "run.reported"
+        lead = say(key, count=len(account.reported))
+        yield el("p", lead, " ", links.get("bias-audit", "bias-audit"), ":")
+        yield el("ul", *(el("li", f"{_name(each)}: ", *_measured(each)) for each in account.reported))
+    if account.unaudited:
+        yield el("p", say("run.unaudited", columns=", ".join(account.unaudited)))
+    if account.unjudged and not account.record.run.alive:
+        yield el("p", say("run.unjudged", gates=", ".join(account.unjudged)))
+    used = [el("li", f"{each['id']}: ", excepted(each["waiver"])) for each in account.record.waived if each["waiver"]]
+    yield join([el("p", say("run.waivers.used")), el("ul", *used)]) if used else el("p", say("run.waivers.none"))
+
+
+def _figure(figure: Figure) -> list[str]:
+    said, tone = figure.said, STANDINGS.get(figure.said["standing"], "plain")
+    standing: list[Html | None] = [pill(tone, say(f"standing.{said['standing']}"))]
+    if figure.waiver:
+        standing = [
+            pill("unsure", say("run.excepted")),
+            _small(say("run.excepted.until", at=figure.waiver["expires"][:10], by=figure.waiver["approver"])),
+        ]
+    if figure.rule == "data:expectations":
+        met, limit = say("run.data.met", **said), say("run.data.limit", **said)
+        return [say("run.data.name"), join(standing), met, limit]
+    if figure.rule == "smoke:golden":
+        right = say("run.golden.right", right=said["rows"] - said["wrong"], rows=said["rows"])
+        return [say("run.golden"), join(standing), right, say("run.golden.limit")]
+    limit = say(f"limit.{said['asks']}", value=f"{said['limit']:g}")
+    return [
+        _name(figure),
+        join(standing),
+        join(_measured(figure)),
+        join([limit, el("div", said["source"], class_="soft small mono")]),
+    ]
+
+
+def _measured(figure: Figure) -> list[str]:
+    """The value, if it may be shown, and its interval, if it has one."""
+    said = figure.said
+    sign = "+" if said["asks"] == "no_worse_than_live" else ""
+    value, low, high = (None if said.get(n) is None else f"{said[n]:{sign}.3f}" for n in ("value", "low", "high"))
+    interval = say("interval", low=low, high=high) if low and high else ""
+    return [value or "–", el("div", interval, class_="soft small nowrap")] if interval else [value or "–"]
+
+
+def _name(figure: Figure) -> str:
+    """The measure of a rule, in words."""
+    kind, subject, *rest = figure.rule.split(":")
+    if kind == "bias":
+        return say("bias.between", measure=say(f"bias.measure.{rest[0]}"), columns=subject.replace("+", " and "))
+    name = say(f"{kind}.measure.{subject}")
+    return say("quality.gain", measure=name) if rest == ["no_worse_than_live"] else name
+
+
+def _next(account: Account) -> Html:
+    record, waiting = account.record, [r for s in account.record.refused for r in (s.verdict or {})["reasons"]]
+    waive = [
+        f"lockgate waive {record.id} {reason['id']} {account.options}".rstrip()
+        for reason in waiting
+        if not reason["waived_by"]
+    ]
+    return el(
+        "ul",
+        el("li", say("run.next.model"), " ", el("code", again(record, account.options))),
+        el("li", say("run.next.policy")),
+        el("li", say("run.next.waive"), " ", join(el("code", f"{command} ") for command in waive)),
+    )
+
+
+def _steps(account: Account, pages: Mapping[str, Step]) -> Html:
+    rows = []
+    for step in account.record.steps:
+        links = [el("a", PAGES["card" if "-card" in n else "report"], href=n) for n, s in pages.items() if s is step]
+        notes = [reason["message"] for reason in (step.verdict or {"reasons": []})["reasons"]]
+        notes += [failure_message(step)] if step in account.record.failed else []
+        rows.append(
+            [
+                step.name,
+                duration(step.seconds) if step.phase not in UNREACHED else "",
+                pill(TONES.get(step.outcome, "bad"), step.outcome),
+                " ".join(notes),
+                join(links),
+            ]
+        )
+    head = [say(f"head.{key}") for key in ("step", "time", "result", "finding", "page")]
+    return table(say("run.steps.caption"), head, rows, numbers=(1,))
+
+
+def _digests(account: Account) -> dict[str, str]:
+    signed = {say("run.record", step=name): statement.digest for name, statement in account.statements.items()}
+    return {**account.subjects, **signed}
+
+
+def _digest(digest: str) -> Html:
+    """A short digest; the whole one is in its title, and at the end of the page."""
+    return el("span", short(digest), title=digest, class_="mono")
+
+
+def _small(text: str) -> Html | None:
+    return el("div", text, class_="soft small") if text else None

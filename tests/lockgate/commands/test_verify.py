@@ -1,0 +1,69 @@
+"""What `lockgate verify` says of a bundle that was really signed."""
+
+import json
+from pathlib import Path
+
+import pytest
+from lockgate_proof import ProofError
+from lockgate_step import canonical, sha256
+
+from lockgate.commands.verify import verify_what
+from lockgate.definition.project import Project
+from lockgate.records.environment import CONFIG, Environment
+from tests.steps.deploy.conftest import Bench
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path / "bench")
+
+
+def waived(bench: Bench, days: float) -> Path:
+    """A bundle whose bias-audit passed under a waiver."""
+
+    def alter(bench: Bench, folder: Path, subjects: dict[str, str]) -> None:
+        judged = {name: subjects[name] for name in ("model", "data", "base", "policy")}
+        reason = {"id": "bias-audit/1", "rule": "a", "message": "a gap", "waived_by": sha256(b"")}
+        (folder / "verdicts/bias-audit.json").write_bytes(bench.verdict("bias-audit", judged, reasons=[reason]))
+        (folder / "waivers.json").write_bytes(canonical([bench.waiver(judged, days=days)]))
+
+    return bench.bundle(alter=alter)
+
+
+def environment(bench: Bench) -> Environment:
+    found = Environment.below(bench.root / "here")
+    found.root.mkdir()
+    found.config.parent.joinpath(CONFIG).symlink_to(bench.environment)
+    return found
+
+
+def test_every_check_says_what_who_and_how(bench: Bench) -> None:
+    folder = waived(bench, days=9)
+    value, lines = verify_what(Project(bench.root), environment(bench), str(folder))
+    checks = {check["check"]: check for check in value["checks"]}
+    signed = {name: check["signer"] for name, check in checks.items()}
+    assert signed == {
+        "files": None, "data record": "ingest@example.org", "answers record": "predict@example.org",
+        "bundle record": "package@example.org", "validate-data": "validate-data@example.org",
+        "validate-model": "validate-model@example.org", "bias-audit": "bias-audit@example.org",
+        "waiver": "waive@example.org",
+    }  # fmt: skip
+    results = {name: check["result"] for name, check in checks.items()}
+    assert (results["validate-model"], results["bias-audit"]) == ("passed", "passed by waiver")
+    assert (results["data record"], results["waiver"]) == ("valid", "in force")
+    verdict = folder / "verdicts/bias-audit.json"
+    assert checks["bias-audit"]["digest"] == sha256(verdict.read_bytes())
+    assert checks["bias-audit"]["subjects"] == {n: value["subjects"][n] for n in ("model", "data", "base", "policy")}
+    (listed,) = json.loads((folder / "waivers.json").read_bytes())
+    assert checks["waiver"]["digest"] == sha256(canonical(listed["envelope"]))
+    assert [name for name, check in checks.items() if check["expires"]] == ["waiver"]
+    assert (checks["waiver"]["reason"], checks["waiver"]["approver"]) == ("bias-audit/1", "x")
+    assert value["bundle"] == bench.digest(folder)
+    said = "\n".join(lines)
+    assert [name for name in checks if name not in said] == []
+    assert f"until {checks['waiver']['expires'][:10]}, approved by x: y" in said
+
+
+def test_a_waiver_that_has_ended_is_named(bench: Bench) -> None:
+    with pytest.raises(ProofError, match=r"bias-audit/1 .*; waiver waivers/pilot.json expired on 20\d\d-"):
+        verify_what(Project(bench.root), environment(bench), str(waived(bench, days=-1)))

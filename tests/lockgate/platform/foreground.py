@@ -1,0 +1,33 @@
+"""Serve in the foreground with the tests' small model server, as `lockgate serve --foreground` does."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from lockgate_store import open_store
+
+from lockgate.errors import LockgateError
+from lockgate.platform.child import Patience
+from lockgate.platform.supervisor import Platform, serve
+
+SERVER = Path(__file__).with_name("model_server.py")
+
+
+def command(bundle: Path, port: int) -> tuple[list[str], dict[str, str]]:
+    return [sys.executable, str(SERVER), "--bundle", str(bundle), "--port", str(port)], {"PATH": os.environ["PATH"]}
+
+
+if __name__ == "__main__":
+    state, environment, port, patience = sys.argv[1:]
+    uri = (Path(environment) / "store").read_text().strip()
+    try:
+        serve(
+            Platform(state=Path(state), store=uri, port=int(port)),
+            open_store(Path(environment), Path(environment).parent / "credentials"),
+            command,
+            Patience(**json.loads(patience)),
+        )
+    except LockgateError as error:
+        print(json.dumps({"message": error.message, "fix": error.fix}), file=sys.stderr)
+        sys.exit(error.exit_code)

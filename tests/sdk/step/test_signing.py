@@ -1,0 +1,129 @@
+"""Programs that sign run through `lockgate_proof.main`; through `lockgate_step.main` they do not run at all."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from lockgate_proof import Trust, TrustedKey, new_key, predicate, verify
+
+SDK = Path(__file__).resolve().parents[3] / "steps" / "sdk"
+MAINS = {"lockgate_step": "from lockgate_step import main", "lockgate_proof": "from lockgate_proof import main"}
+SOURCE = '''
+from lockgate_step import DataRecord, DataVerdict, In, Out, Passed, Reason, Record, Refused, Table, program
+{main}
+
+
+@program({marks})
+def judged(rows: In[Table], verdict: Out[{kind}]) -> object:
+    """Judge the rows."""
+    print("ran")
+    return {returns}
+
+
+@program()
+def plain(rows: In[Table], copied: Out[Table]) -> None:
+    """Copy the rows."""
+    copied.path.write_bytes(rows.path.read_bytes())
+
+
+if __name__ == "__main__":
+    main({functions})
+'''
+SUBJECTS = '{"data": "sha256:" + "0" * 64}'
+REFUSED = f'Refused(model="m", subjects={SUBJECTS}, reasons=(Reason(rule="r", message="no"),))'
+PASSED = f'Passed(model="m", subjects={SUBJECTS})'
+RECORD = f'Record(kind="data", subjects={SUBJECTS}, predicate={{"model": "m"}})'
+
+
+class Bench:
+    """A program, its folder, and a key to sign with."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.io = folder / "io"
+        (self.io / "in").mkdir(parents=True)
+        (self.io / "in" / "rows").write_text("a row")
+        public = new_key(self.io / "key" / "private.pem")
+        self.trust = Trust((TrustedKey(public, ("judged", "ingest")),))
+
+    def call(
+        self,
+        *arguments: str,
+        main: str,
+        marks: str = "signs=True",
+        kind: str = "DataVerdict",
+        returns: str = PASSED,
+        functions: str = "judged",
+    ) -> subprocess.CompletedProcess[str]:
+        source = SOURCE.format(main=MAINS[main], marks=marks, kind=kind, returns=returns, functions=functions)
+        (self.folder / "judging.py").write_text(source)
+        env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(SDK), "LOCKGATE_IO": str(self.io)}
+        command = [sys.executable, "-m", "judging", *arguments]
+        return subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, check=False)
+
+    @property
+    def written(self) -> bytes | None:
+        path = self.io / "out" / "verdict"
+        return path.read_bytes() if path.is_file() else None
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+@pytest.mark.parametrize("marks", ["signs=True", "gate=True", "signs=True, gate=True"])
+@pytest.mark.parametrize("arguments", [(), ("--help",)], ids=["run", "help"])
+def test_a_program_that_signs_does_not_run_where_nothing_can_sign(
+    bench: Bench, marks: str, arguments: tuple[str, ...]
+) -> None:
+    done = bench.call(*arguments, main="lockgate_step", marks=marks)
+    assert (done.returncode, done.stdout, bench.written) == (2, "", None)
+    (line,) = done.stderr.splitlines()
+    error = json.loads(line)
+    assert error["message"] == "judged signs what it returns, and lockgate_step.main cannot sign"
+    assert error["fix"] == "import main from lockgate_proof in the program's file, not from lockgate_step"
+    assert json.loads((bench.io / "termination").read_bytes())["error"] == error["message"]
+
+
+def test_nor_does_a_program_beside_it(bench: Bench) -> None:
+    done = bench.call("plain", main="lockgate_step", functions="plain, judged")
+    assert (done.returncode, (bench.io / "out").exists()) == (2, False)
+    assert "judged signs what it returns" in done.stderr
+
+
+@pytest.mark.parametrize(("returns", "code", "result"), [(PASSED, 0, "passed"), (REFUSED, 3, "refused")])
+def test_a_verdict_is_signed_and_decides_the_exit_code(bench: Bench, returns: str, code: int, result: str) -> None:
+    done = bench.call(main="lockgate_proof", marks="signs=True, gate=True", returns=returns)
+    assert done.returncode == code, done.stderr
+    assert bench.written is not None
+    statement = verify(bench.written, bench.trust, signer="judged", kind="verdict")
+    assert (statement.predicate["result"], statement.subjects) == (result, {"data": "sha256:" + "0" * 64})
+    told = json.loads((bench.io / "termination").read_bytes())
+    assert (told["result"], told["verdict"]) == (result, statement.digest)
+
+
+def test_a_record_is_signed(bench: Bench) -> None:
+    done = bench.call(main="lockgate_proof", kind="DataRecord", returns=RECORD)
+    assert done.returncode == 0, done.stderr
+    assert bench.written is not None
+    verify(bench.written, bench.trust, signer="ingest")
+    assert predicate(json.loads(bench.written))["model"] == "m"
+
+
+@pytest.mark.parametrize(("marks", "returns"), [("signs=True", "None"), ("gate=True", PASSED)])
+def test_what_the_contract_does_not_allow_is_a_bug_and_nothing_is_signed(
+    bench: Bench, marks: str, returns: str
+) -> None:
+    done = bench.call(main="lockgate_proof", marks=marks, returns=returns)
+    assert (done.returncode, bench.written) == (1, None)
+    assert '"kind": "TypeError"' in done.stderr
+
+
+def test_a_program_that_does_not_sign_runs_beside_one_that_does(bench: Bench) -> None:
+    done = bench.call("plain", main="lockgate_proof", functions="plain, judged")
+    assert done.returncode == 0, done.stderr
+    assert (bench.io / "out" / "copied").read_text() == "a row"
