@@ -1,41 +1,41 @@
-# Every target does its own set-up. Needed on the machine: Python 3.11 (or 3.12) and make.
+# Every target installs what it needs. You need Python 3.11 or 3.12, and make.
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check bench bench-cluster test-statistics cluster-up cluster-down test-cluster test-cluster-sample cluster-programs record-conformance render clean help
+.PHONY: run test check bench bench-cluster test-statistics cluster-up cluster-down test-cluster test-cluster-sample cluster-programs record-conformance docs coverage lock render clean help
 
-help:            ## this list
-	@grep -hE '^[a-z-]+: .*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 18
+help:            ## list the targets
+	@grep -hE '^[a-z-]+: .*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 20
 
-run: $(VENV)/.run          ## set everything up, run the whole chain on UCI Adult, leave the model served
+run: $(VENV)/.run          ## install everything, run the whole chain on UCI Adult, leave the model served
 	@$(BIN)/lockgate run adult-income --welcome
 
-test: $(VENV)/.test        ## every test that needs no cluster
+test: $(VENV)/.test        ## run every test that needs no cluster
 	@$(BIN)/python tests/run_all.py
 
-check: $(VENV)/.test       ## style, types, architecture, rendered files in sync
+check: $(VENV)/.test       ## check style, types, import rules and rendered files
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/python tests/check_types.py
 	@$(BIN)/lint-imports
 	@$(BIN)/lockgate render --check
 
-bench: $(VENV)/.test       ## the figures, with the peers beside them
+bench: $(VENV)/.test       ## measure the figures, and those of comparable tools
 	@$(BIN)/python benchmarks/run_all.py
 
-bench-cluster: $(VENV)/.test  ## the figures on Argo, on a tests' cluster that is brought up anew; slow
+bench-cluster: $(VENV)/.test  ## measure the figures on Argo, on a new test cluster; slow
 	@$(BIN)/python benchmarks/run_all.py cluster_up cluster_steps cluster_release image_bytes manifest_size
 
-test-statistics: $(VENV)/.test  ## coverage and error rates of the gates by simulation; slow
+test-statistics: $(VENV)/.test  ## simulate the coverage and error rates of the gates; slow
 	@$(BIN)/python tests/run_all.py statistics
 
-cluster-up: $(VENV)/.test  ## a real single-node Kubernetes for tests, in .cluster/; needs root, Linux and Go
+cluster-up: $(VENV)/.test  ## start a single-node Kubernetes for tests, in .cluster/; needs root, Linux and Go
 	@$(BIN)/python -m tests.cluster.cluster up
 
-cluster-down: $(VENV)/.test  ## stop it and leave nothing behind
+cluster-down: $(VENV)/.test  ## stop it and delete its state
 	@$(BIN)/python -m tests.cluster.cluster down
 
-test-cluster: $(VENV)/.test  ## the same workflows on a real Argo and Kubernetes, and the images; needs root, Linux and Go
+test-cluster: $(VENV)/.test  ## test the workflows and images on a real Argo and Kubernetes; needs root, Linux and Go
 	@$(BIN)/python -m tests.cluster.cluster test
 
 test-cluster-sample: $(VENV)/.test  ## run the part of these tests that CI runs; needs root, Linux and Go
@@ -44,13 +44,29 @@ test-cluster-sample: $(VENV)/.test  ## run the part of these tests that CI runs;
 cluster-programs: $(VENV)/.test  ## build the programs of the test cluster, once; needs Go
 	@$(BIN)/python -m tests.cluster.tools
 
-record-conformance: $(VENV)/.test  ## let the cluster's Argo run the small workflows that the local engine is held against
+record-conformance: $(VENV)/.test  ## record how Argo runs the workflows that the local engine is tested against
 	@$(BIN)/python -m tests.conformance.record
+
+docs: $(VENV)/.docs        ## build the documentation site in site/; a warning is an error
+	@rm -rf site
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env --doctree-dir $(VENV)/doctrees docs site
+	@echo "  site/index.html"
+
+coverage: $(VENV)/.test    ## measure which lines the composer's tests execute, in htmlcov/; slow
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run tests/run_all.py lockgate rendered contracts conformance journeys sdk
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage html --quiet
+	@$(BIN)/coverage report
+
+lock: $(VENV)/.run        ## compile the requirements.lock files again; needs a package index
+	@for part in . tests docs; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links $$part/requirements.in --output-file $$part/requirements.lock; done
 
 render: $(VENV)/.run       ## write contracts, step functions and workflows from their sources
 	@$(BIN)/lockgate render
 
-clean:           ## remove the environments made here; .lockgate/ (runs, models, keys) stays
+clean:           ## delete the environments; keep .lockgate/ (runs, models, keys)
 	rm -rf $(VENV)
 
 $(VENV)/.made:
@@ -68,4 +84,8 @@ $(VENV)/.run: $(VENV)/.made requirements.lock pyproject.toml
 
 $(VENV)/.test: $(VENV)/.run tests/requirements.lock
 	@$(INSTALL) tests/requirements.lock
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.test docs/requirements.lock
+	@$(INSTALL) docs/requirements.lock
 	@touch $@

@@ -19,8 +19,10 @@ COMPOSER = [
     "tests/journeys",
     "tests/cluster",
     "tests/conformance",
+    "docs/generate",
     "benchmarks/cluster.py",
     "benchmarks/images.py",
+    "tests/pages.py",
     "tests/run_all.py",
     "pipelines/adult_income/release_couler.py",
 ]

@@ -1,4 +1,4 @@
-"""Follow the cluster section of the README: exactly its commands."""
+"""Follow the README's section on a cluster: its commands as they stand, and no others."""
 
 import os
 import re
@@ -12,9 +12,9 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.images import base, storage
 from tests.cluster.place import BUCKET, REGISTRY, ROOT, S3
 from tests.cluster.site import Site
+from tests.pages import CLUSTER, ON_THE_CLUSTER, commands
 
-[SECTION] = re.findall(r"(?ms)^## On a cluster$(.*?)(?=^## )", (ROOT / "README.md").read_text(encoding="utf-8"))
-COMMANDS = re.findall(r"(?m)^\$ (.+)$", SECTION)
+COMMANDS = [command.text for command in commands() if command.page == ON_THE_CLUSTER and command.needs == CLUSTER]
 NAMESPACE = "lockgate"
 ASKED = {
     "age": 45, "workclass": "Private", "education_num": 14, "marital_status": "Married-civ-spouse",
