@@ -72,11 +72,13 @@ def picture() -> str:
     y, shapes = 60, list[str]()
     rows = layers()
     for number, row in enumerate(rows):
-        y = _row(shapes, [(f"lockgate/{name}", sentence(place(name)), modules(place(name))) for name in row], y)
+        boxes = [(f"lockgate/{name}", sentence(place(name)), modules(place(name))) for name in row]
+        y = _row(shapes, boxes, y)
         if number + 1 < len(rows):
             shapes.append(f'<path d="M {WIDTH / 2} {y - 22} v 16"/>')
     shapes.append(f'<text x="{MARGIN}" y="{y + 14}" class="soft">All of them may import the SDK, and no step.</text>')
-    y = _row(shapes, [("steps/sdk", "The SDK of the programs; lockgate uses it too.", [f"{path.name}/" for path in sdk()])], y + 26, "sdk")
+    libraries = [f"{path.name}/" for path in sdk()]
+    y = _row(shapes, [("steps/sdk", "The SDK of the programs; lockgate uses it too.", libraries)], y + 26, "sdk")
     y = _row(
         shapes,
         [
