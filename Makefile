@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check bench bench-cluster test-statistics cluster-up cluster-down test-cluster record-conformance docs coverage lock render clean help
+.PHONY: run test check bench bench-cluster test-statistics cluster-up cluster-down test-cluster test-cluster-sample cluster-programs record-conformance docs coverage lock render clean help
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 20
@@ -37,6 +37,12 @@ cluster-down: $(VENV)/.test  ## stop it and delete its state
 
 test-cluster: $(VENV)/.test  ## test the workflows and images on a real Argo and Kubernetes; needs root, Linux and Go
 	@$(BIN)/python -m tests.cluster.cluster test
+
+test-cluster-sample: $(VENV)/.test  ## run the part of these tests that CI runs; needs root, Linux and Go
+	@$(BIN)/python -m tests.cluster.cluster sample
+
+cluster-programs: $(VENV)/.test  ## build the programs of the test cluster, once; needs Go
+	@$(BIN)/python -m tests.cluster.tools
 
 record-conformance: $(VENV)/.test  ## record how Argo runs the workflows that the local engine is tested against
 	@$(BIN)/python -m tests.conformance.record

@@ -38,6 +38,7 @@ from tests.cluster.place import (
     OWN,
     PAUSE,
     REGISTRY,
+    SAMPLE,
     STATE,
 )
 from tests.cluster.processes import Processes, wait_for
@@ -490,7 +491,7 @@ def _unmount_below(folder: Path) -> None:
 def main() -> None:
     """Run the action named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["up", "down", "status", "test"])
+    parser.add_argument("action", choices=["up", "down", "status", "test", "sample"])
     action = parser.parse_args().action
     cluster = here()
     if action == "up":
@@ -500,8 +501,8 @@ def main() -> None:
             raise Trouble(
                 f"{error.cmd[0]} failed: {error.stderr.strip()}", "correct it, or make cluster-down"
             ) from error
-    elif action == "test":
-        sys.exit(_test(cluster))
+    elif action in ("test", "sample"):
+        sys.exit(_test(cluster, sample=action == "sample"))
     elif action == "down":
         cluster.down()
     elif isinstance(cluster, OwnCluster):
@@ -511,10 +512,12 @@ def main() -> None:
         print(cluster.kubectl("get", "nodes"), end="")
 
 
-def _test(cluster: Cluster) -> int:
-    """Run the tests on the cluster; start it if needed, and stop it again."""
+def _test(cluster: Cluster, *, sample: bool) -> int:
+    """Run the tests on the cluster, or the sample of them; start the cluster if needed, and stop it again."""
     from tests import run_all
 
+    if sample:
+        os.environ[SAMPLE] = "1"
     stays = not isinstance(cluster, OwnCluster) or cluster.processes.running("apiserver")
     cluster.up()
     try:

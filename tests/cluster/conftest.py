@@ -8,7 +8,7 @@ import pytest
 
 from tests.cluster.cluster import Cluster, OwnCluster, here
 from tests.cluster.images import push_images
-from tests.cluster.place import REGISTRY, ROOT, STATE
+from tests.cluster.place import REGISTRY, ROOT, SAMPLE, STATE
 from tests.cluster.site import Site, account
 
 NAMESPACE = "lockgate-grants"
@@ -26,6 +26,15 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers."""
     config.addinivalue_line("markers", "outage: stops a service that other tests use; runs alone")
+    config.addinivalue_line("markers", "sample: CI runs it; the sample meets each platform and each attack once")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is not in the sample, if only the sample is wanted."""
+    if os.environ.get(SAMPLE):
+        rest = [item for item in items if not item.get_closest_marker("sample")]
+        config.hook.pytest_deselected(items=rest)
+        items[:] = [item for item in items if item not in rest]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,6 +10,7 @@ from tests import seaweed
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / ".cluster"
+SAMPLE = "LOCKGATE_TESTS_SAMPLE"  # if set, only the tests with the marker of this name run
 NODE = "10.213.0.2"  # of the cluster created here
 _MADE = STATE / "admin.kubeconfig"
 OWN = Path(os.environ.get("KUBECONFIG") or _MADE).resolve() == _MADE.resolve()  # whether it is created here
