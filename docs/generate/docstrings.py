@@ -32,7 +32,7 @@ def as_fields(app: object, what: str, name: str, thing: object, options: object,
 def with_defaults(
     app: object, what: str, name: str, thing: object, options: object, signature: str | None, returns: str | None
 ) -> tuple[str | None, str | None]:
-    """The signature of a dataclass as Python code: what it makes anew for each object has no literal."""
+    """The signature of a dataclass as Python code: a default that is made for each object has no literal."""
     del app, what, name, thing, options
     return signature and signature.replace("<factory>", "..."), returns
 

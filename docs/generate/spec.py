@@ -61,7 +61,7 @@ def _default(parameter: inspect.Parameter) -> str:
 
 
 def _factories(thing: Any) -> dict[str, str]:
-    """The defaults that a dataclass makes anew for each object."""
+    """The defaults that a dataclass makes for each object."""
     of = {f.name: f.default_factory for f in dataclasses.fields(thing)} if dataclasses.is_dataclass(thing) else {}
     return {
         name: code("{}" if make is dict else f"{getattr(make, '__name__', make)}()")
