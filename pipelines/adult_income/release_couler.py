@@ -11,7 +11,7 @@ import couler.argo as couler
 from lockgate_step import Answers, Bundle, ModelFile, SmokeVerdict, Staged
 
 from lockgate import Candidate, brought, steps, tuned
-from lockgate.couler.frontend import couler_steps, finish
+from lockgate.couler import couler_steps, finish
 from lockgate.definition.graph import Artifact, Setting, nested
 from lockgate.definition.project import Model, Project
 
