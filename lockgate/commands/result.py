@@ -29,7 +29,7 @@ class Result:
 
     @property
     def exit_code(self) -> int:
-        """0 released, 2 bad call, 3 refused, 4 an external service failed."""
+        """0 released, 2 invalid call, 3 refused, 4 an external service failed."""
         return exit_code(self.record)
 
     def to_json(self) -> dict[str, Any]:
