@@ -142,7 +142,12 @@ def test_a_valid_waiver_lets_it_pass_and_is_on_the_card(chain: Chain) -> None:
     ("gate", "rule", "expires", "named"),
     [
         ("bias-audit", RULE, later(days=-1), "; waiver waivers/pilot.json expired on 20"),
-        ("bias-audit", "bias:race:x", later(days=30), "; waiver waivers/pilot.json excepts bias:race:x, which is no "),
+        (
+            "bias-audit",
+            "bias:race:x",
+            later(days=30),
+            "; waiver waivers/pilot.json is for bias:race:x, which is not a reason",
+        ),
         ("validate-model", RULE, later(days=30), "$"),
     ],
     ids=["expired", "another rule", "another gate"],
