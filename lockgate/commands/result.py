@@ -69,7 +69,7 @@ class Result:
             ("source .venv/bin/activate", "makes `lockgate` a command in this terminal"),
             (f"lockgate predict {model} docs/rows.csv", "CSV in, the same rows with label and score out"),
             (f"lockgate report {self.record.id}", self.report),
-            ("lockgate new NAME --data FILE --target COLUMN", "a model of your own"),
+            ("lockgate new NAME --data FILE --target COLUMN", "your own model"),
         ]
 
     def _next(self) -> list[tuple[str, str]]:

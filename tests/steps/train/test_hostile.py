@@ -331,7 +331,7 @@ def test_a_graph_of_another_shape_or_with_outside_data_is_refused(
     assert load(model).predict(ROW) == (["yes"], [0.5])
 
 
-def test_scores_that_are_no_probabilities_are_refused(
+def test_scores_that_are_not_probabilities_are_refused(
     tmp_path: Path, read: Read, problem: Problem, data: pd.DataFrame
 ) -> None:
     model = make(tmp_path / "model", read(data), problem, "boosting", "onnx")
@@ -358,7 +358,7 @@ def test_scores_that_are_no_probabilities_are_refused(
         {"inputs": 3},
     ],
 )
-def test_a_description_that_cannot_be_right_is_refused(
+def test_an_invalid_description_is_refused(
     tmp_path: Path, read: Read, problem: Problem, data: pd.DataFrame, change: dict[str, Any]
 ) -> None:
     model = make(tmp_path / "model", read(data), problem, "boosting", "onnx")
