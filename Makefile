@@ -20,10 +20,10 @@ check: $(VENV)/.test       ## style, types, architecture, rendered files in sync
 	@$(BIN)/lint-imports
 	@$(BIN)/lockgate render --check
 
-bench: $(VENV)/.test       ## the figures, compared with other tools
+bench: $(VENV)/.test       ## the figures, with the peers beside them
 	@$(BIN)/python benchmarks/run_all.py
 
-bench-cluster: $(VENV)/.test  ## the figures on Argo, on a new cluster of the tests; slow
+bench-cluster: $(VENV)/.test  ## the figures on Argo, on a tests' cluster that is brought up anew; slow
 	@$(BIN)/python benchmarks/run_all.py cluster_up cluster_steps cluster_release image_bytes manifest_size
 
 test-statistics: $(VENV)/.test  ## coverage and error rates of the gates by simulation; slow
