@@ -68,7 +68,7 @@ def _step_error(error: Exception) -> bool:
 
 def _fail(message: str, fix: str, code: int, as_json: bool) -> int:
     if as_json:
-        # On one line, since the log is one JSON object a line.
+        # On one line, since the log is one JSON object per line.
         say(json.dumps({"error": {"message": message, "fix": fix}, "exit_code": code}, ensure_ascii=False))
         return code
     say(f"Error: {message}", err=True)

@@ -154,7 +154,7 @@ def logs(
     step: Annotated[str | None, typer.Argument(metavar="[STEP]", help="Only this step.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the log of a run, one line an event.
+    """Show the log of a run, one line per event.
 
     Example: lockgate logs last train
     """

@@ -32,7 +32,7 @@ def prepare(project: Project, given: Mapping[str, str]) -> list[str]:
 
 
 def _keys(cluster: Cluster, signers: list[str]) -> None:
-    """Create a key for each program without one in the trust file, so that nobody creates it twice."""
+    """Create a key for each program without one in the trust file, so that it is created only once."""
     trust = cluster.environment / "trust.json"
     known = {name for key in Trust.read(trust).keys for name in key.may} if trust.exists() else set()
     place = cluster.as_environment

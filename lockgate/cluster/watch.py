@@ -1,6 +1,6 @@
-"""A Workflow on a cluster as the record of a run: the same tree, the same words and the same exit codes as here.
+"""Read a Workflow on a cluster as the record of a run: the same tree, messages and exit codes as on this machine.
 
-What is fetched of it (logs, verdicts) lies in `.lockgate/cluster/<namespace>/<workflow>/`, in the form of a local run.
+Its fetched logs and verdicts are in `.lockgate/cluster/<namespace>/<workflow>/`, in the form of a local run.
 """
 
 import base64
@@ -26,23 +26,23 @@ from lockgate.report.tree import LiveTree
 Json = dict[str, Any]
 ARGOS_OWN = re.compile(
     r"time=\S+ .*\bargo=true\b|Error: exit status \d+$"
-)  # what Argo says of itself in a program's container
+)  # Argo's own lines in the log of a program's container
 ENDED = ("Succeeded", "Failed", "Error")
-ORDINARY = ("ContainerCreating", "PodInitializing")  # every pod passes through these
+ORDINARY = ("ContainerCreating", "PodInitializing")  # every pod has these for a moment
 NO_IMAGE = re.compile(r'(?:ErrImagePull|ImagePullBackOff): [^"]*"([^"]+)"')
 NAME, COMPONENT, PART_OF = (f"app.kubernetes.io/{key}" for key in ("name", "component", "part-of"))
 GENERATION, BUNDLE = "lockgate.io/generation", "lockgate.io/bundle"
-_ID = re.compile(r"[a-z0-9][a-z0-9.-]*")  # it names a folder
-PATIENCE = (1, 2, 4, 8, 16, 32)  # seconds between attempts at a server that does not answer
+_ID = re.compile(r"[a-z0-9][a-z0-9.-]*")  # it becomes the name of a folder
+PATIENCE = (1, 2, 4, 8, 16, 32)  # seconds between attempts to reach a server
 
 
 @dataclass(frozen=True)
 class ClusterRun(Run):
-    """A Workflow's status in the words of a local record, which are Argo's."""
+    """A Workflow's status in the form of a local record."""
 
     @classmethod
     def of(cls, workflow: Json, folder: Path) -> Self:
-        """What a Workflow's status says; `folder` keeps what is fetched of it. Errors: BadCall."""
+        """Convert a Workflow's status; `folder` is for its fetched files. Errors: BadCall."""
         name, status = workflow["metadata"]["name"], workflow.get("status") or {}
         given = workflow.get("spec", {}).get("arguments", {}).get("parameters") or []
         nodes = {key: _node(node, name) for key, node in _nodes(name, status).items()}
@@ -63,15 +63,15 @@ class ClusterRun(Run):
 
     @property
     def alive(self) -> bool:
-        """The controller executes it, whoever watches."""
+        """Whether it is in progress: the controller executes it, not a process of this machine."""
         return self.phase not in ENDED
 
 
 def _nodes(name: str, status: Mapping[str, Any]) -> dict[str, Json]:
-    """The nodes, in the order they began; the controller packs those of a big workflow."""
+    """Return the nodes in the order of their start; the controller compresses those of a large workflow."""
     if status.get("offloadNodeStatusVersion"):
-        msg = f"the nodes of {name} lie in the controller's own database"
-        raise BadCall(msg, fix="ask an Argo server for them: --server URL")
+        msg = f"the nodes of {name} are in the controller's database"
+        raise BadCall(msg, fix="read them through an Argo server: --server URL")
     nodes = status.get("nodes") or {}
     if packed := status.get("compressedNodes"):
         nodes = json.loads(gzip.decompress(base64.b64decode(packed)))
@@ -79,25 +79,25 @@ def _nodes(name: str, status: Mapping[str, Any]) -> dict[str, Json]:
 
 
 def _node(node: Mapping[str, Any], workflow: str) -> Json:
-    """A node with what a local record has and Argo leaves out where it is empty."""
+    """Return a node with the fields that Argo omits if they are empty."""
     if not _ID.fullmatch(str(node["id"])):
-        msg = f"{workflow} has a node whose id Argo would not give: {node['id']!r}"
-        raise BadCall(msg, fix="nobody but Argo should have written its status: ask who may")
+        msg = f"{workflow} has a node with an invalid id: {node['id']!r}"
+        raise BadCall(msg, fix="only Argo should write a workflow's status: check who else may")
     empty = {"templateName": "", "startedAt": None, "finishedAt": None}
-    said = {key: value for key, value in node.items() if value is not None}
+    given = {key: value for key, value in node.items() if value is not None}
     place = {"folder": f"nodes/{node['id']}", "atExit": str(node["name"]).startswith(f"{workflow}.onExit")}
-    return {**empty, **said, "phase": node.get("phase") or "Pending", **place}
+    return {**empty, **given, "phase": node.get("phase") or "Pending", **place}
 
 
 def _end(node: Json, nodes: Mapping[str, Json], status: Mapping[str, Any]) -> None:
-    """End a node that the controller has left running: it does so with those above a pod that was stopped."""
+    """End a node that the controller left running, as it does with the parents of a pod that was stopped."""
     if node["finishedAt"] is None:
         last = next((nodes[child] for child in reversed(node.get("children") or ()) if child in nodes), status)
         node |= {"phase": last["phase"], "finishedAt": last["finishedAt"], "message": last.get("message") or ""}
 
 
 def record_of(workflow: Json, kept: Path) -> RunRecord:
-    """A Workflow as the record of a run; `kept` is the folder for what is fetched of the runs of its namespace.
+    """Return a Workflow as the record of a run; `kept` is the folder for the fetched files of its namespace.
 
     Errors: BadCall.
     """
@@ -114,16 +114,16 @@ def _template(workflow: Json) -> Json:
 
 
 def raw_input(workflow: Json, name: str) -> str:
-    """An input that the template of a Workflow holds itself; empty where it holds none of this name."""
+    """Return an input that is written in the template of a Workflow, or "" if there is none of this name."""
     templates = _template(workflow).get("templates") or ()
     inputs = (each for template in templates for each in template.get("inputs", {}).get("artifacts") or ())
     return next((each["raw"]["data"] for each in inputs if each["name"] == name and "raw" in each), "")
 
 
 def watch(argo: Argo, name: str, tree: LiveTree, kept: Path) -> RunRecord:
-    """Show a Workflow in the tree until it has ended; its record then, with what its failed steps left.
+    """Show a Workflow in the tree until it ends; return its record, with the logs of its failed steps.
 
-    A server that is away for a while is waited for.
+    If the server cannot be reached for a while, it tries again.
     Errors: BadCall, OutsideFailed.
     """
     record: RunRecord | None = None
@@ -131,7 +131,7 @@ def watch(argo: Argo, name: str, tree: LiveTree, kept: Path) -> RunRecord:
         if not record.run.alive:
             evidence(argo, record)
     assert record is not None
-    return replace(record)  # read anew, with what was fetched
+    return replace(record)  # a new record reads the fetched logs
 
 
 def shown(states: Iterable[Json], tree: LiveTree, kept: Path) -> Iterator[RunRecord]:
@@ -150,7 +150,7 @@ def shown(states: Iterable[Json], tree: LiveTree, kept: Path) -> Iterator[RunRec
 
 
 def _states(argo: Argo, name: str) -> Iterator[Json]:
-    """A Workflow as it is and at each change, up to its end."""
+    """Yield a Workflow as it is now and at each change, until it ends."""
     failures = 0
     while True:
         try:
@@ -172,7 +172,7 @@ def _once(argo: Argo, name: str) -> Iterator[Json]:
 
 
 def events(before: RunRecord | None, now: RunRecord) -> Iterator[Event]:
-    """What happened between two records of a run, in the words of the local engine."""
+    """Yield what happened between two records of a run, as events of the local engine."""
     if before is None:
         yield RunStarted(now.run)
     known = {node.id: node for node in before.run.nodes} if before else {}
@@ -191,7 +191,7 @@ def events(before: RunRecord | None, now: RunRecord) -> Iterator[Event]:
 
 
 def _plain(message: str) -> str:
-    """Why a pod waits, in a few words: a kubelet says in turn that it cannot pull an image and that it tries later."""
+    """Shorten the reason why a pod waits: a kubelet alternates two messages about an image that it cannot pull."""
     if (found := NO_IMAGE.match(message)) is None:
         return message
     _, _, cause = message.rpartition('": ')
@@ -199,30 +199,30 @@ def _plain(message: str) -> str:
 
 
 def evidence(argo: Argo, record: RunRecord) -> None:
-    """Fetch the logs of what failed without a verdict. What is hidden stays so."""
+    """Fetch the logs of the steps that failed without a verdict, as far as it is permitted."""
     for step in record.failed:
         with suppress(LockgateError):
             fetch_log(argo, record, step)
 
 
 def fetch_log(argo: Argo, record: RunRecord, step: Step) -> bool:
-    """Fetch a step's log to where a local run has it; False where its pod is gone. Errors: BadCall, OutsideFailed."""
+    """Fetch a step's log to the place of a local run; False if its pod is gone. Errors: BadCall, OutsideFailed."""
     lines = argo.log(record.id, step.folder.name)
     if lines is not None:
-        said = "".join(f"{line}\n" for line in lines if not ARGOS_OWN.match(line))
+        text = "".join(f"{line}\n" for line in lines if not ARGOS_OWN.match(line))
         step.folder.mkdir(parents=True, exist_ok=True)
-        (step.folder / "log").write_text(said, encoding="utf-8")
+        (step.folder / "log").write_text(text, encoding="utf-8")
     return lines is not None
 
 
 def live_on(argo: Argo, model: str) -> Live:
-    """What users of a model reach: the Service they call names it. Errors: OutsideFailed."""
+    """Return what users of a model reach, from the Service that they call. Errors: OutsideFailed."""
     try:
         service = argo.users_service(model)
     except NotAllowed:
         return Live(None, hidden=True)
-    said = (service or {}).get("metadata", {}).get("annotations") or {}
-    if BUNDLE not in said or GENERATION not in said:
+    notes = (service or {}).get("metadata", {}).get("annotations") or {}
+    if BUNDLE not in notes or GENERATION not in notes:
         return Live(None)
     url = f"http://{model}.{argo.namespace}.svc:8080/v2/models/{model}/infer"
-    return Live({"bundle": said[BUNDLE], "generation": int(said[GENERATION])}, url)
+    return Live({"bundle": notes[BUNDLE], "generation": int(notes[GENERATION])}, url)

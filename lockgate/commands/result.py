@@ -29,7 +29,7 @@ class Result:
 
     @property
     def exit_code(self) -> int:
-        """0 released, 2 bad call, 3 refused, 4 an external service failed."""
+        """0 released, 2 invalid call, 3 refused, 4 an external service failed."""
         return exit_code(self.record)
 
     def to_json(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Result:
             ("source .venv/bin/activate", "makes `lockgate` a command in this terminal"),
             (f"lockgate predict {model} docs/rows.csv", "CSV in, the same rows with label and score out"),
             (f"lockgate report {self.record.id}", self.report),
-            ("lockgate new NAME --data FILE --target COLUMN", "a model of your own"),
+            ("lockgate new NAME --data FILE --target COLUMN", "your own model"),
         ]
 
     def _next(self) -> list[tuple[str, str]]:

@@ -89,9 +89,9 @@ class Servers:
             # A live pointer moves but is never removed: if it is missing, the store is at fault, and serving continues.
             wanted = replace(wanted, live=self.wanted.live)
         retired = []
-        anew = wanted.candidate is not None and wanted.candidate != self.wanted.candidate
+        renewed = wanted.candidate is not None and wanted.candidate != self.wanted.candidate
         self.wanted = wanted
-        if anew and wanted.candidate and _failed(self._children.get(wanted.candidate.bundle)):
+        if renewed and wanted.candidate and _failed(self._children.get(wanted.candidate.bundle)):
             # A new lease is a new attempt: it must not report the problem of the old one.
             retired.append(self._children.pop(wanted.candidate.bundle))
         bundles = {version.bundle for version in (wanted.live, wanted.candidate) if version}

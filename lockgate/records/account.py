@@ -29,7 +29,7 @@ def of_run(signed: Statement, record: RunRecord) -> bool:
 class Figure:
     """One measure that a gate judged: the key of its rule, the limit, the outcome, and the measured values.
 
-    waiver: the waiver that excepts it, as the verdict names it; None if there is none.
+    waiver: the waiver that covers it, from the verdict; None if there is none.
     """
 
     gate: str

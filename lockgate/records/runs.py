@@ -75,7 +75,7 @@ class Step:
         return "refused" if self.exit_code == 3 else words.get(self.phase, "not reached")
 
     def log_lines(self) -> Iterator[dict[str, Any]]:
-        """The step's log, one JSON object a line; any other line becomes an event `text`."""
+        """The step's log, one JSON object per line; any other line becomes an event `text`."""
         try:
             text = (self.folder / "log").read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:

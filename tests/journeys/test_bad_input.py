@@ -422,7 +422,7 @@ def sealed(bundle: Path, package: Path) -> None:
     (bundle / "record.json").write_bytes(canonical(sign("bundle", subjects, statement["predicate"], package)))
 
 
-SEALS = [(as_it_was, "not as it was sealed"), (listed, "record is about another bundle"), (sealed, "bias-audit")]
+SEALS = [(as_it_was, "do not match its manifest"), (listed, "record is about another bundle"), (sealed, "bias-audit")]
 
 
 @pytest.mark.parametrize(("seal", "says"), SEALS, ids=[seal.__name__ for seal, _ in SEALS])
@@ -487,7 +487,7 @@ def damaged_waivers(bundle: Path, package: Path) -> None:
     ("forge", "says"),
     [
         (cut_short, "manifest"),
-        (damaged, "not as it was sealed"),
+        (damaged, "do not match its manifest"),
         (another_policy, "policy"),
         (unsigned_waiver, "waivers/pilot.json is not signed by a key that may sign as waive"),
         (damaged_waivers, "the waivers are not"),

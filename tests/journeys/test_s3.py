@@ -104,8 +104,13 @@ CASES = [
         store="s3://nobody-made-me/x",
         arguments=("--no-serve",),  # the platform that runs serves the right store, and would be named first
     ),
-    Case("the live pointer is cut", 4, r"grants/live\.json.*broke off(.|\n)*again", cutting("/live.json")),
-    Case("the data are cut", 4, r"ingest failed: .*in/rows\.csv.*broke off(.|\n)*again", cutting("/rows.csv")),
+    Case("the live pointer is cut", 4, r"grants/live\.json.*response is incomplete(.|\n)*again", cutting("/live.json")),
+    Case(
+        "the data are cut",
+        4,
+        r"ingest failed: .*in/rows\.csv.*response is incomplete(.|\n)*again",
+        cutting("/rows.csv"),
+    ),
     Case(
         "there are no such data",
         2,
@@ -115,7 +120,7 @@ CASES = [
     Case(
         "the data are not for this key",
         4,
-        "ingest failed: .*s3://ministry/rows.csv.*403(.|\n)*may read",
+        "ingest failed: .*s3://ministry/rows.csv.*403(.|\n)*permission to read",
         key=TENANT,
         arguments=("--data", "s3://ministry/rows.csv"),
     ),

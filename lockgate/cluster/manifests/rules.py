@@ -135,7 +135,7 @@ def closed_network(manifests: Sequence[Manifest]) -> Iterator[str]:
 
 
 def limited(manifests: Sequence[Manifest]) -> Iterator[str]:
-    """One run must not use up the cluster, and no Service may be opened to the outside."""
+    """One run must not use up the cluster, and no Service may be reachable from outside the cluster."""
     hard: dict[str, str] = {}
     for quota in _of(manifests, "ResourceQuota"):
         hard |= quota["spec"]["hard"]

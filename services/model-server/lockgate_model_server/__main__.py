@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m lockgate_model_server",
         description="Serve one bundle over the Open Inference Protocol (REST).",
-        epilog="exit codes: 0 stopped · 1 a bug · 2 bad call · 3 bundle refused · 4 address in use",
+        epilog="exit codes: 0 stopped · 1 a bug · 2 invalid call · 3 bundle refused · 4 address in use",
         allow_abbrev=False,
     )
     parser.add_argument("--bundle", type=Path, required=True, help="the folder of the bundle")

@@ -1,7 +1,7 @@
-"""Model files: the folder a model is kept in, read with care and written to be read.
+"""Model files: reads, loads and writes the folder of a model.
 
-Reading needs the standard library; loading needs onnxruntime, or skops with scikit-learn and pandas; writing needs what
-trains. Each is imported where it is used, so that a server of ONNX models never loads scikit-learn.
+Reading needs only the standard library; loading needs onnxruntime, or skops with scikit-learn and pandas; writing needs
+the packages of training. Each is imported where it is used, so that a server of ONNX models never loads scikit-learn.
 """
 
 from lockgate_model._card import BadModel, Category, Column, Differences, Labels, ModelCard, Number, columns_of, read

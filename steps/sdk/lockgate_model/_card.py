@@ -1,4 +1,4 @@
-"""`model.json`: what a model takes, what it answers, and how it was written."""
+"""`model.json`: the inputs, labels, threshold and format of a model."""
 
 import json
 import math
@@ -54,7 +54,7 @@ Column = Number | Category
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
-    """The two answers; a score is the probability of the positive one."""
+    """The two labels; a score is the probability of the positive one."""
 
     negative: str
     positive: str
@@ -62,7 +62,7 @@ class Labels:
 
 @dataclass(frozen=True, kw_only=True)
 class Differences:
-    """How the served form differs from the native model over `rows` rows."""
+    """How the served form differs from the native model on `rows` rows."""
 
     rows: int = 0
     labels: int = 0
@@ -85,15 +85,15 @@ class ModelCard:
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.inputs]
-        _require(bool(names), "it takes no input")
-        _require(len(set(names)) == len(names), "an input is named twice")
+        _require(bool(names), "it has no inputs")
+        _require(len(set(names)) == len(names), "two of its inputs have the same name")
         _require(self.labels.negative != self.labels.positive, "its two labels are the same")
-        _require(0 < self.threshold < 1, f"its threshold {self.threshold} does not lie between 0 and 1")
+        _require(0 < self.threshold < 1, f"its threshold {self.threshold} is not between 0 and 1")
         plain = PurePosixPath(self.file).name == self.file and self.file not in ("", ".", "..")
-        _require(plain, f"{self.file!r} is no plain file name")
+        _require(plain, f"{self.file!r} is not a plain file name")
 
     def to_json(self) -> dict[str, object]:
-        """The card as model.json."""
+        """Return the content of model.json."""
         return {
             "format": self.format,
             "file": self.file,
@@ -113,7 +113,7 @@ def read(folder: str | os.PathLike[str]) -> ModelCard:
     try:
         value = json.loads(path.read_bytes())
     except FileNotFoundError as error:
-        msg = "the model folder holds no model.json"
+        msg = "the model folder has no model.json"
         raise BadModel(msg, fix="give the folder that train or fetch wrote") from error
     except (ValueError, OSError) as error:
         msg = "model.json cannot be read as JSON"
@@ -121,7 +121,7 @@ def read(folder: str | os.PathLike[str]) -> ModelCard:
     try:
         return _card(value)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        msg = f"model.json is not the description of a model ({type(error).__name__})"
+        msg = f"model.json does not describe a model ({type(error).__name__})"
         raise BadModel(msg, fix="write the model again with train or fetch") from error
 
 

@@ -1,4 +1,4 @@
-"""Converts a fitted scikit-learn pipeline to ONNX, with histogram gradient boosting, which skl2onnx leaves out."""
+"""Converts a fitted scikit-learn pipeline to ONNX, including the histogram boosting that skl2onnx cannot convert."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from lockgate_model._card import Column, Number
 
-# Fixed, so that the newest operator set does not change a model's bytes; old enough for other runtimes.
+# Fixed, so that a newer operator set does not change a model's bytes; old enough for other runtimes.
 _OPSETS = {"": 18, "ai.onnx.ml": 3}
 
 
 def convert(pipeline: Any, inputs: Sequence[Column]) -> bytes:
-    """The graph of a pipeline that takes `inputs`, one tensor a column; equal pipelines give equal bytes."""
+    """Return the graph of a pipeline with one input tensor per column; equal pipelines give equal bytes."""
     from skl2onnx import convert_sklearn, update_registered_converter
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
     from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
@@ -35,7 +35,7 @@ def convert(pipeline: Any, inputs: Sequence[Column]) -> bytes:
     )
     for output, name in zip(graph.graph.output, ("label", "probabilities"), strict=True):
         _rename(graph.graph, output, name)
-    graph.opset_import.sort(key=lambda opset: opset.domain)  # skl2onnx leaves them in the order of a set
+    graph.opset_import.sort(key=lambda opset: opset.domain)  # skl2onnx writes them in the order of a set, which varies
     data: bytes = graph.SerializeToString(deterministic=True)
     return data
 
@@ -48,7 +48,7 @@ def _rename(graph: Any, output: Any, name: str) -> None:
 
 
 def _histogram_boosting(scope: Any, operator: Any, container: Any) -> None:
-    """One TreeEnsembleClassifier for all the trees; its logistic transform gives both probabilities."""
+    """Add one TreeEnsembleClassifier for all trees; its logistic transform gives both probabilities."""
     model = operator.raw_operator
     trees = [predictor.nodes for (predictor,) in model._predictors]
     sizes = [len(nodes) for nodes in trees]
@@ -82,6 +82,6 @@ def _histogram_boosting(scope: Any, operator: Any, container: Any) -> None:
 
 
 def _floor32(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The largest float32 not above each threshold: x <= t holds for the same float32 values x."""
+    """Return the largest float32 not above each threshold, so that x <= t holds for the same float32 values x."""
     rounded = thresholds.astype(np.float32)
     return np.where(rounded > thresholds, np.nextafter(rounded, np.float32(-np.inf)), rounded)

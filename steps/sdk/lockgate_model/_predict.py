@@ -1,4 +1,4 @@
-"""Loads the served form and answers with it."""
+"""Loads the served form of a model and predicts with it."""
 
 import math
 import os
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Value = float | int | str | None
 Columns = Mapping[str, Sequence[Value]]
 
-_ROUNDING = 1e-5  # float32 sums of a forest's shares end a little above one
+_ROUNDING = 1e-5  # a forest's sums of float32 shares can be slightly above one
 
 
 @dataclass(frozen=True)
@@ -27,24 +27,24 @@ class Predictor:
     scores: Callable[[Columns], "NDArray[np.float64]"]
 
     def predict(self, columns: Columns) -> tuple[list[str], list[float]]:
-        """Labels and scores, one of each a row; `columns` holds every input, missing values as None.
+        """Return one label and one score per row; `columns` has every input, with None for a missing value.
 
-        Errors: BadModel when a score is no probability.
+        Errors: BadModel if a score is not a probability.
         """
         scores = self.scores(columns)
         return decide(scores, self.card.labels, self.card.threshold), [float(score) for score in scores]
 
 
 def decide(scores: "NDArray[np.float64]", labels: Labels, threshold: float) -> list[str]:
-    """The label of each score: positive from the threshold upwards, whatever form the model has."""
+    """Return the label of each score: positive from the threshold upwards, in every form of a model."""
     return [labels.positive if score >= threshold else labels.negative for score in scores]
 
 
 def load(folder: str | os.PathLike[str], *, threads: int = 1) -> Predictor:
     """Load the model of a model folder without running code from it.
 
-    threads: of the arithmetic; with one, the same row gets the same score to the last bit.
-    Errors: BadModel when the file is damaged, is not what model.json says, or holds what is not allowed.
+    threads: for the arithmetic; with one, the same row always gets exactly the same score.
+    Errors: BadModel if the file is damaged, does not match model.json, or contains a type that is not allowed.
     """
     card = read(folder)
     path = Path(folder) / card.file
@@ -61,13 +61,13 @@ def load(folder: str | os.PathLike[str], *, threads: int = 1) -> Predictor:
 
 
 def _try(predictor: Predictor) -> None:
-    """Ask for one answer, so that parts which do not fit together are found now and not by a user."""
+    """Predict one row, so that parts that do not fit together are found now and not by a user."""
     try:
         predictor.scores({column.name: [_some_value(column)] for column in predictor.card.inputs})
     except BadModel:
         raise
-    except Exception as error:  # each library fails in its own ways
-        msg = f"{predictor.card.file} cannot answer a row of its own inputs ({type(error).__name__})"
+    except Exception as error:  # each library raises its own errors
+        msg = f"{predictor.card.file} cannot predict a row of its own inputs ({type(error).__name__})"
         raise BadModel(msg, fix="write the model again with train or fetch") from error
 
 
@@ -86,9 +86,9 @@ def _checked(
 
     def checked(columns: Columns) -> "NDArray[np.float64]":
         found = scores(columns)
-        if not np.all((found > -_ROUNDING) & (found < 1 + _ROUNDING)):  # a NaN fails both
-            msg = "the model answers with scores that are no probabilities"
-            raise BadModel(msg, fix="look at how it was trained; its last layer must give probabilities")
+        if not np.all((found > -_ROUNDING) & (found < 1 + _ROUNDING)):  # NaN fails both comparisons
+            msg = "the model returns scores that are not probabilities"
+            raise BadModel(msg, fix="check how it was trained; its last layer must return probabilities")
         return found.clip(0.0, 1.0)
 
     return checked
@@ -100,11 +100,11 @@ def _onnx(path: Path, card: ModelCard, threads: int) -> Callable[[Columns], "NDA
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = threads
-    options.log_severity_level = 4  # its warnings go past our log, and may show values
+    options.log_severity_level = 4  # its warnings do not go to our log, and may contain values
     try:
-        # From bytes, without a folder: a graph that refers to other files cannot reach any.
+        # From bytes, so without a folder: the graph cannot read other files.
         session = ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises many kinds, each a class of its own
+    except Exception as error:  # onnxruntime's errors have no common base class
         msg = f"{card.file} is not a graph that onnxruntime can run ({type(error).__name__})"
         raise BadModel(msg, fix="convert the model to ONNX again") from error
     _expect_signature(session, card)
@@ -126,9 +126,9 @@ def _expect_signature(session: Any, card: ModelCard) -> None:
     found = {node.name: node.type for node in session.get_inputs()}
     if found != wanted:
         differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-        msg = f"the graph and model.json disagree about the inputs {', '.join(differing)}"
+        msg = f"the inputs of the graph and of model.json differ: {', '.join(differing)}"
         raise BadModel(
-            msg, fix="give the graph one input a column: float32 [N,1] for a number, string [N,1] for a category"
+            msg, fix="give the graph one input per column: float32 [N,1] for a number, string [N,1] for a category"
         )
     shapes = {node.name: node.shape for node in session.get_outputs()}
     if len(shapes.get("probabilities", ())) != 2 or shapes["probabilities"][1] not in (2, None, "C"):

@@ -1,8 +1,8 @@
-"""scikit-learn pipelines as skops files: what may be inside, written canonically, read with suspicion.
+"""scikit-learn pipelines as skops files: writes them canonically, and checks their types before loading.
 
-skops trusts scikit-learn's own types whatever their content. That is not enough here: compiled code indexes into arrays
-that come from the file. So the types are a list of our own, a family an estimator, checked before anything is built;
-every number that compiled code uses as an index is checked after (`_trees`).
+skops trusts scikit-learn's own types whatever their content. That is not enough here: compiled code uses numbers from
+the file as array indices. So we list the allowed types, one family per estimator, and check them before anything is
+built. Every number that compiled code uses as an index is checked afterwards (`_trees`).
 """
 
 import io
@@ -18,7 +18,7 @@ import numpy as np
 from lockgate_model._card import BadModel, ModelCard
 from lockgate_model._trees import check_trees
 
-_LARGEST = 2**29  # bytes unpacked; a file that claims more is refused before it is read
+_LARGEST = 2**29  # bytes unpacked; a larger file is refused before it is read
 
 _TREE = "sklearn.tree._tree.Tree"
 _PREDICTOR = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
@@ -60,7 +60,7 @@ _LOADERS = frozenset(
 
 @dataclass(frozen=True)
 class Family:
-    """What the file of one estimator may hold beyond what every pipeline may; `trusted` is what skops must be told."""
+    """The types that an estimator's file may contain besides `_EVERYWHERE`; `trusted` is an argument of skops."""
 
     types: frozenset[str] = frozenset()
     trusted: tuple[str, ...] = ()
@@ -88,7 +88,7 @@ FAMILIES: Mapping[str, Family] = {
 
 
 def family_of(pipeline: Any) -> tuple[str, ...] | None:
-    """The types that model.json lists as trusted for this pipeline, or None when it may not be kept as skops."""
+    """Return the types that model.json lists as trusted for this pipeline, or None if it cannot be a skops file."""
     kind = type(pipeline[-1])
     family = FAMILIES.get(f"{kind.__module__}.{kind.__qualname__}")
     return None if family is None else ("numpy.dtype", *family.trusted)
@@ -97,7 +97,7 @@ def family_of(pipeline: Any) -> tuple[str, ...] | None:
 def dump_pipeline(pipeline: Any, path: Path) -> None:
     """Write a pipeline so that equal pipelines give equal bytes.
 
-    skops names its parts after memory addresses, and numpy leaves whatever lay in memory between a record's fields.
+    skops names its parts after memory addresses, and numpy leaves old memory between a record's fields.
     """
     import skops.io
 
@@ -117,9 +117,9 @@ def dump_pipeline(pipeline: Any, path: Path) -> None:
 
 
 def load_pipeline(path: Path, card: ModelCard) -> Any:
-    """Build the pipeline of a skops file after checking everything that compiled code will rely on.
+    """Build the pipeline of a skops file after checking everything that compiled code relies on.
 
-    Errors: BadModel when the file is damaged or holds what its estimator's family does not need.
+    Errors: BadModel if the file is damaged or contains a type that its estimator's family does not need.
     """
     import skops.io
 
@@ -131,11 +131,11 @@ def load_pipeline(path: Path, card: ModelCard) -> Any:
         names = list(pipeline.feature_names_in_)
     except BadModel:
         raise
-    except Exception as error:  # a damaged file breaks in as many ways as it has parts
-        msg = f"{path.name} is not a scikit-learn pipeline in a whole skops file ({type(error).__name__})"
+    except Exception as error:  # a damaged file can raise any error
+        msg = f"{path.name} is not a complete skops file of a scikit-learn pipeline ({type(error).__name__})"
         raise BadModel(msg, fix="write the model again with train or fetch") from error
     if names != [column.name for column in card.inputs]:
-        msg = "the pipeline and model.json disagree about the inputs"
+        msg = "the inputs of the pipeline and of model.json differ"
         raise BadModel(msg, fix="write the model again with train or fetch")
     return pipeline
 
@@ -152,11 +152,11 @@ def _schema(path: Path) -> Mapping[str, Any]:
 def _check_types(schema: Mapping[str, Any]) -> Family:
     """Find the one estimator of a known family, and refuse every type that family does not need."""
     if _type(schema) != "sklearn.pipeline.Pipeline":
-        msg = "the skops file does not hold a scikit-learn Pipeline"
+        msg = "the skops file does not contain a scikit-learn Pipeline"
         raise BadModel(msg, fix="wrap the estimator in a Pipeline that takes the columns by name")
     found = {_type(node) for node in _nodes(schema) if "__module__" in node}
     loaders = {str(node["__loader__"]) for node in _nodes(schema) if "__loader__" in node}
-    # A forest holds trees, so of several matching families the one that explains the others is the estimator's.
+    # A forest contains trees, so several families can match; the estimator's own family allows all types.
     fitting = [family for name, family in FAMILIES.items() if name in found]
     for family in fitting:
         allowed = _EVERYWHERE | family.types | set(family.trusted) | _names(family)
@@ -168,8 +168,8 @@ def _check_types(schema: Mapping[str, Any]) -> Family:
         - {name for family in fitting for name in family.types | set(family.trusted)}
         - set(FAMILIES)
     )
-    culprits = sorted(unexpected | (loaders - _LOADERS)) or ["no estimator that may be kept as skops, or several"]
-    msg = f"the skops file holds what no model of ours needs: {', '.join(culprits)}"
+    culprits = sorted(unexpected | (loaders - _LOADERS)) or ["no supported estimator, or several"]
+    msg = f"the skops file contains types that no supported model needs: {', '.join(culprits)}"
     raise BadModel(
         msg,
         fix="convert the model to ONNX, or use one of: "
@@ -186,7 +186,7 @@ def _type(node: Mapping[str, Any]) -> str:
 
 
 def _nodes(value: Any) -> Iterator[dict[str, Any]]:
-    """Each JSON object of the schema, in the order of the file."""
+    """Yield each JSON object of the schema, in the order of the file."""
     if isinstance(value, dict):
         yield value
         for child in value.values():

@@ -1,6 +1,6 @@
-"""Checks every number of a tree that scikit-learn's compiled code uses as an index without checking it itself.
+"""Checks every number of a tree that scikit-learn's compiled code uses as an index without a check.
 
-A hostile file could otherwise make prediction read outside its arrays, or never end.
+Otherwise a hostile file could make prediction read outside its arrays, or never end.
 """
 
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ from lockgate_model._card import BadModel
 
 
 def check_trees(estimator: Any) -> None:
-    """Refuse an estimator with a tree that leads outside its arrays, in a circle, or to a feature that is not there.
+    """Refuse an estimator with a tree that has an index outside its arrays, a cycle, or an unknown feature.
 
-    Errors: BadModel, naming what does not hold.
+    Errors: BadModel, with the first check that fails.
     """
     from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
     from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
@@ -27,7 +27,7 @@ def check_trees(estimator: Any) -> None:
             _check_tree(part, features)
         elif isinstance(part, TreePredictor):
             _check_predictor(part, features)
-        # Ensembles validate the width of their input once, against themselves or their first member.
+        # Ensembles check the number of features once, against themselves or their first member.
         _require(
             getattr(part, "n_features_in_", features) == features, "its parts expect different numbers of features"
         )
@@ -35,13 +35,13 @@ def check_trees(estimator: Any) -> None:
         _check_boosting(estimator, Tree)
     elif isinstance(estimator, HistGradientBoostingClassifier):
         _require(not np.any(estimator._bin_mapper.is_categorical_), "it splits categories natively")
-        _require(estimator._preprocessor is None, "it changes its features before the trees see them")
+        _require(estimator._preprocessor is None, "it transforms its features before the trees use them")
 
 
 def _check_tree(tree: Any, features: int) -> None:
-    # The accessors below trust node_count, so it is compared first with what was really loaded.
-    _require(tree.node_count == tree.capacity >= 1, "a tree claims other nodes than it has")
-    _require(tree.n_outputs == 1 and tree.n_features == features, "a tree is of another shape than its estimator")
+    # The accessors below trust node_count, so it is first compared with the arrays that were loaded.
+    _require(tree.node_count == tree.capacity >= 1, "the node count of a tree is wrong")
+    _require(tree.n_outputs == 1 and tree.n_features == features, "a tree does not have the shape of its estimator")
     inner = tree.children_left != -1
     _check_nodes(inner, tree.children_left, tree.children_right, tree.feature, features)
 
@@ -57,14 +57,15 @@ def _check_predictor(predictor: Any, features: int) -> None:
 def _check_nodes(
     inner: NDArray[Any], left: NDArray[Any], right: NDArray[Any], feature: NDArray[Any], features: int
 ) -> None:
-    """Both growers number a child after its parent; holding them to that excludes circles."""
+    """Check the indices. Both builders number a child after its parent; requiring that excludes cycles."""
     index = np.arange(len(inner))[inner]
     for children in (left[inner].astype(np.int64), right[inner].astype(np.int64)):
         _require(
-            bool(np.all((children > index) & (children < len(inner)))), "a tree leads outside itself or in a circle"
+            bool(np.all((children > index) & (children < len(inner)))),
+            "a tree has a child outside its nodes, or a cycle",
         )
     used = feature[inner].astype(np.int64)
-    _require(bool(np.all((used >= 0) & (used < features))), "a tree asks for a feature that is not there")
+    _require(bool(np.all((used >= 0) & (used < features))), "a tree uses a feature that does not exist")
 
 
 def _check_boosting(estimator: Any, tree: Any) -> None:
@@ -75,11 +76,13 @@ def _check_boosting(estimator: Any, tree: Any) -> None:
     )
     _require(estimator.n_trees_per_iteration_ == 1, "its stages are not for two classes")
     trees = [stage.tree_ for stage in stages[:, 0]]
-    _require(all(isinstance(each, tree) and each.max_n_classes == 1 for each in trees), "a stage is no regression tree")
+    _require(
+        all(isinstance(each, tree) and each.max_n_classes == 1 for each in trees), "a stage is not a regression tree"
+    )
 
 
 def _parts(value: Any, seen: set[int]) -> Iterator[Any]:
-    """Everything reachable from a value through attributes, containers and object arrays, once each."""
+    """Yield everything reachable from a value through attributes, containers and object arrays, each once."""
     if id(value) in seen or isinstance(value, str | bytes | int | float | bool | type | None):
         return
     seen.add(id(value))

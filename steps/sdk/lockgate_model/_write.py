@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Form = Literal["auto", "onnx", "skops"]
 
-TOLERANCE = 1e-5  # of a golden answer's score: float32 arithmetic of some hundred trees stays ten times below it
+TOLERANCE = 1e-5  # of a golden answer's score; the float32 error of some hundred trees is ten times smaller
 _GOLDEN = 20
 _SYNTHETIC = 1000
 _FILES: Mapping[Format, str] = {"onnx": "model.onnx", "skops": "model.skops"}
@@ -41,13 +41,13 @@ def write(
     seed: int = 0,
     trained_with: Mapping[str, object] = {},
 ) -> ModelCard:
-    """Write a fitted pipeline of classes 0 and 1 in the form that will serve, and state how that form differs.
+    """Write a fitted pipeline of classes 0 and 1 in the form that will be served, and record how that form differs.
 
-    rows: the inputs as the pipeline was fitted on them, numbers rounded to float32; golden requests are drawn from
-        their columns, never from a row.
-    form: `auto` is ONNX where the conversion answers like the native model, else skops.
-    trained_with: the settings it was fitted with, for the model card.
-    Errors: BadCall when no form can carry the model.
+    rows: the inputs that the pipeline was fitted on, numbers rounded to float32; golden requests are drawn column by
+        column, never a row.
+    form: `auto` is ONNX if the converted model gives the answers of the native model, else skops.
+    trained_with: the settings of the fit, for the model card.
+    Errors: BadCall if the model cannot be written in any form.
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ def _save(path: Path, pipeline: Any, card: ModelCard) -> None:
             from lockgate_model._skops import dump_pipeline
 
             if not card.trusted:
-                msg = "it is none of the estimators whose file can be checked"
+                msg = "the file of this estimator cannot be checked"
                 raise BadModel(msg)
             dump_pipeline(pipeline, path)
 
@@ -136,7 +136,7 @@ def _converted(pipeline: Any, card: ModelCard) -> bytes:
 
     try:
         return convert(pipeline, card.inputs)
-    except Exception as error:  # skl2onnx has no common error; whatever it is, this model has no ONNX form
+    except Exception as error:  # skl2onnx's errors have no common base class
         msg = f"skl2onnx cannot convert it ({type(error).__name__})"
         raise BadModel(msg) from error
 
@@ -152,9 +152,9 @@ def _native_scores(pipeline: Any, table: "pd.DataFrame") -> "NDArray[np.float64]
 def _golden(
     requests: Sequence[Mapping[str, Any]], native: "NDArray[np.float64]", served: "NDArray[np.float64]", card: ModelCard
 ) -> dict[str, object]:
-    """The first requests whose label no rounding can turn, with the native answers.
+    """Return the first requests with a label that rounding cannot change, with the native answers.
 
-    Errors: BadModel when the served form answers one of them differently.
+    Errors: BadModel if the served form gives another answer to one of them.
     """
     clear = [i for i, score in enumerate(native) if abs(score - card.threshold) > 10 * TOLERANCE][:_GOLDEN]
     _agree(native[clear], served[clear])
@@ -179,7 +179,7 @@ def _synthetic(rows: "pd.DataFrame", inputs: Sequence[Column], seed: int) -> lis
             {column.name: list(_known(column, rows[column.name])) for column in inputs}, _SYNTHETIC, seed=seed
         )
     except ValueError as error:
-        msg = f"too few training rows to draw golden requests that are nobody's: {error}"
+        msg = f"too few training rows to draw synthetic golden requests: {error}"
         raise BadCall(msg, fix="train on more rows, or merge rare values of that column") from error
     whole = {column.name for column in inputs if isinstance(column, Number) and column.whole}
     return [
@@ -192,7 +192,7 @@ def _synthetic(rows: "pd.DataFrame", inputs: Sequence[Column], seed: int) -> lis
 
 
 def _known(column: Column, values: "pd.Series") -> Iterator[float | str | None]:
-    """The values a caller could send, as the server takes them: missing is None."""
+    """Yield the values that a caller could send, as the server takes them: None if missing."""
     import numpy as np
 
     match column:
@@ -201,7 +201,7 @@ def _known(column: Column, values: "pd.Series") -> Iterator[float | str | None]:
                 if value != value:
                     yield None
                 elif column.low <= value <= column.high:
-                    yield float(str(np.float32(value)))  # the shortest number that is the same to the model
+                    yield float(str(np.float32(value)))  # the shortest decimal number with the same float32 value
         case Category():
             for value in values.tolist():
                 if value in column.values:

@@ -1,8 +1,8 @@
-"""Signed records: in-toto statements in DSSE envelopes, the trust file, waivers, and the proof of a bundle.
+"""Signed records: in-toto statements in DSSE envelopes, the trust file, waivers, and the verification of a bundle.
 
-Signing and verifying are securesystemslib's (Ed25519, DSSE); this package only says which key may say what, and which
-statements a bundle needs before anybody may serve it. The library is imported where it is used, so that a signing
-program's --help imports the standard library alone.
+securesystemslib signs and verifies (Ed25519, DSSE). This package defines which key may sign what, and which statements
+a bundle needs before it may be served. The library is imported where it is used, so that a signing program's --help
+imports only the standard library.
 """
 
 from lockgate_proof._bundle import GATES_OF_A_BUNDLE, VerifiedBundle, bundle_digest, read_manifest, verify_bundle

@@ -1,4 +1,4 @@
-"""The whole proof of a bundle: every file, signature, subject and waiver."""
+"""Verifies a bundle: every file, signature, subject and waiver."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,24 +15,24 @@ from lockgate_proof._trust import Trust
 from lockgate_proof._verdict import verify_verdict
 from lockgate_proof._waiver import Waiver, read_waivers
 
-# The gates whose verdicts a bundle must hold, and the subjects each must have judged.
+# A bundle needs a verdict of each of these gates, about these subjects.
 GATES_OF_A_BUNDLE: Mapping[str, tuple[str, ...]] = {
     "validate-data": ("data", "policy"),
     "validate-model": ("model", "data", "base", "policy"),
     "bias-audit": ("model", "data", "base", "policy"),
 }
 
-# Not part of what the manifest names: itself, and the signature over it.
-_BESIDE = {"manifest.json", "record.json"}
+# Not listed in the manifest: the manifest itself and its signature.
+_UNLISTED = {"manifest.json", "record.json"}
 
 
 @dataclass(frozen=True)
 class VerifiedBundle:
-    """A bundle that holds in every part.
+    """A bundle that passed every check.
 
     subjects: `bundle`, `model`, `data`, `base`, `policy` -> `sha256:<hex>`.
-    base: the live pointer the run began with: {"bundle": digest or null, "generation": int}.
-    records: by the program that signed them: ingest's, predict's and package's.
+    base: the live pointer when the run began: {"bundle": digest or null, "generation": int}.
+    records: the records of ingest, predict and package, by program. verdicts: by gate.
     """
 
     folder: Path
@@ -46,12 +46,12 @@ class VerifiedBundle:
 
 
 def bundle_digest(manifest: Mapping[str, Any]) -> str:
-    """The digest that names a bundle: of its canonical manifest."""
+    """Return the digest that names a bundle: the digest of its canonical manifest."""
     return sha256(canonical(manifest))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a bundle, its form checked.
+    """Read the manifest of a bundle and check its form.
 
     Errors: ProofError.
     """
@@ -78,11 +78,11 @@ def verify_bundle(
     policy: str | None = None,
     digest: str | None = None,
 ) -> VerifiedBundle:
-    """Prove a bundle from its files and the trust file alone.
+    """Verify a bundle from its files and the trust file alone.
 
-    now: when waivers must still be valid; None where an expired one may still serve (a server that restarts).
-    model, policy, digest: what the bundle must be about, where the caller knows.
-    Errors: ProofError, saying the first thing that does not hold.
+    now: the time at which waivers must be valid; None if expired ones are accepted (a server that restarts).
+    model, policy, digest: the expected values, if the caller knows them.
+    Errors: ProofError, for the first check that fails.
     """
     manifest = read_manifest(folder)
     _check_files(folder, manifest)
@@ -126,35 +126,35 @@ def verify_bundle(
 
 
 def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
-    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() or p.is_symlink()} - _BESIDE
+    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() or p.is_symlink()} - _UNLISTED
     named = set(manifest["files"])
     if present != named:
         odd = sorted(present ^ named)[0]
-        word = "is not in its manifest" if odd in present else "is missing"
-        msg = f"the bundle is not as it was sealed: {odd} {word}"
-        raise ProofError(msg, fix="fetch the bundle again from the store")
+        problem = "is not in the manifest" if odd in present else "is missing"
+        msg = f"the files of the bundle do not match its manifest: {odd} {problem}"
+        raise ProofError(msg, fix="download the bundle again from the store")
     for name, digest in manifest["files"].items():
         path = folder / name
         if path.is_symlink() or file_digest(path) != digest:
-            msg = f"the bundle is not as it was sealed: {name} was changed"
-            raise ProofError(msg, fix="fetch the bundle again from the store")
+            msg = f"the files of the bundle do not match its manifest: {name} was changed"
+            raise ProofError(msg, fix="download the bundle again from the store")
 
 
 def _waivers(path: Path, trust: Trust) -> list[Waiver]:
     try:
         return read_waivers(path, trust) if path.is_file() else []
-    except BadCall as error:  # whoever calls with a bundle did not write them
-        raise ProofError(error.message, fix="run the workflow again: it packages the bundle anew") from error
+    except BadCall as error:  # not a fault of the call: the waivers are part of the bundle
+        raise ProofError(error.message, fix="run the workflow again to package a new bundle") from error
 
 
 def _judged(what: str, statement: Statement, subjects: Mapping[str, str]) -> None:
     for name, digest in subjects.items():
         if statement.subjects.get(name) != digest:
             msg = f"{what} is about another {name}: {statement.subjects.get(name, 'none')}, not {digest}"
-            raise ProofError(msg, fix="use the records of one and the same run")
+            raise ProofError(msg, fix="use records of the same run")
 
 
 def _same(what: str, found: str, wanted: str | None) -> None:
     if wanted is not None and found != wanted:
         msg = f"the bundle's {what} is {found}, not {wanted}"
-        raise ProofError(msg, fix="deploy the bundle that this workflow's own run has packaged")
+        raise ProofError(msg, fix="deploy the bundle that this run packaged")

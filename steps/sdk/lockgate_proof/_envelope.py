@@ -1,4 +1,4 @@
-"""One signed statement: making it, and believing it."""
+"""Signs a statement, and verifies a signed one."""
 
 import json
 import os
@@ -21,9 +21,9 @@ class Statement:
     """A statement whose signature was verified.
 
     subjects: name -> `sha256:<hex>`.
-    kind: the last but one part of the predicate type (`data`, `answers`, `verdict`, `bundle`, `waiver`).
-    digest: of the envelope, which names this very statement.
-    owner: whose key signed it, as the trust file says.
+    kind: `data`, `answers`, `verdict`, `bundle` or `waiver`, as in the predicate type.
+    digest: of the envelope; it identifies the statement.
+    owner: the owner of the key that signed it, from the trust file.
     """
 
     subjects: Mapping[str, str]
@@ -34,7 +34,7 @@ class Statement:
 
 
 def new_key(path: Path) -> str:
-    """Make an Ed25519 key, write it readable by its owner alone, and return the public half as PEM."""
+    """Create an Ed25519 key in a file that only its owner may read; return the public key as PEM."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
@@ -46,9 +46,9 @@ def new_key(path: Path) -> str:
 
 
 def sign(kind: str, subjects: Mapping[str, str], predicate: Mapping[str, Any], key: Path) -> dict[str, Any]:
-    """Sign a statement with the private key in a PEM file; returns the DSSE envelope as JSON values.
+    """Sign a statement with the private key in a PEM file; return the DSSE envelope as JSON values.
 
-    Errors: BadCall when there is no usable key.
+    Errors: BadCall if there is no usable key.
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -59,10 +59,12 @@ def sign(kind: str, subjects: Mapping[str, str], predicate: Mapping[str, Any], k
         private = load_pem_private_key(key.read_bytes(), password=None)
     except (OSError, ValueError, TypeError) as error:
         msg = f"there is no usable signing key at {key}"
-        raise BadCall(msg, fix="locally: lockgate doctor; on a cluster: mount this program's key Secret") from error
+        raise BadCall(
+            msg, fix="on this machine run: lockgate doctor; on a cluster mount this program's key Secret"
+        ) from error
     if not isinstance(private, Ed25519PrivateKey):
         msg = f"the signing key at {key} is not Ed25519"
-        raise BadCall(msg, fix="make a new one with: lockgate doctor")
+        raise BadCall(msg, fix="create a new key with: lockgate doctor")
     statement = {
         "_type": STATEMENT_TYPE,
         "subject": [
@@ -80,11 +82,11 @@ def sign(kind: str, subjects: Mapping[str, str], predicate: Mapping[str, Any], k
 def verify(
     record: Path | Mapping[str, Any] | bytes, trust: Trust, *, signer: str, kind: str | None = None
 ) -> Statement:
-    """Believe a record only if a key that may sign as `signer` signed exactly these bytes.
+    """Verify that a key that may sign as `signer` signed exactly these bytes; return the statement.
 
     record: a file, its bytes, or the envelope as JSON values.
-    kind: the expected kind; by default it follows from the signer.
-    Errors: ProofError, saying what does not hold.
+    kind: the expected kind; by default the one that the signer signs.
+    Errors: ProofError, for the first check that fails.
     """
     from securesystemslib.dsse import Envelope
     from securesystemslib.exceptions import VerificationError
@@ -93,18 +95,18 @@ def verify(
     envelope = _parse(record, where)
     keys = trust.for_signer(signer)
     if not keys:
-        msg = f"the trust file knows no key that may sign as {signer}"
-        raise ProofError(msg, fix="ask the platform's owner to add it, or locally run: lockgate doctor")
+        msg = f"the trust file has no key that may sign as {signer}"
+        raise ProofError(msg, fix="ask the platform's owner to add one; on this machine run: lockgate doctor")
     try:
         accepted = Envelope.from_dict(json.loads(canonical(envelope))).verify([key.key for key in keys], 1)
     except (VerificationError, ValueError, KeyError, TypeError, AttributeError) as error:
         msg = f"{where}is not signed by a key that may sign as {signer}"
-        raise ProofError(msg, fix="run the workflow that makes it; nothing else may sign it") from error
+        raise ProofError(msg, fix="run the workflow that writes it; only its program may sign it") from error
     statement = _statement(envelope, where)
     expected = kind or KINDS.get(signer, "verdict")
     if statement["predicateType"] != f"urn:lockgate:{expected}:v1":
-        msg = f"{where}is signed, but as {statement['predicateType']} and not as a {expected}"
-        raise ProofError(msg, fix="use the record of the step that should have written it")
+        msg = f"{where}is signed, but its type is {statement['predicateType']}, not {expected}"
+        raise ProofError(msg, fix=f"use the record that {signer} wrote")
     owner = next(key.owner for key in keys if key.key.keyid in accepted)
     return Statement(
         subjects={s["name"]: f"sha256:{s['digest']['sha256']}" for s in statement["subject"]},
@@ -119,7 +121,7 @@ KINDS: Mapping[str, str] = {"ingest": "data", "predict": "answers", "package": "
 
 
 def predicate(envelope: Mapping[str, Any]) -> dict[str, Any]:
-    """The predicate of an envelope that this process has just signed or verified."""
+    """Return the predicate of an envelope that this process has just signed or verified."""
     return dict(_statement(envelope, "")["predicate"])
 
 
@@ -131,13 +133,13 @@ def _parse(record: Path | Mapping[str, Any] | bytes, where: str) -> Mapping[str,
             record = json.loads(record)
     except FileNotFoundError as error:
         msg = f"{where}is missing"
-        raise ProofError(msg, fix="run the whole workflow: the gate that writes it was left out") from error
+        raise ProofError(msg, fix="run the whole workflow, with the gate that writes it") from error
     except ValueError as error:
         msg = f"{where}is not a signed record"
-        raise ProofError(msg, fix="use the file as the step wrote it") from error
+        raise ProofError(msg, fix="use the unchanged file that the step wrote") from error
     if not isinstance(record, Mapping):
         msg = f"{where}is not a signed record"
-        raise ProofError(msg, fix="use the file as the step wrote it")
+        raise ProofError(msg, fix="use the unchanged file that the step wrote")
     return record
 
 
@@ -154,4 +156,4 @@ def _statement(envelope: Mapping[str, Any], where: str) -> dict[str, Any]:
         return dict(statement)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         msg = f"{where}is not an in-toto statement"
-        raise ProofError(msg, fix="use the file as the step wrote it") from error
+        raise ProofError(msg, fix="use the unchanged file that the step wrote") from error

@@ -1,7 +1,7 @@
-"""The one error of this package."""
+"""The error of this package."""
 
 from lockgate_step import Refusal
 
 
 class ProofError(Refusal):
-    """A signature, subject, verdict or waiver does not hold; nothing may be served on it."""
+    """A signature, subject, verdict or waiver is invalid; the model must not be served."""

@@ -1,4 +1,4 @@
-"""Turns what a program returns into its signed record."""
+"""Signs what a program returns."""
 
 import os
 import sys
@@ -15,10 +15,10 @@ from lockgate_proof._waiver import Waiver, ignored, read_waivers, waiver_for
 
 
 def seal(outcome: Outcome, contract: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    """The signed record of an outcome, with the key in `key/private.pem` below the root.
+    """Return the signed record of an outcome; the key is `key/private.pem` below the root.
 
-    Waivers among the program's inputs are applied here: a verdict whose every reason is covered is `passed`, and
-    still lists its reasons, each with the waiver that covers it. A waiver that covers none is named in the notes.
+    Waivers among the program's inputs are applied here. If waivers cover every reason of a verdict, it is `passed` and
+    still lists its reasons, each with its waiver. The notes name each waiver that covers no reason.
     """
     key = root / "key" / "private.pem"
     who = {"program": _program(contract["program"]), "run": os.environ.get("LOCKGATE_RUN", "")}
@@ -35,7 +35,7 @@ def seal(outcome: Outcome, contract: Mapping[str, Any], root: Path) -> dict[str,
         reasons.append(_reason(f"{gate}/{number}", reason, waiver))
     rules = [reason.rule for reason in outcome.reasons]
     unused = ignored(waivers, model=outcome.model, gate=gate, rules=rules, subjects=outcome.subjects, now=now)
-    said = {
+    verdict = {
         "model": outcome.model,
         "gate": gate,
         "result": "passed" if all(r["waived_by"] for r in reasons) else _result(outcome),
@@ -44,7 +44,7 @@ def seal(outcome: Outcome, contract: Mapping[str, Any], root: Path) -> dict[str,
         "measurements": dict(outcome.measurements),
         **who,
     }
-    return sign("verdict", outcome.subjects, said, key)
+    return sign("verdict", outcome.subjects, verdict, key)
 
 
 def _result(outcome: Passed | Refused | Inconclusive) -> str:
@@ -79,7 +79,7 @@ def _waivers(contract: Mapping[str, Any], root: Path) -> list[Waiver]:
 
 
 def _program(name: str) -> dict[str, str]:
-    """Which code said it: the image it ran in and the digest of the program's own files."""
+    """Return which code signs: the image it runs in and the digest of the program's own files."""
     main = Path(getattr(sys.modules.get("__main__"), "__file__", None) or __file__)
     files = {path.name: file_digest(path) for path in sorted(main.parent.glob("*.py"))}
     return {"name": name, "image": os.environ.get("LOCKGATE_IMAGE", ""), "code": sha256(canonical(files))}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrustedKey:
-    """One public key, what it may sign as, and whose it is."""
+    """A public key, the programs it may sign as, and its owner."""
 
     public: str
     may: tuple[str, ...]
@@ -25,44 +25,44 @@ class TrustedKey:
 
     @cached_property
     def key(self) -> "SSlibKey":
-        """The key as securesystemslib wants it; its id is derived from the key itself, never read from a file."""
+        """The key in the form of securesystemslib; its id is computed from the key, never read from a file."""
         from cryptography.hazmat.primitives.serialization import load_pem_public_key
         from securesystemslib.signer import SSlibKey
 
-        # The two casts-by-comment: cryptography's union of key types is narrowed by securesystemslib at run time.
+        # securesystemslib checks the type of the key at run time; its annotation is narrower than cryptography's.
         return SSlibKey.from_crypto(load_pem_public_key(self.public.encode()))  # type: ignore[arg-type]
 
     def to_json(self) -> dict[str, Any]:
-        """The key as it stands in the trust file."""
+        """Return the key's entry in the trust file."""
         return {"keyid": self.key.keyid, "public": self.public, "may": list(self.may), "owner": self.owner}
 
 
 @dataclass(frozen=True)
 class Trust:
-    """The keys that are believed, and whether they are good on this machine only."""
+    """The trusted keys, and whether they are valid on this machine only."""
 
     keys: tuple[TrustedKey, ...]
     untrusted_elsewhere: bool = False
 
     @classmethod
     def read(cls, path: Path | None = None) -> "Trust":
-        """The trust file, by default that of this program's environment.
+        """Read the trust file, by default that of this program's environment.
 
-        Errors: ProofError when it is missing or is not a trust file.
+        Errors: ProofError if it is missing or is not a trust file.
         """
         path = path or io_root() / "environment" / "trust.json"
         try:
             return cls.from_json(json.loads(path.read_bytes()))
         except FileNotFoundError as error:
             msg = f"there is no trust file at {path}"
-            raise ProofError(msg, fix="lockgate doctor writes and checks the local environment") from error
+            raise ProofError(msg, fix="write the local environment with: lockgate doctor") from error
         except (ValueError, KeyError, TypeError) as error:
             msg = f"{path} is not a trust file"
             raise ProofError(msg, fix="restore it, or run: lockgate doctor") from error
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Trust":
-        """The trust file's content."""
+        """Parse the content of a trust file."""
         if value["version"] != 1:
             msg = f"version {value['version']!r}"
             raise ValueError(msg)
@@ -70,10 +70,10 @@ class Trust:
         return cls(tuple(keys), bool(value.get("untrusted_elsewhere", False)))
 
     def to_bytes(self) -> bytes:
-        """The trust file's bytes."""
+        """Return the bytes of the trust file."""
         keys = [key.to_json() for key in self.keys]
         return canonical({"version": 1, "untrusted_elsewhere": self.untrusted_elsewhere, "keys": keys})
 
     def for_signer(self, signer: str) -> list[TrustedKey]:
-        """The keys that may sign as this program."""
+        """Return the keys that may sign as this program."""
         return [key for key in self.keys if signer in key.may]

@@ -1,4 +1,4 @@
-"""One verdict, believed only when it says passed about the very things that are at hand."""
+"""Verifies that a verdict passed and is about exactly the expected subjects."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -21,28 +21,28 @@ def verify_verdict(
     waivers: Sequence[Waiver] = (),
     now: datetime | None,
 ) -> Statement:
-    """A gate's verdict on exactly these subjects, passed, every listed reason covered by a waiver.
+    """Verify that a gate's verdict on exactly these subjects passed, with a waiver for every listed reason.
 
-    subjects: name -> digest that the verdict must have; it may have no other digest under these names.
-    now: when waivers must still be valid; None where an expired one may still serve (a server that restarts).
-    Errors: ProofError, saying what does not hold.
+    subjects: name -> the digest that the verdict must have.
+    now: the time at which waivers must be valid; None if expired ones are accepted (a server that restarts).
+    Errors: ProofError, for the first check that fails.
     """
     statement = verify(record, trust, signer=gate, kind="verdict")
-    said = statement.predicate
-    if (said.get("gate"), said.get("model")) != (gate, model):
-        msg = f"this verdict is {said.get('gate')}'s about {said.get('model')}, not {gate}'s about {model}"
-        raise ProofError(msg, fix="use the verdicts of one and the same run")
+    verdict = statement.predicate
+    if (verdict.get("gate"), verdict.get("model")) != (gate, model):
+        msg = f"this is the verdict of {verdict.get('gate')} on {verdict.get('model')}, not of {gate} on {model}"
+        raise ProofError(msg, fix="use verdicts of the same run")
     for name, digest in subjects.items():
         if statement.subjects.get(name) != digest:
             msg = f"{gate} judged another {name}: {statement.subjects.get(name, 'none')}, not {digest}"
             raise ProofError(msg, fix="run the gates again on what you want to deploy")
-    if said.get("result") != "passed":
-        msg = f"{gate} did not pass: {said.get('result')}"
-        raise ProofError(msg, fix=f"lockgate report {said.get('run', '')}".strip())
-    for reason in said.get("reasons", []):
+    if verdict.get("result") != "passed":
+        msg = f"{gate} did not pass: {verdict.get('result')}"
+        raise ProofError(msg, fix=f"lockgate report {verdict.get('run', '')}".strip())
+    for reason in verdict.get("reasons", []):
         judged, rule = statement.subjects, reason["rule"]
         if waiver_for(waivers, model=model, gate=gate, rule=rule, subjects=judged, now=now) is None:
             others = ignored(waivers, model=model, gate=gate, rules=[rule], subjects=judged, now=now)
             msg = "; ".join([f"{reason['id']} of {gate} is not covered by a valid waiver", *others])
-            raise ProofError(msg, fix=f"lockgate waive {said.get('run', 'RUN')} {reason['id']}")
+            raise ProofError(msg, fix=f"lockgate waive {verdict.get('run', 'RUN')} {reason['id']}")
     return statement

@@ -1,4 +1,4 @@
-"""Waivers: signed, expiring, named exceptions to one reason of one verdict."""
+"""Waivers: signed exceptions from one reason of one verdict, each with an approver and an end date."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -13,15 +13,15 @@ from lockgate_proof._envelope import Statement, verify
 from lockgate_proof._errors import ProofError
 from lockgate_proof._trust import Trust
 
-_FIX = "have it signed again with lockgate waive, or remove it"
+_FIX = "sign a new one with lockgate waive, or remove it"
 
 
 @dataclass(frozen=True)
 class Waiver:
     """A waiver whose signature was verified.
 
-    file: where it stands in the model's folder, e.g. `waivers/bias-audit-1a2b3c4d.json`; a name, and not signed.
-    approver: who approved it, as the signed text says; whose key vouches for that is `signer`.
+    file: its name in the model's folder, e.g. `waivers/bias-audit-1a2b3c4d.json`; the name is not signed.
+    approver: who approved it, from the signed text. signer: the owner of the key that signed it.
     """
 
     file: str
@@ -35,13 +35,13 @@ class Waiver:
 
     @property
     def signer(self) -> str:
-        """Whose key signed it, as the trust file says."""
+        """The owner of the key that signed it, from the trust file."""
         return self.statement.owner
 
     def problem(
         self, *, model: str, gate: str, rules: Collection[str], subjects: Mapping[str, str], now: datetime | None
     ) -> str:
-        """Why it excepts none of these rules of this verdict; nothing where it does. Without `now` it never expires."""
+        """Return why it covers none of these rules of this verdict, or "". Without `now` it never expires."""
         if self.gate != gate:
             return f"is for {self.gate}"
         if self.model != model:
@@ -51,10 +51,10 @@ class Waiver:
         own = self.statement.subjects
         if other := sorted(name for name in {*own, *subjects} if own.get(name) != subjects.get(name)):
             return f"is about another {' and '.join(other)}"
-        return "" if self.reason in rules else f"excepts {self.reason}, which is no reason here"
+        return "" if self.reason in rules else f"is for {self.reason}, which is not a reason of this verdict"
 
     def to_json(self) -> dict[str, str]:
-        """What a verdict says of the waiver that it cites."""
+        """Return the entry of a verdict that cites the waiver."""
         return {
             "file": self.file,
             "approver": self.approver,
@@ -65,9 +65,9 @@ class Waiver:
 
 
 def read_waivers(content: Path, trust: Trust) -> list[Waiver]:
-    """Every waiver of a JSON list of `{"file", "envelope"}`, each verified.
+    """Read a JSON list of `{"file", "envelope"}` and verify each waiver.
 
-    Errors: as `read_waiver`, and BadCall when it is no such list.
+    Errors: as `read_waiver`; BadCall if it is not such a list.
     """
     try:
         entries = [(str(entry["file"]), entry["envelope"]) for entry in json.loads(content.read_bytes())]
@@ -78,22 +78,25 @@ def read_waivers(content: Path, trust: Trust) -> list[Waiver]:
 
 
 def read_waiver(file: str, envelope: Any, trust: Trust) -> Waiver:
-    """One waiver, verified. Errors: ProofError when its signature does not hold, BadCall when it is no waiver."""
+    """Verify one waiver.
+
+    Errors: ProofError if its signature is invalid, BadCall if it is not a waiver.
+    """
     try:
         statement = verify(envelope, trust, signer="waive")
     except ProofError as error:
         msg = f"{file} {error.message}"
         raise ProofError(msg, fix=_FIX) from error
-    said = statement.predicate
+    signed = statement.predicate
     try:
-        model, gate, reason, approver, why = (said[n] for n in ("model", "gate", "reason", "approver", "why"))
-        expires = datetime.fromisoformat(said["expires"])
-        # Printable, since terminals show these words; and a time without a zone ends at another hour elsewhere.
+        model, gate, reason, approver, why = (signed[n] for n in ("model", "gate", "reason", "approver", "why"))
+        expires = datetime.fromisoformat(signed["expires"])
+        # Terminals show these texts. A time without a zone is another moment on another machine.
         printable = all(text.strip() and text.isprintable() for text in (model, gate, reason, approver, why))
         if not printable or expires.tzinfo is None:
-            raise ValueError(said["expires"])
+            raise ValueError(signed["expires"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        msg = f"{file} is signed, but does not say which reason it excepts, who approved it, why, and until when"
+        msg = f"{file} is signed, but does not state its model, gate, reason, approver, why and expires"
         raise BadCall(msg, fix=_FIX) from error
     return Waiver(file, statement, model, gate, reason, approver, why, expires.astimezone(UTC))
 
@@ -101,7 +104,7 @@ def read_waiver(file: str, envelope: Any, trust: Trust) -> Waiver:
 def waiver_for(
     waivers: Sequence[Waiver], *, model: str, gate: str, rule: str, subjects: Mapping[str, str], now: datetime | None
 ) -> Waiver | None:
-    """The first waiver that covers this rule of this verdict."""
+    """Return the first waiver that covers this rule of this verdict."""
     fitting = (w for w in waivers if not w.problem(model=model, gate=gate, rules=[rule], subjects=subjects, now=now))
     return next(fitting, None)
 
@@ -115,7 +118,7 @@ def ignored(
     subjects: Mapping[str, str],
     now: datetime | None,
 ) -> list[str]:
-    """A sentence for each waiver of this gate that covers none of its reasons: which file, and why not."""
+    """Return a sentence for each waiver of this gate that covers none of its reasons: its file and why."""
     return [
         f"waiver {waiver.file} {problem}"
         for waiver in waivers

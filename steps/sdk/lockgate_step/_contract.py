@@ -1,7 +1,7 @@
-"""A program's contract, read from its source: Python's grammar is the contract and nothing is imported.
+"""Reads the contract of a program from its source, without importing it.
 
-Positional parameters are files, keyword-only parameters are settings, the docstring is the help. Both the renderer and
-the running program read the contract here, so the two cannot differ.
+Positional parameters are files, keyword-only parameters are settings, the docstring is the help. The renderer and the
+running program both read the contract here, so the two cannot differ.
 """
 
 import ast
@@ -16,9 +16,9 @@ PROTOCOL = 1
 EXIT_CODES: Mapping[str, str] = {
     "0": "done or passed",
     "1": "a bug",
-    "2": "bad call",
+    "2": "invalid call (settings or files; do not retry)",
     "3": "refused or inconclusive",
-    "4": "the outside failed, try again",
+    "4": "an external service failed; retry",
 }
 
 USES = ("store", "registry", "platform")
@@ -32,18 +32,19 @@ SIGNED_FILES = ("DataRecord", "DataVerdict", "QualityVerdict", "BiasVerdict", "S
 
 
 class ContractError(ValueError):
-    """The source does not state a contract; the message names file, line and what to write instead."""
+    """The source does not state a valid contract; the message names file, line and what to write instead."""
 
 
 def is_folder(kind: str) -> bool:
-    """Whether files of this kind are folders."""
+    """Return whether files of this kind are folders."""
     return _KINDS[kind].folder
 
 
 def read_contract(source: Path) -> list[dict[str, Any]]:
-    """The contract of each `@program` in a source file, in the order they stand.
+    """Return the contract of each `@program` in a source file, in the order of the source.
 
-    Returns JSON values: program, function, help, gate, signs, uses, image, inputs, outputs, parameters, exit_codes.
+    A contract has JSON values: program, function, help, gate, signs, uses, image, inputs, outputs, parameters,
+    exit_codes.
     Errors: ContractError, naming the line.
     """
     try:
@@ -72,7 +73,7 @@ def _decorator(node: ast.FunctionDef) -> ast.Call | None:
 def _program(source: Path, node: ast.FunctionDef, call: ast.Call) -> dict[str, Any]:
     marks = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
     if node.args.vararg or node.args.kwarg:
-        raise _error(source, node, "*args and **kwargs cannot stand in a contract; name each file and setting")
+        raise _error(source, node, "a contract cannot have *args or **kwargs; name each file and setting")
     summary, helps = _docstring(ast.get_docstring(node) or "")
     if not summary:
         raise _error(source, node, f"{node.name} needs a docstring: its first sentence is the help")
@@ -109,7 +110,7 @@ def _program(source: Path, node: ast.FunctionDef, call: ast.Call) -> dict[str, A
 
 
 def signed_place(contract: Mapping[str, Any]) -> str:
-    """Where a signing program's record goes, relative to the outputs: its signed file, or record.json in its folder."""
+    """Return the place of a signing program's record below the outputs: its signed file, or record.json in a folder."""
     outputs: Sequence[Mapping[str, str]] = contract["outputs"]
     for output in outputs:
         if output["type"] in SIGNED_FILES:
@@ -132,7 +133,7 @@ def _file(source: Path, argument: ast.arg) -> tuple[str, str, bool]:
         source,
         argument,
         f"{argument.arg}: a positional parameter is a file, written In[Kind] or Out[Kind] with a Kind of "
-        f"{', '.join(sorted(_KINDS))}; a setting stands after the *",
+        f"{', '.join(sorted(_KINDS))}; a setting comes after the *",
     )
 
 
@@ -155,7 +156,7 @@ def _parameter(source: Path, argument: ast.arg, default: ast.expr | None, text: 
 
 
 def _docstring(text: str) -> tuple[str, dict[str, str]]:
-    """The first paragraph, and the `name: help` lines after it (indented lines continue)."""
+    """Return the first paragraph, and the `name: help` lines after it (indented lines continue)."""
     lines = text.splitlines()
     summary = " ".join(line.strip() for line in _until_blank(lines))
     helps: dict[str, str] = {}

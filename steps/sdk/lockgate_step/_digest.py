@@ -1,4 +1,4 @@
-"""Digests over canonical forms, without clock times or file order."""
+"""Digests of canonical forms, independent of clock times and file order."""
 
 import hashlib
 import json
@@ -8,29 +8,29 @@ from pathlib import Path
 
 
 def canonical(value: object) -> bytes:
-    """The canonical JSON bytes of a value: sorted keys, no spaces, UTF-8, a final newline."""
+    """Return the canonical JSON bytes of a value: sorted keys, no spaces, UTF-8, a final newline."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode() + b"\n"
 
 
 def sha256(data: bytes) -> str:
-    """`sha256:<hex>` of the bytes."""
+    """Return `sha256:<hex>` of the bytes."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def file_digest(path: str | os.PathLike[str]) -> str:
-    """`sha256:<hex>` of one file, read in pieces."""
+    """Return `sha256:<hex>` of one file, read in pieces."""
     with open(path, "rb") as stream:
         return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
 
 
 def tree_files(folder: str | os.PathLike[str]) -> Iterator[tuple[str, Path]]:
-    """Each regular file below the folder with its `/`-separated relative name, sorted by that name."""
+    """Yield each regular file below the folder with its `/`-separated relative name, sorted by that name."""
     root = Path(folder)
     files = [path for path in root.rglob("*") if path.is_file()]
     yield from sorted((path.relative_to(root).as_posix(), path) for path in files)
 
 
 def tree_digest(folder: str | os.PathLike[str]) -> str:
-    """`sha256:<hex>` of a folder: of the canonical JSON object {relative name: file digest}."""
+    """Return `sha256:<hex>` of a folder: of the canonical JSON object {relative name: file digest}."""
     return sha256(canonical({name: file_digest(path) for name, path in tree_files(folder)}))

@@ -6,7 +6,7 @@ from typing import ClassVar, Generic, TypeVar
 
 
 class Kind:
-    """What a file is; the marker in `In[...]` and `Out[...]`. A folder where `folder` is true."""
+    """The kind of a file, written in `In[...]` and `Out[...]`; `folder` is true if it is a folder."""
 
     folder: ClassVar[bool] = False
 
@@ -22,13 +22,13 @@ class Answers(Kind):
 
 
 class ModelFile(Kind):
-    """A model in the form that will serve: model.json, the file itself, golden.json."""
+    """A model in the form that will be served: model.json, the file itself, golden.json."""
 
     folder = True
 
 
 class DataRecord(Kind):
-    """The signed record of the data: what was frozen, how it was split."""
+    """The signed record of the data: the snapshot and how it was split."""
 
 
 class Base(Kind):
@@ -54,13 +54,13 @@ class Waivers(Kind):
 
 
 class Bundle(Kind):
-    """What is served, named by digest."""
+    """The folder that is served, named by its digest."""
 
     folder = True
 
 
 class Staged(Kind):
-    """Where a deployed version can be reached before any user reaches it."""
+    """The address of a deployed version that gets no requests of users yet."""
 
 
 class Report(Kind):
@@ -87,7 +87,7 @@ K = TypeVar("K", bound=Kind, covariant=True)
 
 
 class _File(Generic[K]):
-    """A file or folder of one kind; usable wherever a path is."""
+    """A file or folder of one kind; usable as a path."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -103,8 +103,8 @@ class _File(Generic[K]):
 
 
 class In(_File[K]):
-    """An input: read it, never write it."""
+    """An input; read it, never write it."""
 
 
 class Out(_File[K]):
-    """An output: for a kind that is a folder, the folder exists already."""
+    """An output; if its kind is a folder, the folder already exists."""

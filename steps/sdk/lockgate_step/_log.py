@@ -1,4 +1,4 @@
-"""One JSON object a line on stderr."""
+"""Writes log events to stderr, one JSON object per line."""
 
 import json
 import sys
@@ -6,6 +6,6 @@ import time
 
 
 def log(event: str, **fields: object) -> None:
-    """Write one event to the log; fields are counts, names and digests, never a row's value."""
+    """Write one event to the log; fields are counts, names and digests, never the values of a row."""
     line = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event, **fields}
     print(json.dumps(line, ensure_ascii=False, default=str), file=sys.stderr, flush=True)  # noqa: T201 - the log is stderr

@@ -1,4 +1,4 @@
-"""What a program answers: a gate judges, other signing programs record."""
+"""What a program that signs returns: a gate a verdict, any other program a record."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class Reason:
-    """One reason to refuse: which rule, what was found, why the rule exists.
+    """One reason to refuse: the rule, what was found, and why the rule exists.
 
     rule: the rule's stable key, e.g. `bias:sex:selection_rate_difference`; a waiver names it.
-    message: one sentence, no row's value.
-    lines: the finding in figures, one line each, as the terminal shows them.
-    source: where the rule stands, e.g. `policy.toml:11`.
+    message: one sentence, without values of a row.
+    lines: the figures, one line each, as the terminal shows them.
+    source: the place of the rule, e.g. `policy.toml:11`.
     """
 
     rule: str
@@ -23,11 +23,11 @@ class Reason:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """The common part of a gate's three answers.
+    """The common part of a gate's three results.
 
     subjects: name -> `sha256:<hex>` of everything that was judged.
     measurements: the evidence as JSON values; counts and rates only.
-    notes: what the reader must know though it does not refuse.
+    notes: what the reader must know but is not a reason to refuse.
     """
 
     model: str
@@ -43,7 +43,7 @@ class Passed(Judgement):
 
     def __post_init__(self) -> None:
         if self.reasons:
-            msg = "a gate that passes has no reason to refuse"
+            msg = "Passed cannot have reasons"
             raise ValueError(msg)
 
 
@@ -53,23 +53,23 @@ class Refused(Judgement):
 
     def __post_init__(self) -> None:
         if not self.reasons:
-            msg = "a gate that refuses says why"
+            msg = "Refused needs at least one reason"
             raise ValueError(msg)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inconclusive(Judgement):
-    """No rule is broken for certain, but at least one cannot be decided on this data."""
+    """No rule is certainly broken, but at least one cannot be decided on these data."""
 
     def __post_init__(self) -> None:
         if not self.reasons:
-            msg = "a gate that cannot decide says why"
+            msg = "Inconclusive needs at least one reason"
             raise ValueError(msg)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What a program that signs but is no gate attests: `kind` is `data`, `answers` or `bundle`."""
+    """What a program that signs but is not a gate returns; `kind` is `data`, `answers` or `bundle`."""
 
     kind: str
     subjects: Mapping[str, str]

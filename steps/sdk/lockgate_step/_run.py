@@ -1,4 +1,4 @@
-"""Runs a program: arguments and files in, exit code out. The only place of the SDK that exits."""
+"""Runs a program: arguments and files in, exit code out. Only this module of the SDK exits."""
 
 import argparse
 import errno
@@ -22,8 +22,8 @@ from lockgate_step._outcome import Inconclusive, Outcome, Passed, Record, Refuse
 F = TypeVar("F", bound=Callable[..., object])
 
 _TERMINATION_BYTES = 4096
-_TOLD = ("id", "rule", "message", "lines", "why", "waived_by")  # what a reader of a refusal needs of each reason
-# Readers raise these when a file is damaged or of another kind; by name, since the SDK imports no reader.
+_SHOWN = ("id", "rule", "message", "lines", "why", "waived_by")  # the part of a reason in the termination message
+# Readers raise these if a file is damaged or of the wrong kind. Names, because the SDK imports no reader.
 _UNREADABLE = {"ArrowInvalid", "JSONDecodeError", "TOMLDecodeError", "BadZipFile", "BadGzipFile", "UnicodeDecodeError"}
 
 
@@ -32,23 +32,23 @@ def program(*, gate: bool = False, signs: bool = False, uses: Sequence[str] = ()
 
     gate: it can refuse; its function returns Passed, Refused or Inconclusive.
     signs: what it returns is signed with its own key and written to its signed output; `lockgate_proof.main` runs it.
-    uses: of `store`, `registry`, `platform`: what outside it talks to.
-    image: whose image it runs in, where that is not its step's own.
+    uses: the external services it connects to, of `store`, `registry` and `platform`.
+    image: the image it runs in, if it is not its own step's.
     """
     del gate, signs, uses, image
     return lambda function: function
 
 
 def io_root() -> Path:
-    """The only folder a program reads or writes: `$LOCKGATE_IO`, by default `/lockgate`."""
+    """Return the only folder that a program reads or writes: `$LOCKGATE_IO`, by default `/lockgate`."""
     return Path(os.environ.get("LOCKGATE_IO", "/lockgate"))
 
 
 class Sealer(Protocol):
-    """What signs an outcome: `lockgate_proof` has it, since signing needs more than the standard library."""
+    """Signs an outcome. `lockgate_proof` provides it, because signing needs more than the standard library."""
 
     def __call__(self, outcome: Outcome, contract: Mapping[str, Any], root: Path) -> tuple[bytes, Mapping[str, Any]]:
-        """Return the signed record's bytes, and the predicate in it."""
+        """Return the bytes of the signed record, and its predicate."""
 
 
 def main(*functions: Callable[..., object], sealer: Sealer | None = None) -> NoReturn:
@@ -82,7 +82,7 @@ def main(*functions: Callable[..., object], sealer: Sealer | None = None) -> NoR
 
 
 def _check_unsigned(contracts: Iterable[Mapping[str, Any]]) -> None:
-    """Refuse to run a program whose result nothing here could sign."""
+    """Refuse programs that sign: without a sealer their result would stay unsigned."""
     for contract in contracts:
         if contract["signs"] or contract["gate"]:
             msg = f"{contract['program']} signs what it returns, and lockgate_step.main cannot sign"
@@ -116,16 +116,18 @@ def _main(
         if type(error).__name__ in _UNREADABLE and not isinstance(error, StepError):
             log("unreadable", kind=type(error).__name__, where=_position(error))
             kind = type(error).__name__
-            msg = f"{contract['program']}: an input file is damaged or not of the kind it should be ({kind})"
-            raise BadCall(msg, fix="look at the step that wrote it; the log line before this one says where") from error
+            msg = f"{contract['program']}: an input file is damaged or of the wrong kind ({kind})"
+            raise BadCall(
+                msg, fix="check the step that wrote it; the log line before this one shows where reading failed"
+            ) from error
         raise
 
 
 class _Parser(argparse.ArgumentParser):
-    """Ends a wrong call as every other one ends: in the log, and with exit code 2."""
+    """Reports an invalid call as other errors are reported: in the log, with exit code 2."""
 
     def error(self, message: str) -> NoReturn:
-        raise BadCall(message, fix=f"{self.prog} --help shows what it takes")
+        raise BadCall(message, fix=f"show the files and settings with: {self.prog} --help")
 
 
 def _parse(
@@ -192,13 +194,13 @@ def _positional(function: Callable[..., object]) -> list[str]:
 
 
 def _check_pins(folder: Path) -> None:
-    """Refuse an input whose bytes are not the ones the template was rendered with."""
+    """Refuse an input that differs from the one the template was rendered with."""
     for name, wanted in json.loads(os.environ.get("LOCKGATE_PINS") or "{}").items():
         path = folder / name
         found = file_digest(path) if path.is_file() else "nothing"
         if found != wanted:
             msg = f"input {name} is not the one this workflow was rendered with: {found}, not {wanted}"
-            raise BadCall(msg, fix="start the rendered workflow without an artifact of your own")
+            raise BadCall(msg, fix="start the rendered workflow without your own artifact for this input")
 
 
 def _input(root: Path, entry: Mapping[str, Any]) -> In[Any] | None:
@@ -208,11 +210,11 @@ def _input(root: Path, entry: Mapping[str, Any]) -> In[Any] | None:
         if entry["optional"]:
             return None
         msg = f"input {entry['name']} ({entry['type']}) is missing"
-        raise BadCall(msg, fix=f"give it as {path}")
+        raise BadCall(msg, fix=f"put it at {path}")
     if path.is_dir() != is_folder(entry["type"]):
         wanted = "a folder" if is_folder(entry["type"]) else "a file"
         msg = f"input {entry['name']} ({entry['type']}) must be {wanted}"
-        raise BadCall(msg, fix=f"look at what wrote {path}")
+        raise BadCall(msg, fix=f"check the program that wrote {path}")
     return In(path)
 
 
@@ -241,12 +243,12 @@ def _finish(outcome: object, contract: Mapping[str, Any], root: Path, sealer: Se
 
 
 def _verdict(predicate: Mapping[str, Any], digest: str) -> int:
-    """Say the signed result, which may differ from the gate's own where waivers cover every reason."""
+    """Report the signed result; it differs from the gate's own result if waivers cover every reason."""
     result = predicate["result"]
     reasons, notes = predicate["reasons"], predicate["notes"]
     log("verdict", result=result, digest=digest, reasons=[f"{r['id']}: {r['message']}" for r in reasons], notes=notes)
-    told = [{key: reason[key] for key in _TOLD} for reason in reasons]
-    _terminate({"result": result, "verdict": digest, "reasons": told, "notes": notes})
+    shown = [{key: reason[key] for key in _SHOWN} for reason in reasons]
+    _terminate({"result": result, "verdict": digest, "reasons": shown, "notes": notes})
     match result:
         case "passed":
             return 0
@@ -257,7 +259,7 @@ def _verdict(predicate: Mapping[str, Any], digest: str) -> int:
 
 
 def _terminate(message: Mapping[str, Any]) -> None:
-    """Leave the result where Kubernetes picks it up, so that it survives a store that is down."""
+    """Write the result as the termination message of Kubernetes, so that it is kept even if the store is down."""
     try:
         (io_root() / "termination").write_bytes(_fitting(message))
     except OSError as error:
@@ -265,7 +267,7 @@ def _terminate(message: Mapping[str, Any]) -> None:
 
 
 def _fitting(message: Mapping[str, Any]) -> bytes:
-    """As many bytes as Kubernetes keeps. What explains gives way first, then the last reasons: it stays JSON."""
+    """Shorten a message to what Kubernetes keeps, as JSON: without explanations, then without the last reasons."""
     while len(data := canonical(message)) > _TERMINATION_BYTES:
         reasons = list(message.get("reasons", ()))
         explained = [at for at, reason in enumerate(reasons) if reason["lines"] or reason["why"]]
@@ -297,7 +299,7 @@ def _bug(error: BaseException) -> int:
         "bug",
         kind=type(error).__name__,
         at=frames,
-        fix="run again with LOCKGATE_DEBUG=1 for the message; it may show data",
+        fix="run again with LOCKGATE_DEBUG=1 to see the message; it may contain data",
     )
     return 1
 

@@ -1,4 +1,4 @@
-"""Rows that are nobody's: drawn column by column."""
+"""Draws synthetic rows, column by column."""
 
 import random
 from collections import Counter
@@ -23,7 +23,7 @@ def synthetic_rows(
 
 
 def _pool(name: str, values: Sequence[Value], support: int) -> list[Value]:
-    counts = Counter(None if value != value else value for value in values)  # NaN is the one value unlike itself
+    counts = Counter(None if value != value else value for value in values)  # only NaN differs from itself
     common = [value for value, seen in counts.items() if seen >= support]
     if common:
         return sorted(common, key=lambda value: (value is None, str(type(value)), value))  # type: ignore[arg-type, return-value]

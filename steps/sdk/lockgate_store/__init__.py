@@ -1,8 +1,8 @@
-"""The store: where snapshots, bundles and the `live` pointer are kept, in a folder or in S3.
+"""The store of snapshots, bundles and the `live` pointer: a folder or S3.
 
-Standard library only; boto3 is imported when the store is `s3://`. Keys are like `models/adult-income/live.json`.
-A version names the content that was there, so it does not notice a change that was taken back: a pointer, which must,
-holds a generation.
+Standard library only; boto3 is imported if the store is `s3://`. A key looks like `models/adult-income/live.json`.
+A version identifies content: if content changes and changes back, the version is the same again. The live pointer must
+notice such a change, so it holds a generation.
 """
 
 from lockgate_store._open import open_at, open_store

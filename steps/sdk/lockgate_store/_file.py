@@ -1,4 +1,4 @@
-"""A store in a folder of one machine, or of a file system that honours flock."""
+"""A store in a folder of one machine, or of a file system that supports flock."""
 
 import fcntl
 import hashlib
@@ -14,15 +14,15 @@ from typing import IO
 from lockgate_store._disk import CHUNK, disk, settle, staged, sync, sync_folder
 from lockgate_store._store import Blob, Exists, Missing, Moved, check_key
 
-_STALE = 24 * 3600  # seconds after which a part left by a killed writer is swept
+_STALE = 24 * 3600  # seconds after which a part that a killed writer left is deleted
 
 
 @dataclass(frozen=True)
 class FileStore:
     """Each key is a file below the root.
 
-    Bytes are written beside (`.parts/`) and flushed before the lock is taken; under the lock only names change. So a
-    writer killed at any moment leaves the old content or the new, and a part that no key names.
+    Bytes are written to `.parts/` and flushed before the lock is taken; under the lock, files are only renamed. So a
+    writer killed at any moment leaves the old content or the new one, and perhaps a part that is not a key.
     """
 
     root: Path
@@ -31,7 +31,7 @@ class FileStore:
         return self.root.as_uri()
 
     def read(self, key: str) -> Blob:
-        """The bytes and their version."""
+        """Return the bytes and their version."""
         with self._disk("read", key):
             try:
                 data = self._path(key).read_bytes()
@@ -40,20 +40,20 @@ class FileStore:
         return Blob(data, _version(data))
 
     def create(self, key: str, data: bytes) -> str:
-        """Write what must not exist yet."""
+        """Create a key that must not exist."""
         with self._disk("write", key), self._written(data) as part:
             self._settle_new(part, key)
         return _version(data)
 
     def replace(self, key: str, data: bytes, version: str) -> str:
-        """Write over exactly this version."""
+        """Replace exactly this version."""
         with self._disk("write", key), self._written(data) as part, self._locked():
             self._expect(key, version)
             settle(part, self._path(key))
         return _version(data)
 
     def put(self, key: str, data: bytes) -> str:
-        """Write whatever stands there."""
+        """Write the key, whether it exists or not."""
         with self._disk("write", key), self._written(data) as part, self._locked():
             path = self._path(key)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,25 +61,25 @@ class FileStore:
         return _version(data)
 
     def delete(self, key: str, version: str) -> None:
-        """Remove exactly this version."""
+        """Delete exactly this version."""
         with self._disk("delete", key), self._locked():
             self._expect(key, version)
             self._path(key).unlink()
             sync_folder(self._path(key).parent)
 
     def exists(self, key: str) -> bool:
-        """Whether anything is kept under exactly this key."""
+        """Return whether exactly this key exists."""
         return self._path(key).is_file()
 
     def list(self, prefix: str) -> Iterator[str]:
-        """The keys that begin with the prefix, sorted."""
+        """Yield the keys that begin with the prefix, sorted."""
         folder = self.root / prefix.rpartition("/")[0]
         found = [Path(at, name) for at, folders, names in os.walk(folder) if _visible(folders) for name in names]
         keys = (path.relative_to(self.root).as_posix() for path in found if not path.name.startswith("."))
         yield from sorted(key for key in keys if key.startswith(prefix))
 
     def upload(self, path: str | os.PathLike[str], key: str) -> str:
-        """Create once from a file, in pieces."""
+        """Create a key from a file, in pieces."""
         with open(path, "rb") as source, self._disk("write", key), staged(self._parts()) as part:
             shutil.copyfileobj(source, part, CHUNK)
             self._settle_new(part, key)
@@ -87,7 +87,7 @@ class FileStore:
             return hashlib.file_digest(source, "sha256").hexdigest()
 
     def download(self, key: str, path: str | os.PathLike[str]) -> None:
-        """Write what is kept to a file, in pieces."""
+        """Copy the content of a key to a file, in pieces."""
         target = Path(path)
         with disk(f"cannot copy {key} of {self} to {target}"):
             try:
@@ -100,7 +100,7 @@ class FileStore:
                 settle(part, target)
 
     def sweep(self) -> None:
-        """Remove the parts that killed writers left more than a day ago."""
+        """Delete the parts that killed writers left more than a day ago."""
         for part in self._parts().glob(".part-*"):
             with suppress(FileNotFoundError):  # its writer has just finished
                 if time.time() - part.stat().st_mtime > _STALE:
@@ -138,7 +138,7 @@ class FileStore:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Between processes and threads alike, since each call opens the file anew; the system unlocks for the dead."""
+        """Lock out other processes and threads, as each call opens the file; a killed process releases its lock."""
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / ".lock").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -153,6 +153,6 @@ def _version(data: bytes) -> str:
 
 
 def _visible(folders: list[str]) -> bool:
-    """Drop the hidden folders from the walk in place, as os.walk asks for it; always true."""
+    """Remove hidden folders from the walk in place, as os.walk requires; always return True."""
     folders[:] = [name for name in folders if not name.startswith(".")]
     return True

@@ -1,4 +1,4 @@
-"""From the environment folder to a store."""
+"""Opens the store that an environment folder names."""
 
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -10,11 +10,12 @@ from lockgate_store._store import Store
 
 
 def open_store(environment: Path, credentials: Path | None = None) -> Store:
-    """The store that `environment/store` names: `file:///folder` or `s3://bucket/prefix`.
+    """Open the store that `environment/store` names: `file:///folder` or `s3://bucket/prefix`.
 
-    For S3, `environment/s3.json` may hold {"endpoint", "region", "addressing_style"} and `environment/ca.pem` the
-    authority that signed the endpoint's certificate; the files `access_key_id` and `secret_access_key` in `credentials`
-    come before boto3's own chain.
+    For S3, `environment/s3.json` may contain {"endpoint", "region", "addressing_style"}, and `environment/ca.pem` the
+    certificate of the authority that signed the endpoint's certificate. The files `access_key_id` and
+    `secret_access_key` in `credentials` take precedence over boto3's own search for credentials.
+    Errors: BadCall if the address or a setting is missing or invalid.
     """
     try:
         address = (environment / "store").read_text().strip()
@@ -23,13 +24,13 @@ def open_store(environment: Path, credentials: Path | None = None) -> Store:
         raise BadCall(msg, fix="write the store's address there: file:///folder or s3://bucket/prefix") from None
     store = open_at(address, environment, credentials)
     if store is None:
-        msg = f"{environment / 'store'} holds {address!r}, which is no store"
+        msg = f"{environment / 'store'} contains {address!r}, which is not the address of a store"
         raise BadCall(msg, fix="write file:///folder (three slashes) or s3://bucket/prefix there")
     return store
 
 
 def open_at(address: str, environment: Path, credentials: Path | None = None) -> Store | None:
-    """The store at an address, reached with the settings of this environment; None where the address is none."""
+    """Open the store at an address with the settings of this environment; None if it is not a store's address."""
     url = urlsplit(address)
     if url.scheme == "file" and url.netloc in ("", "localhost") and url.path.startswith("/"):
         store = FileStore(Path(unquote(url.path)))
@@ -41,7 +42,7 @@ def open_at(address: str, environment: Path, credentials: Path | None = None) ->
 
 
 def _open_s3(bucket: str, prefix: str, environment: Path, credentials: Path | None) -> Store:
-    from lockgate_store._s3 import S3Settings, S3Store, connect  # boto3 only where it is needed
+    from lockgate_store._s3 import S3Settings, S3Store, connect  # imports boto3
 
     settings = S3Settings.load(environment, credentials)
     return S3Store(bucket, prefix, connect(settings), settings.place)

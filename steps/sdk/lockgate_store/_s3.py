@@ -1,7 +1,7 @@
-"""A store in S3, or in what speaks its protocol with conditional writes.
+"""A store in S3, or in a compatible service that supports conditional writes.
 
-If-None-Match: * creates once and If-Match compares and swaps, on PUT, on completing a multipart upload and on DELETE.
-Some look-alikes accept these headers and ignore them: `lockgate doctor` and the test suite race writers to find out.
+If-None-Match: * creates once and If-Match compares and swaps: on PUT, on completing a multipart upload and on DELETE.
+Some services accept these headers and ignore them: `lockgate doctor` and the tests check that with concurrent writers.
 """
 
 import json
@@ -39,7 +39,7 @@ _S3_JSON: Final = "write a JSON object with endpoint, region and addressing_styl
 
 @dataclass(frozen=True)
 class S3Settings:
-    """How to reach S3; `None` leaves it to boto3."""
+    """The settings of S3; `None` leaves a setting to boto3."""
 
     endpoint: str | None
     region: str | None
@@ -75,18 +75,18 @@ class S3Settings:
 
     @property
     def place(self) -> str:
-        """Where it is, for messages."""
+        """The name of the service in messages."""
         return self.endpoint or f"Amazon S3 {self.region or ''}".strip()
 
 
 def connect(settings: S3Settings) -> Any:
-    """A boto3 client with bounded patience: at most four tries, five seconds to connect, a minute of silence."""
+    """Return a boto3 client with limits: four attempts, five seconds to connect, a minute without data."""
     config = Config(
         retries={"max_attempts": 4, "mode": "standard"},
         connect_timeout=5,
         read_timeout=60,
         s3={"addressing_style": settings.addressing_style},
-        # The CRC32 headers that botocore adds by itself are refused by several S3 look-alikes.
+        # Several S3-compatible services refuse the CRC32 headers that botocore adds by default.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
@@ -101,9 +101,9 @@ def connect(settings: S3Settings) -> Any:
             config=config,
         )
     except ValueError as error:
-        msg = f"{settings.endpoint!r} is no endpoint"
+        msg = f"{settings.endpoint!r} is not an endpoint"
         raise BadCall(msg, fix="write it in s3.json of lockgate-environment as https://host:port") from error
-    except BotoCoreError as error:  # half of the credentials, or a profile that is not there
+    except BotoCoreError as error:  # incomplete credentials, or a profile that does not exist
         raise BadCall(str(error), fix=_CREDENTIALS) from error
 
 
@@ -111,7 +111,7 @@ def connect(settings: S3Settings) -> Any:
 class S3Store:
     """Each key is an object below the prefix; its version is the ETag.
 
-    single_put: up to this many bytes an upload is one request; above, it is a multipart one.
+    single_put: the largest upload in bytes that is one request; larger ones are multipart uploads.
     """
 
     bucket: str
@@ -124,47 +124,47 @@ class S3Store:
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
     def read(self, key: str) -> Blob:
-        """The bytes and their version."""
+        """Return the bytes and their version."""
         with self._outside(key):
             answer = self.client.get_object(**self._at(key))
             return Blob(answer["Body"].read(), _version(answer))
 
     def create(self, key: str, data: bytes) -> str:
-        """Write what must not exist yet."""
+        """Create a key that must not exist."""
         try:
             return self._write(key, lambda mark: self._put(key, data, mark, IfNoneMatch="*"))
         except Moved:
             raise Exists(key) from None
 
     def replace(self, key: str, data: bytes, version: str) -> str:
-        """Write over exactly this version."""
+        """Replace exactly this version."""
         return self._write(key, lambda mark: self._put(key, data, mark, IfMatch=f'"{version}"'))
 
     def put(self, key: str, data: bytes) -> str:
-        """Write whatever stands there."""
+        """Write the key, whether it exists or not."""
         return self._write(key, lambda mark: self._put(key, data, mark))
 
     def delete(self, key: str, version: str) -> None:
-        """Remove exactly this version."""
+        """Delete exactly this version."""
         with self._outside(key, absent=Moved):
             self.client.delete_object(**self._at(key), IfMatch=f'"{version}"')
 
     def exists(self, key: str) -> bool:
-        """Whether anything is kept under exactly this key."""
-        # Listing tells a missing bucket from a missing key, HEAD does not; a key sorts before those that it begins.
+        """Return whether exactly this key exists."""
+        # HEAD does not tell a missing bucket from a missing key. A key sorts before longer keys that begin with it.
         with self._outside(key):
             answer = self.client.list_objects_v2(Bucket=self.bucket, Prefix=self._full(check_key(key)), MaxKeys=1)
         return any(item["Key"] == self._full(key) for item in answer.get("Contents", ()))
 
     def list(self, prefix: str) -> Iterator[str]:
-        """The keys that begin with the prefix, sorted."""
+        """Yield the keys that begin with the prefix, sorted."""
         with self._outside(prefix):
             pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._full(prefix))
             keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
         yield from sorted(key.removeprefix(self._full("")) for key in keys)
 
     def upload(self, path: str | os.PathLike[str], key: str) -> str:
-        """Create once from a file, in pieces."""
+        """Create a key from a file, in pieces."""
         send = self._send_parts if os.path.getsize(path) > self.single_put else self._send_whole
         try:
             return self._write(key, lambda mark: send(Path(path), key, mark))
@@ -172,7 +172,7 @@ class S3Store:
             raise Exists(key) from None
 
     def download(self, key: str, path: str | os.PathLike[str]) -> None:
-        """Write what is kept to a file, in pieces."""
+        """Copy the content of a key to a file, in pieces."""
         target = Path(path)
         with self._outside(key), disk(f"cannot copy {key} of {self} to {target}"), staged(target.parent) as part:
             # botocore compares the length of the body with Content-Length when the last piece is read.
@@ -196,7 +196,7 @@ class S3Store:
 
     def _send_parts(self, path: Path, key: str, mark: dict[str, str]) -> Any:
         at = self._at(key)
-        size = max(8 << 20, path.stat().st_size // 9_000)  # S3 takes 10,000 parts of at least 5 MiB
+        size = max(8 << 20, path.stat().st_size // 9_000)  # S3 allows 10,000 parts of at least 5 MiB
         whole = at | {"UploadId": self.client.create_multipart_upload(**at, Metadata=mark)["UploadId"]}
         try:
             parts = []
@@ -218,13 +218,13 @@ class S3Store:
             except _Conflict:
                 time.sleep(0.05 * 2**attempt)
             except Moved:
-                # When the answer to a write is lost, botocore sends it again and it meets itself.
+                # If the response to a write is lost, botocore retries, and the retry finds the first write.
                 own = self._own(key, mark)
                 if own is None:
                     raise
                 return own
-        msg = f"{self.place} kept answering that other writers are at {self}/{key}"
-        raise OutsideFailed(msg, fix="try again in a moment")
+        msg = f"{self.place} reported concurrent writes of {self}/{key} at each of {_TRIES} attempts"
+        raise OutsideFailed(msg, fix="run it again in a moment")
 
     def _own(self, key: str, mark: dict[str, str]) -> str | None:
         try:
@@ -236,7 +236,7 @@ class S3Store:
 
     @contextmanager
     def _outside(self, key: str, *, absent: type[Missing | Moved] = Missing) -> Iterator[None]:
-        """Turn the service's answers into the store's."""
+        """Convert the service's errors to the store's."""
         at = f"s3://{self.bucket}/{self._full(key)} at {self.place}"
         try:
             yield
@@ -249,7 +249,7 @@ class S3Store:
                 raise Moved(key) from None
             if code == "ConditionalRequestConflict":
                 raise _Conflict from None
-            named = code if code != str(status) else ""  # without a body there is no name but the number
+            named = code if code != str(status) else ""  # a response without a body has only the number
             msg = f"{at}: the service answered {status} {named}".rstrip()
             raise OutsideFailed(msg, fix=self._fix(status, code)) from error
         except NoCredentialsError as error:
@@ -258,12 +258,12 @@ class S3Store:
         except SSLError as error:
             msg = f"{at}: its TLS certificate is not trusted"
             raise OutsideFailed(
-                msg, fix="put the authority that signed it into ca.pem of lockgate-environment"
+                msg, fix="put the certificate of the authority that signed it into ca.pem of lockgate-environment"
             ) from error
         except (IncompleteReadError, ResponseStreamingError) as error:
-            msg = f"{at}: the answer broke off"
+            msg = f"{at}: the response is incomplete"
             raise OutsideFailed(
-                msg, fix=f"run it again; if it breaks off again, check the way to {self.place}"
+                msg, fix=f"run it again; if it fails again, check the network to {self.place}"
             ) from error
         except (ConnectionError, HTTPClientError) as error:
             msg = f"{at}: cannot be reached ({type(error).__name__})"
@@ -276,22 +276,22 @@ class S3Store:
 
     def _fix(self, status: int, code: str) -> str:
         if code == "NoSuchBucket":
-            return f"create the bucket {self.bucket}, or correct its name: `store` in lockgate-environment, or data"
+            return f"create the bucket {self.bucket}, or correct its name in `store` of lockgate-environment or in data"
         if status in (401, 403):
-            return f"{_CREDENTIALS}, and that they may read {self}, and write it in a run"
+            return f"{_CREDENTIALS}, and their permission to read {self} (in a run also to write)"
         if status >= 500:
-            return "the service is failing: run it again when it has recovered"
+            return "run it again when the service has recovered"
         return "check `store` and s3.json of lockgate-environment"
 
 
 class _Conflict(Exception):
-    """Two conditional writes met; S3 asks to send it again."""
+    """Two conditional writes were concurrent; S3 asks for a retry."""
 
 
 _CREDENTIALS: Final = (
     "check access_key_id and secret_access_key of the Secret lockgate-store (on this machine the folder "
     ".lockgate/environment/lockgate-store, for a cluster's store .lockgate/kubernetes/lockgate-store), "
-    "or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY where they are empty"
+    "or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY if those are empty"
 )
 
 

@@ -1,9 +1,9 @@
-"""What a store promises, whatever keeps it.
+"""What every store guarantees.
 
 StoreError
-├── Missing  nothing is kept under the key
-├── Exists   create-once: something is kept there already
-└── Moved    compare-and-swap: what is kept there is not the version that was read
+├── Missing  the key does not exist
+├── Exists   create: the key already exists
+└── Moved    replace or delete: the key has another version than the one that was read
 """
 
 import os
@@ -17,14 +17,14 @@ _SEGMENT = re.compile(r"[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*")
 
 @dataclass(frozen=True)
 class Blob:
-    """What is kept under a key, and the version a later `replace` or `delete` must name."""
+    """The content of a key, and the version that a later `replace` or `delete` must name."""
 
     data: bytes
     version: str
 
 
 class StoreError(Exception):
-    """A store's answer that its caller must decide about; `key` is what it concerns."""
+    """The state of a key that the caller must handle."""
 
     sentence = "{key}"
 
@@ -34,57 +34,57 @@ class StoreError(Exception):
 
 
 class Missing(StoreError):
-    """Nothing is kept under the key."""
+    """The key does not exist."""
 
-    sentence = "the store has no {key}"
+    sentence = "{key} not found in the store"
 
 
 class Exists(StoreError):
-    """Something is kept under a key that is created once."""
+    """The key already exists, and is created once."""
 
-    sentence = "the store has {key} already; it is created once and never overwritten"
+    sentence = "{key} already exists in the store, and is never overwritten"
 
 
 class Moved(StoreError):
-    """What is kept under the key is not the version named: somebody else wrote, or deleted it."""
+    """The key has another version than the one named, or was deleted."""
 
     sentence = "{key} has changed in the store since it was read"
 
 
 class Store(Protocol):
-    """Bytes under keys. No reader ever sees half of a write; failures of the medium are `OutsideFailed`."""
+    """Bytes under keys. No reader sees part of a write; failures of the disk or service are `OutsideFailed`."""
 
     def read(self, key: str) -> Blob:
-        """The bytes and their version; `Missing` when there are none."""
+        """Return the bytes and their version; `Missing` if the key does not exist."""
 
     def create(self, key: str, data: bytes) -> str:
-        """Write what must not exist yet; `Exists` when it does. One of many concurrent writers wins."""
+        """Create a key; `Exists` if it exists. Exactly one of many concurrent writers succeeds."""
 
     def replace(self, key: str, data: bytes, version: str) -> str:
-        """Write over exactly this version; `Moved` when another stands there, or none."""
+        """Replace exactly this version; `Moved` if the key has another version or none."""
 
     def put(self, key: str, data: bytes) -> str:
-        """Write whatever stands there: for status files with one writer."""
+        """Write the key, whether it exists or not: for status files with one writer."""
 
     def delete(self, key: str, version: str) -> None:
-        """Remove exactly this version; `Moved` when another stands there, or none."""
+        """Delete exactly this version; `Moved` if the key has another version or none."""
 
     def exists(self, key: str) -> bool:
-        """Whether anything is kept under exactly this key."""
+        """Return whether exactly this key exists."""
 
     def list(self, prefix: str) -> Iterator[str]:
-        """The keys that begin with the prefix, sorted."""
+        """Yield the keys that begin with the prefix, sorted."""
 
     def upload(self, path: str | os.PathLike[str], key: str) -> str:
-        """Create once from a file, in pieces; `Exists` when the key does."""
+        """Create a key from a file, in pieces; `Exists` if the key exists."""
 
     def download(self, key: str, path: str | os.PathLike[str]) -> None:
-        """Write what is kept to a file, in pieces; the file appears whole or not at all."""
+        """Copy the content of a key to a file, in pieces; the file appears complete or not at all."""
 
 
 def check_key(key: str) -> str:
-    """The key itself; ValueError unless every segment is a plain name that does not begin with a dot."""
+    """Return the key; ValueError unless every segment is a plain name that does not begin with a dot."""
     if not all(_SEGMENT.fullmatch(segment) for segment in key.split("/")):
-        msg = f"{key!r} is no key: segments between slashes are plain names that do not begin with a dot"
+        msg = f"{key!r} is not a key: the segments between slashes must be plain names that do not begin with a dot"
         raise ValueError(msg)
     return key

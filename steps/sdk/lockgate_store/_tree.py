@@ -1,4 +1,4 @@
-"""Whole folders in a store."""
+"""Copies folders to and from a store."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,10 +9,10 @@ from lockgate_store._store import Exists, Missing, Store, check_key
 
 
 def put_tree(store: Store, folder: Path, prefix: str) -> None:
-    """Create each file of the folder once below the prefix.
+    """Create each file of the folder below the prefix.
 
-    The same content already there is as good as written, so a step that runs twice succeeds twice; other content raises
-    `Exists`. What declares the whole complete (a manifest) is written by the caller, afterwards.
+    Keys that exist with the same content are accepted, so a step that runs twice succeeds twice; other content raises
+    `Exists`. The caller afterwards writes the file that declares the folder complete (a manifest).
     """
     for path in sorted(folder.rglob("*")):
         if path.is_file():
@@ -20,7 +20,7 @@ def put_tree(store: Store, folder: Path, prefix: str) -> None:
 
 
 def put_file(store: Store, path: Path, key: str) -> None:
-    """Create the file once under the key; the same content already there is as good as written."""
+    """Create a key from the file; a key that exists with the same content is accepted."""
     try:
         store.upload(path, key)
     except Exists:
@@ -32,7 +32,7 @@ def put_file(store: Store, path: Path, key: str) -> None:
 
 
 def get_tree(store: Store, prefix: str, folder: Path) -> None:
-    """Write all that is kept below the prefix into the folder; `Missing` when there is nothing."""
+    """Copy everything below the prefix into the folder; `Missing` if there is nothing."""
     keys = list(store.list(f"{prefix}/"))
     if not keys:
         raise Missing(prefix)

@@ -38,7 +38,7 @@ def train(
     form: format of the model; auto uses ONNX if it answers like the native model, else skops.
     """
     if not 0 < threshold < 1:
-        msg = f"the threshold {threshold} does not lie between 0 and 1"
+        msg = f"the threshold {threshold} is not between 0 and 1"
         raise BadCall(msg, fix="choose one such as 0.5")
     from lockgate_model import write
 

@@ -1,4 +1,4 @@
-"""What messages tell people to type exists: each verb, and what it needs."""
+"""The commands in messages exist: each verb, and its required arguments."""
 
 import ast
 import re
@@ -11,12 +11,12 @@ from lockgate.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[3]
 VERBS = {command.name or str(command.callback and command.callback.__name__) for command in app.registered_commands}
-# After `lockgate` a word is a verb where a command is written; these go on a sentence instead.
+# In a command, the word after `lockgate` is a verb; these words instead continue a sentence.
 TYPED = re.compile(r"(?:^|[`(:,;]|\bthen|\bor|\bafter:?)\s*lockgate (?P<verb>[a-z][a-z-]*)(?P<rest>[^`]*)")
 
 
 def texts(source: Path) -> Iterator[str]:
-    """Every text of a source, what is filled in written as {}."""
+    """Yield every text of a source, with {} for each placeholder."""
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(node, ast.JoinedStr):
             yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)

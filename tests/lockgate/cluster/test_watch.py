@@ -1,7 +1,7 @@
-"""A Workflow's states as a real controller wrote them, told in the words of a run on this machine.
+"""The states of a Workflow from a real controller, read as a run on this machine.
 
-watched/<end>.jsonl.gz: each state of a run of `tests/cluster/tiny.py` under Argo 3.7.4 as a watch of the Kubernetes API
-gave it, managedFields left out.
+watched/<end>.jsonl.gz: each state of a run of `tests/cluster/tiny.py` under Argo 3.7.4, from a watch of the Kubernetes
+API, without managedFields.
 """
 
 import base64
@@ -37,7 +37,7 @@ Json = dict[str, Any]
 
 @cache
 def lines(end: str) -> tuple[str, ...]:
-    """The states of a recorded run, as they were written."""
+    """Return the states of a recorded run, one JSON object per line."""
     return tuple(gzip.decompress((WATCHED / f"{end}.jsonl.gz").read_bytes()).decode().splitlines())
 
 
@@ -50,7 +50,7 @@ def records(end: str) -> list[RunRecord]:
 
 
 @pytest.mark.parametrize("end", OUTCOMES)
-def test_a_run_ends_as_it_would_here(end: str) -> None:
+def test_a_run_ends_as_on_this_machine(end: str) -> None:
     last = records(end)[-1]
     code, word, outcomes = OUTCOMES[end]
     assert (exit_code(last), run_word(last)) == (code, word)
@@ -60,13 +60,13 @@ def test_a_run_ends_as_it_would_here(end: str) -> None:
 
 
 @pytest.mark.parametrize("end", OUTCOMES)
-def test_each_step_is_seen_to_begin_and_to_end(end: str) -> None:
+def test_each_step_has_a_start_and_an_end(end: str) -> None:
     seen = []
     for before, now in zip([None, *records(end)], records(end), strict=False):
         seen += list(events(before, now))
     assert [isinstance(event, RunStarted) for event in seen] == [True, *[False] * (len(seen) - 1)]
     assert isinstance(seen[-1], RunFinished)
-    # Once when its pod is wanted and once when it runs, which takes away what it waited for.
+    # Once when its pod is created and once when it runs, which ends its waiting.
     pods = [event.node.id for event in seen if isinstance(event, NodeStarted) and event.node.type == "Pod"]
     assert {pods.count(each) for each in pods} == {2}
     ended: list[str] = []
@@ -81,18 +81,18 @@ def test_each_step_is_seen_to_begin_and_to_end(end: str) -> None:
 
 
 @pytest.mark.parametrize("end", OUTCOMES)
-def test_the_tree_shows_what_it_would_show_here(end: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_tree_shows_the_same_as_on_this_machine(end: str, capsys: pytest.CaptureFixture[str]) -> None:
     with LiveTree() as tree:
         *_, last = shown(states(end), tree, WATCHED)
     assert last == records(end)[-1]
-    said = capsys.readouterr().err
+    err = capsys.readouterr().err
     reached = {name: word for name, word in zip(STEPS, OUTCOMES[end][2], strict=True) if word != "not reached"}
-    assert dict(re.findall(r"(?m)^  (\S+) +\d\S* s   (\w+)$", said)) == reached
+    assert dict(re.findall(r"(?m)^  (\S+) +\d\S* s   (\w+)$", err)) == reached
     unreached = [name for name in STEPS if name not in reached]
-    assert not unreached or f"  {', '.join(unreached)}   not reached" in said.splitlines()
+    assert not unreached or f"  {', '.join(unreached)}   not reached" in err.splitlines()
 
 
-def test_a_step_that_is_tried_again_says_what_it_waits_for() -> None:
+def test_a_retried_step_shows_what_it_waits_for() -> None:
     seen = [
         event
         for before, now in zip(records("failed"), records("failed")[1:], strict=False)
@@ -113,10 +113,10 @@ def test_an_image_that_cannot_be_pulled_is_named_once() -> None:
     before, state = states("released")[2:4]
     seen = [record_of(before, WATCHED)]
     for message in (f"ErrImagePull: {no}", f'ImagePullBackOff: Back-off pulling image "{image}": ErrImagePull: {no}'):
-        said = json.loads(json.dumps(state))
-        pod = next(node for node in said["status"]["nodes"].values() if node["type"] == "Pod")
+        changed = json.loads(json.dumps(state))
+        pod = next(node for node in changed["status"]["nodes"].values() if node["type"] == "Pod")
         pod |= {"phase": "Pending", "message": message}
-        seen.append(record_of(said, WATCHED))
+        seen.append(record_of(changed, WATCHED))
     waits = [e for was, now in pairwise(seen) for e in events(was, now) if isinstance(e, Waiting)]
     assert [wait.message for wait in waits] == [f"the node cannot pull {image}: dial tcp: connection refused"]
 
@@ -145,11 +145,11 @@ def test_a_refusal_is_read_from_the_message_of_its_node() -> None:
         'main: Error (exit code 1): {"result":"refused"}',
     ],
 )
-def test_a_message_that_is_no_verdict_is_none(message: str, tmp_path: Path) -> None:
+def test_a_message_that_is_not_a_verdict_gives_none(message: str, tmp_path: Path) -> None:
     assert Step("bias-audit", "Failed", message, 3, 1.0, tmp_path).verdict is None
 
 
-def test_reasons_without_room_are_counted(tmp_path: Path) -> None:
+def test_reasons_that_do_not_fit_are_counted(tmp_path: Path) -> None:
     reason: Json = {"id": "bias-audit/1", "rule": "r", "message": "m", "lines": [], "why": "", "waived_by": None}
     said = json.dumps({"result": "refused", "reasons": [reason], "notes": [], "left_out": 7})
     step = Step("bias-audit", "Failed", f"main: Error (exit code 3): {said}", 3, 1.0, tmp_path)
@@ -161,17 +161,17 @@ def test_a_node_that_names_another_folder_is_refused(name: str) -> None:
     state = json.loads(lines("refused")[-1])
     node = next(iter(state["status"]["nodes"].values()))
     node["id"] = name
-    with pytest.raises(BadCall, match="Argo would not give"):
+    with pytest.raises(BadCall, match="has a node with an invalid id"):
         record_of(state, WATCHED)
 
 
-def test_an_error_is_read_from_the_message_where_the_log_is_gone(tmp_path: Path) -> None:
-    message = 'main: Error (exit code 4): {"error":"the store does not answer","fix":"wait"}'
+def test_an_error_is_read_from_the_message_if_the_log_is_gone(tmp_path: Path) -> None:
+    message = 'main: Error (exit code 4): {"error":"cannot connect to the store","fix":"wait"}'
     lines = failure_lines(Step("package", "Failed", message, 4, 1.0, tmp_path))
-    assert lines == ["package failed: the store does not answer", "  next: wait"]
+    assert lines == ["package failed: cannot connect to the store", "  next: wait"]
 
 
-def test_the_nodes_of_a_big_workflow_are_unpacked() -> None:
+def test_the_nodes_of_a_large_workflow_are_decompressed() -> None:
     state = states("released")[-1]
     plain = record_of(state, WATCHED)
     nodes = json.dumps(state["status"].pop("nodes")).encode()
@@ -181,10 +181,10 @@ def test_the_nodes_of_a_big_workflow_are_unpacked() -> None:
     assert len(plain.run.nodes) > len(STEPS)
 
 
-def test_nodes_that_the_controller_keeps_elsewhere_are_asked_of_a_server() -> None:
+def test_nodes_in_the_controllers_database_need_a_server() -> None:
     state = states("released")[-1]
     state["status"]["offloadNodeStatusVersion"] = "fnv:1"
-    with pytest.raises(BadCall, match="own database") as refused:
+    with pytest.raises(BadCall, match="are in the controller's database") as refused:
         record_of(state, WATCHED)
     assert "--server" in refused.value.fix
 
@@ -212,7 +212,7 @@ POINTER = {"bundle": f"sha256:{'ab' * 32}", "generation": 7}
         ("stopped", Live(None), "Stopped during ingest."),
     ],
 )
-def test_what_it_means_for_users_is_said_as_far_as_it_may_be_seen(end: str, live: Live, says: str) -> None:
+def test_the_result_for_users_is_shown_as_far_as_it_is_visible(end: str, live: Live, says: str) -> None:
     record = records(end)[-1]
     done = Result(record, live.pointer, live, {"mitigation": ["none", "grid-search"]}, "-n ns")
     said = done.lines()

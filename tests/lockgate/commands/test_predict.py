@@ -1,4 +1,4 @@
-"""A refusal names the rows and what the column takes, never a value, and leaves nothing on stdout."""
+"""A refusal names the rows and the allowed values, never a value of the file, and writes nothing to stdout."""
 
 import io
 import json
@@ -116,7 +116,7 @@ class Gateway(BaseHTTPRequestHandler):
         self.wfile.write(json.dumps(body).encode())
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Write no log."""
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Env
 
 
 def sent(environment: Environment, folder: Path, text: str) -> str:
-    """What stands on stdout after the call; a refusal is said first."""
+    """Return the output of the call; if it is refused, first the message and `|`."""
     (folder / "rows.csv").write_text(text, encoding="utf-8")
     out = io.StringIO()
     try:

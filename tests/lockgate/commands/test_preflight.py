@@ -1,4 +1,4 @@
-"""A slip in pipeline.py is found before the first step, and what is no slip is let through."""
+"""A mistake in pipeline.py is found before the first step; what is not a mistake is accepted."""
 
 import gzip
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The pages of recorded runs: what a director reads in a minute, and what an auditor cites."""
+"""The pages of recorded runs, for a director who has a minute and for an auditor who cites them."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ MINE, OTHER = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 
 
 class Pages:
-    """A recorded run in a project of its own, and its pages as text."""
+    """A recorded run in its own project, and its pages as text."""
 
     def __init__(self, end: str, root: Path) -> None:
         (source,) = (path.parent for path in (RECORDED / end).glob("*/run.json"))
@@ -66,7 +66,7 @@ class Pages:
 
 
 def statement(path: Path) -> dict[str, Any]:
-    """What a recorded envelope says."""
+    """Return the statement in a recorded envelope."""
     return dict(json.loads(base64.b64decode(json.loads(path.read_bytes())["payload"])))
 
 

@@ -1,4 +1,4 @@
-"""What people read, held against recorded runs: five ends of UCI Adult's release, and one that was killed.
+"""The texts for people, compared with recorded runs: five outcomes of UCI Adult's release, and one killed run.
 
 recorded/<end>/: the engine's record of a real run (run.json, about.json, verdicts), the live pointer after it, and in
 shown.txt the words that followed. After a change of words: LOCKGATE_REWRITE=1 pytest, then look at the difference.
@@ -102,7 +102,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def lockgate(folder: Path, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command line where no terminal is."""
+    """Run a command line without a terminal."""
     dropped = ("FORCE_COLOR", "LOCKGATE_PORT", "JUPYTERHUB_SERVICE_PREFIX", "_LOCKGATE_COMPLETE")
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
     command = [str(Path(sys.executable).with_name("lockgate")), *arguments]

@@ -1,4 +1,4 @@
-"""The contract of a target: each verb answers about one recorded run in the same words, here and on a cluster.
+"""The contract of a target: each verb reports one recorded run in the same words, here and on a cluster.
 
 The cluster's side is the same record as an Argo controller keeps it: the nodes in a Workflow's status, the outputs in
 S3 (a real SeaweedFS). `tests/cluster/test_targets.py` runs the verbs against a real cluster.
@@ -123,19 +123,19 @@ def as_workflow(folder: Path, upload: Callable[[str, Path], str]) -> Json:
 
 @dataclass
 class Place:
-    """A target, and how the tests reach behind it."""
+    """A target, and how the tests change its state."""
 
     target: Target
     argo: RecordedArgo | None
 
     def plain(self, text: str) -> str:
-        """What a target says, without what names it."""
+        """Return the text of a target without its own name."""
         for name in (f" {OPTIONS}", f" in namespace {NAMESPACE}", " on this machine"):
             text = text.replace(name, "")
         return text.replace("lockgate submit", "lockgate run").replace(" --watch", "")
 
     def set_phase(self, phase: str) -> None:
-        """Let the run be in another phase."""
+        """Set the phase of the run."""
         if self.argo is None:
             (file,) = self.target.project.state.glob("runs/*/run.json")
             value = json.loads(file.read_bytes())
@@ -251,7 +251,7 @@ def test_status_shows_the_newest_runs_and_names_what_it_does_not_know(build: Cal
 
 
 def _again(place: Place, name: str, started: str) -> None:
-    """The run once more, under another name."""
+    """Return a copy of the run under another name."""
     if place.argo is None:
         (folder,) = list(place.target.project.state.glob("runs/??????"))[:1]
         other = shutil.copytree(folder, folder.with_name(name))

@@ -1,4 +1,4 @@
-"""What `lockgate verify` says of a bundle that was really signed."""
+"""The result of `lockgate verify` for a bundle with real signatures."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def waived(bench: Bench, days: float) -> Path:
-    """A bundle whose bias-audit passed under a waiver."""
+    """A bundle with a bias-audit that passed under a waiver."""
 
     def alter(bench: Bench, folder: Path, subjects: dict[str, str]) -> None:
         judged = {name: subjects[name] for name in ("model", "data", "base", "policy")}

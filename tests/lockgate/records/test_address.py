@@ -1,4 +1,4 @@
-"""Links a person can open, also where the only way here is JupyterHub's proxy."""
+"""Links that a browser can open, also through JupyterHub's proxy."""
 
 from pathlib import Path
 

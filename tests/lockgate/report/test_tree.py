@@ -1,4 +1,4 @@
-"""What the tree of a run shows while it waits."""
+"""The tree of a run that waits."""
 
 import io
 
@@ -10,7 +10,7 @@ from lockgate.report.tree import LiveTree
 
 
 def shown(tree: LiveTree) -> dict[str, str]:
-    """What stands beside each step."""
+    """Return the text beside each step."""
     out = io.StringIO()
     Console(file=out, width=100).print(tree._table())
     cells = [line.split(maxsplit=1) for line in out.getvalue().replace("\u2022", " ").splitlines() if line.strip()]

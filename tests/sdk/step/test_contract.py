@@ -1,4 +1,4 @@
-"""The contract is read from the source alone, and the running program obeys the same contract."""
+"""The contract is read from the source alone, and the running program follows the same contract."""
 
 import json
 import os
@@ -90,7 +90,7 @@ def test_the_contract_is_the_signature(program: Path) -> None:
         ("def f(*rows): ...", "*args"),
     ],
 )
-def test_what_is_no_contract_is_named_with_its_line(tmp_path: Path, wrong: str, named: str) -> None:
+def test_an_invalid_contract_is_reported_with_its_line(tmp_path: Path, wrong: str, named: str) -> None:
     source = tmp_path / "x.py"
     source.write_text("@program()\n" + wrong.replace(": ...", ':\n    """Help."""'))
     with pytest.raises(ContractError) as error:
@@ -131,7 +131,7 @@ def test_files_and_settings_reach_the_function(program: Path, tmp_path: Path) ->
         (("--help",), 0),
     ],
 )
-def test_every_end_has_its_exit_code(program: Path, tmp_path: Path, arguments: tuple[str, ...], code: int) -> None:
+def test_every_outcome_has_its_exit_code(program: Path, tmp_path: Path, arguments: tuple[str, ...], code: int) -> None:
     io = tmp_path / "io"
     (io / "in").mkdir(parents=True)
     (io / "in" / "rows").write_text("r")
@@ -142,7 +142,7 @@ def test_every_end_has_its_exit_code(program: Path, tmp_path: Path, arguments: t
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--times", "x"), "argument --times: invalid int value: 'x'"),
         (("--times", "1", "--word", "c"), "argument --word: invalid choice: 'c'"),
@@ -152,15 +152,15 @@ def test_every_end_has_its_exit_code(program: Path, tmp_path: Path, arguments: t
     ],
 )
 def test_a_wrong_flag_is_one_line_of_the_log(
-    program: Path, tmp_path: Path, arguments: tuple[str, ...], said: str
+    program: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     done = call(program, tmp_path, *arguments)
     (line,) = done.stderr.splitlines()
     error = json.loads(line)
     assert (done.returncode, error["event"], error["code"]) == (2, "error", 2)
-    assert said in error["message"]
-    assert error["fix"] == "python -m copier --help shows what it takes"
-    assert said in json.loads((tmp_path / "termination").read_bytes())["error"]
+    assert message in error["message"]
+    assert error["fix"] == "show the files and settings with: python -m copier --help"
+    assert message in json.loads((tmp_path / "termination").read_bytes())["error"]
 
 
 def test_help_shows_the_usage_and_no_log(program: Path, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_missing_input_is_a_bad_call_that_names_it(program: Path, tmp_path: Pa
     assert "rows" in str(error_of(done)["message"])
 
 
-def test_an_input_of_ones_own_is_refused_where_the_template_pins_it(program: Path, tmp_path: Path) -> None:
+def test_an_input_that_differs_from_the_pinned_one_is_refused(program: Path, tmp_path: Path) -> None:
     io = tmp_path / "io"
     (io / "in").mkdir(parents=True)
     (io / "in" / "rows").write_text("mine")

@@ -1,4 +1,4 @@
-"""Programs that sign run through `lockgate_proof.main`; through `lockgate_step.main` they do not run at all."""
+"""Programs that sign run through `lockgate_proof.main`; `lockgate_step.main` refuses them."""
 
 import json
 import os
@@ -77,7 +77,7 @@ def bench(tmp_path: Path) -> Bench:
 
 @pytest.mark.parametrize("marks", ["signs=True", "gate=True", "signs=True, gate=True"])
 @pytest.mark.parametrize("arguments", [(), ("--help",)], ids=["run", "help"])
-def test_a_program_that_signs_does_not_run_where_nothing_can_sign(
+def test_a_program_that_signs_does_not_run_without_a_sealer(
     bench: Bench, marks: str, arguments: tuple[str, ...]
 ) -> None:
     done = bench.call(*arguments, main="lockgate_step", marks=marks)
@@ -89,7 +89,7 @@ def test_a_program_that_signs_does_not_run_where_nothing_can_sign(
     assert json.loads((bench.io / "termination").read_bytes())["error"] == error["message"]
 
 
-def test_nor_does_a_program_beside_it(bench: Bench) -> None:
+def test_other_programs_of_the_same_file_do_not_run_either(bench: Bench) -> None:
     done = bench.call("plain", main="lockgate_step", functions="plain, judged")
     assert (done.returncode, (bench.io / "out").exists()) == (2, False)
     assert "judged signs what it returns" in done.stderr
@@ -102,8 +102,8 @@ def test_a_verdict_is_signed_and_decides_the_exit_code(bench: Bench, returns: st
     assert bench.written is not None
     statement = verify(bench.written, bench.trust, signer="judged", kind="verdict")
     assert (statement.predicate["result"], statement.subjects) == (result, {"data": "sha256:" + "0" * 64})
-    told = json.loads((bench.io / "termination").read_bytes())
-    assert (told["result"], told["verdict"]) == (result, statement.digest)
+    shown = json.loads((bench.io / "termination").read_bytes())
+    assert (shown["result"], shown["verdict"]) == (result, statement.digest)
 
 
 def test_a_record_is_signed(bench: Bench) -> None:

@@ -1,4 +1,4 @@
-"""What is in every image names no module beyond the standard library, in an import or in a string."""
+"""The packages in every image name no module outside the standard library, in an import or in a string."""
 
 import ast
 import sys
@@ -13,7 +13,7 @@ MODULES = sorted(path for name in ("lockgate_step", "lockgate_policy") for path 
 
 
 def named(source: str) -> Iterator[str]:
-    """The top-level name of each module that a source imports, `?` for one that only the run would tell."""
+    """Yield the top-level name of each module that a source imports, or `?` if only a run would show it."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Import(names=names):

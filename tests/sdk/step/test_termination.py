@@ -1,4 +1,4 @@
-"""What a gate leaves for Kubernetes stays JSON, however much it has to say."""
+"""The termination message of a gate is valid JSON, however long the verdict is."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def reason(number: int) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("count", [0, 3, 12, 16, 20, 40])
-def test_what_explains_gives_way_first_and_then_the_last_reasons(
+def test_explanations_are_left_out_first_and_then_the_last_reasons(
     count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOCKGATE_IO", str(tmp_path))
@@ -30,15 +30,15 @@ def test_what_explains_gives_way_first_and_then_the_last_reasons(
     whole = {"result": "refused", "verdict": "sha256:9c41e0", "reasons": reasons, "notes": ["." * 1600]}
     _terminate(whole)
 
-    def told(noted: bool, kept: int, explained: int) -> bytes:
+    def shortened(noted: bool, kept: int, explained: int) -> bytes:
         bare = {"lines": [], "why": ""}
         left = [{**each, **({} if at < explained else bare)} for at, each in enumerate(reasons[:kept])]
         more = {"left_out": count - kept} if kept < count else {}
         return canonical({**whole, "reasons": left, "notes": whole["notes"] if noted else [], **more})
 
-    ever_less = [told(True, count, count)]
-    ever_less += [told(False, count, explained) for explained in range(count, -1, -1)]
-    ever_less += [told(False, kept, 0) for kept in range(count, -1, -1)]
+    ever_less = [shortened(True, count, count)]
+    ever_less += [shortened(False, count, explained) for explained in range(count, -1, -1)]
+    ever_less += [shortened(False, kept, 0) for kept in range(count, -1, -1)]
     expected = next(each for each in ever_less if len(each) <= LIMIT)
     assert (tmp_path / "termination").read_bytes() == expected
 

@@ -1,4 +1,4 @@
-"""The stores that every law is tried on."""
+"""The kinds of stores that test_laws.py tests."""
 
 import uuid
 from collections.abc import Iterator

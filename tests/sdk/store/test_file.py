@@ -1,4 +1,4 @@
-"""The folder store against a model of itself, against kill -9 and against a full disk."""
+"""The folder store: compared with a dictionary, with writers killed by SIGKILL, and on a full disk."""
 
 import os
 import re
@@ -28,7 +28,7 @@ def open_folder(root: Path, environment: Path) -> Store:
 
 
 class FileStoreIsADictionary(RuleBasedStateMachine):
-    """Any sequence of calls answers as a dictionary of contents would."""
+    """Any sequence of calls has the results of a dictionary."""
 
     versions = Bundle("versions")
 
@@ -103,7 +103,7 @@ class FileStoreIsADictionary(RuleBasedStateMachine):
         assert list(self.store.list(prefix)) == sorted(key for key in self.model if key.startswith(prefix))
 
     @invariant()
-    def what_is_kept_is_the_model(self) -> None:
+    def the_content_is_that_of_the_model(self) -> None:
         assert {key: self.store.read(key).data for key in self.store.list("")} == self.model
 
     @invariant()
@@ -130,7 +130,7 @@ for turn in range(10**9):
     store.replace("swapped", data, version)
     store.create(f"created/{turn}", data)
     if turn == 0:
-        print("going", flush=True)
+        print("writing", flush=True)
 """
 
 
@@ -142,17 +142,17 @@ def test_a_writer_killed_at_any_moment_leaves_whole_values(tmp_path: Path) -> No
         store.create("swapped", bytes(2_000_000))
         with subprocess.Popen([sys.executable, "-c", WRITER, str(place)], stdout=subprocess.PIPE) as writer:
             assert writer.stdout is not None
-            assert writer.stdout.readline() == b"going\n"
+            assert writer.stdout.readline() == b"writing\n"
             time.sleep(0.003 * attempt)
             writer.send_signal(signal.SIGKILL)
         for key in store.list(""):
             data = store.read(key).data
             assert data == data[:1] * 2_000_000, key
-        # The dead writer's lock is gone with it.
+        # The lock of the killed writer is released.
         store.replace("swapped", b"next", store.read("swapped").version)
 
 
-def test_parts_of_killed_writers_are_swept_a_day_later(tmp_path: Path) -> None:
+def test_parts_of_killed_writers_are_deleted_a_day_later(tmp_path: Path) -> None:
     parts = tmp_path / "root" / ".parts"
     parts.mkdir(parents=True)
     for name, age in (("old", 90_000), ("young", 60)):
@@ -165,7 +165,7 @@ def test_parts_of_killed_writers_are_swept_a_day_later(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_files() -> object:
-    """No file of this process may grow beyond 100 kB: the kernel refuses as it does on a full disk."""
+    """Limit the files of this process to 100 kB: the kernel refuses larger ones, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     yield
@@ -173,7 +173,7 @@ def small_files() -> object:
 
 
 @pytest.mark.usefixtures("small_files")
-def test_what_does_not_fit_is_not_there(tmp_path: Path) -> None:
+def test_a_write_that_does_not_fit_changes_nothing(tmp_path: Path) -> None:
     store = open_folder(tmp_path / "root", tmp_path)
     version = store.create("k", b"old")
     big = bytes(200_000)
@@ -211,7 +211,7 @@ except OutsideFailed as error:
 """
 
 
-def test_a_full_disk_keeps_what_was(tmp_path: Path) -> None:
+def test_a_full_disk_keeps_the_old_content(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
     (tmp_path / "store").write_text(root.as_uri())
@@ -223,7 +223,7 @@ def test_a_full_disk_keeps_what_was(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr, done.returncode) == ("kept\n", "", 0)
 
 
-def test_a_key_below_another_key_is_refused_in_words(tmp_path: Path) -> None:
+def test_a_key_below_another_key_is_refused_with_a_message(tmp_path: Path) -> None:
     store = open_folder(tmp_path / "root", tmp_path)
     store.create("a", b"")
     with pytest.raises(OutsideFailed, match="cannot write a/b"):

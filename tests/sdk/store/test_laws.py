@@ -1,4 +1,4 @@
-"""What every store promises, on a folder and on a real S3 service, with and without TLS."""
+"""What every store guarantees: a folder, and a real S3 service with and without TLS."""
 
 import threading
 from collections import Counter
@@ -12,7 +12,7 @@ WRITERS = 32
 
 
 def race(act: Callable[[int], object]) -> Counter[str]:
-    """Let all writers act at the same moment; count what became of them."""
+    """Let all writers act at the same moment; count the outcomes."""
     barrier = threading.Barrier(WRITERS)
     outcomes: list[str] = []
 
@@ -39,7 +39,7 @@ def test_what_was_created_is_read(store: Store) -> None:
     assert store.exists("models/m/live.json")
 
 
-def test_nothing_is_read_where_nothing_is(store: Store, tmp_path: Path) -> None:
+def test_a_key_that_does_not_exist_is_not_found(store: Store, tmp_path: Path) -> None:
     store.create("models/m/live.json", b"")
     for key in ("models/m/live", "models/m", "models/m/live.json.bak", "other"):
         assert not store.exists(key)
@@ -62,7 +62,7 @@ def test_create_never_overwrites(store: Store, tmp_path: Path) -> None:
     assert store.read("k").data == b"first"
 
 
-def test_replace_and_delete_need_the_version_that_stands(store: Store) -> None:
+def test_replace_and_delete_need_the_current_version(store: Store) -> None:
     first = store.create("k", b"1")
     second = store.replace("k", b"2", first)
     with pytest.raises(Moved):
@@ -142,7 +142,7 @@ def test_counting_by_compare_and_swap_loses_nothing(store: Store) -> None:
     assert store.read("count").data == b"%d" % WRITERS
 
 
-def test_no_reader_sees_half_a_write(store: Store) -> None:
+def test_no_reader_sees_part_of_a_write(store: Store) -> None:
     size = 4 << 20
     version = store.create("k", bytes(size))
     seen: list[bool] = []
@@ -166,7 +166,7 @@ def test_no_reader_sees_half_a_write(store: Store) -> None:
     assert seen and all(seen)
 
 
-def test_files_travel_whole(store: Store, tmp_path: Path) -> None:
+def test_files_are_copied_completely(store: Store, tmp_path: Path) -> None:
     source, back = tmp_path / "source", tmp_path / "new" / "back"
     source.write_bytes(bytes(range(256)) * 20_000)
     version = store.upload(source, "models/m/snapshots/1/rows.parquet")
@@ -176,7 +176,7 @@ def test_files_travel_whole(store: Store, tmp_path: Path) -> None:
     assert [path.name for path in back.parent.iterdir()] == ["back"]
 
 
-def test_trees_travel_whole(store: Store, tmp_path: Path) -> None:
+def test_folders_are_copied_completely(store: Store, tmp_path: Path) -> None:
     tree, back = tmp_path / "tree", tmp_path / "back"
     (tree / "model").mkdir(parents=True)
     (tree / "manifest.json").write_bytes(b"{}")
@@ -208,6 +208,6 @@ def test_a_key_cannot_leave_the_store(store: Store, key: str, tmp_path: Path) ->
         lambda: store.upload(tmp_path / "f", key),
         lambda: store.download(key, tmp_path / "g"),
     ):
-        with pytest.raises(ValueError, match="is no key"):
+        with pytest.raises(ValueError, match="is not a key"):
             act()
     assert list(store.list("")) == []

@@ -1,4 +1,4 @@
-"""From the environment folder to a store, or to a message that says what to write there."""
+"""An environment folder names a store; an invalid one gives a message with the correction."""
 
 from pathlib import Path
 
@@ -22,12 +22,12 @@ def test_no_address(tmp_path: Path) -> None:
 @pytest.mark.parametrize("address", ["", "/tmp/x", "file://host/x", "file:x", "s3:///prefix", "gs://bucket"])
 def test_an_invalid_address(tmp_path: Path, address: str) -> None:
     (tmp_path / "store").write_text(address)
-    with pytest.raises(BadCall, match="is no store"):
+    with pytest.raises(BadCall, match="is not the address of a store"):
         open_store(tmp_path)
 
 
 @pytest.mark.parametrize("settings", ["{", "[]", '{"endpiont": "http://x"}', '{"addressing_style": "sideways"}'])
-def test_s3_settings_that_are_none(tmp_path: Path, settings: str) -> None:
+def test_invalid_s3_settings(tmp_path: Path, settings: str) -> None:
     (tmp_path / "store").write_text("s3://bucket/prefix")
     (tmp_path / "s3.json").write_text(settings)
     with pytest.raises(BadCall, match=r"s3\.json") as failed:
@@ -35,8 +35,8 @@ def test_s3_settings_that_are_none(tmp_path: Path, settings: str) -> None:
     assert "addressing_style" in failed.value.fix
 
 
-def test_an_endpoint_that_is_none(tmp_path: Path) -> None:
+def test_an_invalid_endpoint(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("s3://bucket/prefix")
     (tmp_path / "s3.json").write_text('{"endpoint": "minio:9000/x"}')
-    with pytest.raises(BadCall, match="'minio:9000/x' is no endpoint"):
+    with pytest.raises(BadCall, match="'minio:9000/x' is not an endpoint"):
         open_store(tmp_path)

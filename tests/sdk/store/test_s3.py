@@ -1,4 +1,4 @@
-"""What S3 may do to a program, done to it by a real service and by the wire between."""
+"""Failures of S3, from a real service and from a proxy before it."""
 
 import uuid
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def each_call(store: Store, folder: Path) -> list[Callable[[], object]]:
 
 
 def expect_failure(store: Store, folder: Path, message: str, fix: str) -> None:
-    """Every call fails with this message and this next action, names the place, tells no secret, leaves no file."""
+    """Check that every call fails with this message and fix, names the place, shows no secret and leaves no file."""
     for call in each_call(store, folder):
         with pytest.raises(OutsideFailed, match=message) as failed:
             call()
@@ -73,11 +73,11 @@ def test_there_are_no_credentials(plain_service: SeaweedFS, tmp_path: Path, monk
 
 
 def test_the_bucket_does_not_exist(plain_service: SeaweedFS, tmp_path: Path) -> None:
-    store = opened(plain_service, tmp_path, bucket="nobody-made-me")
+    store = opened(plain_service, tmp_path, bucket="no-such-bucket")
     for call in (lambda: store.read("k"), lambda: store.create("k", b""), lambda: store.exists("k")):
         with pytest.raises(OutsideFailed, match="NoSuchBucket") as failed:
             call()
-        assert "create the bucket nobody-made-me" in failed.value.fix
+        assert "create the bucket no-such-bucket" in failed.value.fix
 
 
 def test_the_certificate_is_not_trusted(tls_service: SeaweedFS, tmp_path: Path) -> None:
@@ -101,21 +101,21 @@ def test_the_service_fails(plain_service: SeaweedFS, tmp_path: Path) -> None:
             store.create("k", b"")
 
 
-def test_an_answer_cut_short_is_no_answer(plain_service: SeaweedFS, tmp_path: Path) -> None:
+def test_an_incomplete_response_fails(plain_service: SeaweedFS, tmp_path: Path) -> None:
     def behave(request: bytes, ask: Callable[[bytes], bytes]) -> bytes:
         return ask(request)[: -100 if request.startswith(b"GET") else None]
 
     with wire(plain_service, behave) as endpoint:
         store = opened(plain_service, tmp_path, endpoint=endpoint)
         store.create("k", bytes(10_000))
-        with pytest.raises(OutsideFailed, match=r"s3://evidence.*the answer broke off"):
+        with pytest.raises(OutsideFailed, match=r"s3://evidence.*the response is incomplete"):
             store.read("k")
-        with pytest.raises(OutsideFailed, match=r"s3://evidence.*the answer broke off"):
+        with pytest.raises(OutsideFailed, match=r"s3://evidence.*the response is incomplete"):
             store.download("k", tmp_path / "copy")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["credentials", "environment"]
 
 
-def test_a_write_whose_answer_is_lost_has_won(plain_service: SeaweedFS, tmp_path: Path) -> None:
+def test_a_write_succeeds_if_its_response_is_lost(plain_service: SeaweedFS, tmp_path: Path) -> None:
     lost: list[bytes] = []
 
     def behave(request: bytes, ask: Callable[[bytes], bytes]) -> bytes:
@@ -138,7 +138,7 @@ def test_a_write_whose_answer_is_lost_has_won(plain_service: SeaweedFS, tmp_path
     assert [answer[:12] for answer in lost[:4:2]] == [b"HTTP/1.1 200"] * 2
 
 
-def test_other_writers_at_the_same_moment_are_waited_for(plain_service: SeaweedFS, tmp_path: Path) -> None:
+def test_a_write_is_retried_after_a_concurrent_one(plain_service: SeaweedFS, tmp_path: Path) -> None:
     body = b"<Error><Code>ConditionalRequestConflict</Code></Error>"
     conflict = b"HTTP/1.1 409 Conflict\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
     puts: list[bytes] = []
@@ -152,7 +152,7 @@ def test_other_writers_at_the_same_moment_are_waited_for(plain_service: SeaweedF
     assert len(puts) == 3
 
 
-def test_a_large_file_travels_in_parts_and_still_creates_once(plain_service: SeaweedFS, tmp_path: Path) -> None:
+def test_a_large_file_is_uploaded_in_parts_and_creates_once(plain_service: SeaweedFS, tmp_path: Path) -> None:
     store = opened(plain_service, tmp_path)
     assert isinstance(store, S3Store)
     small = replace(store, single_put=1 << 20)
@@ -167,7 +167,7 @@ def test_a_large_file_travels_in_parts_and_still_creates_once(plain_service: Sea
     assert small.client.list_multipart_uploads(Bucket=small.bucket).get("Uploads", []) == []
 
 
-def test_stores_with_different_prefixes_do_not_meet(plain_service: SeaweedFS, tmp_path: Path) -> None:
+def test_stores_with_different_prefixes_are_separate(plain_service: SeaweedFS, tmp_path: Path) -> None:
     one, two = opened(plain_service, tmp_path, prefix="one"), opened(plain_service, tmp_path, prefix="on")
     one.create("k", b"1")
     assert list(two.list("")) == []

@@ -63,10 +63,10 @@ def test_gaps_are_fairlearns(counts: Counts) -> None:
         found = gap(counts, again, MEASURES[name], support=1, confidence=0.95)
         assert found is not None
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Fairlearn divides 0 by 0 where nobody is selected
+            warnings.simplefilter("ignore")  # Fairlearn divides 0 by 0 if no row is selected
             wanted = float(oracle(truth, predicted, sensitive_features=group))
         if math.isnan(wanted):
-            wanted = 1.0  # nobody is selected anywhere: the rates are equal
+            wanted = 1.0  # no row is selected in any group: the rates are equal
         assert found.measured.value == pytest.approx(wanted, abs=1e-12)
         rate = parts(counts, found.rate)
         values = rate[0] / rate[1]

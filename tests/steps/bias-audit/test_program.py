@@ -210,7 +210,7 @@ def test_a_waived_reason_passes_and_the_page_says_until_when(bench: AuditBench) 
 NOT = {
     "expired": ({"expires": "2026-01-31T12:00:00+00:00"}, "expired on 2026-01-31"),
     "another model": ({"model": "large"}, "is for the model large"),
-    "another reason": ({"reason": "bias:age:x"}, "excepts bias:age:x, which is no reason here"),
+    "another reason": ({"reason": "bias:age:x"}, "is for bias:age:x, which is not a reason of this verdict"),
     "another gate": ({"gate": "validate-model"}, None),
     "other data and policy": ({"subjects": ("data", "policy")}, "is about another data and policy"),
 }
@@ -250,7 +250,7 @@ def test_a_waiver_that_does_not_say_all_is_refused_by_file(bench: AuditBench, ch
     bench.out("verdict").unlink()
     done = bench.run()
     assert (done.returncode, bench.out("verdict").exists()) == (2, False)
-    assert "waivers/pilot.json is signed, but does not say" in done.stderr
+    assert "waivers/pilot.json is signed, but does not state" in done.stderr
 
 
 def _flip(bench: AuditBench) -> None:

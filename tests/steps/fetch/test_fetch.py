@@ -114,8 +114,8 @@ REFUSED: dict[str, tuple[Mapping[str, bytes], str, str]] = {
     "path out of MLmodel": (
         flavour("strings", "../../../etc/passwd"), "does not name one of its files as the graph", "convert",
     ),
-    "path out of model.json": (changed("onnx", file="../model.onnx"), "no plain file name", "train or fetch"),
-    "absolute path": (changed("onnx", file="/etc/passwd"), "no plain file name", "train or fetch"),
+    "path out of model.json": (changed("onnx", file="../model.onnx"), "not a plain file name", "train or fetch"),
+    "absolute path": (changed("onnx", file="/etc/passwd"), "not a plain file name", "train or fetch"),
     "MLmodel that is not YAML": ({"MLmodel": b"{", "model.onnx": b""}, "MLmodel of .* cannot be read", "convert"),
     "MLmodel with objects": (
         {"MLmodel": b"flavors: !!python/object/apply:os.system ['exit 9']"}, "MLmodel of .* cannot be read", "convert",
@@ -125,7 +125,7 @@ REFUSED: dict[str, tuple[Mapping[str, bytes], str, str]] = {
     "one matrix": (flavour("matrix"), "they differ in X, income, job", r"float32 \[N,1\] for a number"),
     "zipped outputs": (flavour("zipped"), "has the outputs output_label, output_probability", "zipmap off"),
     "other labels": (flavour("others"), "the labels of .* are not the spec's", "fit it on 0 for the negative"),
-    "model.json is a list": ({**own("onnx"), "model.json": b"[]"}, "is not the description of a model", "train"),
+    "model.json is a list": ({**own("onnx"), "model.json": b"[]"}, "does not describe a model", "train"),
     "model.json of another form": (changed("onnx", format="pickle"), "neither onnx nor skops", "train"),
     "graph that is missing": (changed("onnx", file="m.onnx"), "no file m.onnx", "whole"),
     "no golden answers": ({k: v for k, v in own("onnx").items() if k != "golden.json"}, "no file golden.json", "whole"),

@@ -73,7 +73,8 @@ REFUSED: dict[str, tuple[Callable[[Chain], object], str]] = {
     "verdict on other data": (lambda c: c.sign_verdict("validate-data", {"data": OTHER}), "another data"),
     "verdict on another base": (lambda c: c.sign_verdict("validate-model", {"base": OTHER}), "another base"),
     "verdict by another policy": (lambda c: c.sign_verdict("validate-data", {"policy": OTHER}), "another policy"),
-    "another model's verdict": (lambda c: c.sign_verdict("bias-audit", {}, model="credit"), "about credit"),
+    "another model's verdict": (lambda c: c.sign_verdict("bias-audit", {}, model="credit"),
+                                "verdict of bias-audit on credit"),
     "model changed afterwards": (retrain, "another model"),
     "policy changed afterwards": (loosen, "another policy"),
     "spec changed afterwards": (widen_spec, "another spec"),
@@ -142,7 +143,12 @@ def test_a_valid_waiver_lets_it_pass_and_is_on_the_card(chain: Chain) -> None:
     ("gate", "rule", "expires", "named"),
     [
         ("bias-audit", RULE, later(days=-1), "; waiver waivers/pilot.json expired on 20"),
-        ("bias-audit", "bias:race:x", later(days=30), "; waiver waivers/pilot.json excepts bias:race:x, which is no "),
+        (
+            "bias-audit",
+            "bias:race:x",
+            later(days=30),
+            "; waiver waivers/pilot.json is for bias:race:x, which is not a reason",
+        ),
         ("validate-model", RULE, later(days=30), "$"),
     ],
     ids=["expired", "another rule", "another gate"],
