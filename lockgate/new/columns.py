@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from lockgate.definition.model import Category, Number
+from lockgate_step import Category, Number
 
 MANY = 50_000  # different values of one column that are kept; beyond, only what they are like
 LISTED = 60  # categories of one column that a person would still read

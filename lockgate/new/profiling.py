@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lockgate.definition.model import Category, Column, Number, Split
+from lockgate_step import Category, Column, Number, Split, named
+
 from lockgate.errors import BadCall, UnknownName
 from lockgate.new.columns import (
     SUPPORT,
@@ -175,8 +176,8 @@ class Profile:
                 "positive_rows": self.positive.rows,
                 "positive_was_given": self.positive_was_given,
             },
-            "inputs": [column.to_json(name) for name, column in self.inputs.items()],
-            "sensitive": [column.to_json(name) for name, column in self.sensitive.items()],
+            "inputs": [column.to_json() for column in named(self.inputs)],
+            "sensitive": [column.to_json() for column in named(self.sensitive)],
             "left_out": dict(self.left_out),
             "missing": list(self.missing),
             "key": self.key,

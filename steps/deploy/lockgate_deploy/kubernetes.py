@@ -73,7 +73,7 @@ class Kubernetes:
                 seen = self._pass(pointers)
                 # As many as serve now: under the load of this hour too few would be as bad as none.
                 serving = seen.live.replicas if seen.live else 0
-                self._apply(version, lease.at, min(serving, version.serving["max_replicas"]))
+                self._apply(version, lease.at, min(serving, version.serving.max_replicas))
                 raise NotYet
             if problem := rollout.problem():
                 log("model-server-failed", problem=problem.message)
@@ -177,7 +177,7 @@ class Kubernetes:
 
     def _apply(self, version: Version, lease: str, serving: int) -> None:
         """Make a version or bring it to what it should be. The Deployment carries the lease once it is whole."""
-        replicas = max(serving, version.serving["replicas"])
+        replicas = max(serving, version.serving.replicas)
         made = self.cluster.apply(objects.deployment(version, lease="", replicas=replicas))
         for each in objects.owned(version, made):
             self.cluster.apply(each)

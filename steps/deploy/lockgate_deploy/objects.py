@@ -5,14 +5,13 @@ PodDisruptionBudget: whoever deletes the Deployment deletes them all. Users have
 names the live bundle.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lockgate_proof import VerifiedBundle
-from lockgate_step import Refusal
+from lockgate_step import Refusal, Serving, read_spec
 
 from lockgate_deploy.pointers import Live
 
@@ -50,28 +49,28 @@ class Version:
 
     image: the model server that answered when the gates judged, as predict's signed record names it.
     bringer: the image that brings the bundle from the store.
-    serving: `replicas`, `max_replicas`, `cpu` and `memory` of the spec.
+    serving: how many pods, and what each is promised, as the spec says.
     """
 
     model: str
     bundle: str
     image: str
     bringer: str
-    serving: Mapping[str, Any]
+    serving: Serving
     classification: str
 
     @classmethod
     def of(cls, proven: VerifiedBundle, bringer: str) -> "Version":
         """The version that a proven bundle is. Errors: Refusal when it was not judged in an image by digest."""
-        spec = json.loads((proven.folder / "spec.json").read_bytes())
+        spec = read_spec(proven.folder / "spec.json")
         image = proven.records["predict"].predicate.get("program", {}).get("image", "")
         if not by_digest(image):
             msg = f"the bundle was judged in image {image or 'nobody knows which'}, which no digest names"
             raise Refusal(msg, fix="lockgate images build, lockgate render, and run the workflow on the cluster")
-        if "serving" not in spec:
+        if spec.serving is None:
             msg = "the bundle's spec does not say how it is served"
             raise Refusal(msg, fix="lockgate render, and run the workflow again")
-        return cls(proven.model, proven.digest, image, bringer, spec["serving"], str(spec["classification"]))
+        return cls(proven.model, proven.digest, image, bringer, spec.serving, spec.classification)
 
     @property
     def name(self) -> str:
@@ -127,7 +126,7 @@ def owned(version: Version, owner: Object) -> list[Object]:
     metadata = owner["metadata"]
     reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": metadata["name"], "uid": metadata["uid"]}
     found = [_headless(version), _disruption_budget(version)]
-    if version.serving["max_replicas"] > version.serving["replicas"]:
+    if version.serving.max_replicas > version.serving.replicas:
         found.append(_autoscaler(version))
     for each in found:
         each["metadata"]["ownerReferences"] = [reference]
@@ -219,8 +218,8 @@ def _autoscaler(version: Version) -> Object:
     busy = {"type": "Utilization", "averageUtilization": _BUSY_PERCENT}
     spec = {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": version.name},
-        "minReplicas": version.serving["replicas"],
-        "maxReplicas": version.serving["max_replicas"],
+        "minReplicas": version.serving.replicas,
+        "maxReplicas": version.serving.max_replicas,
         "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": busy}}],
     }
     return {**_head("autoscaling/v2", "HorizontalPodAutoscaler", version), "spec": spec}
@@ -299,12 +298,12 @@ def _serve(version: Version) -> Object:
 
 def _container(version: Version, name: str, image: str) -> Object:
     """What both have in common; cpu is promised and not limited, since a limit would slow answers down."""
-    promised = {"cpu": version.serving["cpu"], "memory": version.serving["memory"]}
+    promised = {"cpu": version.serving.cpu, "memory": version.serving.memory}
     return {
         "name": name,
         "image": image,
         "env": [{"name": "LOCKGATE_IO", "value": IO}, {"name": "TMPDIR", "value": f"{IO}/tmp"}],
-        "resources": {"requests": promised, "limits": {"memory": version.serving["memory"]}},
+        "resources": {"requests": promised, "limits": {"memory": version.serving.memory}},
         "securityContext": dict(_LOCKED_DOWN),
         # The last lines of its log, so that whoever deploys is told why it does not start.
         "terminationMessagePolicy": "FallbackToLogsOnError",

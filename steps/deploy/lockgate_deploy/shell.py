@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate_proof import ProofError, Statement, Trust, VerifiedBundle, verify_bundle, verify_verdict
-from lockgate_step import BadCall, file_digest, io_root
+from lockgate_step import BadCall, file_digest, io_root, read_spec
 from lockgate_store import Store, open_store
 
 from lockgate_deploy.local import Local
@@ -68,12 +68,9 @@ def _platform(root: Path, store: Store) -> Platform:
 def prove(bundle: Path, spec: Path, policy: Path) -> VerifiedBundle:
     """Prove the bundle anew: every file, signature, subject and waiver, for this very spec and policy.
 
-    Errors: ProofError.
+    Errors: BadCall when the spec cannot be read, ProofError.
     """
-    name = _read(spec, "the model spec").get("name")
-    if not isinstance(name, str):
-        msg = "the model spec has no name"
-        raise BadCall(msg, fix="render the workflow again: lockgate render")
+    name = read_spec(spec).name
     proven = verify_bundle(bundle, Trust.read(), now=datetime.now(UTC), model=name, policy=file_digest(policy))
     if file_digest(bundle / "spec.json") != file_digest(spec):
         msg = "the bundle was judged by another model spec than this workflow's"

@@ -1,12 +1,11 @@
 """A registered version becomes a model folder like train's."""
 
-import json
 import re
 import tempfile
 from pathlib import Path
 
-from lockgate_model import Labels, columns_of
-from lockgate_step import BadCall, io_root, log, tree_digest
+from lockgate_model import Labels
+from lockgate_step import BadCall, io_root, log, read_spec, tree_digest
 
 from lockgate_fetch.adopt import Wanted, adopt, place
 from lockgate_fetch.registry import find
@@ -30,14 +29,8 @@ def fetch_version(spec_path: Path, folder: Path, *, version: str) -> None:
 
 
 def _read_spec(path: Path) -> tuple[str, Wanted]:
-    try:
-        spec = json.loads(path.read_bytes())
-        target = spec["target"]
-        labels = Labels(negative=target["negative"], positive=target["positive"])
-        return spec["name"], Wanted(columns_of(spec["inputs"]), labels)
-    except (ValueError, KeyError, TypeError) as error:
-        msg = f"the model spec cannot be read: {type(error).__name__}"
-        raise BadCall(msg, fix="give the spec.json that `lockgate render` wrote") from error
+    spec = read_spec(path)
+    return spec.name, Wanted(spec.inputs, Labels(negative=spec.target.negative, positive=spec.target.positive))
 
 
 def _registry(environment: Path) -> str:

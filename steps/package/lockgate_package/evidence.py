@@ -18,7 +18,7 @@ from lockgate_proof import (
     verify,
     verify_verdict,
 )
-from lockgate_step import BadCall, file_digest, tree_digest
+from lockgate_step import BadCall, SpecFile, file_digest, read_columns, read_spec, tree_digest
 
 _SAME_RUN = "package what one and the same run has made"
 
@@ -43,7 +43,7 @@ class Evidence:
     subjects: `model`, `data`, `base`, `policy` -> `sha256:<hex>`, of the bytes at hand.
     """
 
-    spec: Mapping[str, Any]
+    spec: SpecFile
     model: Mapping[str, Any]
     policy: Policy
     subjects: Mapping[str, str]
@@ -55,7 +55,7 @@ class Evidence:
     @property
     def name(self) -> str:
         """The model's name."""
-        return str(self.spec["name"])
+        return self.spec.name
 
 
 def prove(files: Files, trust: Trust, *, now: datetime) -> Evidence:
@@ -80,9 +80,9 @@ def prove(files: Files, trust: Trust, *, now: datetime) -> Evidence:
     _about("the data record", data, {"spec": file_digest(files.spec)})
     _about("the answers record", answers, answered)
     # Only now: a file that no record vouches for is not even parsed.
-    spec = json.loads(files.spec.read_bytes())
+    spec = read_spec(files.spec)
     model = json.loads((files.model / "model.json").read_bytes())
-    name = str(spec["name"])
+    name = spec.name
     for record in (data, answers):
         _named(record, name)
     _same_inputs(spec, model)
@@ -127,10 +127,11 @@ def _named(record: Statement, model: str) -> None:
         raise ProofError(msg, fix=_SAME_RUN)
 
 
-def _same_inputs(spec: Mapping[str, Any], model: Mapping[str, Any]) -> None:
+def _same_inputs(spec: SpecFile, model: Mapping[str, Any]) -> None:
     """What train read is what callers send: a column that only the model knows could never be sent."""
-    said = {column["name"]: column["kind"] for column in spec["inputs"]}
-    for column in model["inputs"]:
-        if said.get(column["name"]) != column["kind"]:
-            msg = f"the model takes the {column['kind']} column {column['name']!r}, which the spec does not promise"
+    promised = {column.name: type(column) for column in spec.inputs}
+    for column in read_columns(model["inputs"]):
+        if promised.get(column.name) is not type(column):
+            kind = type(column).__name__.lower()
+            msg = f"the model takes the {kind} column {column.name!r}, which the spec does not promise"
             raise ProofError(msg, fix="name it in ModelSpec.inputs and run the whole workflow again")

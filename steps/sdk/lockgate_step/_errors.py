@@ -2,6 +2,7 @@
 
 StepError
 ├── BadCall        2  the caller's arguments or files are wrong: trying again changes nothing
+│   └── SpecError     a model spec that does not hold together
 ├── Refusal        3  a program that is no gate refuses to go on: nothing was changed
 └── OutsideFailed  4  a store, registry or server failed: trying again may help
 """
@@ -22,6 +23,10 @@ class BadCall(StepError):
     """The call itself is wrong: a setting, an input file or its content."""
 
     exit_code = 2
+
+
+class SpecError(BadCall):
+    """A model spec that does not hold together: a column, the target, the split or the serving."""
 
 
 class Refusal(StepError):

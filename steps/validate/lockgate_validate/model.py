@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from lockgate_evidence import Evidence
 from lockgate_policy import AtLeast, AtMost, Interval, NoWorseThanLive, QualityRule, asked
-from lockgate_step import BadCall, Inconclusive, Passed, Reason, Refused
+from lockgate_step import BadCall, Inconclusive, Passed, Reason, Refused, Target
 from numpy.typing import NDArray
 
 from lockgate_validate.measures import MEASURES, Counts, Floats, Given, Measured, TooFew, confusion, gain, measure
@@ -46,8 +46,8 @@ def judge(evidence: Evidence, answers: Path, truth: Path, *, seed: int) -> Quali
 
     Errors: BadCall when they are not one row each per test row, or hold a label or score that cannot be.
     """
-    target, rows = evidence.spec["target"], evidence.rows
-    true = _positive(pq.ParquetFile(truth).read()[target["name"]], target, rows, "truth")
+    target, rows = evidence.spec.target, evidence.rows
+    true = _positive(pq.ParquetFile(truth).read()[target.name], target, rows, "truth")
     given = _given(answers / "answers.parquet", target, rows)
     base_file = answers / "base.parquet"
     base = _given(base_file, target, rows) if base_file.exists() else None
@@ -158,7 +158,7 @@ def _asks(rule: QualityRule) -> str:
             return f"{rule.source} allows {by:g} worse"
 
 
-def _given(path: Path, target: Mapping[str, str], rows: int) -> Given:
+def _given(path: Path, target: Target, rows: int) -> Given:
     table = pq.ParquetFile(path).read(["label", "score"])
     positive = _positive(table["label"], target, rows, path.stem)
     column = table["score"].cast(pa.float64()).combine_chunks()
@@ -169,15 +169,15 @@ def _given(path: Path, target: Mapping[str, str], rows: int) -> Given:
     return Given(positive, score)
 
 
-def _positive(labels: pa.ChunkedArray, target: Mapping[str, str], rows: int, what: str) -> NDArray[np.bool_]:
+def _positive(labels: pa.ChunkedArray, target: Target, rows: int, what: str) -> NDArray[np.bool_]:
     if len(labels) != rows:
         msg = f"the table `{what}` has {len(labels)} rows, not one for each of the {rows} test rows"
         raise BadCall(msg, fix="use the files of one and the same run")
     # `to_numpy` and Arrow's scalars would import pandas, which the image holds for validate-data alone.
     encoded = pc.dictionary_encode(labels.cast(pa.string()), null_encoding="encode").combine_chunks()
     seen = encoded.dictionary.to_pylist()
-    if set(seen) - {target["positive"], target["negative"]}:
-        msg = f"the table `{what}` holds a label that is neither {target['positive']} nor {target['negative']}"
+    if set(seen) - {target.positive, target.negative}:
+        msg = f"the table `{what}` holds a label that is neither {target.positive} nor {target.negative}"
         raise BadCall(msg, fix="name every spelling of the two labels in the model's target")
-    positive = np.array([value == target["positive"] for value in seen], dtype=np.bool_)
+    positive = np.array([value == target.positive for value in seen], dtype=np.bool_)
     return positive[np.from_dlpack(encoded.indices).astype(np.int64)]

@@ -1,14 +1,22 @@
 """How a model is served is checked when it is said, not when a pod cannot be made of it."""
 
 import pytest
+from lockgate_step import SpecError
 
-from lockgate import Serving
-from lockgate.errors import SpecError
+from lockgate import ModelSpec, Serving, label, number
 
 
 def test_what_is_said_stands_in_the_spec_under_the_same_names() -> None:
-    said = Serving(replicas=3, max_replicas=9, cpu="2", memory="512Mi").to_json()
-    assert said == {"replicas": 3, "max_replicas": 9, "cpu": "2", "memory": "512Mi"}
+    spec = ModelSpec(
+        name="tiny",
+        owner="a@example.org",
+        data="rows.csv",
+        target=label("y", positive="a", negative="b"),
+        inputs={"x": number(0, 1)},
+        sensitive={},
+        serving=Serving(replicas=3, max_replicas=9, cpu="2", memory="512Mi"),
+    )
+    assert spec.to_json()["serving"] == {"replicas": 3, "max_replicas": 9, "cpu": "2", "memory": "512Mi"}
 
 
 def test_unsaid_a_node_can_be_emptied_without_missing_a_request() -> None:
