@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from lockgate_proof import ProofError, Statement, Trust, verify
-from lockgate_step import BadCall, read_spec
+from lockgate_step import BadCall, layout, read_spec
 
 from lockgate.records.runs import GATES, RunRecord, Step
 
@@ -56,7 +56,7 @@ class Account:
         found = {}
         for step in self.record.steps:
             with suppress(ProofError):
-                signed = verify(step.folder / "out" / signed_file(step.name), self.trust, signer=step.name)
+                signed = verify(step.folder / layout.OUT / signed_file(step.name), self.trust, signer=step.name)
                 if of_run(signed, self.record):
                     found[step.name] = signed
         return found
@@ -92,7 +92,7 @@ class Account:
         """The model's description, from the spec of the run."""
         for step in self.record.steps:
             with suppress(OSError, BadCall):
-                return read_spec(step.folder / "in" / "spec").description
+                return read_spec(step.folder / layout.IN / "spec").description
         return ""
 
     @property

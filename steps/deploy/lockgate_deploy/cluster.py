@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from lockgate_step import BadCall, OutsideFailed
+from lockgate_step import BadCall, OutsideFailed, layout
 
 from lockgate_deploy.objects import Object
 
 MANAGER = "lockgate"
 _SECONDS = 10.0
-_RIGHTS = "give ServiceAccount lockgate-platform its Role again: kubectl apply -k kubernetes"
+_RIGHTS = f"give ServiceAccount {layout.PLATFORM_ACCOUNT} its Role again: kubectl apply -k kubernetes"
 _PATHS = {
     "Deployment": "apis/apps/v1/namespaces/{}/deployments",
     "EndpointSlice": "apis/discovery.k8s.io/v1/namespaces/{}/endpointslices",

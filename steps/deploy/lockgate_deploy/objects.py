@@ -11,19 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from lockgate_proof import VerifiedBundle
-from lockgate_step import Refusal, Serving, read_spec
+from lockgate_step import Refusal, Serving, layout, read_spec
 
 from lockgate_deploy.pointers import Live
 
 Object = dict[str, Any]
 
 PORT = 8080
-BUNDLE = "lockgate.io/bundle"  # as a label its first 12 digits, as an annotation the whole digest
-GENERATION = "lockgate.io/generation"
-LEASE = "lockgate.io/lease"
-ACCOUNT = "lockgate-model-server"
 SERVER = "model-server"
-IO = "/lockgate"
 # Until every node has learnt that a pod is not to be asked any more; it answers on in the meantime.
 UNASKED_SECONDS = 15
 _LINGER = "5"  # seconds in which those who keep a connection are told that it ends
@@ -104,13 +99,13 @@ def labels_of(model: str) -> dict[str, str]:
 
 def pods_of(model: str, bundle: str) -> dict[str, str]:
     """What selects the pods of one version."""
-    return {"app.kubernetes.io/name": model, "app.kubernetes.io/component": SERVER, BUNDLE: short(bundle)}
+    return {"app.kubernetes.io/name": model, "app.kubernetes.io/component": SERVER, layout.BUNDLE: short(bundle)}
 
 
 def deployment(version: Version, *, lease: str, replicas: int) -> Object:
     """The pods of a version, so many at first; the lease's time makes every attempt a change of the object."""
     return {
-        **_head("apps/v1", "Deployment", version, {LEASE: lease}),
+        **_head("apps/v1", "Deployment", version, {layout.LEASE: lease}),
         "spec": {
             "replicas": replicas,
             "revisionHistoryLimit": 1,
@@ -142,7 +137,7 @@ def users_service(live: Live, model: str) -> Object:
         "metadata": {
             "name": model,
             "labels": labels_of(model),
-            "annotations": {BUNDLE: live.bundle, GENERATION: str(live.generation)},
+            "annotations": {layout.BUNDLE: live.bundle, layout.GENERATION: str(live.generation)},
         },
         "spec": {"selector": pods_of(model, live.bundle), "ports": [_port()]},
     }
@@ -150,7 +145,7 @@ def users_service(live: Live, model: str) -> Object:
 
 def generation_of(service: Object) -> int:
     """Which generation of live a users' Service follows; 0 where somebody else made it."""
-    said = annotation(service, GENERATION)
+    said = annotation(service, layout.GENERATION)
     return int(said) if said.isdecimal() else 0
 
 
@@ -165,7 +160,7 @@ def moved(service: Object, live: Live, model: str) -> Object | None:
 
 def selected(service: Object | None) -> str:
     """The short bundle whose pods a Service selects."""
-    return str(service["spec"].get("selector", {}).get(BUNDLE, "")) if service else ""
+    return str(service["spec"].get("selector", {}).get(layout.BUNDLE, "")) if service else ""
 
 
 def annotation(found: Object, name: str) -> str:
@@ -175,7 +170,7 @@ def annotation(found: Object, name: str) -> str:
 
 def bundle_of(found: Object) -> str:
     """The short bundle that an object is labelled with."""
-    return str((found["metadata"].get("labels") or {}).get(BUNDLE, ""))
+    return str((found["metadata"].get("labels") or {}).get(layout.BUNDLE, ""))
 
 
 def _head(api: str, kind: str, version: Version, annotations: Mapping[str, str] | None = None) -> Object:
@@ -190,13 +185,13 @@ def _head(api: str, kind: str, version: Version, annotations: Mapping[str, str] 
 def _labels(version: Version) -> dict[str, str]:
     return {
         **labels_of(version.model),
-        BUNDLE: short(version.bundle),
+        layout.BUNDLE: short(version.bundle),
         "data.statcan.gc.ca/classification": version.classification,
     }
 
 
 def _annotations(version: Version) -> dict[str, str]:
-    return {BUNDLE: version.bundle}
+    return {layout.BUNDLE: version.bundle}
 
 
 def _port() -> Object:
@@ -235,14 +230,14 @@ def _pod(version: Version) -> Object:
     return {
         "metadata": {"labels": _labels(version), "annotations": _annotations(version)},
         "spec": {
-            "serviceAccountName": ACCOUNT,
+            "serviceAccountName": layout.SERVER_ACCOUNT,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "securityContext": {
                 "runAsNonRoot": True,
-                "runAsUser": 65532,
-                "runAsGroup": 65532,
-                "fsGroup": 65532,
+                "runAsUser": layout.USER,
+                "runAsGroup": layout.USER,
+                "fsGroup": layout.USER,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "terminationGracePeriodSeconds": _GRACE_SECONDS,
@@ -251,9 +246,9 @@ def _pod(version: Version) -> Object:
             "containers": [_serve(version)],
             "volumes": [
                 {"name": "bundle", "emptyDir": {"sizeLimit": _BUNDLE_SIZE}},
-                {"name": "tmp", "emptyDir": {"sizeLimit": _SCRATCH}},
-                {"name": "environment", "configMap": {"name": "lockgate-environment"}},
-                {"name": "credentials", "secret": {"secretName": "lockgate-store", "optional": True}},
+                {"name": layout.TMP, "emptyDir": {"sizeLimit": _SCRATCH}},
+                {"name": layout.ENVIRONMENT, "configMap": {"name": layout.CONFIG_MAP}},
+                {"name": layout.CREDENTIALS, "secret": {"secretName": layout.STORE_SECRET, "optional": True}},
             ],
         },
     }
@@ -266,10 +261,10 @@ def _bring(version: Version) -> Object:
         "command": ["python", "-m", "lockgate_deploy"],
         "args": ["pull", "--model", version.model, "--digest", version.bundle],
         "volumeMounts": [
-            {"name": "bundle", "mountPath": f"{IO}/out"},
-            {"name": "tmp", "mountPath": f"{IO}/tmp"},
-            {"name": "environment", "mountPath": f"{IO}/environment", "readOnly": True},
-            {"name": "credentials", "mountPath": f"{IO}/credentials", "readOnly": True},
+            {"name": "bundle", "mountPath": f"{layout.IO}/{layout.OUT}"},
+            _mount(layout.TMP),
+            {**_mount(layout.ENVIRONMENT), "readOnly": True},
+            {**_mount(layout.CREDENTIALS), "readOnly": True},
         ],
     }
 
@@ -282,18 +277,32 @@ def _serve(version: Version) -> Object:
     return {
         **_container(version, SERVER, version.image),
         "command": ["python", "-m", "lockgate_model_server"],
-        "args": ["--bundle", f"{IO}/in/bundle", "--host", _OWN_NETWORK, "--port", str(PORT), "--linger", _LINGER],
+        "args": [
+            "--bundle",
+            f"{layout.IO}/{layout.IN}/bundle",
+            "--host",
+            _OWN_NETWORK,
+            "--port",
+            str(PORT),
+            "--linger",
+            _LINGER,
+        ],
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "startupProbe": {**ready, "periodSeconds": 1, "failureThreshold": _START_SECONDS},
         "readinessProbe": {**ready, "periodSeconds": 5, "failureThreshold": 3},
         "livenessProbe": {**get("/v2/health/live"), "periodSeconds": 10, "failureThreshold": 6},
         "lifecycle": {"preStop": {"sleep": {"seconds": UNASKED_SECONDS}}},
         "volumeMounts": [
-            {"name": "bundle", "mountPath": f"{IO}/in", "readOnly": True},
-            {"name": "tmp", "mountPath": f"{IO}/tmp"},
-            {"name": "environment", "mountPath": f"{IO}/environment", "readOnly": True},
+            {"name": "bundle", "mountPath": f"{layout.IO}/{layout.IN}", "readOnly": True},
+            _mount(layout.TMP),
+            {**_mount(layout.ENVIRONMENT), "readOnly": True},
         ],
     }
+
+
+def _mount(name: str) -> Object:
+    """Mount the volume of this name at the folder of the same name below the root."""
+    return {"name": name, "mountPath": f"{layout.IO}/{name}"}
 
 
 def _container(version: Version, name: str, image: str) -> Object:
@@ -302,7 +311,7 @@ def _container(version: Version, name: str, image: str) -> Object:
     return {
         "name": name,
         "image": image,
-        "env": [{"name": "LOCKGATE_IO", "value": IO}, {"name": "TMPDIR", "value": f"{IO}/tmp"}],
+        "env": [{"name": "LOCKGATE_IO", "value": layout.IO}, {"name": "TMPDIR", "value": f"{layout.IO}/{layout.TMP}"}],
         "resources": {"requests": promised, "limits": {"memory": version.serving.memory}},
         "securityContext": dict(_LOCKED_DOWN),
         # The last lines of its log, so that whoever deploys is told why it does not start.

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lockgate_step import OutsideFailed, Refusal, StepError
+from lockgate_step import OutsideFailed, Refusal, StepError, layout
 
-from lockgate_deploy.objects import LEASE, Object, annotation
+from lockgate_deploy.objects import Object, annotation
 
 _PULL = ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 _CONFIG = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
@@ -28,7 +28,7 @@ class Rollout:
     @property
     def lease(self) -> str:
         """For which attempt it was made, once all that belongs to it is there."""
-        return annotation(self.deployment, LEASE)
+        return annotation(self.deployment, layout.LEASE)
 
     @property
     def ready(self) -> frozenset[str]:
@@ -81,7 +81,7 @@ def _problem(pod: Object, status: Object) -> StepError | None:
     if reason in _PULL:
         msg = f"the image of container {container} cannot be had: {waiting.get('message', reason)}"
         return OutsideFailed(
-            msg, fix=f"push it, or give ServiceAccount lockgate-model-server its imagePullSecrets, {_AGAIN}"
+            msg, fix=f"push it, or give ServiceAccount {layout.SERVER_ACCOUNT} its imagePullSecrets, {_AGAIN}"
         )
     if reason in _CONFIG:
         msg = f"container {container} cannot be made: {waiting.get('message', reason)}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate_proof import ProofError, Statement, Trust, VerifiedBundle, verify_bundle, verify_verdict
-from lockgate_step import BadCall, file_digest, io_root, read_spec
+from lockgate_step import BadCall, file_digest, io_root, layout, read_spec
 from lockgate_store import Store, open_store
 
 from lockgate_deploy.local import Local
@@ -46,11 +46,11 @@ def here() -> Place:
 def stored() -> Store:
     """The store of this program's environment."""
     root = io_root()
-    return open_store(root / "environment", root / "credentials")
+    return open_store(root / layout.ENVIRONMENT, root / layout.CREDENTIALS)
 
 
 def _platform(root: Path, store: Store) -> Platform:
-    file = root / "environment" / "platform"
+    file = root / layout.ENVIRONMENT / "platform"
     match file.read_text().strip() if file.is_file() else "missing":
         case "local":
             return Local()
@@ -58,7 +58,7 @@ def _platform(root: Path, store: Store) -> Platform:
             from lockgate_deploy.cluster import Cluster
             from lockgate_deploy.kubernetes import Kubernetes
 
-            cluster = Cluster.around(root / "serviceaccount")
+            cluster = Cluster.around(root / layout.SERVICE_ACCOUNT)
             return Kubernetes(cluster, store, os.environ.get("LOCKGATE_IMAGE", ""))
         case other:
             msg = f"the platform is {other}; this version deploys to local and to kubernetes"

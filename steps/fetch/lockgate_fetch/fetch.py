@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from lockgate_model import Labels
-from lockgate_step import BadCall, io_root, log, read_spec, tree_digest
+from lockgate_step import BadCall, io_root, layout, log, read_spec, tree_digest
 
 from lockgate_fetch.adopt import Wanted, adopt, place
 from lockgate_fetch.registry import find
@@ -20,7 +20,7 @@ def fetch_version(spec_path: Path, folder: Path, *, version: str) -> None:
     if not re.fullmatch(r"[1-9][0-9]{0,8}", version):
         msg = f"version {version!r} is not a number"
         raise BadCall(msg, fix="give the version's number in the registry, e.g. 7")
-    environment = io_root() / "environment"
+    environment = io_root() / layout.ENVIRONMENT
     ca = environment / "ca.pem"
     found = find(_registry(environment), name, version, ca=ca if ca.exists() else None)
     with tempfile.TemporaryDirectory() as scratch:
@@ -37,5 +37,5 @@ def _registry(environment: Path) -> str:
     try:
         return (environment / "registry").read_text().strip()
     except FileNotFoundError as error:
-        msg = "lockgate-environment names no registry"
+        msg = f"{layout.CONFIG_MAP} names no registry"
         raise BadCall(msg, fix="write http(s)://host or sqlite:////absolute/path.db as `registry` there") from error

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from lockgate_step import BadCall, Record, SpecFile, file_digest, io_root, log, read_spec
+from lockgate_step import BadCall, Record, SpecFile, file_digest, io_root, layout, log, read_spec
 from lockgate_store import Exists, Store, open_store
 
 from lockgate_ingest.base import freeze_base
@@ -86,7 +86,7 @@ def freeze(
     Errors: BadCall for what is wrong with the data, OutsideFailed for a store that fails, Refusal for a damaged base.
     """
     spec = read_spec(spec_path)
-    environment, credentials = io_root() / "environment", io_root() / "credentials"
+    environment, credentials = io_root() / layout.ENVIRONMENT, io_root() / layout.CREDENTIALS
     store = open_store(environment, credentials)
     official = test_data or (beside(data, spec.data.uri, spec.data.test) if spec.data.test else "")
     with ExitStack() as stack:
