@@ -4,9 +4,9 @@ import os
 from collections.abc import Mapping
 
 from lockgate_proof import Trust
+from lockgate_step import layout
 
 from lockgate.cluster.manifests.files import CREDENTIALS, private_files
-from lockgate.cluster.manifests.namespace import CREDENTIALS as SECRET
 from lockgate.cluster.manifests.settings import Cluster, write_settings
 from lockgate.definition.project import Project
 from lockgate.definition.shelf import Shelf
@@ -33,7 +33,7 @@ def prepare(project: Project, given: Mapping[str, str]) -> list[str]:
 
 def _keys(cluster: Cluster, signers: list[str]) -> None:
     """Create a key for each program without one in the trust file, so that it is created only once."""
-    trust = cluster.environment / "trust.json"
+    trust = cluster.environment / layout.TRUST
     known = {name for key in Trust.read(trust).keys for name in key.may} if trust.exists() else set()
     place = cluster.as_environment
     missing = [signer for signer in signers if signer not in known]
@@ -48,7 +48,7 @@ def _keys(cluster: Cluster, signers: list[str]) -> None:
 
 def _credentials(cluster: Cluster) -> list[str]:
     """Write the store's credentials from the variables of AWS's tools, or empty files for the owner to fill."""
-    folder = cluster.private / SECRET
+    folder = cluster.private / layout.STORE_SECRET
     folder.mkdir(exist_ok=True, mode=0o700)
     for name, variable in zip(CREDENTIALS, _FROM, strict=True):
         path = folder / name

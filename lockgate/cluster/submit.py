@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
+from lockgate_step import Data
 
 from lockgate.cluster.api import NotThere
 from lockgate.cluster.manifests.settings import Cluster
 from lockgate.cluster.workflows import Argo
-from lockgate.definition.model import Data
 from lockgate.definition.project import Project
 from lockgate.definition.shelf import Shelf
 from lockgate.errors import BadCall, NotRendered, UnknownName

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from lockgate_step import layout
+
 from lockgate.cluster.api import NotAllowed
 from lockgate.cluster.workflows import Argo
 from lockgate.engine.events import Event, NodeFinished, NodeStarted, RunFinished, RunStarted, Waiting
@@ -31,7 +33,6 @@ ENDED = ("Succeeded", "Failed", "Error")
 ORDINARY = ("ContainerCreating", "PodInitializing")  # every pod has these for a moment
 NO_IMAGE = re.compile(r'(?:ErrImagePull|ImagePullBackOff): [^"]*"([^"]+)"')
 NAME, COMPONENT, PART_OF = (f"app.kubernetes.io/{key}" for key in ("name", "component", "part-of"))
-GENERATION, BUNDLE = "lockgate.io/generation", "lockgate.io/bundle"
 _ID = re.compile(r"[a-z0-9][a-z0-9.-]*")  # it becomes the name of a folder
 PATIENCE = (1, 2, 4, 8, 16, 32)  # seconds between attempts to reach a server
 
@@ -222,7 +223,7 @@ def live_on(argo: Argo, model: str) -> Live:
     except NotAllowed:
         return Live(None, hidden=True)
     notes = (service or {}).get("metadata", {}).get("annotations") or {}
-    if BUNDLE not in notes or GENERATION not in notes:
+    if layout.BUNDLE not in notes or layout.GENERATION not in notes:
         return Live(None)
     url = f"http://{model}.{argo.namespace}.svc:8080/v2/models/{model}/infer"
-    return Live({"bundle": notes[BUNDLE], "generation": int(notes[GENERATION])}, url)
+    return Live({"bundle": notes[layout.BUNDLE], "generation": int(notes[layout.GENERATION])}, url)

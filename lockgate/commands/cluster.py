@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lockgate_step import layout
 from lockgate_store import Missing, Store
 
 from lockgate.cluster.manifests.settings import Cluster
@@ -82,7 +83,7 @@ class OnCluster:
             node = nodes.get(step.folder.name)
             if node is None:
                 continue
-            _keep(step.folder / "in" / "spec", spec.encode())
+            _keep(step.folder / layout.IN / "spec", spec.encode())
             written = {each["name"]: each for each in (node.outputs.get("artifacts") or ())}
             for name in (signed_file(step.name), *PAGES):
                 output, _, inside = name.partition("/")
@@ -91,7 +92,7 @@ class OnCluster:
                     if content is None:
                         gone.append(f"{output} of {step.name}")
                     else:
-                        _keep(step.folder / "out" / name, content)
+                        _keep(step.folder / layout.OUT / name, content)
         before = live_at(environment, run.about.model, run.started)
         return replace(run, about=replace(run.about, before=before)), gone  # a new record reads what was fetched
 

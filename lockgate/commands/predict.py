@@ -9,8 +9,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from lockgate_step import Category, Column, Number
+
 from lockgate.commands.preflight import near_names, plain
-from lockgate.definition.model import Category, Column, ModelSpec, Number
+from lockgate.definition.model import ModelSpec
 from lockgate.errors import BadCall, OutsideFailed
 from lockgate.records.address import gateway
 from lockgate.records.environment import Environment

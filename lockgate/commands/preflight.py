@@ -13,7 +13,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from lockgate.definition.model import Data, ModelSpec
+from lockgate_step import Data
+
+from lockgate.definition.model import ModelSpec
 from lockgate.definition.shelf import Shelf
 from lockgate.errors import BadCall
 

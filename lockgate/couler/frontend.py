@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from lockgate_step import layout
+
 from lockgate.errors import BadCall, SpecError, UnknownName
 
 try:
@@ -35,7 +37,7 @@ from lockgate.definition.graph import Artifact, Graph, Setting, Task, Value, ope
 from lockgate.definition.project import Model, Project
 from lockgate.definition.shelf import Program, Shelf
 from lockgate.images.pins import built
-from lockgate.rendering.manifest import IO, arguments_of, image_of, manifest_bytes, workflow_template
+from lockgate.rendering.manifest import arguments_of, image_of, manifest_bytes, workflow_template
 
 _EDGE = re.compile(r"([\w-]+)\.Succeeded")
 _FILE = re.compile(r"\{\{(?:tasks\.(?P<task>[\w-]+)\.outputs|inputs)\.artifacts\.(?P<name>[\w-]+)\}\}")
@@ -97,8 +99,8 @@ class _Programs:
             "image": image_of(program, self.images),
             "command": list(program.command),
             "args": arguments_of(program, task) or None,
-            "input": [_file("in", entry["name"]) for entry in program.inputs if entry["name"] in task.artifacts],
-            "output": [_file("out", entry["name"]) for entry in program.outputs] or None,
+            "input": [_file(layout.IN, entry["name"]) for entry in program.inputs if entry["name"] in task.artifacts],
+            "output": [_file(layout.OUT, entry["name"]) for entry in program.outputs] or None,
         }
 
     def read(self, place: str, container: Mapping[str, Any], args: list[str]) -> tuple[Program, dict[str, Value]]:
@@ -114,7 +116,7 @@ class _Programs:
 
 
 def _file(folder: str, name: str) -> Any:
-    artifact = couler.create_local_artifact(path=f"{IO}/{folder}/{name}")
+    artifact = couler.create_local_artifact(path=f"{layout.IO}/{folder}/{name}")
     artifact.id = name  # Couler generates one
     return artifact
 

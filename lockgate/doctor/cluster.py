@@ -6,13 +6,13 @@ from typing import Any
 
 import yaml
 from lockgate_proof import Trust, sign, verify
+from lockgate_step import layout
 
 from lockgate.cluster.api import connect
 from lockgate.cluster.manifests import controller as argo
 from lockgate.cluster.manifests.accounts import ACCOUNTS, ARGO, EVENTS, EXECUTOR, NEEDS, SUBMITTER, Right
 from lockgate.cluster.manifests.files import CREDENTIALS, cluster_files
-from lockgate.cluster.manifests.namespace import CREDENTIALS as STORE
-from lockgate.cluster.manifests.settings import ENVIRONMENT, Cluster
+from lockgate.cluster.manifests.settings import Cluster
 from lockgate.cluster.objects import Live, within
 from lockgate.definition.project import Project
 from lockgate.definition.shelf import Shelf
@@ -160,7 +160,7 @@ def _objects(files: Mapping[Any, bytes]) -> list[dict[str, Any]]:
 def _environment(cluster: Cluster) -> dict[str, Any]:
     """Return the ConfigMap that kustomize makes from the environment's files."""
     data = {key: (cluster.environment / key).read_text(encoding="utf-8") for key in cluster.keys}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": ENVIRONMENT}, "data": data}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": layout.CONFIG_MAP}, "data": data}
 
 
 def _rights(live: Live) -> Finding:
@@ -179,8 +179,8 @@ def _rights(live: Live) -> Finding:
 
 def _secrets(live: Live) -> Finding:
     """Check that each Secret has its keys; their values are not read."""
-    wanted = {f"lockgate-key-{signer}": ["private.pem"] for signer in Shelf.find().signers}
-    wanted |= {STORE: list(CREDENTIALS), f"{EXECUTOR}.service-account-token": ["token"]}
+    wanted = {layout.key_secret(signer): [layout.PRIVATE_KEY] for signer in Shelf.find().signers}
+    wanted |= {layout.STORE_SECRET: list(CREDENTIALS), f"{EXECUTOR}.service-account-token": ["token"]}
     missing = []
     for name, keys in wanted.items():
         secret = live.find("v1", "Secret", name) or {}
@@ -193,10 +193,10 @@ def _secrets(live: Live) -> Finding:
 
 def _keys(cluster: Cluster) -> Finding:
     """Check that the trust file has a key for each signer, and that the private keys on this machine match."""
-    trust, signers = Trust.read(cluster.environment / "trust.json"), Shelf.find().signers
+    trust, signers = Trust.read(cluster.environment / layout.TRUST), Shelf.find().signers
     if missing := sorted(set(signers) - {name for key in trust.keys for name in key.may}):
         return Finding("keys", f"no trusted key for {', '.join(missing)}", "lockgate render --kubernetes")
-    keys = {signer: cluster.private / f"lockgate-key-{signer}" / "private.pem" for signer in signers}
+    keys = {signer: cluster.as_environment.key(signer) for signer in signers}
     here = {signer: key for signer, key in keys.items() if key.is_file()}
     for signer, key in here.items():
         verify(sign("verdict", {}, {}, key), trust, signer=signer, kind="verdict")
@@ -205,11 +205,10 @@ def _keys(cluster: Cluster) -> Finding:
 
 def _store(cluster: Cluster) -> Finding:
     """Check the store's conditional writes from this machine."""
-    credentials = cluster.private / STORE
+    credentials = cluster.private / layout.STORE_SECRET
     if any("\n" in (credentials / name).read_text() for name in CREDENTIALS if (credentials / name).is_file()):
-        found = (
-            f"the files in .lockgate/kubernetes/{STORE} end with a newline, which Argo would send with the credentials"
-        )
+        place = f".lockgate/kubernetes/{layout.STORE_SECRET}"
+        found = f"the files in {place} end with a newline, which Argo would send with the credentials"
         return Finding("store", found, f"write each without it: printf %s VALUE > FILE, then {_APPLY_KEYS}")
     return race(store_of(cluster.as_environment), cluster.value("store"))
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from lockgate.definition.model import Category, Number
+from lockgate_step import Category, Number
 
 MANY = 50_000  # the maximum of different values of one column to count; beyond it, only their traits are kept
 LISTED = 60  # the maximum of categories per column

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from lockgate.definition.model import Category, Column, Number
+from lockgate_step import Category, Column, Number
+
 from lockgate.new.columns import SUPPORT, looks_sensitive
 from lockgate.new.labels import reads_as_selected
 from lockgate.new.profiling import Profile

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lockgate.definition.model import Category, Column, Number
+from lockgate_step import Category, Column, Number
+
 from lockgate.new.columns import SUPPORT, band_names, parsed
 from lockgate.new.labels import Label
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lockgate.definition.model import Category, Column, Split
+from lockgate_step import Category, Column, Split, named
+
 from lockgate.errors import BadCall, UnknownName
 from lockgate.new.columns import SUPPORT, LeftOut, Tally, guess, looks_like_identifier, looks_sensitive, spellings
 from lockgate.new.groups import Group, count_groups
@@ -60,8 +61,8 @@ class Profile:
                 "positive_rows": self.positive.rows,
                 "positive_was_given": self.positive_was_given,
             },
-            "inputs": [column.to_json(name) for name, column in self.inputs.items()],
-            "sensitive": [column.to_json(name) for name, column in self.sensitive.items()],
+            "inputs": [column.to_json() for column in named(self.inputs)],
+            "sensitive": [column.to_json() for column in named(self.sensitive)],
             "left_out": dict(self.left_out),
             "missing": list(self.missing),
             "key": self.key,

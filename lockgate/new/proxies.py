@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lockgate.definition.model import Category, Column, Number
+from lockgate_step import Category, Column, Number
+
 from lockgate.new.columns import parsed
 from lockgate.new.groups import group_of
 

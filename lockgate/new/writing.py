@@ -9,7 +9,9 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from lockgate.definition.model import NOBODY, Category, Column, Number
+from lockgate_step import Category, Column, Number
+
+from lockgate.definition.model import NOBODY
 from lockgate.errors import BadCall
 from lockgate.new.groups import Group
 from lockgate.new.profiling import Profile

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lockgate_step import layout
+
 from lockgate.definition.project import Project
 from lockgate.definition.shelf import Shelf
 from lockgate.images import installed
@@ -63,8 +65,8 @@ def child_command(environment: Environment, shelf: Shelf) -> ChildCommand:
 
     def command(bundle: Path, port: int) -> tuple[Sequence[str], Mapping[str, str]]:
         io.mkdir(parents=True, exist_ok=True)
-        if not (io / "environment").exists():
-            (io / "environment").symlink_to(environment.config)
+        if not (io / layout.ENVIRONMENT).exists():
+            (io / layout.ENVIRONMENT).symlink_to(environment.config)
         argv, env = installed.command(Installed(shelf)(IMAGE), ["-m", "lockgate_model_server"])
         return (
             [*argv, "--bundle", str(bundle), "--port", str(port), "--host", "127.0.0.1"],

@@ -1,6 +1,5 @@
 """The facts about a run that its pages show, from records whose signatures were verified."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from lockgate_proof import ProofError, Statement, Trust, verify
+from lockgate_step import BadCall, layout, read_spec
 
 from lockgate.records.runs import GATES, RunRecord, Step
 
@@ -56,7 +56,7 @@ class Account:
         found = {}
         for step in self.record.steps:
             with suppress(ProofError):
-                signed = verify(step.folder / "out" / signed_file(step.name), self.trust, signer=step.name)
+                signed = verify(step.folder / layout.OUT / signed_file(step.name), self.trust, signer=step.name)
                 if of_run(signed, self.record):
                     found[step.name] = signed
         return found
@@ -91,8 +91,8 @@ class Account:
     def description(self) -> str:
         """The model's description, from the spec of the run."""
         for step in self.record.steps:
-            with suppress(OSError, ValueError):
-                return str(json.loads((step.folder / "in" / "spec").read_bytes()).get("description", ""))
+            with suppress(OSError, BadCall):
+                return read_spec(step.folder / layout.IN / "spec").description
         return ""
 
     @property

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Self
 
 from lockgate_proof import Trust, TrustedKey, new_key
+from lockgate_step import layout
 
 from lockgate.definition.project import Project
 from lockgate.errors import BadCall
 
-CONFIG = "lockgate-environment"
 DEFAULT_PORT = 8080
 
 
@@ -32,16 +32,16 @@ class Environment:
     @classmethod
     def below(cls, root: Path) -> Self:
         """The environment whose folders are side by side in `root`."""
-        return cls(root, root / CONFIG)
+        return cls(root, root / layout.CONFIG_MAP)
 
     @property
     def trust(self) -> Trust:
         """The trust file: which key may sign as which program."""
-        return Trust.read(self.config / "trust.json")
+        return Trust.read(self.config / layout.TRUST)
 
     def key(self, signer: str) -> Path:
         """The private key of one signer."""
-        return self.root / f"lockgate-key-{signer}" / "private.pem"
+        return self.root / layout.key_secret(signer) / layout.PRIVATE_KEY
 
     def setting(self, name: str) -> str:
         """The text of one setting. Errors: BadCall if it does not exist."""
@@ -89,8 +89,8 @@ def ensure_environment(project: Project, signers: Iterable[str]) -> Environment:
         if not path.exists() or (name == "gateway" and port and path.read_text(encoding="utf-8").strip() != text):
             path.write_text(f"{text}\n", encoding="utf-8")
     missing = [signer for signer in (*sorted(signers), "waive") if not environment.key(signer).exists()]
-    make_keys(environment, missing, environment.config / "trust.json", "this machine", untrusted_elsewhere=True)
-    _trust_approvers(environment.config / "trust.json", project.root / "kubernetes" / "environment" / "trust.json")
+    make_keys(environment, missing, environment.config / layout.TRUST, "this machine", untrusted_elsewhere=True)
+    _trust_approvers(environment.config / layout.TRUST, project.root / "kubernetes" / "environment" / layout.TRUST)
     return environment
 
 

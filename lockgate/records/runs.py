@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate_proof import GATES_OF_A_BUNDLE, ProofError, predicate
-from lockgate_step import canonical
+from lockgate_step import canonical, layout
 
 from lockgate.engine.record import Node, Run
 from lockgate.errors import BadCall, UnknownName
@@ -35,7 +35,7 @@ class Step:
     def envelope(self) -> dict[str, Any] | None:
         """The signed verdict of this step, or None."""
         try:
-            return dict(json.loads((self.folder / "out" / "verdict").read_bytes()))
+            return dict(json.loads((self.folder / layout.OUT / "verdict").read_bytes()))
         except (OSError, ValueError):
             return None
 

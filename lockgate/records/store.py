@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from lockgate_step import layout
 from lockgate_store import Missing, Store, open_at, open_store
 
 from lockgate.errors import BadCall
@@ -32,7 +33,7 @@ def bucket_of(environment: Environment) -> Store:
 
 
 def _credentials(environment: Environment) -> Path | None:
-    folder = environment.root / "lockgate-store"
+    folder = environment.root / layout.STORE_SECRET
     return folder if folder.is_dir() else None
 
 

@@ -18,7 +18,7 @@ from hera.workflows import (
 from hera.workflows import Task as HeraTask
 from hera.workflows import models as m
 from hera.workflows.protocol import Templatable
-from lockgate_step import canonical, sha256
+from lockgate_step import canonical, layout, sha256
 
 from lockgate.definition import workflows
 from lockgate.definition.contract import RAW
@@ -30,9 +30,6 @@ from lockgate.rendering.canonical import dump
 from lockgate.rendering.rules import broken
 
 HEADER = "# Rendered from pipelines/{folder}/ by `lockgate render`; do not edit.\n"
-IO = "/lockgate"
-EXECUTOR_ACCOUNT = "lockgate-executor"
-PLATFORM_ACCOUNT = "lockgate-platform"
 
 # Retry transient infrastructure failures only; never a refused gate (3). Match only the start of the message, which the
 # kubelet or Argo writes: the rest comes from the program and may contain any words. A drained node terminates a program
@@ -115,13 +112,13 @@ def workflow_template(
         pod_gc=m.PodGC(strategy="OnPodSuccess"),
         parallelism=4,
         automount_service_account_token=False,
-        service_account_name=EXECUTOR_ACCOUNT,
-        executor=m.ExecutorConfig(service_account_name=EXECUTOR_ACCOUNT),
+        service_account_name=layout.EXECUTOR_ACCOUNT,
+        executor=m.ExecutorConfig(service_account_name=layout.EXECUTOR_ACCOUNT),
         security_context=m.PodSecurityContext(
             run_as_non_root=True,
-            run_as_user=65532,
-            run_as_group=65532,
-            fs_group=65532,
+            run_as_user=layout.USER,
+            run_as_group=layout.USER,
+            fs_group=layout.USER,
             seccomp_profile=m.SeccompProfile(type="RuntimeDefault"),
         ),
         pod_spec_patch=_SECURE_EXECUTOR,
@@ -168,10 +165,10 @@ def _labels(model: Model, component: str) -> dict[str, str]:
 
 def _volumes() -> list[dict[str, Any]]:
     return [
-        {"name": "environment", "configMap": {"name": "lockgate-environment"}},
-        {"name": "credentials", "secret": {"secretName": "lockgate-store", "optional": True}},
-        {"name": "out", "emptyDir": {"sizeLimit": "8Gi"}},
-        {"name": "tmp", "emptyDir": {"sizeLimit": "8Gi"}},
+        {"name": layout.ENVIRONMENT, "configMap": {"name": layout.CONFIG_MAP}},
+        {"name": layout.CREDENTIALS, "secret": {"secretName": layout.STORE_SECRET, "optional": True}},
+        {"name": layout.OUT, "emptyDir": {"sizeLimit": "8Gi"}},
+        {"name": layout.TMP, "emptyDir": {"sizeLimit": "8Gi"}},
     ]
 
 
@@ -179,7 +176,7 @@ def _own_volumes(program: Program) -> list[dict[str, Any]]:
     """The volumes that only this program may read: its signing key and its token to deploy."""
     own: list[dict[str, Any]] = []
     if program.contract["signs"]:
-        own.append({"name": "key", "secret": {"secretName": f"lockgate-key-{program.name}"}})
+        own.append({"name": layout.KEY, "secret": {"secretName": layout.key_secret(program.name)}})
     if "platform" in program.contract["uses"]:
         # Kubernetes mounts this by default, but that is switched off for every pod. This token expires with the pod.
         namespace = {"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}
@@ -188,7 +185,7 @@ def _own_volumes(program: Program) -> list[dict[str, Any]]:
             {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
             {"downwardAPI": {"items": [namespace]}},
         ]
-        own.append({"name": "serviceaccount", "projected": {"sources": sources}})
+        own.append({"name": layout.SERVICE_ACCOUNT, "projected": {"sources": sources}})
     return own
 
 
@@ -242,6 +239,11 @@ def _dag(graph: Graph) -> DAG:
     )
 
 
+def _mount(name: str, *, read_only: bool | None = None) -> m.VolumeMount:
+    """Mount the volume of this name at the folder of the same name below the root."""
+    return m.VolumeMount(name=name, mount_path=f"{layout.IO}/{name}", read_only=read_only)
+
+
 def _container(model: Model, task: Task, programs: Mapping[str, Program], images: Mapping[str, str]) -> Container:
     program = programs.get(task.program or "")
     if program is None:
@@ -254,23 +256,23 @@ def _container(model: Model, task: Task, programs: Mapping[str, Program], images
         m.EnvVar(name="LOCKGATE_IMAGE", value=image_of(program, images)),
         m.EnvVar(name="LOCKGATE_PINS", value=canonical(pins).decode().strip()),
         m.EnvVar(name="LOCKGATE_RUN", value="{{workflow.name}}"),
-        m.EnvVar(name="TMPDIR", value=f"{IO}/tmp"),
+        m.EnvVar(name="TMPDIR", value=f"{layout.IO}/{layout.TMP}"),
     ]
     mounts = [
-        m.VolumeMount(name="environment", mount_path=f"{IO}/environment", read_only=True),
-        m.VolumeMount(name="out", mount_path=f"{IO}/out"),
-        m.VolumeMount(name="tmp", mount_path=f"{IO}/tmp"),
+        _mount(layout.ENVIRONMENT, read_only=True),
+        _mount(layout.OUT),
+        _mount(layout.TMP),
     ]
     if "store" in program.contract["uses"]:
-        mounts.append(m.VolumeMount(name="credentials", mount_path=f"{IO}/credentials", read_only=True))
+        mounts.append(_mount(layout.CREDENTIALS, read_only=True))
     if program.contract["signs"]:
-        mounts.append(m.VolumeMount(name="key", mount_path=f"{IO}/key", read_only=True))
+        mounts.append(_mount(layout.KEY, read_only=True))
     if "platform" in program.contract["uses"]:
-        mounts.append(m.VolumeMount(name="serviceaccount", mount_path=f"{IO}/serviceaccount", read_only=True))
+        mounts.append(_mount(layout.SERVICE_ACCOUNT, read_only=True))
     inputs = [
-        RawArtifact(name=key, path=f"{IO}/in/{key}", data=texts[key])
+        RawArtifact(name=key, path=f"{layout.IO}/{layout.IN}/{key}", data=texts[key])
         if key in raw
-        else Artifact(name=key, path=f"{IO}/in/{key}", optional=entry["optional"] or None)
+        else Artifact(name=key, path=f"{layout.IO}/{layout.IN}/{key}", optional=entry["optional"] or None)
         for entry in program.inputs
         if (key := entry["name"]) in raw or key in task.artifacts
     ]
@@ -289,9 +291,9 @@ def _container(model: Model, task: Task, programs: Mapping[str, Program], images
             {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"cpu": "2", "memory": "4Gi"}}
         ),
         security_context=m.SecurityContext.model_validate(LOCKED_DOWN),
-        service_account_name=PLATFORM_ACCOUNT if "platform" in program.contract["uses"] else None,
+        service_account_name=layout.PLATFORM_ACCOUNT if "platform" in program.contract["uses"] else None,
         active_deadline_seconds=3600,
-        termination_message_path=f"{IO}/termination",
+        termination_message_path=f"{layout.IO}/{layout.TERMINATION}",
         retry_strategy=RetryStrategy(
             limit=3,
             retry_policy="Always",
@@ -317,7 +319,9 @@ def _output(task: Task, entry: Mapping[str, Any]) -> Artifact:
     # key itself before it lists the keys below it, and a store with real folders returns an empty file for `key/`.
     ending = ".html" if entry["type"] == "Report" else ""
     key = f"lockgate/{{{{workflow.namespace}}}}/{{{{workflow.uid}}}}/{task.name}/{entry['name']}{ending}"
-    artifact = Artifact(name=entry["name"], path=f"{IO}/out/{entry['name']}", archive=NoneArchiveStrategy())
+    artifact = Artifact(
+        name=entry["name"], path=f"{layout.IO}/{layout.OUT}/{entry['name']}", archive=NoneArchiveStrategy()
+    )
     return _Keyed(name=artifact.name, path=artifact.path, archive=artifact.archive, key=key)
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from lockgate_step import canonical, sha256
+from lockgate_step import canonical, layout, sha256
 
 Manifest = Mapping[str, Any]
 Rule = Callable[[Manifest], Iterator[str]]
@@ -241,7 +241,7 @@ def _tokens(holder: Manifest) -> Iterator[dict[str, Any]]:
 def key_of_its_own(manifest: Manifest) -> Iterator[str]:
     """If two programs can read a key, its signature identifies neither."""
     for volume in manifest["spec"].get("volumes", []):
-        if str(volume.get("secret", {}).get("secretName", "")).startswith("lockgate-key-"):
+        if str(volume.get("secret", {}).get("secretName", "")).startswith(layout.KEY_SECRETS):
             yield f"{volume['secret']['secretName']} is mounted in every pod"
     seen: dict[str, str] = {}
     for pod in _pods(manifest):

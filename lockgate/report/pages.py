@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from lockgate_report import cite, say
+from lockgate_step import layout
 
 from lockgate.errors import BadCall
 from lockgate.records.account import Account, moment
@@ -19,10 +20,10 @@ def write_pages(account: Account) -> dict[str, Path]:
     record = account.record
     folder = record.run.folder / "report"
     found = {
-        f"{_plain(step.name)}{'' if name == 'report' else f'-{name}'}.html": (step, step.folder / "out" / name)
+        f"{_plain(step.name)}{'' if name == 'report' else f'-{name}'}.html": (step, step.folder / layout.OUT / name)
         for step in record.steps
         for name in PAGES
-        if (step.folder / "out" / name).is_file()
+        if (step.folder / layout.OUT / name).is_file()
     }
     if not found:
         msg = f"run {record.id} has no report: {record.phase.lower()}"

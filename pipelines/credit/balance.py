@@ -4,9 +4,7 @@
 # ///
 """A step of this model: balances the labels by repeating rows of the rarer one."""
 
-import json
-
-from lockgate_step import BadCall, In, Out, Spec, Table, main, program
+from lockgate_step import BadCall, In, Out, Spec, Table, main, program, read_spec
 
 
 @program()
@@ -19,7 +17,7 @@ def balance(rows: In[Table], spec: In[Spec], balanced: Out[Table], *, seed: int 
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    target = json.loads(spec.path.read_bytes())["target"]["name"]
+    target = read_spec(spec).target.name
     table = pq.read_table(rows)
     if target not in table.column_names:
         msg = f"the rows do not have the target column {target!r}"

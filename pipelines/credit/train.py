@@ -4,9 +4,7 @@
 # ///
 """The trainer of this model: a logistic regression, so that a loan officer can read the coefficients."""
 
-import json
-
-from lockgate_step import In, ModelFile, Out, Spec, Table, main, program
+from lockgate_step import Category, In, ModelFile, Out, Spec, Table, main, program, read_spec
 
 
 @program()
@@ -16,16 +14,16 @@ def train(rows: In[Table], spec: In[Spec], model: Out[ModelFile], *, strength: f
     strength: inverse of the regularization strength; a smaller value keeps the coefficients closer to zero.
     """
     import pyarrow.parquet as pq
-    from lockgate_model import Category, Labels, columns_of, write
+    from lockgate_model import Labels, write
     from sklearn.compose import make_column_transformer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-    described = json.loads(spec.path.read_bytes())
-    target, inputs = described["target"], columns_of(described["inputs"])
+    described = read_spec(spec)
+    target, inputs = described.target, described.inputs
     table = pq.read_table(rows)
-    credits = table.drop_columns([target["name"]]).to_pandas(types_mapper=None)
+    credits = table.drop_columns([target.name]).to_pandas(types_mapper=None)
     categories = [column for column in inputs if isinstance(column, Category)]
     numbers = [column.name for column in inputs if column not in categories]
     indicators = OneHotEncoder(categories=[list(column.values) for column in categories], sparse_output=False)
@@ -33,12 +31,12 @@ def train(rows: In[Table], spec: In[Spec], model: Out[ModelFile], *, strength: f
         make_column_transformer((StandardScaler(), numbers), (indicators, [column.name for column in categories])),
         LogisticRegression(C=strength, max_iter=1000),
     )
-    pipeline.fit(credits, [int(label == target["positive"]) for label in table[target["name"]].to_pylist()])
+    pipeline.fit(credits, [int(label == target.positive) for label in table[target.name].to_pylist()])
     write(
         model,
         pipeline,
         inputs=inputs,
-        labels=Labels(negative=target["negative"], positive=target["positive"]),
+        labels=Labels(negative=target.negative, positive=target.positive),
         rows=credits,
     )
 

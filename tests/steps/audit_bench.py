@@ -22,6 +22,9 @@ why     = "Men and women must be selected at rates the programme can defend."
 """
 SPEC: dict[str, Any] = {
     "name": "tiny",
+    "classification": "unclassified",
+    "data": {"uri": "data/rows.csv"},
+    "split": {"test_share": 0.25, "key": [], "seed": "tiny"},
     "target": {"name": "income", "positive": "high", "negative": "low"},
     "inputs": [{"name": "age", "kind": "number", "low": 0, "high": 120, "missing": False}],
     "sensitive": [{"name": "sex", "kind": "category", "values": ["Female", "Male"], "missing": True}],

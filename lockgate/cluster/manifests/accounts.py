@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from lockgate_step import layout
+
 from lockgate.cluster.manifests.objects import document
 from lockgate.cluster.manifests.settings import Settings
 
 ARGO = "argoproj.io"
-EXECUTOR, PLATFORM, SERVER = "lockgate-executor", "lockgate-platform", "lockgate-model-server"
-SUBMITTER, OPERATOR, EVENTS = "lockgate-submitter", "lockgate-operator", "lockgate-events"
+EXECUTOR, PLATFORM, SERVER = layout.EXECUTOR_ACCOUNT, layout.PLATFORM_ACCOUNT, layout.SERVER_ACCOUNT
+SUBMITTER, OPERATOR, EVENTS = layout.SUBMITTER_ACCOUNT, layout.OPERATOR_ACCOUNT, layout.EVENTS_ACCOUNT
 ACCOUNTS = {
     EXECUTOR: "Argo's own containers in each pod of a run",
     PLATFORM: "the programs that make a version reachable: deploy, promote, conclude",

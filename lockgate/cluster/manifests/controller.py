@@ -11,6 +11,7 @@ from textwrap import indent
 from typing import Any
 
 import yaml
+from lockgate_step import layout
 
 from lockgate.cluster.manifests.settings import Settings
 from lockgate.rendering.canonical import dump
@@ -102,7 +103,7 @@ def configuration(minor: str) -> dict[str, Any]:
             "imagePullPolicy": "IfNotPresent",
             "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "500m", "memory": "512Mi"}},
             # The image's default user is root: workflows without settings of their own would be refused.
-            "securityContext": {**LOCKED_DOWN, "runAsUser": 65532},
+            "securityContext": {**LOCKED_DOWN, "runAsUser": layout.USER},
         },
     }
     if minor != "3.7":

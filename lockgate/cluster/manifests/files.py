@@ -4,10 +4,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lockgate_step import layout
+
 from lockgate.cluster.manifests import accounts, controller, namespace, network, policy
 from lockgate.cluster.manifests.objects import LABELS
 from lockgate.cluster.manifests.rules import broken
-from lockgate.cluster.manifests.settings import ENVIRONMENT, Cluster
+from lockgate.cluster.manifests.settings import Cluster
 from lockgate.definition.shelf import Program, Shelf
 from lockgate.errors import SpecError
 from lockgate.rendering.canonical import dump
@@ -21,7 +23,7 @@ _KUSTOMIZATION = {
 }
 _APART = "argo-controller"  # another team may own the controller
 PRIVATE = "# Written by `lockgate render --kubernetes`. Never commit this folder: it holds private keys.\n"
-CREDENTIALS = ("access_key_id", "secret_access_key")
+CREDENTIALS = (layout.ACCESS_KEY, layout.SECRET_KEY)
 
 
 def cluster_files(cluster: Cluster) -> dict[Path, bytes]:
@@ -62,11 +64,11 @@ def _with_registry(cluster: Cluster) -> list[str]:
 
 
 def _kustomization(cluster: Cluster, resources: list[str]) -> dict[str, Any]:
-    values = _generator(cluster, ENVIRONMENT, [f"environment/{key}" for key in cluster.keys])
+    values = _generator(cluster, layout.CONFIG_MAP, [f"environment/{key}" for key in cluster.keys])
     kustomization: dict[str, Any] = {**_KUSTOMIZATION, "resources": resources, "configMapGenerator": [values]}
     if cluster.store.has_ca:
         # Argo reads a CA only from a Secret; it contains nothing secret.
-        kustomization["secretGenerator"] = [_generator(cluster, namespace.AUTHORITY, ["environment/ca.pem"])]
+        kustomization["secretGenerator"] = [_generator(cluster, layout.AUTHORITY_SECRET, ["environment/ca.pem"])]
     return kustomization
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+from lockgate_step import layout
+
 from lockgate.cluster.manifests.objects import document
 from lockgate.cluster.manifests.settings import Settings, Store
 
-CREDENTIALS, AUTHORITY = "lockgate-store", "lockgate-ca"
 # The enforced version is pinned: an upgrade of the cluster must not keep a served model from restarting.
 ENFORCED = "v1.34"
 _LEVEL = "pod-security.kubernetes.io/"
@@ -55,11 +56,11 @@ def repository(store: Store) -> dict[str, Any]:
         "bucket": store.bucket,
         "endpoint": store.host,
         "insecure": False,
-        "accessKeySecret": {"name": CREDENTIALS, "key": "access_key_id"},
-        "secretKeySecret": {"name": CREDENTIALS, "key": "secret_access_key"},
+        "accessKeySecret": {"name": layout.STORE_SECRET, "key": layout.ACCESS_KEY},
+        "secretKeySecret": {"name": layout.STORE_SECRET, "key": layout.SECRET_KEY},
     }
     if store.region:
         s3["region"] = store.region
     if store.has_ca:
-        s3["caSecret"] = {"name": AUTHORITY, "key": "ca.pem"}
+        s3["caSecret"] = {"name": layout.AUTHORITY_SECRET, "key": "ca.pem"}
     return {"s3": s3}

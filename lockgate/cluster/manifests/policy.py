@@ -8,9 +8,11 @@ be stopped; everything else is in the template, which its owner applied.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from lockgate_step import layout
+
 from lockgate.cluster.manifests.accounts import ARGO, PLATFORM, SERVER
 from lockgate.cluster.manifests.objects import document
-from lockgate.cluster.manifests.settings import ENVIRONMENT, Settings
+from lockgate.cluster.manifests.settings import Settings
 
 _GROUP = "admissionregistration.k8s.io/v1"
 _PREFIX = "workflows.argoproj.io/"
@@ -190,13 +192,13 @@ def _versions() -> Iterator[tuple[str, str]]:
         " && variables.pod.?automountServiceAccountToken.orValue(true) == false",
     )
     yield (
-        f"a served version may mount only {ENVIRONMENT}, lockgate-store and empty folders",
+        f"a served version may mount only {layout.CONFIG_MAP}, {layout.STORE_SECRET} and empty folders",
         "variables.volumes.all(v, has(v.emptyDir)"
-        f" || (has(v.configMap) && v.configMap.name == '{ENVIRONMENT}')"
-        " || (has(v.secret) && v.secret.secretName == 'lockgate-store'))",
+        f" || (has(v.configMap) && v.configMap.name == '{layout.CONFIG_MAP}')"
+        f" || (has(v.secret) && v.secret.secretName == '{layout.STORE_SECRET}'))",
     )
     yield (
-        "containers that serve users have no credentials; only init containers may mount lockgate-store",
+        f"containers that serve users have no credentials; only init containers may mount {layout.STORE_SECRET}",
         "variables.pod.containers.all(c, c.?volumeMounts.orValue([]).all(m,"
         " !variables.volumes.exists(v, has(v.secret) && v.name == m.name)))",
     )

@@ -18,7 +18,6 @@ from lockgate.errors import BadCall, NotRendered, UnknownName
 from lockgate.records.environment import Environment
 
 ARGO = ("3.7", "4.0", "4.1")
-ENVIRONMENT = "lockgate-environment"
 FIRST = "lockgate render --kubernetes --set store=s3://BUCKET/PREFIX --set endpoint=https://HOST"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _USER = re.compile(r"[A-Za-z0-9:@._/-]+")

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lockgate_step import layout
+
 from lockgate.engine.checks.scope import called, reached, scope_of, tags_of_a_run, unknown_tags
 from lockgate.engine.checks.task_checks import hook_problems, supplied, task_problems
 from lockgate.engine.controller.retries import POLICIES, SAMPLE, duration
@@ -15,7 +17,6 @@ from lockgate.engine.errors import ManifestError, Problem
 from lockgate.engine.expressions import ExpressionError, check, expand, parse
 from lockgate.engine.manifest import Json, Template, Workflow, entries, hooks_of, text
 
-ROOT = "/lockgate"
 _NAME = re.compile(r"[-a-zA-Z0-9_]+")
 
 
@@ -108,7 +109,7 @@ def _volumes(place: str, volumes: list[Json]) -> Iterator[Problem]:
 
 
 def _below_root(path: object) -> bool:
-    return isinstance(path, str) and path.startswith(f"{ROOT}/") and ".." not in path.split("/")
+    return isinstance(path, str) and path.startswith(f"{layout.IO}/") and ".." not in path.split("/")
 
 
 def _container(workflow: Workflow, template: Template, known: set[str]) -> Iterator[Problem]:
@@ -129,7 +130,7 @@ def _container(workflow: Workflow, template: Template, known: set[str]) -> Itera
             mount.get("mountPath") != "/tmp"  # noqa: S108  # the container's; TMPDIR replaces it here
             or volumes[mount.get("name")].get("emptyDir") is None
         ):
-            yield Problem(f"{here}.mountPath", f"must be below {ROOT}; only an emptyDir may be at /tmp")
+            yield Problem(f"{here}.mountPath", f"must be below {layout.IO}; only an emptyDir may be at /tmp")
     for index, variable in enumerate(entries(container, "env")):
         if not variable.get("name"):
             yield Problem(f"{place}.container.env[{index}].name", "is required")
@@ -143,7 +144,7 @@ def _container(workflow: Workflow, template: Template, known: set[str]) -> Itera
             paths.append((f"outputs.parameters[{index}].valueFrom.path", source.get("path")))
     for field, path in paths:
         if not _below_root(path):
-            yield Problem(f"{place}.{field}", f"{path!r} is not a path below {ROOT}")
+            yield Problem(f"{place}.{field}", f"{path!r} is not a path below {layout.IO}")
     yield from unknown_tags(place, body, known)
 
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from lockgate.engine.runtime.files import ROOT
+from lockgate_step import layout
+
 from lockgate.engine.runtime.process import ChildProcess, Launch
 
 ENGINES = ("podman", "docker")
@@ -94,7 +95,7 @@ class ContainerRuntime:
         entry, *command = launch.command
         argv = [
             self._engine, "run", f"--name={name}", *_HELD, *_HERE, *self._own_options(), *self._mounts(launch), *flags,
-            *(f"--env={each}" for each in inherited), f"--workdir={ROOT}", f"--entrypoint={entry}", launch.image,
+            *(f"--env={each}" for each in inherited), f"--workdir={layout.IO}", f"--entrypoint={entry}", launch.image,
             *command, *launch.args,
         ]  # fmt: skip
         return _Container(self._engine, name, argv, {**os.environ, **inherited}, launch)
@@ -110,7 +111,7 @@ class ContainerRuntime:
     def _mounts(self, launch: Launch) -> list[str]:
         volumes = [(source, path, True) for path, source in launch.volumes.items() if source.is_dir()]
         places = [(place.path, str(place.path), not place.writable) for place in self._places if place.path.exists()]
-        every = [(launch.folder, ROOT, False), *volumes, *places]
+        every = [(launch.folder, layout.IO, False), *volumes, *places]
         return [_mount(source.resolve(), target, read_only) for source, target, read_only in every]
 
 

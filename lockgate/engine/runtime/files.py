@@ -5,10 +5,11 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
+from lockgate_step import layout
+
 from lockgate.engine.manifest import Json, Workflow, entries, text
 from lockgate.errors import BadCall
 
-ROOT = "/lockgate"
 TERMINATION_BYTES = 4096
 RESULT_BYTES = 256 * 1024
 # A file of this size in bytes or more is linked, not copied, if permissions protect it.
@@ -21,7 +22,7 @@ class StagingError(Exception):
 
 def inside(folder: Path, path: str) -> Path:
     """Return the path on this machine of a path in the container."""
-    return folder / PurePosixPath(path).relative_to(ROOT)
+    return folder / PurePosixPath(path).relative_to(layout.IO)
 
 
 def check_environment(workflow: Workflow, environment: Path) -> None:
@@ -93,10 +94,10 @@ def stage(run: Path, folder: Path, template: Json, volumes: Mapping[str, Path | 
     Errors: StagingError.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    for name in ("in", "out", "tmp"):
+    for name in (layout.IN, layout.OUT, layout.TMP):
         (folder / name).mkdir(parents=True)
     for path, source in volumes.items():
-        if path.startswith(f"{ROOT}/"):
+        if path.startswith(f"{layout.IO}/"):
             _mount(inside(folder, path), source)
     for artifact in entries(template, "inputs", "artifacts"):
         target = inside(folder, artifact["path"])
@@ -122,9 +123,9 @@ def _mount(target: Path, source: Path | None) -> None:
 def unmount(folder: Path, volumes: Mapping[str, Path | None]) -> None:
     """Remove volumes and scratch files, which no later reader of the record needs."""
     for path, source in volumes.items():
-        if source is not None and path.startswith(f"{ROOT}/"):
+        if source is not None and path.startswith(f"{layout.IO}/"):
             shutil.rmtree(inside(folder, path), ignore_errors=True)
-    shutil.rmtree(folder / "tmp", ignore_errors=True)
+    shutil.rmtree(folder / layout.TMP, ignore_errors=True)
 
 
 def _copy(source: Path, target: Path) -> bool:
@@ -224,7 +225,7 @@ def termination_message(folder: Path, container: Json, log: Path, *, failed: boo
     """Return the termination message of a program, as the kubelet reads it."""
     path = container.get("terminationMessagePath") or ""
     message = ""
-    if path.startswith(f"{ROOT}/") and inside(folder, path).is_file():
+    if path.startswith(f"{layout.IO}/") and inside(folder, path).is_file():
         with inside(folder, path).open("rb") as file:
             message = file.read(TERMINATION_BYTES).decode("utf-8", "replace")
     if (

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from lockgate_step import layout
+
 from lockgate.engine.controller import PodStart
 from lockgate.engine.manifest import Json
 from lockgate.engine.record import Node, Phase
@@ -114,7 +116,7 @@ class Pod:
             code = self._run()
         except CannotStart as error:
             code = 64
-            files.inside(self._folder, f"{files.ROOT}/log").write_text(f"{error}\n", "utf-8")
+            files.inside(self._folder, f"{layout.IO}/log").write_text(f"{error}\n", "utf-8")
             return Ended(self.node, "Failed", f"main: Error (exit code 64): {error}", {"exitCode": "64"})
         return self._result(code)
 

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
-from lockgate.engine.runtime.files import ROOT
+from lockgate_step import layout
+
 from lockgate.engine.runtime.launch import bound
 
 # The environment variables that a program inherits; all others come from the manifest.
 _PASSED_ON = re.compile(
     r"(?i)PATH|HOME|LANG|LC_\w+|TZ|(https?|all|no)_proxy|SSL_CERT_(FILE|DIR)|(REQUESTS|CURL|AWS)_CA_BUNDLE|SYSTEMROOT"
 )
-_BELOW_ROOT = re.compile(rf"(?<![\w./-]){ROOT}(?=/|$|[^\w.-])")
+_BELOW_ROOT = re.compile(rf"(?<![\w./-]){layout.IO}(?=/|$|[^\w.-])")
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class ProcessRuntime:
         env["PATH"] = os.pathsep.join([str(python.parent), env.get("PATH", os.defpath)])
         env |= self._resolve(launch.image).variables
         env |= {name: self._local(launch, value) for name, value in launch.env.items()}
-        env |= {"LOCKGATE_IO": str(launch.folder), "TMPDIR": str(launch.folder / "tmp")}
+        env |= {"LOCKGATE_IO": str(launch.folder), "TMPDIR": str(launch.folder / layout.TMP)}
         name, *arguments = (self._local(launch, each) for each in (*launch.command, *launch.args))
         program = str(python) if name in ("python", "python3") else shutil.which(name, path=env["PATH"])
         if program is None:

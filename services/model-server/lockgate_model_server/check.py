@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, assert_never
 
-from lockgate_model import Category, Column, Number
+from lockgate_step import Category, Column, Number
 
 Value = float | str | None
 

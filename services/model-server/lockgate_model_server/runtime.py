@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import assert_never
 
 import lockgate_model
-from lockgate_model import Category, Column, Number
+from lockgate_model import input_entry
+from lockgate_step import Category, Column, Number
 
 from lockgate_model_server import lean  # noqa: F401 - must come before mlserver: it reduces mlserver's imports
 from lockgate_model_server.check import Accepted, Rejected, Tensor, check
@@ -131,7 +132,7 @@ class LockgateRuntime(MLModel):  # type: ignore[misc]  # untyped base
 
 
 def _described(column: Column) -> MetadataTensor:
-    said = {key: value for key, value in column.to_json().items() if key != "name" and value != ""}
+    said = {key: value for key, value in input_entry(column).items() if key != "name" and value != ""}
     match column:
         case Number():
             return _tensor(column.name, "FP64", **said)

@@ -52,8 +52,8 @@ def bias_audit(
     rows = read(evidence, answers.path, truth.path, sensitive.path if sensitive else None)
     log("read", rows=evidence.rows, columns=sorted(rows.columns))
     found = audit(rows.columns, rows.truth, rows.predicted, evidence.policy, seed=seed)
-    target = evidence.spec["target"]
-    words = Wording(target["positive"], target["negative"], evidence.policy)
+    target = evidence.spec.target
+    words = Wording(target.positive, target.negative, evidence.policy)
     outcome = judgement(found, words, model=evidence.model, subjects=evidence.subjects)
     waivers_found = waived(outcome, "bias-audit", waivers.path if waivers else None, trust)
     report.path.write_text(render(found, outcome, words, seed=seed, waivers=waivers_found), encoding="utf-8")

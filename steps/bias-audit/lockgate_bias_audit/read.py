@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from lockgate_evidence import Evidence
-from lockgate_step import BadCall
+from lockgate_step import BadCall, Category, Target
 from numpy.typing import NDArray
 
 from lockgate_bias_audit.groups import Column, column, encode
@@ -28,35 +28,35 @@ def read(evidence: Evidence, answers: Path, truth: Path, sensitive: Path | None)
 
     Errors: BadCall if a table does not have one row per test row, or has a label that is not one of the target's.
     """
-    target = evidence.spec["target"]
-    wanted = evidence.spec["sensitive"]
+    target = evidence.spec.target
+    wanted = evidence.spec.sensitive
     if wanted and sensitive is None:
-        msg = f"the model's sensitive columns are missing: {', '.join(each['name'] for each in wanted)}"
+        msg = f"the model's sensitive columns are missing: {', '.join(each.name for each in wanted)}"
         raise BadCall(msg, fix="pass the table `sensitive` that ingest wrote")
     groups = pq.ParquetFile(sensitive).read() if sensitive and wanted else None
     columns = {}
     for each in wanted:
-        if groups is None or each["name"] not in groups.column_names:
-            msg = f"the table `sensitive` has no column `{each['name']}`"
+        if groups is None or each.name not in groups.column_names:
+            msg = f"the table `sensitive` has no column `{each.name}`"
             raise BadCall(msg, fix="run ingest again with this model's spec")
-        listed = each["values"] if each["kind"] == "category" else None
-        columns[each["name"]] = column(each["name"], groups[each["name"]], listed)
-        _one_each(len(columns[each["name"]].codes), evidence.rows, f"the column `{each['name']}`")
+        listed = each.values if isinstance(each, Category) else None
+        columns[each.name] = column(each.name, groups[each.name], listed)
+        _one_each(len(columns[each.name].codes), evidence.rows, f"the column `{each.name}`")
     given = pq.ParquetFile(answers / "answers.parquet").read()
     return Rows(
-        truth=_positive(pq.ParquetFile(truth).read()[target["name"]], target, evidence.rows, "truth"),
+        truth=_positive(pq.ParquetFile(truth).read()[target.name], target, evidence.rows, "truth"),
         predicted=_positive(given["label"], target, evidence.rows, "answers"),
         columns=columns,
     )
 
 
-def _positive(labels: pa.ChunkedArray, target: Mapping[str, str], rows: int, what: str) -> NDArray[np.bool_]:
+def _positive(labels: pa.ChunkedArray, target: Target, rows: int, what: str) -> NDArray[np.bool_]:
     _one_each(len(labels), rows, f"the table `{what}`")
     seen, codes = encode(labels)
-    if set(seen) - {target["positive"], target["negative"]}:
-        msg = f"the table `{what}` has a label that is neither {target['positive']} nor {target['negative']}"
+    if set(seen) - {target.positive, target.negative}:
+        msg = f"the table `{what}` has a label that is neither {target.positive} nor {target.negative}"
         raise BadCall(msg, fix="list every spelling of the two labels in the model's target")
-    return np.array([value == target["positive"] for value in seen], dtype=np.bool_)[codes]
+    return np.array([value == target.positive for value in seen], dtype=np.bool_)[codes]
 
 
 def _one_each(found: int, wanted: int, what: str) -> None:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from lockgate_step import BadCall, OutsideFailed
+from lockgate_step import BadCall, OutsideFailed, layout
 
 from lockgate_deploy.objects import Object
 
 MANAGER = "lockgate"
 _SECONDS = 10.0
-_RIGHTS = "restore the Role of ServiceAccount lockgate-platform: kubectl apply -k kubernetes"
+_RIGHTS = f"restore the Role of ServiceAccount {layout.PLATFORM_ACCOUNT}: kubectl apply -k kubernetes"
 _PATHS = {
     "Deployment": "apis/apps/v1/namespaces/{}/deployments",
     "EndpointSlice": "apis/discovery.k8s.io/v1/namespaces/{}/endpointslices",

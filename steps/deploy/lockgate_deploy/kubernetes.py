@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from lockgate_proof import Trust, VerifiedBundle, verify_bundle
-from lockgate_step import BadCall, OutsideFailed, StepError, log
+from lockgate_step import BadCall, OutsideFailed, StepError, layout, log
 from lockgate_store import Store
 
 from lockgate_deploy import objects, pods
@@ -73,7 +73,7 @@ class Kubernetes:
                 seen = self._pass(pointers)
                 # As many pods as serve now: with fewer, the new version could fail under the present load.
                 serving = seen.live.replicas if seen.live else 0
-                self._apply(version, lease.at, min(serving, version.serving["max_replicas"]))
+                self._apply(version, lease.at, min(serving, version.serving.max_replicas))
                 raise NotYet
             if problem := rollout.problem():
                 log("model-server-failed", problem=problem.message)
@@ -177,7 +177,7 @@ class Kubernetes:
 
     def _apply(self, version: Version, lease: str, serving: int) -> None:
         """Create or update a version. The Deployment is annotated with the lease once all its objects exist."""
-        replicas = max(serving, version.serving["replicas"])
+        replicas = max(serving, version.serving.replicas)
         made = self.cluster.apply(objects.deployment(version, lease="", replicas=replicas))
         for each in objects.owned(version, made):
             self.cluster.apply(each)
@@ -204,7 +204,7 @@ def _find(versions: Sequence[Object], all_pods: Sequence[Object], bundle: str) -
     found = next((version for version in versions if objects.bundle_of(version) == digits), None)
     if found is None:
         return None
-    if (named := objects.annotation(found, objects.BUNDLE)) != bundle:
+    if (named := objects.annotation(found, layout.BUNDLE)) != bundle:
         msg = f"Deployment {pods.name_of(found)} serves {named}, not {bundle}"
         raise OutsideFailed(msg, fix=f"kubectl delete deployment {pods.name_of(found)}, unless it is live")
     return Rollout(found, [pod for pod in all_pods if objects.bundle_of(pod) == digits])

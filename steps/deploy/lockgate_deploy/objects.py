@@ -5,26 +5,20 @@ PodDisruptionBudget: deleting the Deployment deletes them all. Users have one Se
 the live bundle.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lockgate_proof import VerifiedBundle
-from lockgate_step import Refusal
+from lockgate_step import Refusal, Serving, layout, read_spec
 
 from lockgate_deploy.pointers import Live
 
 Object = dict[str, Any]
 
 PORT = 8080
-BUNDLE = "lockgate.io/bundle"  # the label has the first 12 digits, the annotation the whole digest
-GENERATION = "lockgate.io/generation"
-LEASE = "lockgate.io/lease"
-ACCOUNT = "lockgate-model-server"
 SERVER = "model-server"
-IO = "/lockgate"
 # Time until every node has removed a terminating pod from the Service; the pod still answers during it.
 UNASKED_SECONDS = 15
 _LINGER = "5"  # seconds in which the server tells clients with open connections that it stops
@@ -50,28 +44,28 @@ class Version:
 
     image: the model server that gave the answers the gates judged, as predict's signed record names it.
     bringer: the image that downloads the bundle from the store.
-    serving: `replicas`, `max_replicas`, `cpu` and `memory` of the spec.
+    serving: the number of pods and their resources, as in the spec.
     """
 
     model: str
     bundle: str
     image: str
     bringer: str
-    serving: Mapping[str, Any]
+    serving: Serving
     classification: str
 
     @classmethod
     def of(cls, proven: VerifiedBundle, bringer: str) -> "Version":
         """Make the version of a verified bundle. Errors: Refusal when it was not judged in an image by digest."""
-        spec = json.loads((proven.folder / "spec.json").read_bytes())
+        spec = read_spec(proven.folder / "spec.json")
         image = proven.records["predict"].predicate.get("program", {}).get("image", "")
         if not by_digest(image):
             msg = f"the bundle was judged in image {image or 'unknown'}, not in a reference by digest"
             raise Refusal(msg, fix="lockgate images build, lockgate render, and run the workflow on the cluster")
-        if "serving" not in spec:
+        if spec.serving is None:
             msg = "the bundle's spec has no `serving`"
             raise Refusal(msg, fix="lockgate render, and run the workflow again")
-        return cls(proven.model, proven.digest, image, bringer, spec["serving"], str(spec["classification"]))
+        return cls(proven.model, proven.digest, image, bringer, spec.serving, spec.classification)
 
     @property
     def name(self) -> str:
@@ -105,7 +99,7 @@ def labels_of(model: str) -> dict[str, str]:
 
 def pods_of(model: str, bundle: str) -> dict[str, str]:
     """Return the labels that select the pods of one version."""
-    return {"app.kubernetes.io/name": model, "app.kubernetes.io/component": SERVER, BUNDLE: short(bundle)}
+    return {"app.kubernetes.io/name": model, "app.kubernetes.io/component": SERVER, layout.BUNDLE: short(bundle)}
 
 
 def deployment(version: Version, *, lease: str, replicas: int) -> Object:
@@ -114,7 +108,7 @@ def deployment(version: Version, *, lease: str, replicas: int) -> Object:
     replicas: the number of pods at first, before the autoscaler changes it.
     """
     return {
-        **_head("apps/v1", "Deployment", version, {LEASE: lease}),
+        **_head("apps/v1", "Deployment", version, {layout.LEASE: lease}),
         "spec": {
             "replicas": replicas,
             "revisionHistoryLimit": 1,
@@ -130,7 +124,7 @@ def owned(version: Version, owner: Object) -> list[Object]:
     metadata = owner["metadata"]
     reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": metadata["name"], "uid": metadata["uid"]}
     found = [_headless(version), _disruption_budget(version)]
-    if version.serving["max_replicas"] > version.serving["replicas"]:
+    if version.serving.max_replicas > version.serving.replicas:
         found.append(_autoscaler(version))
     for each in found:
         each["metadata"]["ownerReferences"] = [reference]
@@ -146,7 +140,7 @@ def users_service(live: Live, model: str) -> Object:
         "metadata": {
             "name": model,
             "labels": labels_of(model),
-            "annotations": {BUNDLE: live.bundle, GENERATION: str(live.generation)},
+            "annotations": {layout.BUNDLE: live.bundle, layout.GENERATION: str(live.generation)},
         },
         "spec": {"selector": pods_of(model, live.bundle), "ports": [_port()]},
     }
@@ -154,7 +148,7 @@ def users_service(live: Live, model: str) -> Object:
 
 def generation_of(service: Object) -> int:
     """Return the generation of live that a users' Service follows; 0 if Lockgate did not create it."""
-    said = annotation(service, GENERATION)
+    said = annotation(service, layout.GENERATION)
     return int(said) if said.isdecimal() else 0
 
 
@@ -169,7 +163,7 @@ def moved(service: Object, live: Live, model: str) -> Object | None:
 
 def selected(service: Object | None) -> str:
     """Return the short digest of the bundle whose pods a Service selects, or an empty string."""
-    return str(service["spec"].get("selector", {}).get(BUNDLE, "")) if service else ""
+    return str(service["spec"].get("selector", {}).get(layout.BUNDLE, "")) if service else ""
 
 
 def annotation(found: Object, name: str) -> str:
@@ -179,7 +173,7 @@ def annotation(found: Object, name: str) -> str:
 
 def bundle_of(found: Object) -> str:
     """Return the short digest of the bundle in an object's label, or an empty string."""
-    return str((found["metadata"].get("labels") or {}).get(BUNDLE, ""))
+    return str((found["metadata"].get("labels") or {}).get(layout.BUNDLE, ""))
 
 
 def _head(api: str, kind: str, version: Version, annotations: Mapping[str, str] | None = None) -> Object:
@@ -194,13 +188,13 @@ def _head(api: str, kind: str, version: Version, annotations: Mapping[str, str] 
 def _labels(version: Version) -> dict[str, str]:
     return {
         **labels_of(version.model),
-        BUNDLE: short(version.bundle),
+        layout.BUNDLE: short(version.bundle),
         "data.statcan.gc.ca/classification": version.classification,
     }
 
 
 def _annotations(version: Version) -> dict[str, str]:
-    return {BUNDLE: version.bundle}
+    return {layout.BUNDLE: version.bundle}
 
 
 def _port() -> Object:
@@ -222,8 +216,8 @@ def _autoscaler(version: Version) -> Object:
     busy = {"type": "Utilization", "averageUtilization": _BUSY_PERCENT}
     spec = {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": version.name},
-        "minReplicas": version.serving["replicas"],
-        "maxReplicas": version.serving["max_replicas"],
+        "minReplicas": version.serving.replicas,
+        "maxReplicas": version.serving.max_replicas,
         "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": busy}}],
     }
     return {**_head("autoscaling/v2", "HorizontalPodAutoscaler", version), "spec": spec}
@@ -239,14 +233,14 @@ def _pod(version: Version) -> Object:
     return {
         "metadata": {"labels": _labels(version), "annotations": _annotations(version)},
         "spec": {
-            "serviceAccountName": ACCOUNT,
+            "serviceAccountName": layout.SERVER_ACCOUNT,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "securityContext": {
                 "runAsNonRoot": True,
-                "runAsUser": 65532,
-                "runAsGroup": 65532,
-                "fsGroup": 65532,
+                "runAsUser": layout.USER,
+                "runAsGroup": layout.USER,
+                "fsGroup": layout.USER,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "terminationGracePeriodSeconds": _GRACE_SECONDS,
@@ -255,9 +249,9 @@ def _pod(version: Version) -> Object:
             "containers": [_serve(version)],
             "volumes": [
                 {"name": "bundle", "emptyDir": {"sizeLimit": _BUNDLE_SIZE}},
-                {"name": "tmp", "emptyDir": {"sizeLimit": _SCRATCH}},
-                {"name": "environment", "configMap": {"name": "lockgate-environment"}},
-                {"name": "credentials", "secret": {"secretName": "lockgate-store", "optional": True}},
+                {"name": layout.TMP, "emptyDir": {"sizeLimit": _SCRATCH}},
+                {"name": layout.ENVIRONMENT, "configMap": {"name": layout.CONFIG_MAP}},
+                {"name": layout.CREDENTIALS, "secret": {"secretName": layout.STORE_SECRET, "optional": True}},
             ],
         },
     }
@@ -270,10 +264,10 @@ def _bring(version: Version) -> Object:
         "command": ["python", "-m", "lockgate_deploy"],
         "args": ["pull", "--model", version.model, "--digest", version.bundle],
         "volumeMounts": [
-            {"name": "bundle", "mountPath": f"{IO}/out"},
-            {"name": "tmp", "mountPath": f"{IO}/tmp"},
-            {"name": "environment", "mountPath": f"{IO}/environment", "readOnly": True},
-            {"name": "credentials", "mountPath": f"{IO}/credentials", "readOnly": True},
+            {"name": "bundle", "mountPath": f"{layout.IO}/{layout.OUT}"},
+            _mount(layout.TMP),
+            {**_mount(layout.ENVIRONMENT), "readOnly": True},
+            {**_mount(layout.CREDENTIALS), "readOnly": True},
         ],
     }
 
@@ -286,28 +280,42 @@ def _serve(version: Version) -> Object:
     return {
         **_container(version, SERVER, version.image),
         "command": ["python", "-m", "lockgate_model_server"],
-        "args": ["--bundle", f"{IO}/in/bundle", "--host", _OWN_NETWORK, "--port", str(PORT), "--linger", _LINGER],
+        "args": [
+            "--bundle",
+            f"{layout.IO}/{layout.IN}/bundle",
+            "--host",
+            _OWN_NETWORK,
+            "--port",
+            str(PORT),
+            "--linger",
+            _LINGER,
+        ],
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "startupProbe": {**ready, "periodSeconds": 1, "failureThreshold": _START_SECONDS},
         "readinessProbe": {**ready, "periodSeconds": 5, "failureThreshold": 3},
         "livenessProbe": {**get("/v2/health/live"), "periodSeconds": 10, "failureThreshold": 6},
         "lifecycle": {"preStop": {"sleep": {"seconds": UNASKED_SECONDS}}},
         "volumeMounts": [
-            {"name": "bundle", "mountPath": f"{IO}/in", "readOnly": True},
-            {"name": "tmp", "mountPath": f"{IO}/tmp"},
-            {"name": "environment", "mountPath": f"{IO}/environment", "readOnly": True},
+            {"name": "bundle", "mountPath": f"{layout.IO}/{layout.IN}", "readOnly": True},
+            _mount(layout.TMP),
+            {**_mount(layout.ENVIRONMENT), "readOnly": True},
         ],
     }
 
 
+def _mount(name: str) -> Object:
+    """Mount the volume of this name at the folder of the same name below the root."""
+    return {"name": name, "mountPath": f"{layout.IO}/{name}"}
+
+
 def _container(version: Version, name: str, image: str) -> Object:
     """Return what both containers share; cpu has a request and no limit, since a limit would slow answers down."""
-    promised = {"cpu": version.serving["cpu"], "memory": version.serving["memory"]}
+    promised = {"cpu": version.serving.cpu, "memory": version.serving.memory}
     return {
         "name": name,
         "image": image,
-        "env": [{"name": "LOCKGATE_IO", "value": IO}, {"name": "TMPDIR", "value": f"{IO}/tmp"}],
-        "resources": {"requests": promised, "limits": {"memory": version.serving["memory"]}},
+        "env": [{"name": "LOCKGATE_IO", "value": layout.IO}, {"name": "TMPDIR", "value": f"{layout.IO}/{layout.TMP}"}],
+        "resources": {"requests": promised, "limits": {"memory": version.serving.memory}},
         "securityContext": dict(_LOCKED_DOWN),
         # The last lines of its log, so that deploy can report why it does not start.
         "terminationMessagePolicy": "FallbackToLogsOnError",

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lockgate_step import OutsideFailed, Refusal, StepError
+from lockgate_step import OutsideFailed, Refusal, StepError, layout
 
-from lockgate_deploy.objects import LEASE, Object, annotation
+from lockgate_deploy.objects import Object, annotation
 
 _PULL = ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 _CONFIG = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
@@ -28,7 +28,7 @@ class Rollout:
     @property
     def lease(self) -> str:
         """The lease of the attempt it was created for; empty until all objects that it owns exist."""
-        return annotation(self.deployment, LEASE)
+        return annotation(self.deployment, layout.LEASE)
 
     @property
     def ready(self) -> frozenset[str]:
@@ -81,7 +81,7 @@ def _problem(pod: Object, status: Object) -> StepError | None:
     if reason in _PULL:
         msg = f"cannot pull the image of container {container}: {waiting.get('message', reason)}"
         return OutsideFailed(
-            msg, fix=f"push it, or set imagePullSecrets of ServiceAccount lockgate-model-server, {_AGAIN}"
+            msg, fix=f"push it, or set imagePullSecrets of ServiceAccount {layout.SERVER_ACCOUNT}, {_AGAIN}"
         )
     if reason in _CONFIG:
         msg = f"cannot create container {container}: {waiting.get('message', reason)}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate_proof import ProofError, Statement, Trust, VerifiedBundle, verify_bundle, verify_verdict
-from lockgate_step import BadCall, file_digest, io_root
+from lockgate_step import BadCall, file_digest, io_root, layout, read_spec
 from lockgate_store import Store, open_store
 
 from lockgate_deploy.local import Local
@@ -46,11 +46,11 @@ def here() -> Place:
 def stored() -> Store:
     """Open the store of this program's environment."""
     root = io_root()
-    return open_store(root / "environment", root / "credentials")
+    return open_store(root / layout.ENVIRONMENT, root / layout.CREDENTIALS)
 
 
 def _platform(root: Path, store: Store) -> Platform:
-    file = root / "environment" / "platform"
+    file = root / layout.ENVIRONMENT / "platform"
     match file.read_text().strip() if file.is_file() else "missing":
         case "local":
             return Local()
@@ -58,7 +58,7 @@ def _platform(root: Path, store: Store) -> Platform:
             from lockgate_deploy.cluster import Cluster
             from lockgate_deploy.kubernetes import Kubernetes
 
-            cluster = Cluster.around(root / "serviceaccount")
+            cluster = Cluster.around(root / layout.SERVICE_ACCOUNT)
             return Kubernetes(cluster, store, os.environ.get("LOCKGATE_IMAGE", ""))
         case other:
             msg = f"platform {other} is not supported; this version deploys to local and to kubernetes"
@@ -68,12 +68,9 @@ def _platform(root: Path, store: Store) -> Platform:
 def prove(bundle: Path, spec: Path, policy: Path) -> VerifiedBundle:
     """Verify the bundle's files, signatures, subjects and waivers again, for this workflow's spec and policy.
 
-    Errors: ProofError.
+    Errors: BadCall when the spec cannot be read, ProofError.
     """
-    name = _read(spec, "the model spec").get("name")
-    if not isinstance(name, str):
-        msg = "the model spec has no name"
-        raise BadCall(msg, fix="render the workflow again: lockgate render")
+    name = read_spec(spec).name
     proven = verify_bundle(bundle, Trust.read(), now=datetime.now(UTC), model=name, policy=file_digest(policy))
     if file_digest(bundle / "spec.json") != file_digest(spec):
         msg = "the bundle was judged under a different model spec than this workflow's"

@@ -16,8 +16,8 @@ from typing import Any
 import lockgate_model
 import numpy as np
 import yaml
-from lockgate_model import Category, Column, Labels, ModelCard, Number
-from lockgate_step import BadCall, Refusal, canonical, synthetic_rows
+from lockgate_model import Labels, ModelCard
+from lockgate_step import BadCall, Category, Column, Number, Refusal, canonical, synthetic_rows
 
 from lockgate_fetch.registry import MODEL, TEXT, Registered
 

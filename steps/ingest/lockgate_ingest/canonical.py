@@ -13,9 +13,9 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from lockgate_step import BadCall, canonical
+from lockgate_step import BadCall, Category, Number, SpecFile, Target, canonical
 
-from lockgate_ingest.spec import Category, Column, Number, Spec, Target
+from lockgate_ingest.columns import Column, Text, wanted
 
 _EXACT = 2.0**53  # from here on, not every whole number has an exact float64
 
@@ -28,11 +28,11 @@ def schema(columns: Sequence[Column]) -> pa.Schema:
 class Converter:
     """Converts batches to canonical values, and counts by column the values that cannot be converted, without them."""
 
-    def __init__(self, spec: Spec) -> None:
-        self._columns = spec.read
+    def __init__(self, spec: SpecFile) -> None:
+        self._columns = wanted(spec)
         self._target = spec.target
-        self._missing = pa.array(spec.traits.missing, pa.string())
-        self._schema = schema(spec.read)
+        self._missing = pa.array(spec.data.missing, pa.string())
+        self._schema = schema(self._columns)
         self._bad: Counter[str] = Counter()
 
     def convert(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -60,7 +60,7 @@ class Converter:
         match column:
             case Number():
                 array, bad = self._numbers(column.name, written)
-            case Category():
+            case Category() | Text():
                 array, bad = self._strings(column.name, written), 0
         if column.name == self._target.name:
             array, bad = _labels(array, self._target)
@@ -113,7 +113,7 @@ class LogicalDigest:
             match column:
                 case Number():
                     values.update(pc.fill_null(array, 0.0).to_numpy().astype("<f8").tobytes())
-                case Category():
+                case Category() | Text():
                     text = pc.cast(pc.fill_null(array, ""), pa.binary())
                     lengths.update(pc.binary_length(text).to_numpy().astype("<i8").tobytes())
                     values.update(b"".join(text.to_pylist()))
@@ -153,7 +153,7 @@ def _type(column: Column) -> pa.DataType:
     match column:
         case Number():
             return pa.float64()
-        case Category():
+        case Category() | Text():
             return pa.string()
 
 

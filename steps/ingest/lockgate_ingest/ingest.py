@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from lockgate_step import BadCall, Record, file_digest, io_root, log
+from lockgate_step import BadCall, Record, SpecFile, file_digest, io_root, layout, log, read_spec
 from lockgate_store import Exists, Store, open_store
 
 from lockgate_ingest.base import freeze_base
 from lockgate_ingest.canonical import Converter, LogicalDigest, snapshot_hex
+from lockgate_ingest.columns import kept, wanted
 from lockgate_ingest.read import batches
 from lockgate_ingest.source import Source, beside, named, opened
-from lockgate_ingest.spec import Category, Spec, read_spec
 from lockgate_ingest.split import in_test
 from lockgate_ingest.views import View
 from lockgate_ingest.write import TableWriter
@@ -38,7 +38,7 @@ class Tables:
 class Share:
     """One side of the split: its tables, and its number of rows by label."""
 
-    def __init__(self, spec: Spec, called: str, tables: Sequence[tuple[TableWriter, View]]) -> None:
+    def __init__(self, spec: SpecFile, called: str, tables: Sequence[tuple[TableWriter, View]]) -> None:
         self._target, self._called, self._tables = spec.target, called, tables
         self._labels: Counter[str] = Counter()
 
@@ -86,9 +86,9 @@ def freeze(
     Errors: BadCall for invalid data, OutsideFailed when the store fails, Refusal for a damaged base.
     """
     spec = read_spec(spec_path)
-    environment, credentials = io_root() / "environment", io_root() / "credentials"
+    environment, credentials = io_root() / layout.ENVIRONMENT, io_root() / layout.CREDENTIALS
     store = open_store(environment, credentials)
-    official = test_data or (beside(data, spec.traits.uri, spec.traits.test) if spec.traits.test else "")
+    official = test_data or (beside(data, spec.data.uri, spec.data.test) if spec.data.test else "")
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         sources = [
@@ -97,8 +97,8 @@ def freeze(
             if uri
         ]
         train, test, snapshot = divide(spec, tables, sources, scratch)
-        snapshot.keep(store, spec.model)
-    base = freeze_base(store, spec.model, base_folder)
+        snapshot.keep(store, spec.name)
+    base = freeze_base(store, spec.name, base_folder)
     keyed = {"kind": "keyed", **asdict(spec.split), "key": list(spec.split.key)}
     return Record(
         kind="data",
@@ -109,7 +109,7 @@ def freeze(
             **{name: file_digest(path) for name, path in vars(tables).items()},
         },
         predicate={
-            "model": spec.model,
+            "model": spec.name,
             "uri": named(data),
             "sources": {source.name: source.digest for source in sources},
             "rows": {"total": train.rows + test.rows, "train": train.rows, "test": test.rows},
@@ -119,15 +119,15 @@ def freeze(
     )
 
 
-def divide(spec: Spec, tables: Tables, sources: Sequence[Source], scratch: Path) -> tuple[Share, Share, Snapshot]:
+def divide(spec: SpecFile, tables: Tables, sources: Sequence[Source], scratch: Path) -> tuple[Share, Share, Snapshot]:
     """Read the data, then the official test file if there is one, and write tables and snapshot.
 
     Errors: BadCall.
     """
     converter = Converter(spec)
-    inputs, target, sensitive = View(spec.inputs), View([Category(spec.target.name)]), View(spec.sensitive, bands=True)
+    inputs, target, sensitive = View(spec.inputs), View([spec.target.column]), View(spec.sensitive, bands=True)
     files = [scratch / name for name in ("rows.parquet", "test.parquet")[: len(sources)]]
-    digests = [LogicalDigest(spec.kept) for _ in sources]
+    digests = [LogicalDigest(kept(spec)) for _ in sources]
     with ExitStack() as stack:
 
         def table(path: Path, view: View) -> tuple[TableWriter, View]:
@@ -141,11 +141,11 @@ def divide(spec: Spec, tables: Tables, sources: Sequence[Source], scratch: Path)
             [table(tables.test, inputs), table(tables.truth, target), table(tables.sensitive, sensitive)],
         )
         for source, file, digest, share in zip(sources, files, digests, (train, test), strict=False):
-            snapshot, kept = table(file, View(spec.kept))
-            for batch in batches(source, spec.traits, [column.name for column in spec.read]):
+            snapshot, shown = table(file, View(kept(spec)))
+            for batch in batches(source, spec.data, [column.name for column in wanted(spec)]):
                 rows = converter.convert(batch)
                 digest.update(rows)
-                snapshot.add(kept.of(rows))
+                snapshot.add(shown.of(rows))
                 if len(sources) > 1:
                     share.add(rows)
                 else:

@@ -11,16 +11,15 @@ from typing import IO, TextIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from lockgate_step import BadCall, log
+from lockgate_step import BadCall, Data, log
 
 from lockgate_ingest.source import Source
-from lockgate_ingest.spec import Traits
 
 CELLS = 500_000  # of a batch: limits memory for any number of columns
 LINE = 16 << 20  # characters; a longer line is cut here to limit memory, and its number of fields is then wrong
 
 
-def batches(source: Source, traits: Traits, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def batches(source: Source, traits: Data, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Read the wanted columns in batches. Errors: BadCall, which names the column or the line, never a value."""
     form = source.form
     if traits.format == "parquet" and form != "parquet":
@@ -41,7 +40,7 @@ def _parquet(source: Source, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
         raise BadCall(msg, fix="copy it again completely") from error
 
 
-def _csv(source: Source, traits: Traits, wanted: Sequence[str], *, gzipped: bool) -> Iterator[pa.RecordBatch]:
+def _csv(source: Source, traits: Data, wanted: Sequence[str], *, gzipped: bool) -> Iterator[pa.RecordBatch]:
     with source.path.open("rb") as raw, _inflated(raw, gzipped=gzipped) as plain, _text(plain, traits) as text:
         records = _Records(text, traits)
         try:
@@ -64,7 +63,7 @@ def _csv(source: Source, traits: Traits, wanted: Sequence[str], *, gzipped: bool
 class _Records:
     """The records of a CSV text without its comments, and the number of the last line read."""
 
-    def __init__(self, text: TextIO, traits: Traits) -> None:
+    def __init__(self, text: TextIO, traits: Data) -> None:
         lines = iter(partial(text.readline, LINE), "")
         self._comments = 0
         self._reader = csv.reader(
@@ -91,7 +90,7 @@ class _Records:
                 yield line
 
 
-def _csv_batches(source: Source, records: _Records, traits: Traits, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def _csv_batches(source: Source, records: _Records, traits: Data, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
     names = traits.columns if traits.columns is not None else _header(source, records)
     places = _choose(source, names, wanted)
     width = len(names)
@@ -138,7 +137,7 @@ def _choose(source: Source, names: Sequence[str], wanted: Sequence[str]) -> list
     return [list(names).index(name) for name in wanted]
 
 
-def _ragged(source: Source, line: int, found: int, width: int, traits: Traits) -> BadCall:
+def _ragged(source: Source, line: int, found: int, width: int, traits: Data) -> BadCall:
     msg = f"line {line} of {source.name} has {found} fields, not {width}"
     if found == 1:
         return BadCall(msg, fix=f"set the delimiter in the spec; it is {traits.delimiter!r} there")
@@ -149,7 +148,7 @@ def _inflated(raw: IO[bytes], *, gzipped: bool) -> IO[bytes]:
     return cast(IO[bytes], gzip.open(raw)) if gzipped else raw
 
 
-def _text(plain: IO[bytes], traits: Traits) -> TextIO:
+def _text(plain: IO[bytes], traits: Data) -> TextIO:
     # utf-8-sig skips a byte-order mark.
     encoding = "utf-8-sig" if traits.encoding.lower().replace("_", "-") in ("utf-8", "utf8") else traits.encoding
     try:

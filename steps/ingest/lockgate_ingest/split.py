@@ -9,13 +9,14 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from lockgate_step import SpecFile, Split
 
-from lockgate_ingest.spec import Spec, Split
+from lockgate_ingest.columns import kept
 
 
-def in_test(batch: pa.RecordBatch, spec: Spec) -> pa.Array:
+def in_test(batch: pa.RecordBatch, spec: SpecFile) -> pa.Array:
     """Return whether each row of a canonical batch belongs to the test share."""
-    names = spec.split.key or [column.name for column in spec.kept]
+    names = spec.split.key or [column.name for column in kept(spec)]
     return pa.array(_sides(_subjects(batch, names), spec.split), pa.bool_())
 
 

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+from lockgate_step import Number
 
 from lockgate_ingest.canonical import banded, schema
-from lockgate_ingest.spec import Category, Column, Number
+from lockgate_ingest.columns import Column, Text
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class View:
     @property
     def schema(self) -> pa.Schema:
         """The types of the table's columns."""
-        return schema([Category(column.name) if self.bands else column for column in self.columns])
+        return schema([Text(column.name) if self.bands else column for column in self.columns])
 
     def of(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return the batch with the table's columns."""

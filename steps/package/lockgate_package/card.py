@@ -4,6 +4,7 @@ The sections are those of Mitchell et al., "Model Cards for Model Reporting" (20
 """
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, assert_never
 
@@ -18,6 +19,7 @@ from lockgate_policy import (
 )
 from lockgate_proof import Waiver
 from lockgate_report import sentence
+from lockgate_step import Category, Column, Number, read_columns
 
 from lockgate_package.document import Block, Code, Document, Facts, Grid, Points, Section, Text
 from lockgate_package.evidence import Evidence
@@ -54,27 +56,27 @@ def card(evidence: Evidence, request: Mapping[str, Any]) -> Document:
 
 def _details(evidence: Evidence) -> Iterator[Block]:
     spec, model = evidence.spec, evidence.model
-    if spec.get("description"):
-        yield Text(str(spec["description"]))
+    if spec.description:
+        yield Text(spec.description)
     runs = {str(verdict.predicate.get("run", "")) for verdict in evidence.verdicts.values()} - {""}
     made = ", ".join(f"{name} {version}" for name, version in sorted(model.get("versions", {}).items()))
     pairs = {
         "Run": ", ".join(sorted(runs)) or "not stated",
         "Model": evidence.subjects["model"],
         "Data": evidence.subjects["data"],
-        "Owner": str(spec["owner"]),
+        "Owner": spec.owner,
         "Served as": str(model["format"]).upper(),
         "Made with": made or "not stated",
     }
     trained = _settings(model.get("trained_with", {}))
     pairs["Trained with"] = _text(trained) if trained else "not stated by the step that trained it"
     if trained:
-        said = {name: value for name, value in spec.get("train", {}).items() if trained.get(name, value) != value}
+        said = {name: value for name, value in spec.train.items() if trained.get(name, value) != value}
         if said:
             pairs["Settings of train that differ in the spec"] = _text(dict(sorted(said.items())))
-    elif spec.get("train"):
-        pairs["Settings of train in the spec"] = _text(dict(sorted(spec["train"].items())))
-        varied = ", ".join(spec.get("tunable", ()))
+    elif spec.train:
+        pairs["Settings of train in the spec"] = _text(dict(sorted(spec.train.items())))
+        varied = ", ".join(spec.tunable)
         pairs["May differ"] = (
             f"a run may change {varied}" if varied else "a version from the registry was trained elsewhere"
         )
@@ -98,18 +100,18 @@ def _use(evidence: Evidence) -> Iterator[Block]:
     yield Grid(
         caption,
         ("Column", "Kind", "Allowed", "May be missing"),
-        [_column(column) for column in evidence.model["inputs"]],
+        [_column(column) for column in read_columns(evidence.model["inputs"])],
     )
 
 
 def _factors(evidence: Evidence) -> Iterator[Block]:
-    sensitive: Sequence[Mapping[str, Any]] = evidence.spec["sensitive"]
+    sensitive = evidence.spec.sensitive
     if not sensitive:
         yield Text("The spec has no sensitive columns.")
         return
     inputs = {column["name"] for column in evidence.model["inputs"]}
     caption = "Groups are compared by these columns; the model uses a column only if it is an input"
-    rows = [(*_column(column)[:3], "yes" if column["name"] in inputs else "no") for column in sensitive]
+    rows = [(*_column(column)[:3], "yes" if column.name in inputs else "no") for column in sensitive]
     yield Grid(caption, ("Column", "Kind", "Groups", "Is an input"), rows)
 
 
@@ -174,7 +176,7 @@ def _groups(evidence: Evidence) -> Iterator[Block]:
 
 
 def _ungated(evidence: Evidence) -> Iterator[Block]:
-    policy, sensitive = evidence.policy, evidence.spec["sensitive"]
+    policy, sensitive = evidence.policy, evidence.spec.sensitive
     points = [f"{_measure(r)}: {r.why} ({r.source})" for r in policy.bias if isinstance(r.limit, ReportedOnly)]
     points += [f"{entry.column} is not audited: {entry.why} ({entry.source})" for entry in policy.unaudited]
     none = "Every sensitive column has a rule with a limit." if sensitive else "The model has no sensitive columns."
@@ -293,21 +295,19 @@ def _limit(rule: Rule) -> str:
             assert_never(never)
 
 
-def _column(column: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    missing = "yes" if column.get("missing") else "no"
-    if column["kind"] == "category":
-        return column["name"], "category", ", ".join(column["values"]), missing
-    if column.get("bands"):
-        return (
-            column["name"],
-            "number, in bands",
-            "edges " + ", ".join(f"{edge:g}" for edge in column["bands"]),
-            missing,
-        )
-    kind = "whole number" if column.get("whole") else "number"
-    unit = f" {column['unit']}" if column.get("unit") else ""
-    low, high = (f"{column[end]:g}" if end in column else "any" for end in ("low", "high"))
-    return column["name"], kind, f"{low} to {high}{unit}", missing
+def _column(column: Column) -> tuple[str, str, str, str]:
+    missing = "yes" if column.missing else "no"
+    match column:
+        case Category(values=values):
+            return column.name, "category", ", ".join(values), missing
+        case Number(bands=()):
+            unit = f" {column.unit}" if column.unit else ""
+            low, high = (f"{end:g}" if math.isfinite(end) else "any" for end in (column.low, column.high))
+            return column.name, "whole number" if column.whole else "number", f"{low} to {high}{unit}", missing
+        case Number(bands=bands):
+            return column.name, "number, in bands", "edges " + ", ".join(f"{edge:g}" for edge in bands), missing
+        case _ as never:
+            assert_never(never)
 
 
 def _place(column: str) -> int:

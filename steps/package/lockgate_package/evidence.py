@@ -18,7 +18,7 @@ from lockgate_proof import (
     verify,
     verify_verdict,
 )
-from lockgate_step import BadCall, file_digest, tree_digest
+from lockgate_step import BadCall, SpecFile, file_digest, read_columns, read_spec, tree_digest
 
 _SAME_RUN = "package only files of the same run"
 
@@ -43,7 +43,7 @@ class Evidence:
     subjects: `model`, `data`, `base`, `policy` -> `sha256:<hex>`, of the present bytes.
     """
 
-    spec: Mapping[str, Any]
+    spec: SpecFile
     model: Mapping[str, Any]
     policy: Policy
     subjects: Mapping[str, str]
@@ -55,7 +55,7 @@ class Evidence:
     @property
     def name(self) -> str:
         """The model's name."""
-        return str(self.spec["name"])
+        return self.spec.name
 
 
 def prove(files: Files, trust: Trust, *, now: datetime) -> Evidence:
@@ -80,9 +80,9 @@ def prove(files: Files, trust: Trust, *, now: datetime) -> Evidence:
     _about("the data record", data, {"spec": file_digest(files.spec)})
     _about("the answers record", answers, answered)
     # Only now: a file is not parsed before a record has confirmed its digest.
-    spec = json.loads(files.spec.read_bytes())
+    spec = read_spec(files.spec)
     model = json.loads((files.model / "model.json").read_bytes())
-    name = str(spec["name"])
+    name = spec.name
     for record in (data, answers):
         _named(record, name)
     _same_inputs(spec, model)
@@ -127,10 +127,11 @@ def _named(record: Statement, model: str) -> None:
         raise ProofError(msg, fix=_SAME_RUN)
 
 
-def _same_inputs(spec: Mapping[str, Any], model: Mapping[str, Any]) -> None:
+def _same_inputs(spec: SpecFile, model: Mapping[str, Any]) -> None:
     """Check that the spec declares each of the model's inputs; callers could never send an undeclared column."""
-    said = {column["name"]: column["kind"] for column in spec["inputs"]}
-    for column in model["inputs"]:
-        if said.get(column["name"]) != column["kind"]:
-            msg = f"the model needs the {column['kind']} column {column['name']!r}, which the spec does not declare"
+    declared = {column.name: type(column) for column in spec.inputs}
+    for column in read_columns(model["inputs"]):
+        if declared.get(column.name) is not type(column):
+            kind = type(column).__name__.lower()
+            msg = f"the model needs the {kind} column {column.name!r}, which the spec does not declare"
             raise ProofError(msg, fix="declare it in ModelSpec.inputs and run the whole workflow again")

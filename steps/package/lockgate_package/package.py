@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate_proof import Trust, bundle_digest, seal, verify_bundle
-from lockgate_step import Record, Refusal, canonical, file_digest, io_root, log, read_contract
+from lockgate_step import Record, Refusal, canonical, file_digest, io_root, layout, log, read_contract
 from lockgate_store import Exists, Store, open_store, put_tree
 
 from lockgate_package.bundle import lay_out
@@ -34,10 +34,10 @@ def seal_and_publish(files: Files, folder: Path, report: Path) -> Record:
     report.write_bytes((folder / "card.html").read_bytes())
     log("sealed", model=evidence.name, bundle=digest)
 
-    store = open_store(root / "environment", root / "credentials")
+    store = open_store(root / layout.ENVIRONMENT, root / layout.CREDENTIALS)
     place = f"models/{evidence.name}/bundles/{digest.removeprefix('sha256:')}"
     _store_once(store, folder, canonical(manifest), place)
-    registered = _register(root / "environment", evidence, digest, files.model)
+    registered = _register(root / layout.ENVIRONMENT, evidence, digest, files.model)
 
     record = Record(
         kind="bundle",

@@ -1,14 +1,13 @@
 """Predicts the same rows with the candidate and the base; the base may fail, the candidate may not."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, assert_never
+from typing import assert_never
 
 import pyarrow.parquet as pq
-from lockgate_model import BadModel, columns_of, read
+from lockgate_model import BadModel, read
 from lockgate_proof import ProofError, Statement, Trust, verify, verify_bundle
-from lockgate_step import BadCall, Record, Refusal, file_digest, log, tree_digest
+from lockgate_step import BadCall, Record, Refusal, SpecFile, file_digest, log, read_spec, tree_digest
 
 from lockgate_predict.answers import Answered, CannotAnswer, answer, write
 
@@ -25,10 +24,10 @@ def run(model: Path, test: Path, data: Path, spec: Path, base: Path | None, answ
     record = verify(data, trust, signer="ingest")
     _expect(record, "test", file_digest(test))
     _expect(record, "spec", file_digest(spec))
-    described = json.loads(spec.read_bytes())
+    described = read_spec(spec)
     _expect_inputs(described, model, test)
 
-    name = str(described["name"])
+    name = described.name
     match answer(name, model, test, batch):
         case CannotAnswer() as cannot:
             msg = f"the candidate refuses rows of the test set: {cannot.problem}"
@@ -67,17 +66,15 @@ def _expect(record: Statement, subject: str, found: str) -> None:
         raise Refusal(msg, fix="use the outputs of the same ingest")
 
 
-def _expect_inputs(spec: Mapping[str, Any], model: Path, test: Path) -> None:
+def _expect_inputs(spec: SpecFile, model: Path, test: Path) -> None:
     """Check that the model takes the spec's inputs, and that neither it nor the test rows have a forbidden column."""
-    wanted = {column.name: column for column in columns_of(spec["inputs"])}
+    wanted = {column.name: column for column in spec.inputs}
     taken = {column.name: column for column in read(model).inputs}
     if wanted != taken:
         odd = sorted(name for name in wanted.keys() | taken.keys() if wanted.get(name) != taken.get(name))
         msg = f"the model and the spec differ in the inputs {', '.join(odd)}"
         raise Refusal(msg, fix="train it on the spec's inputs, or correct the ModelSpec")
-    kept = {spec["target"]["name"]} | (
-        {column["name"] for column in spec["sensitive"]} - set(spec.get("also_inputs", ()))
-    )
+    kept = {spec.target.name} | ({column.name for column in spec.sensitive} - set(spec.also_inputs))
     seen = sorted(kept & (set(pq.read_schema(test).names) | taken.keys()))
     if seen:
         msg = f"the model would see the target or a sensitive column: {', '.join(seen)}"

@@ -3,16 +3,14 @@
 Imports only the standard library and the SDK; the gates read the tables themselves.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from lockgate_policy import Policy, PolicyError, check, read
 from lockgate_proof import ProofError, Statement, Trust, Waiver, read_waivers, verify, waiver_for
-from lockgate_step import BadCall, Inconclusive, Passed, Refused, file_digest
+from lockgate_step import BadCall, Inconclusive, Passed, Refused, SpecFile, file_digest, read_spec
 
 __all__ = ["Evidence", "answered", "frozen", "policy_for", "waived"]
 
@@ -31,7 +29,7 @@ class Evidence:
     """
 
     model: str
-    spec: Mapping[str, Any]
+    spec: SpecFile
     policy: Policy
     subjects: Mapping[str, str]
     frozen: Mapping[str, str]
@@ -49,15 +47,15 @@ def frozen(data: Path, spec: Path, policy: Path, tables: Mapping[str, Path], tru
     statement = verify(data, trust, signer="ingest")
     for name, path in {"spec": spec, **tables}.items():
         _same(name, file_digest(path), statement, "the data record")
-    described = json.loads(spec.read_bytes())
+    described = read_spec(spec)
     record = statement.predicate
-    if record["model"] != described["name"]:
-        msg = f"the data record is for the model {record['model']}, not {described['name']}"
+    if record["model"] != described.name:
+        msg = f"the data record is for the model {record['model']}, not {described.name}"
         raise ProofError(msg, fix=_SAME_RUN)
     return Evidence(
-        model=described["name"],
+        model=described.name,
         spec=described,
-        policy=policy_for(policy, [column["name"] for column in described["sensitive"]]),
+        policy=policy_for(policy, [column.name for column in described.sensitive]),
         subjects={"data": statement.subjects["data"], "policy": file_digest(policy)},
         frozen=statement.subjects,
         rows=int(record["rows"]["test"]),

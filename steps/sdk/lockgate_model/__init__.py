@@ -4,22 +4,19 @@ Reading needs only the standard library; loading needs onnxruntime, or skops wit
 the packages of training. Each is imported where it is used, so that a server of ONNX models never loads scikit-learn.
 """
 
-from lockgate_model._card import BadModel, Category, Column, Differences, Labels, ModelCard, Number, columns_of, read
+from lockgate_model._card import BadModel, Differences, Labels, ModelCard, input_entry, read
 from lockgate_model._predict import Predictor, decide, load
 from lockgate_model._write import Form, write
 
 __all__ = [
     "BadModel",
-    "Category",
-    "Column",
     "Differences",
     "Form",
     "Labels",
     "ModelCard",
-    "Number",
     "Predictor",
-    "columns_of",
     "decide",
+    "input_entry",
     "load",
     "read",
     "write",

@@ -1,55 +1,19 @@
 """`model.json`: the inputs, labels, threshold and format of a model."""
 
 import json
-import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from lockgate_step import BadCall
+from lockgate_step import BadCall, Column, SpecError, read_columns
 
 Format = Literal["onnx", "skops"]
 
 
 class BadModel(BadCall):
     """A model folder that cannot be used, or must not be."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Number:
-    """A column of numbers and the range they lie in."""
-
-    name: str
-    low: float = -math.inf
-    high: float = math.inf
-    whole: bool = False
-    missing: bool = False
-    unit: str = ""
-
-    def to_json(self) -> dict[str, object]:
-        """The column as model.json and spec.json write it."""
-        bounds = {"low": self.low, "high": self.high}
-        finite = {name: bound for name, bound in bounds.items() if math.isfinite(bound)}
-        rest = {"whole": self.whole, "missing": self.missing, "unit": self.unit}
-        return {"name": self.name, "kind": "number", **finite, **rest}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Category:
-    """A column of strings, each one of a fixed list."""
-
-    name: str
-    values: tuple[str, ...]
-    missing: bool = False
-
-    def to_json(self) -> dict[str, object]:
-        """The column as model.json and spec.json write it."""
-        return {"name": self.name, "kind": "category", "values": list(self.values), "missing": self.missing}
-
-
-Column = Number | Category
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +61,7 @@ class ModelCard:
         return {
             "format": self.format,
             "file": self.file,
-            "inputs": [column.to_json() for column in self.inputs],
+            "inputs": [input_entry(column) for column in self.inputs],
             "labels": vars(self.labels),
             "threshold": self.threshold,
             "trusted": list(self.trusted),
@@ -120,14 +84,17 @@ def read(folder: str | os.PathLike[str]) -> ModelCard:
         raise BadModel(msg, fix="write the model again with train or fetch") from error
     try:
         return _card(value)
+    except SpecError as error:
+        msg = f"model.json cannot be used: {error.message}"
+        raise BadModel(msg, fix="write the model again with train or fetch") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         msg = f"model.json does not describe a model ({type(error).__name__})"
         raise BadModel(msg, fix="write the model again with train or fetch") from error
 
 
-def columns_of(entries: Iterable[Mapping[str, Any]]) -> tuple[Column, ...]:
-    """The columns that a list of spec or model.json entries describes."""
-    return tuple(_column(entry) for entry in entries)
+def input_entry(column: Column) -> dict[str, object]:
+    """Return an input's entry in model.json and in a server's description: as in spec.json, without the bands."""
+    return {key: value for key, value in column.to_json().items() if key != "bands"}
 
 
 def _card(value: Mapping[str, Any]) -> ModelCard:
@@ -137,7 +104,7 @@ def _card(value: Mapping[str, Any]) -> ModelCard:
     return ModelCard(
         format="onnx" if form == "onnx" else "skops",
         file=str(value["file"]),
-        inputs=columns_of(value["inputs"]),
+        inputs=read_columns(value["inputs"]),
         labels=Labels(negative=str(labels["negative"]), positive=str(labels["positive"])),
         threshold=float(value.get("threshold", 0.5)),
         trusted=tuple(map(str, value.get("trusted", ()))),
@@ -149,28 +116,6 @@ def _card(value: Mapping[str, Any]) -> ModelCard:
         ),
         trained_with=dict(value.get("trained_with", {})),
     )
-
-
-def _column(entry: Mapping[str, Any]) -> Column:
-    name, missing = str(entry["name"]), bool(entry.get("missing", False))
-    match entry["kind"]:
-        case "number":
-            low, high = (entry.get("low"), entry.get("high"))
-            return Number(
-                name=name,
-                low=-math.inf if low is None else float(low),
-                high=math.inf if high is None else float(high),
-                whole=bool(entry.get("whole", False)),
-                missing=missing,
-                unit=str(entry.get("unit") or ""),
-            )
-        case "category":
-            values = tuple(map(str, entry["values"]))
-            _require(bool(values), f"category {name!r} has no value")
-            return Category(name=name, values=values, missing=missing)
-        case other:
-            msg = f"column {name!r} is of the unknown kind {other!r}"
-            raise BadModel(msg, fix="a column is a number or a category")
 
 
 def _require(holds: bool, problem: str) -> None:

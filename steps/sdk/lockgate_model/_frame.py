@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-
-from lockgate_model._card import Category, Column, Number
+from lockgate_step import Category, Column, Number
 
 
 def frame(columns: Mapping[str, Sequence[Any]], inputs: Sequence[Column]) -> pd.DataFrame:

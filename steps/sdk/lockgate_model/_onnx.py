@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from lockgate_step import Column, Number
 from numpy.typing import NDArray
-
-from lockgate_model._card import Column, Number
 
 # Fixed, so that a newer operator set does not change a model's bytes; old enough for other runtimes.
 _OPSETS = {"": 18, "ai.onnx.ml": 3}

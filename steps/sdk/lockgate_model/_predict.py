@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockgate_model._card import BadModel, Category, Column, Labels, ModelCard, Number, read
+from lockgate_step import Category, Column, Number
+
+from lockgate_model._card import BadModel, Labels, ModelCard, read
 
 if TYPE_CHECKING:
     import numpy as np

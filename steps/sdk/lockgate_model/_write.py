@@ -7,9 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lockgate_step import BadCall, canonical, log, synthetic_rows
+from lockgate_step import BadCall, Category, Column, Number, canonical, log, synthetic_rows
 
-from lockgate_model._card import BadModel, Category, Column, Differences, Format, Labels, ModelCard, Number
+from lockgate_model._card import BadModel, Differences, Format, Labels, ModelCard
 from lockgate_model._predict import decide, load
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, assert_never
 
-from lockgate_step import Inconclusive, Outcome, Passed, Reason, Record, Refused, canonical, file_digest, sha256
+from lockgate_step import Inconclusive, Outcome, Passed, Reason, Record, Refused, canonical, file_digest, layout, sha256
 
 from lockgate_proof._envelope import sign
 from lockgate_proof._trust import Trust
@@ -20,7 +20,7 @@ def seal(outcome: Outcome, contract: Mapping[str, Any], root: Path) -> dict[str,
     Waivers among the program's inputs are applied here. If waivers cover every reason of a verdict, it is `passed` and
     still lists its reasons, each with its waiver. The notes name each waiver that covers no reason.
     """
-    key = root / "key" / "private.pem"
+    key = root / layout.KEY / layout.PRIVATE_KEY
     who = {"program": _program(contract["program"]), "run": os.environ.get("LOCKGATE_RUN", "")}
     if isinstance(outcome, Record):
         return sign(outcome.kind, outcome.subjects, {**outcome.predicate, **who}, key)
@@ -73,7 +73,7 @@ def _reason(identity: str, reason: Reason, waiver: Waiver | None) -> dict[str, A
 
 
 def _waivers(contract: Mapping[str, Any], root: Path) -> list[Waiver]:
-    paths = [root / "in" / entry["name"] for entry in contract["inputs"] if entry["type"] == "Waivers"]
+    paths = [root / layout.IN / entry["name"] for entry in contract["inputs"] if entry["type"] == "Waivers"]
     present = [path for path in paths if path.is_file() and path.stat().st_size]
     return [waiver for path in present for waiver in read_waivers(path, Trust.read())] if present else []
 

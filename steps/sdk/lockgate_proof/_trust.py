@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockgate_step import canonical, io_root
+from lockgate_step import canonical, io_root, layout
 
 from lockgate_proof._errors import ProofError
 
@@ -50,7 +50,7 @@ class Trust:
 
         Errors: ProofError if it is missing or is not a trust file.
         """
-        path = path or io_root() / "environment" / "trust.json"
+        path = path or io_root() / layout.ENVIRONMENT / layout.TRUST
         try:
             return cls.from_json(json.loads(path.read_bytes()))
         except FileNotFoundError as error:

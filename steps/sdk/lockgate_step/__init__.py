@@ -5,9 +5,10 @@ surroundings agree on (folders, exit codes, contract.json), not of this package:
 would no longer run beside a new one.
 """
 
+from lockgate_step._columns import Category, Column, Number, named, read_columns, without_bands
 from lockgate_step._contract import EXIT_CODES, PROTOCOL, ContractError, is_folder, read_contract
 from lockgate_step._digest import canonical, file_digest, sha256, tree_digest
-from lockgate_step._errors import BadCall, OutsideFailed, Refusal, StepError
+from lockgate_step._errors import BadCall, OutsideFailed, Refusal, SpecError, StepError
 from lockgate_step._files import (
     Answers,
     Base,
@@ -32,6 +33,7 @@ from lockgate_step._files import (
 from lockgate_step._log import log
 from lockgate_step._outcome import Inconclusive, Outcome, Passed, Reason, Record, Refused
 from lockgate_step._run import Sealer, io_root, main, program
+from lockgate_step._spec import Data, Scalar, Serving, SpecFile, Split, Target, read_spec
 from lockgate_step._synthetic import synthetic_rows
 
 __all__ = [
@@ -42,7 +44,10 @@ __all__ = [
     "Base",
     "BiasVerdict",
     "Bundle",
+    "Category",
+    "Column",
     "ContractError",
+    "Data",
     "DataRecord",
     "DataVerdict",
     "Expectations",
@@ -50,6 +55,7 @@ __all__ = [
     "Inconclusive",
     "Kind",
     "ModelFile",
+    "Number",
     "Out",
     "Outcome",
     "OutsideFailed",
@@ -61,12 +67,18 @@ __all__ = [
     "Refusal",
     "Refused",
     "Report",
+    "Scalar",
     "Sealer",
+    "Serving",
     "SmokeVerdict",
     "Spec",
+    "SpecError",
+    "SpecFile",
+    "Split",
     "Staged",
     "StepError",
     "Table",
+    "Target",
     "Waivers",
     "canonical",
     "file_digest",
@@ -74,9 +86,13 @@ __all__ = [
     "is_folder",
     "log",
     "main",
+    "named",
     "program",
+    "read_columns",
     "read_contract",
+    "read_spec",
     "sha256",
     "synthetic_rows",
     "tree_digest",
+    "without_bands",
 ]

@@ -1,9 +1,10 @@
-"""The errors a program may raise, and the exit code of each.
+"""The errors that a program may raise, and the exit code of each.
 
 StepError
-├── BadCall        2  the caller's arguments or files are wrong: trying again changes nothing
-├── Refusal        3  a program that is no gate refuses to go on: nothing was changed
-└── OutsideFailed  4  a store, registry or server failed: trying again may help
+├── BadCall        2  the caller's arguments or files are wrong; a retry does not help
+│   └── SpecError     the model spec is invalid
+├── Refusal        3  a program that is not a gate refuses to continue; nothing was changed
+└── OutsideFailed  4  a store, registry or server failed; a retry may help
 """
 
 
@@ -19,18 +20,22 @@ class StepError(Exception):
 
 
 class BadCall(StepError):
-    """The call itself is wrong: a setting, an input file or its content."""
+    """The call is wrong: a setting, an input file or its content."""
 
     exit_code = 2
 
 
+class SpecError(BadCall):
+    """The model spec is invalid: a column, the target, the data, the split or the serving settings."""
+
+
 class Refusal(StepError):
-    """A proof is missing or does not hold, so nothing was changed."""
+    """A proof is missing or invalid, so nothing was changed."""
 
     exit_code = 3
 
 
 class OutsideFailed(StepError):
-    """Something outside the program failed; the same call may work later."""
+    """An external service failed; the same call may succeed later."""
 
     exit_code = 4

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar, assert_never
 
+from lockgate_step import layout
 from lockgate_step._contract import EXIT_CODES, is_folder, read_contract, signed_place
 from lockgate_step._digest import canonical, file_digest, sha256
 from lockgate_step._errors import BadCall, OutsideFailed, StepError
@@ -41,7 +42,7 @@ def program(*, gate: bool = False, signs: bool = False, uses: Sequence[str] = ()
 
 def io_root() -> Path:
     """Return the only folder that a program reads or writes: `$LOCKGATE_IO`, by default `/lockgate`."""
-    return Path(os.environ.get("LOCKGATE_IO", "/lockgate"))
+    return Path(os.environ.get("LOCKGATE_IO", layout.IO))
 
 
 class Sealer(Protocol):
@@ -94,11 +95,11 @@ def _main(
 ) -> int:
     function, contract, settings = _parse(programs, arguments)
     root = io_root()
-    scratch = root / "tmp"
+    scratch = root / layout.TMP
     if scratch.is_dir():
         tempfile.tempdir = str(scratch)
     files: list[In[Any] | Out[Any] | None] = []
-    _check_pins(root / "in")
+    _check_pins(root / layout.IN)
     order = _positional(function)
     inputs = {entry["name"]: entry for entry in contract["inputs"]}
     outputs = {entry["name"]: entry for entry in contract["outputs"]}
@@ -156,8 +157,10 @@ def _parse(
 
 
 def _describe(parser: argparse.ArgumentParser, contract: Mapping[str, Any]) -> None:
-    files = [f"  in/{i['name']}  {i['type']}{'  (optional)' if i['optional'] else ''}" for i in contract["inputs"]]
-    files += [f"  out/{o['name']}  {o['type']}" for o in contract["outputs"]]
+    files = [
+        f"  {layout.IN}/{i['name']}  {i['type']}{'  (optional)' if i['optional'] else ''}" for i in contract["inputs"]
+    ]
+    files += [f"  {layout.OUT}/{o['name']}  {o['type']}" for o in contract["outputs"]]
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = "\n".join([contract["help"], "", f"files below $LOCKGATE_IO ({io_root()}):", *files])
     readers: dict[str, Callable[[str], object]] = {
@@ -204,7 +207,7 @@ def _check_pins(folder: Path) -> None:
 
 
 def _input(root: Path, entry: Mapping[str, Any]) -> In[Any] | None:
-    path = root / "in" / entry["name"]
+    path = root / layout.IN / entry["name"]
     present = path.is_file() or (path.is_dir() and any(path.iterdir()))
     if not present:
         if entry["optional"]:
@@ -219,7 +222,7 @@ def _input(root: Path, entry: Mapping[str, Any]) -> In[Any] | None:
 
 
 def _output(root: Path, entry: Mapping[str, Any]) -> Out[Any]:
-    path = root / "out" / entry["name"]
+    path = root / layout.OUT / entry["name"]
     (path if is_folder(entry["type"]) else path.parent).mkdir(parents=True, exist_ok=True)
     return Out(path)
 
@@ -234,7 +237,7 @@ def _finish(outcome: object, contract: Mapping[str, Any], root: Path, sealer: Se
             msg = f"{contract['program']} returned {type(outcome).__name__}, which its contract does not allow"
             raise TypeError(msg)
     content, predicate = sealer(outcome, contract, root)
-    place = root / "out" / signed_place(contract)
+    place = root / layout.OUT / signed_place(contract)
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(content)
     if isinstance(outcome, Record):
@@ -261,7 +264,7 @@ def _verdict(predicate: Mapping[str, Any], digest: str) -> int:
 def _terminate(message: Mapping[str, Any]) -> None:
     """Write the result as the termination message of Kubernetes, so that it is kept even if the store is down."""
     try:
-        (io_root() / "termination").write_bytes(_fitting(message))
+        (io_root() / layout.TERMINATION).write_bytes(_fitting(message))
     except OSError as error:
         log("no-termination-message", problem=error.strerror or "")
 

@@ -26,7 +26,7 @@ from botocore.exceptions import (
     ResponseStreamingError,
     SSLError,
 )
-from lockgate_step import BadCall, OutsideFailed
+from lockgate_step import BadCall, OutsideFailed, layout
 
 from lockgate_store._disk import CHUNK, disk, settle, staged, sync
 from lockgate_store._store import Blob, Exists, Missing, Moved, check_key
@@ -69,8 +69,8 @@ class S3Settings:
             region=fields["region"],
             addressing_style=style,
             ca=ca if ca.exists() else None,
-            access_key_id=_secret(credentials, "access_key_id"),
-            secret_access_key=_secret(credentials, "secret_access_key"),
+            access_key_id=_secret(credentials, layout.ACCESS_KEY),
+            secret_access_key=_secret(credentials, layout.SECRET_KEY),
         )
 
     @property

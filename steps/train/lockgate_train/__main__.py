@@ -1,9 +1,8 @@
 """Entry point of `train`: reads files and settings, writes a model folder."""
 
-import json
 from typing import Literal
 
-from lockgate_step import BadCall, In, ModelFile, Out, Spec, Table, main, program
+from lockgate_step import BadCall, In, ModelFile, Out, Spec, Table, main, program, read_spec
 
 
 @program()
@@ -47,11 +46,7 @@ def train(
     from lockgate_train.rows import Problem, groups, table
     from lockgate_train.train import fit
 
-    try:
-        problem = Problem.of(json.loads(spec.path.read_bytes()))
-    except (KeyError, TypeError, AttributeError) as error:
-        msg = f"the model spec cannot be read: {type(error).__name__}"
-        raise BadCall(msg, fix="give the spec.json that `lockgate render` wrote") from error
+    problem = Problem.of(read_spec(spec))
     chosen = declared(estimator, parameters, seed)
     training = table(rows.path, problem)
     plan = None

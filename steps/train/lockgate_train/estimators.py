@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lockgate_model import Category, Column, Number
-from lockgate_step import BadCall
+from lockgate_step import BadCall, Category, Column, Number
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (

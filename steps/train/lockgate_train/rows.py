@@ -1,6 +1,6 @@
 """Read the inputs of `train`, and refuse rows on which no valid model can be fitted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from lockgate_model import Category, Column, Labels, Number, columns_of
-from lockgate_step import BadCall
+from lockgate_model import Labels
+from lockgate_step import BadCall, Category, Column, Number, SpecFile
 from numpy.typing import NDArray
 
 _FEWEST = 50  # rows; fewer do not allow a model, nor golden requests that match no person
@@ -28,14 +28,13 @@ class Problem:
     sensitive: tuple[str, ...]
 
     @classmethod
-    def of(cls, spec: Mapping[str, Any]) -> "Problem":
-        """Read it from the content of spec.json."""
-        target = spec["target"]
+    def of(cls, spec: SpecFile) -> "Problem":
+        """Read it from the spec."""
         return cls(
-            inputs=columns_of(spec["inputs"]),
-            target=target["name"],
-            labels=Labels(negative=target["negative"], positive=target["positive"]),
-            sensitive=tuple(column["name"] for column in spec["sensitive"]),
+            inputs=spec.inputs,
+            target=spec.target.name,
+            labels=Labels(negative=spec.target.negative, positive=spec.target.positive),
+            sensitive=tuple(column.name for column in spec.sensitive),
         )
 
 

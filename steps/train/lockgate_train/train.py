@@ -3,8 +3,7 @@
 import warnings
 from collections.abc import Sequence
 
-from lockgate_model import Column
-from lockgate_step import BadCall, log
+from lockgate_step import BadCall, Column, log
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import InvalidParameterError

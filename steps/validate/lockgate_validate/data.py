@@ -31,7 +31,7 @@ def validate(evidence: Evidence, paths: Mapping[str, Path], expectations: Path) 
 
     Errors: BadCall if expectations.json cannot be evaluated.
     """
-    audited = bool(evidence.spec["sensitive"])  # without sensitive columns their tables are empty
+    audited = bool(evidence.spec.sensitive)  # without sensitive columns their tables are empty
     tables = {name: pq.read_table(path) for name, path in paths.items() if audited or not name.endswith("sensitive")}
     counts = {name: evidence.train_rows if name in ("rows", "train_sensitive") else evidence.rows for name in tables}
     names = {name: table.column_names for name, table in tables.items()}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from lockgate_step import BadCall
+from lockgate_step import BadCall, Category, Column, Number, SpecFile, Target
 
 TABLES = ("rows", "test", "truth", "sensitive", "train_sensitive")
 FILE = "expectations.json"
@@ -44,26 +44,24 @@ class Check:
         return [name for name in [*named, *(listed if isinstance(listed, list) else [])] if isinstance(name, str)]
 
 
-def derived(spec: Mapping[str, Any], rows: Mapping[str, int]) -> list[Check]:
+def derived(spec: SpecFile, rows: Mapping[str, int]) -> list[Check]:
     """Derive the checks of each table from the spec.
 
     rows: the row counts of the data record, by table.
     """
-    target, inputs = spec["target"], spec["inputs"]
-    goal = {"name": target["name"], "kind": "category", "values": [target["negative"], target["positive"]]}
-    banded = [dict(column, kind="band") if column["kind"] == "number" else column for column in spec["sensitive"]]
+    target = spec.target
     columns = {
-        "rows": [*inputs, goal],
-        "test": inputs,
-        "truth": [goal],
-        "sensitive": banded,
-        "train_sensitive": banded,
+        "rows": (*spec.inputs, target.column),
+        "test": spec.inputs,
+        "truth": (target.column,),
+        "sensitive": spec.sensitive,
+        "train_sensitive": spec.sensitive,
     }
     checks: list[Check] = []
     for table, count in rows.items():
-        checks += _shape(table, [column["name"] for column in columns[table]], count)
+        checks += _shape(table, [column.name for column in columns[table]], count)
         for column in columns[table]:
-            checks += _column(table, column)
+            checks += _column(table, column, banded=table.endswith("sensitive"))
         if table in ("rows", "truth"):
             checks.append(_both_classes(table, target))
     return checks
@@ -104,8 +102,9 @@ def _shape(table: str, names: Sequence[str], rows: int) -> Iterator[Check]:
     )
 
 
-def _column(table: str, column: Mapping[str, Any]) -> Iterator[Check]:
-    name = column["name"]
+def _column(table: str, column: Column, *, banded: bool) -> Iterator[Check]:
+    """Derive the checks of one column. banded: a number is written as its band, which is text."""
+    name = column.name
 
     def column_check(
         what: str, kind: str, words: str, fault: str, severity: Severity = "critical", **kwargs: object
@@ -122,7 +121,7 @@ def _column(table: str, column: Mapping[str, Any]) -> Iterator[Check]:
             fraction=what == "whole",
         )
 
-    if not column.get("missing", False):
+    if not column.missing:
         yield column_check(
             "present", "expect_column_values_to_not_be_null", "is never missing", "is missing in some rows"
         )
@@ -134,8 +133,8 @@ def _column(table: str, column: Mapping[str, Any]) -> Iterator[Check]:
         "critical" if table.endswith("sensitive") else "warning",  # a sensitive column without values has no groups
         min_value=1,
     )
-    if column["kind"] == "number":
-        low, high = column["low"], column["high"]
+    if isinstance(column, Number) and not banded:
+        low, high = column.low, column.high
         yield column_check(
             "type", "expect_column_values_to_be_of_type", "is a number", "is not a number", type_="float64"
         )
@@ -147,15 +146,15 @@ def _column(table: str, column: Mapping[str, Any]) -> Iterator[Check]:
             min_value=low,
             max_value=high,
         )
-        if column.get("whole", False):
+        if column.whole:
             fault = "is not a whole number in some rows"
             yield column_check(
                 "whole", "expect_column_values_to_be_in_set", "is a whole number", fault, value_set=[0.0]
             )
         return
     yield column_check("type", "expect_column_values_to_be_of_type", "is text", "is not text", type_="str")
-    if column["kind"] == "category":
-        values = list(column["values"])
+    if isinstance(column, Category):
+        values = list(column.values)
         some = ", ".join(values[:4]) + (", …" if len(values) > 4 else "")
         yield column_check(
             "values",
@@ -166,8 +165,8 @@ def _column(table: str, column: Mapping[str, Any]) -> Iterator[Check]:
         )
 
 
-def _both_classes(table: str, target: Mapping[str, Any]) -> Check:
-    name, labels = target["name"], [target["negative"], target["positive"]]
+def _both_classes(table: str, target: Target) -> Check:
+    name, labels = target.name, [target.negative, target.positive]
     return Check(
         table=table,
         type="expect_column_distinct_values_to_contain_set",

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from lockgate_evidence import Evidence
 from lockgate_policy import AtLeast, AtMost, Interval, NoWorseThanLive, QualityRule, asked
-from lockgate_step import BadCall, Inconclusive, Passed, Reason, Refused
+from lockgate_step import BadCall, Inconclusive, Passed, Reason, Refused, Target
 from numpy.typing import NDArray
 
 from lockgate_validate.measures import MEASURES, Counts, Floats, Given, Measured, TooFew, confusion, gain, measure
@@ -46,8 +46,8 @@ def judge(evidence: Evidence, answers: Path, truth: Path, *, seed: int) -> Quali
 
     Errors: BadCall if a table does not have one row per test row, or has an invalid label or score.
     """
-    target, rows = evidence.spec["target"], evidence.rows
-    true = _positive(pq.ParquetFile(truth).read()[target["name"]], target, rows, "truth")
+    target, rows = evidence.spec.target, evidence.rows
+    true = _positive(pq.ParquetFile(truth).read()[target.name], target, rows, "truth")
     given = _given(answers / "answers.parquet", target, rows)
     base_file = answers / "base.parquet"
     base = _given(base_file, target, rows) if base_file.exists() else None
@@ -160,7 +160,7 @@ def _asks(rule: QualityRule) -> str:
             return f"{rule.source} allows a loss of {by:g}"
 
 
-def _given(path: Path, target: Mapping[str, str], rows: int) -> Given:
+def _given(path: Path, target: Target, rows: int) -> Given:
     table = pq.ParquetFile(path).read(["label", "score"])
     positive = _positive(table["label"], target, rows, path.stem)
     column = table["score"].cast(pa.float64()).combine_chunks()
@@ -171,15 +171,15 @@ def _given(path: Path, target: Mapping[str, str], rows: int) -> Given:
     return Given(positive, score)
 
 
-def _positive(labels: pa.ChunkedArray, target: Mapping[str, str], rows: int, what: str) -> NDArray[np.bool_]:
+def _positive(labels: pa.ChunkedArray, target: Target, rows: int, what: str) -> NDArray[np.bool_]:
     if len(labels) != rows:
         msg = f"the table `{what}` has {len(labels)} rows, but there are {rows} test rows"
         raise BadCall(msg, fix="use the files of one run")
     # `to_numpy` and Arrow's scalars would import pandas, which only validate-data needs.
     encoded = pc.dictionary_encode(labels.cast(pa.string()), null_encoding="encode").combine_chunks()
     seen = encoded.dictionary.to_pylist()
-    if set(seen) - {target["positive"], target["negative"]}:
-        msg = f"the table `{what}` has a label that is neither {target['positive']} nor {target['negative']}"
+    if set(seen) - {target.positive, target.negative}:
+        msg = f"the table `{what}` has a label that is neither {target.positive} nor {target.negative}"
         raise BadCall(msg, fix="list every spelling of the two labels in the model's target")
-    positive = np.array([value == target["positive"] for value in seen], dtype=np.bool_)
+    positive = np.array([value == target.positive for value in seen], dtype=np.bool_)
     return positive[np.from_dlpack(encoded.indices).astype(np.int64)]

@@ -22,7 +22,7 @@ from lockgate_report import (
     table,
     verdict,
 )
-from lockgate_step import Inconclusive, Passed, Refused
+from lockgate_step import Inconclusive, Passed, Refused, Target
 
 from lockgate_validate.measures import MEASURES, Measured, TooFew
 from lockgate_validate.model import Judged, Quality
@@ -53,7 +53,7 @@ def render(
             section(say("rules"), *(_rules(each) for each in kinds if each)),
             section(say("notes"), el("ul", *(el("li", note) for note in outcome.notes))) if outcome.notes else None,
             section(say("quality.all"), _all(quality)),
-            section(say("quality.confusion"), _confusion(quality, evidence.spec["target"])),
+            section(say("quality.confusion"), _confusion(quality, evidence.spec.target)),
             section(
                 say("settings"),
                 el("p", say("quality.method")),
@@ -129,8 +129,8 @@ def _all(quality: Quality) -> Html:
     return table(say("quality.all.caption"), [say("head.measure"), *map(say, heads)], rows)
 
 
-def _confusion(quality: Quality, target: Mapping[str, str]) -> Html:
-    labels = (target["positive"], target["negative"])
+def _confusion(quality: Quality, target: Target) -> Html:
+    labels = (target.positive, target.negative)
     flipped = quality.confusion[::-1, ::-1].tolist()
     rounded = any(number < _SMALLEST for row in flipped for number in row)
     rows = [[label, *(_count(number, rounded) for number in row)] for label, row in zip(labels, flipped, strict=True)]

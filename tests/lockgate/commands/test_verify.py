@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from lockgate_proof import ProofError
-from lockgate_step import canonical, sha256
+from lockgate_step import canonical, layout, sha256
 
 from lockgate.commands.verify import verify_what
 from lockgate.definition.project import Project
-from lockgate.records.environment import CONFIG, Environment
+from lockgate.records.environment import Environment
 from tests.steps.deploy.conftest import Bench
 
 
@@ -33,7 +33,7 @@ def waived(bench: Bench, days: float) -> Path:
 def environment(bench: Bench) -> Environment:
     found = Environment.below(bench.root / "here")
     found.root.mkdir()
-    found.config.parent.joinpath(CONFIG).symlink_to(bench.environment)
+    found.config.parent.joinpath(layout.CONFIG_MAP).symlink_to(bench.environment)
     return found
 
 

@@ -1,14 +1,22 @@
 """The serving settings are checked when the spec is created, not when Kubernetes rejects a pod."""
 
 import pytest
+from lockgate_step import SpecError
 
-from lockgate import Serving
-from lockgate.errors import SpecError
+from lockgate import ModelSpec, Serving, label, number
 
 
 def test_each_setting_is_in_the_spec_under_the_same_name() -> None:
-    written = Serving(replicas=3, max_replicas=9, cpu="2", memory="512Mi").to_json()
-    assert written == {"replicas": 3, "max_replicas": 9, "cpu": "2", "memory": "512Mi"}
+    spec = ModelSpec(
+        name="tiny",
+        owner="a@example.org",
+        data="rows.csv",
+        target=label("y", positive="a", negative="b"),
+        inputs={"x": number(0, 1)},
+        sensitive={},
+        serving=Serving(replicas=3, max_replicas=9, cpu="2", memory="512Mi"),
+    )
+    assert spec.to_json()["serving"] == {"replicas": 3, "max_replicas": 9, "cpu": "2", "memory": "512Mi"}
 
 
 def test_by_default_a_node_can_be_drained_without_a_lost_request() -> None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from lockgate_step import Category, Number
 
-from lockgate.definition.model import Category, Number
 from lockgate.new.columns import (
     AMONG_NUMBERS,
     MISSING,

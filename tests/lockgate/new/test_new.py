@@ -18,9 +18,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lockgate_policy import check, read
+from lockgate_step import Number
 
 from lockgate.commands.render import render_project
-from lockgate.definition.model import ModelSpec, Number
+from lockgate.definition.model import ModelSpec
 from lockgate.definition.project import Project
 from lockgate.errors import BadCall
 from lockgate.new import command, describe, profile, write

@@ -9,10 +9,10 @@ import pytest
 import tiny_bundle
 from hypothesis import given
 from hypothesis import strategies as st
-from lockgate_model import columns_of
 from lockgate_model_server.check import Accepted, Rejected, Tensor, check
+from lockgate_step import read_columns
 
-COLUMNS = columns_of(tiny_bundle.INPUTS)
+COLUMNS = read_columns(tiny_bundle.INPUTS)
 
 
 def tensors(*rows: Mapping[str, Any]) -> dict[str, Tensor]:

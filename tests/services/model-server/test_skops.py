@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import tiny_bundle
-from lockgate_model import Labels, columns_of, write
+from lockgate_model import Labels, write
+from lockgate_step import read_columns
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -34,7 +35,7 @@ def test_a_skops_model_answers_as_the_native_one(authority: tiny_bundle.Authorit
     card = write(
         tmp_path / "model",
         pipeline,
-        inputs=columns_of(tiny_bundle.INPUTS),
+        inputs=read_columns(tiny_bundle.INPUTS),
         labels=Labels(negative="low", positive="high"),
         rows=ROWS,
         form="skops",

@@ -23,6 +23,22 @@ from lockgate_store import Missing, Store, open_store
 from tests.seaweed import seaweed
 
 SIGNERS = ("ingest", "predict", "validate-data", "validate-model", "bias-audit", "package", "smoke-test", "waive")
+
+
+def spec_of(model: str, **more: Any) -> dict[str, Any]:
+    """Make a model's spec without serving settings; `more` adds or overrides parts."""
+    return {
+        "name": model,
+        "classification": "unclassified",
+        "data": {"uri": "data/rows.csv"},
+        "target": {"name": "income", "positive": "high", "negative": "low"},
+        "inputs": [{"name": "age", "kind": "number", "low": 17, "high": 90}],
+        "sensitive": [],
+        "split": {"test_share": 0.25, "key": [], "seed": model},
+        **more,
+    }
+
+
 JUDGED = {
     "validate-data": ("data", "policy"),
     "validate-model": ("model", "data", "base", "policy"),
@@ -55,7 +71,7 @@ class Bench:
         self.policy = self.root / "policy.toml"
         self.policy.write_text(POLICY)
         self.spec = self.root / "spec.json"
-        self.spec.write_bytes(canonical({"name": self.model}))
+        self.spec.write_bytes(canonical(spec_of(self.model)))
 
     @property
     def store(self) -> Store:

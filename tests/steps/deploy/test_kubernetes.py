@@ -11,15 +11,16 @@ from lockgate_deploy.objects import Object, Version
 from lockgate_deploy.pods import Rollout
 from lockgate_deploy.pointers import Live
 from lockgate_proof import verify_bundle
-from lockgate_step import OutsideFailed, Refusal, canonical, sha256
+from lockgate_step import OutsideFailed, Refusal, Serving, canonical, sha256
 
-from tests.steps.deploy.conftest import Bench
+from tests.steps.deploy.conftest import Bench, spec_of
 
 BUNDLE = sha256(b"the bundle")
 IMAGE = f"registry.example.org/lockgate/model-server@{sha256(b'server')}"
 BRINGER = f"registry.example.org/lockgate/deploy@{sha256(b'deploy')}"
-SERVING = {"replicas": 2, "max_replicas": 4, "cpu": "500m", "memory": "1Gi"}
-VERSION = Version("adult-income", BUNDLE, IMAGE, BRINGER, SERVING, "protected-a")
+SERVING: dict[str, Any] = {"replicas": 2, "max_replicas": 4, "cpu": "500m", "memory": "1Gi"}
+SERVED = Serving(**SERVING)
+VERSION = Version("adult-income", BUNDLE, IMAGE, BRINGER, SERVED, "protected-a")
 DEPLOYMENT = objects.deployment(VERSION, lease="then", replicas=3)
 POD = DEPLOYMENT["spec"]["template"]["spec"]
 
@@ -28,9 +29,9 @@ def live(generation: int) -> Live:
     return Live(sha256(f"bundle {generation}".encode()), generation, None, f"r{generation}", "then")
 
 
-def judged_in(bench: Bench, image: object, **spec: object) -> Version:
+def judged_in(bench: Bench, image: object, **spec: Any) -> Version:
     """Return the version of a bundle that was judged in this image."""
-    bench.spec.write_bytes(canonical({"name": bench.model, "classification": "unclassified", **spec}))
+    bench.spec.write_bytes(canonical(spec_of(bench.model, **spec)))
 
     def alter(bench: Bench, folder: Path, subjects: dict[str, str]) -> None:
         from lockgate_proof import sign
@@ -104,7 +105,7 @@ def test_what_a_version_owns_goes_with_its_deployment_and_selects_its_pods_alone
     assert found["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"].items() <= labels.items()
     scaled = found["HorizontalPodAutoscaler"]["spec"]
     assert (scaled["minReplicas"], scaled["maxReplicas"]) == (2, 4)
-    fixed = Version("m", BUNDLE, IMAGE, BRINGER, {**SERVING, "max_replicas": 2}, "unclassified")
+    fixed = Version("m", BUNDLE, IMAGE, BRINGER, Serving(**{**SERVING, "max_replicas": 2}), "unclassified")
     assert "HorizontalPodAutoscaler" not in {each["kind"] for each in objects.owned(fixed, made)}
 
 
@@ -113,7 +114,7 @@ def test_no_two_versions_of_a_model_share_a_pod() -> None:
     assert one != other
     assert (
         one.items()
-        <= objects.deployment(Version("m", sha256(b"one"), IMAGE, BRINGER, SERVING, "x"), lease="", replicas=1)["spec"][
+        <= objects.deployment(Version("m", sha256(b"one"), IMAGE, BRINGER, SERVED, "x"), lease="", replicas=1)["spec"][
             "template"
         ]["metadata"]["labels"].items()
     )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from lockgate_step import canonical, sha256
 
-from tests.steps.deploy.conftest import Bench
+from tests.steps.deploy.conftest import Bench, spec_of
 
 Subjects = dict[str, str]
 OTHER = sha256(b"another")
@@ -162,8 +162,8 @@ def test_the_workflows_own_policy_and_spec_are_the_ones_that_count(bench: Bench)
     smoke, before = bench.smoke(folder), bench.records()
     others = [
         (policy.replace(b"0.15", b"0.14"), spec),
-        (policy, canonical({"name": bench.model, "owner": "another"})),
-        (policy, canonical({"name": "credit"})),
+        (policy, canonical(spec_of(bench.model, owner="another"))),
+        (policy, canonical(spec_of("credit"))),
     ]
     for other_policy, other_spec in others:
         bench.policy.write_bytes(other_policy)

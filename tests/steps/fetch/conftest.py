@@ -22,11 +22,15 @@ NAME = "tiny"
 def spec(**target: str) -> dict[str, Any]:
     return {
         "name": NAME,
+        "classification": "unclassified",
+        "data": {"uri": "data/rows.csv"},
+        "split": {"test_share": 0.25, "key": [], "seed": NAME},
         "target": {"name": "paid", "positive": "yes", "negative": "no", **target},
         "inputs": [
             {"name": "job", "kind": "category", "values": ["clerk", "nurse"], "missing": True},
             {"name": "income", "kind": "number", "low": 0, "high": 90, "whole": True, "missing": False, "unit": ""},
         ],
+        "sensitive": [],
     }
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import lockgate_model
 import numpy as np
 import pandas as pd
-from lockgate_model import Category, Labels, Number
+from lockgate_model import Labels
+from lockgate_step import Category, Number
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.compose import make_column_transformer

@@ -24,6 +24,7 @@ def spec(**changes: Any) -> dict[str, Any]:
     """Make a spec with a number, a category, a sensitive category and a sensitive number; `data__x` sets data's x."""
     value: dict[str, Any] = {
         "name": "tiny",
+        "classification": "unclassified",
         "data": {"uri": "data/tiny.csv", "test": None, "columns": None, "delimiter": ",", "missing": ["", "?"]},
         "target": {"name": "paid", "positive": "yes", "negative": "no", "spellings": {"yes.": "yes", "no.": "no"}},
         "inputs": [

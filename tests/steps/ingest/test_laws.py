@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lockgate_ingest.ingest import Tables, divide
 from lockgate_ingest.source import Source
-from lockgate_ingest.spec import Spec, read_spec
+from lockgate_step import SpecFile, read_spec
 
 from tests.steps.ingest.conftest import TABLES, Workspace, spec
 
@@ -56,7 +56,7 @@ def as_parquet(table: Sequence[Row], *, group: int, dictionary: bool) -> bytes:
     return buffer.getvalue()
 
 
-def frozen(folder: Path, value: Spec, *contents: bytes) -> tuple[str, dict[str, bytes]]:
+def frozen(folder: Path, value: SpecFile, *contents: bytes) -> tuple[str, dict[str, bytes]]:
     """Return the snapshot's digest and the bytes of every output."""
     sources = []
     for number, content in enumerate(contents):
@@ -70,14 +70,14 @@ def frozen(folder: Path, value: Spec, *contents: bytes) -> tuple[str, dict[str, 
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Spec:
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> SpecFile:
     return read_spec(Workspace(tmp_path_factory.mktemp("io")).put_spec(spec()))
 
 
 @settings(deadline=None, max_examples=80)
 @given(table=st.lists(rows, max_size=12), cells=st.integers(5, 40), group=st.integers(1, 5), dictionary=st.booleans())
 def test_no_form_of_the_file_and_no_size_of_batches_changes_a_byte(
-    tiny: Spec, table: list[Row], cells: int, group: int, dictionary: bool
+    tiny: SpecFile, table: list[Row], cells: int, group: int, dictionary: bool
 ) -> None:
     table = [*both, *table]
     plain, official = as_csv(table), as_csv(both)
@@ -91,7 +91,7 @@ def test_no_form_of_the_file_and_no_size_of_batches_changes_a_byte(
 
 @settings(deadline=None, max_examples=80)
 @given(table=st.lists(rows, min_size=1, max_size=6), data=st.data())
-def test_any_other_cell_is_another_snapshot(tiny: Spec, table: list[Row], data: st.DataObject) -> None:
+def test_any_other_cell_is_another_snapshot(tiny: SpecFile, table: list[Row], data: st.DataObject) -> None:
     changed = [list(row) for row in table]
     at, column = data.draw(st.integers(0, len(table) - 1)), data.draw(st.integers(0, 4))
     changed[at][column] = list(data.draw(rows))[column]
@@ -102,7 +102,7 @@ def test_any_other_cell_is_another_snapshot(tiny: Spec, table: list[Row], data: 
     assert (before == after) == same
 
 
-def test_text_that_moves_between_cells_and_rows_is_another_snapshot(tiny: Spec, tmp_path: Path) -> None:
+def test_text_that_moves_between_cells_and_rows_is_another_snapshot(tiny: SpecFile, tmp_path: Path) -> None:
     def digest(*jobs: str | None) -> str:
         return frozen(tmp_path, tiny, as_csv([*both, *((1.0, job, "F", 1.0, "no") for job in jobs)]), as_csv(both))[0]
 
@@ -110,7 +110,7 @@ def test_text_that_moves_between_cells_and_rows_is_another_snapshot(tiny: Spec, 
     assert len(set(digests)) == len(digests)
 
 
-def test_a_row_in_the_test_file_is_not_a_row_in_the_data(tiny: Spec, tmp_path: Path) -> None:
+def test_a_row_in_the_test_file_is_not_a_row_in_the_data(tiny: SpecFile, tmp_path: Path) -> None:
     row: Row = (1.0, "clerk", "F", 1.0, "no")
     one, _ = frozen(tmp_path, tiny, as_csv([*both, row]), as_csv(both))
     other, _ = frozen(tmp_path, tiny, as_csv(both), as_csv([*both, row]))

@@ -18,6 +18,7 @@ SIGNERS = ("ingest", "predict", "validate-data", "validate-model", "bias-audit",
 SPEC: dict[str, Any] = {
     "name": "adult-income",
     "owner": "labour-statistics@example.gc.ca",
+    "classification": "unclassified",
     "description": "Who earns more than $50,000 a year? <i>",
     "data": {"uri": "data/adult.csv.gz", "format": "csv"},
     "target": {"name": "income", "positive": ">50K", "negative": "<=50K", "spellings": {}},

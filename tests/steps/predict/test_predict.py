@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tiny_bundle
-from lockgate_model import Labels, columns_of, write
+from lockgate_model import Labels, write
 from lockgate_proof import Statement, verify
-from lockgate_step import canonical, file_digest, sha256, tree_digest
+from lockgate_step import canonical, file_digest, read_columns, sha256, tree_digest
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -158,7 +158,7 @@ def test_a_base_that_needs_other_columns_is_a_stated_problem(run: Run) -> None:
     ).fit(rows, [0, 0, 1, 1] * 10)
     labels = Labels(negative="low", positive="high")
     shutil.rmtree(run.io / "in" / "model")
-    write(run.io / "in" / "model", pipeline, inputs=columns_of(inputs), labels=labels, rows=rows, form="skops")
+    write(run.io / "in" / "model", pipeline, inputs=read_columns(inputs), labels=labels, rows=rows, form="skops")
     run.write_test([{"age": row["age"], "occupation": row["occupation"]} for row in ROWS])
     run.write_spec(inputs=inputs)
     run.write_base()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from lockgate_step import SpecFile
 from lockgate_train.rows import Problem, Training, table
 
 from tests.steps.train.pensions import SPEC, Call, parquet, people
@@ -16,7 +17,7 @@ def data() -> pd.DataFrame:
 
 @pytest.fixture
 def problem() -> Problem:
-    return Problem.of(SPEC)
+    return Problem.of(SpecFile.from_json(SPEC))
 
 
 @pytest.fixture

@@ -16,6 +16,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 SPEC: dict[str, Any] = {
     "name": "pensions",
+    "classification": "unclassified",
+    "data": {"uri": "data/rows.csv"},
+    "split": {"test_share": 0.25, "key": [], "seed": "tiny"},
     "target": {"name": "granted", "positive": "yes", "negative": "no", "spellings": {}},
     "inputs": [
         {"name": "age", "kind": "number", "low": 18, "high": 90, "whole": True, "missing": False, "unit": "years"},

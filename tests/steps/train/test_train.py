@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lockgate_model import Category, Form, ModelCard, Number, load, write
+from lockgate_model import Form, ModelCard, load, write
 from lockgate_model import read as model_card
 from lockgate_model._write import _synthetic
-from lockgate_step import BadCall, tree_digest
+from lockgate_step import BadCall, Category, Number, tree_digest
 from lockgate_train.estimators import _classifier, declared, public_names
 from lockgate_train.mitigation import Constraint, Method, Mitigation
 from lockgate_train.rows import Problem, Training, groups

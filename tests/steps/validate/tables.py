@@ -19,6 +19,9 @@ why    = "Not what these tests are about."
 """
 SPEC: dict[str, Any] = {
     "name": "tiny",
+    "classification": "unclassified",
+    "data": {"uri": "data/rows.csv"},
+    "split": {"test_share": 0.25, "key": [], "seed": "tiny"},
     "target": {"name": "income", "positive": "high", "negative": "low"},
     "inputs": [
         {"name": "age", "kind": "number", "low": 17, "high": 90, "whole": True, "missing": False},

@@ -25,6 +25,8 @@ SPEC: dict[str, Any] = {
     "name": NAME,
     "owner": "tiny@example.org",
     "classification": "unclassified",
+    "data": {"uri": "data/rows.csv"},
+    "split": {"test_share": 0.25, "key": [], "seed": "tiny"},
     "serving": {"replicas": 2, "max_replicas": 2, "cpu": "50m", "memory": "512Mi"},
     "target": {"name": "income", "positive": "high", "negative": "low", "spellings": {}},
     "inputs": INPUTS,

@@ -1,0 +1,44 @@
+"""The paths of a program's files, and the names of the Kubernetes objects that provide them.
+
+The composer renders these names, the local engine mounts them, programs read them, and deploy writes them into serving
+pods. Each name is defined only here. On a local machine, a ConfigMap or Secret is a folder of the same name.
+"""
+
+# The only folder that a program reads or writes, and the paths below it.
+IO = "/lockgate"
+IN, OUT = "in", "out"
+ENVIRONMENT, CREDENTIALS, KEY, SERVICE_ACCOUNT = "environment", "credentials", "key", "serviceaccount"
+TMP = "tmp"
+TERMINATION = "termination"
+
+# Files in these folders.
+PRIVATE_KEY = "private.pem"
+TRUST = "trust.json"
+ACCESS_KEY, SECRET_KEY = "access_key_id", "secret_access_key"
+
+# ConfigMaps and Secrets.
+CONFIG_MAP = "lockgate-environment"
+STORE_SECRET = "lockgate-store"  # noqa: S105 - a name
+AUTHORITY_SECRET = "lockgate-ca"  # noqa: S105 - a name
+KEY_SECRETS = "lockgate-key-"  # plus the name of the program that signs
+
+# Service accounts.
+EXECUTOR_ACCOUNT = "lockgate-executor"
+PLATFORM_ACCOUNT = "lockgate-platform"
+SERVER_ACCOUNT = "lockgate-model-server"
+SUBMITTER_ACCOUNT = "lockgate-submitter"
+OPERATOR_ACCOUNT = "lockgate-operator"
+EVENTS_ACCOUNT = "lockgate-events"
+
+# The user and group of every pod.
+USER = 65532
+
+# Labels and annotations of the objects that serve a model.
+BUNDLE = "lockgate.io/bundle"  # the label has the first 12 digits, the annotation the whole digest
+GENERATION = "lockgate.io/generation"
+LEASE = "lockgate.io/lease"
+
+
+def key_secret(signer: str) -> str:
+    """Return the name of the Secret with the private key of a program."""
+    return f"{KEY_SECRETS}{signer}"
