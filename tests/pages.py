@@ -14,11 +14,11 @@ ROOT = Path(__file__).resolve().parents[1]
 GUIDES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/**/*.md")
 PAGES = (*GUIDES, "tests/*/README.md", "benchmarks/*.md", "pipelines/*/*.md")
 CLUSTER = "a cluster"
-# The commands of the README that need a cluster, as they stand: tests/cluster/test_readme.py.
+# The README's commands that need a cluster are executed unchanged by tests/cluster/test_readme.py.
 ON_THE_CLUSTER = "README.md"
 PATCH = "-n argo --patch-file kubernetes/argo-controller"
 DOCTOR = "tests/cluster/test_doctor.py, on a controller of its own"
-# What is not executed as it stands, and where it is executed instead, or why it is not.
+# Commands that are not executed unchanged -> where they are executed instead, or why they are not.
 ELSEWHERE = {
     "make test": "it runs this test",
     "make test-cluster": "it needs root and makes a cluster; .ci/run",

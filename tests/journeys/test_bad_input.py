@@ -371,7 +371,7 @@ Forge = Callable[[Path, Path], object]
 
 
 def payload(path: Path, change: Callable[[dict[str, Any]], object], key: Path | None = None) -> None:
-    """Change what a signed record says, and sign it anew only if there is a key."""
+    """Change the predicate of a signed record, and sign it again only if there is a key."""
     envelope = json.loads(path.read_bytes())
     statement = json.loads(base64.b64decode(envelope["payload"]))
     change(statement["predicate"])

@@ -50,7 +50,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Command, Wal
     root = tmp_path_factory.mktemp("repository")
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
-        pytest.skip("this is no clone, so which files belong to the repository is unknown")
+        pytest.skip("this is not a clone, so the files of the repository are unknown")
     for name in filter(None, listed.stdout.split("\0")):
         if (ROOT / name).is_file():
             (root / name).parent.mkdir(parents=True, exist_ok=True)

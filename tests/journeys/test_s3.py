@@ -94,7 +94,7 @@ class Case:
 
 
 CASES = [
-    Case("nobody answers", 4, r"live\.json(.|\n)*cannot be reached(.|\n)*s3\.json", broken),
+    Case("the connection fails", 4, r"live\.json(.|\n)*cannot be reached(.|\n)*s3\.json", broken),
     Case("the service fails", 4, "503(.|\n)*again", failing),
     Case("the key is refused", 4, "403(.|\n)*access_key_id", key=(ACCESS_KEY, TENANT[1])),
     Case(

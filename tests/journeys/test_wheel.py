@@ -77,7 +77,7 @@ def empty(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emp
 def test_the_wheel_carries_every_file_of_the_shelf(wheel: Path) -> None:
     listed = subprocess.run(["git", "ls-files", *CARRIED], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
-        pytest.skip("this is no clone, so which files belong to the repository is unknown")
+        pytest.skip("this is not a clone, so the files of the repository are unknown")
     with zipfile.ZipFile(wheel) as archive:
         names = {n.removeprefix("lockgate/_shelf/") for n in archive.namelist() if n.startswith("lockgate/_shelf/")}
     files = {name for name in listed.stdout.split() if (ROOT / name).is_file()}
