@@ -1,7 +1,7 @@
 """The reference of the public names, as autodoc directives: Sphinx reads the docstrings."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from types import ModuleType
 
 import lockgate_step
@@ -25,11 +25,15 @@ def steps() -> str:
 
 def sdk() -> str:
     """What a step's author imports from `lockgate_step`."""
-    return _directives("lockgate_step", lockgate_step, lockgate_step.__all__)
+    # Sphinx allows one indexed description of a class: the parts of a spec are indexed as names of `lockgate`.
+    return _directives("lockgate_step", lockgate_step, lockgate_step.__all__, unindexed=lockgate.__all__)
 
 
-def _directives(path: str, module: ModuleType, names: Iterable[str]) -> str:
-    lines = [line for name in names for line in _directive(f"{path}.{name}", getattr(module, name))]
+def _directives(path: str, module: ModuleType, names: Iterable[str], *, unindexed: Collection[str] = ()) -> str:
+    lines = []
+    for name in names:
+        head, *options = _directive(f"{path}.{name}", getattr(module, name))
+        lines += [head, *(["   :no-index:"] if name in unindexed else []), *options]
     return "\n".join(["```{eval-rst}", *lines, "```"])
 
 
