@@ -23,7 +23,7 @@ class ModelStatus:
     runs: Sequence[RunRecord]
 
     def to_json(self) -> dict[str, Any]:
-        """The status as JSON values (schemas/status.json)."""
+        """The status as JSON values (schemas/status.schema.json)."""
         live = self.live
         return {
             "live": live.pointer,
@@ -82,7 +82,7 @@ class Status:
     broken: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
-        """The status as JSON values (schemas/status.json)."""
+        """The status as JSON values (schemas/status.schema.json)."""
         return {"models": {each.model: each.to_json() for each in self.models}, "broken": dict(self.broken)}
 
     def lines(self) -> list[str]:

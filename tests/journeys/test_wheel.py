@@ -17,7 +17,7 @@ from tests.workshop import Done, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "pensions"
-CARRIED = ("steps", "services", "images")
+CARRIED = ("steps", "services", "images", "schemas")
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ RECORDED = Path(__file__).parent / "reported"
 ENDS = ("released", "waived", "refused")
 NAMESPACE, MODEL = "ns", "adult-income"
 OPTIONS = f"-n {NAMESPACE}"
-SCHEMA = json.loads((ROOT / "schemas" / "status.json").read_bytes())
+SCHEMA = json.loads((ROOT / "schemas" / "status.schema.json").read_bytes())
 
 
 @dataclass
