@@ -166,8 +166,9 @@ def test_who_may_stops_a_run_and_who_watches_sees_it(
 def test_what_is_live_is_what_the_users_service_says(project: Project, account: Account) -> None:
     users_service({"lockgate.io/bundle": LIVE, "lockgate.io/generation": "7"})
     try:
-        said = json.loads(lockgate(project, "status", MODEL, "-n", NAMESPACE, "--json").stdout)
         lines = watched(project, Where(namespace=NAMESPACE), mitigation="none").lines()
+        # Only now: a model that is not in the project is known by its runs.
+        said = json.loads(lockgate(project, "status", MODEL, "-n", NAMESPACE, "--json").stdout)
     finally:
         kubectl("delete", "service", MODEL)
     assert said["models"][MODEL]["live"] == {"bundle": LIVE, "generation": 7}
