@@ -23,7 +23,7 @@ from lockgate.records.store import store_of
 from tests.asking import infer
 
 MODEL = "grants"
-# The last output is what to do next: one line for an error, the commands with their purpose for a run.
+# Output ends with the next action: one line after an error, the commands with their purpose after a run.
 NEXT = re.compile(r"(?m)(^Next: .+|^Next\n(  .+\n)+(exit \d)?)\s*\Z")
 PIPELINE = '''\
 """Who is granted a small pension? Invented data."""

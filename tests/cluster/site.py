@@ -67,7 +67,7 @@ class Site:
         self.clean(f"{self.namespace}/")
         (self.root / "images").mkdir(exist_ok=True)
         (self.root / "images" / "images.lock.json").write_text(json.dumps(dict(images), indent=2, sort_keys=True))
-        told = {
+        values = {
             "store": f"s3://{place.BUCKET}/{self.namespace}",
             "endpoint": place.S3,
             "region": "us-east-1",
@@ -75,7 +75,7 @@ class Site:
             "ca": str(self.cluster.ca),
             "registry": place.MLFLOW,
         }
-        settings = [part for name, value in told.items() for part in ("--set", f"{name}={value}")]
+        settings = [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
         self.lockgate("render", "--kubernetes", "--namespace", self.namespace, *settings).expect(0)
         self.apply()
 
@@ -202,7 +202,7 @@ class Site:
             try:
                 assert forwarding.stdout
                 there = re.search(r"127\.0\.0\.1:\d+", forwarding.stdout.readline())
-                assert there, "kubectl says why, above"
+                assert there, "port-forward failed; see kubectl's message above"
                 return infer(f"http://{there[0]}", self.model, asked, seconds=30)
             finally:
                 forwarding.terminate()

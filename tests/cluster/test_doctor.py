@@ -73,11 +73,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     Workshop.make(site.root)
     (site.root / "images").mkdir()
     (site.root / "images" / "images.lock.json").write_text(json.dumps({"model-server": pause(site)}))
-    told = {
+    values = {
         "store": f"s3://{BUCKET}/doctor", "endpoint": S3, "addressing_style": "path", "ca": str(CA),
         "argo_namespace": ARGO,
     }  # fmt: skip
-    settings = [part for name, value in told.items() for part in ("--set", f"{name}={value}")]
+    settings = [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
     done = site.lockgate("render", "--kubernetes", "--namespace", NAMESPACE, *settings)
     assert done.code == 0 and "next:" not in done.out, done.said
     argo(site)

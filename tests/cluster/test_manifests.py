@@ -75,8 +75,8 @@ def applied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applied]:
     project = tmp_path_factory.mktemp("project")
     (project / "pipelines").mkdir()
     admin = User(KUBECONFIG)
-    told = {"store": f"s3://{BUCKET}/manifests", "endpoint": S3, "ca": str(CA)}
-    settings = [part for name, value in told.items() for part in ("--set", f"{name}={value}")]
+    values = {"store": f"s3://{BUCKET}/manifests", "endpoint": S3, "ca": str(CA)}
+    settings = [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
     argv = [sys.executable, "-m", "lockgate", "render", "--kubernetes", "--namespace", NAMESPACE, *settings]
     credentials = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
     subprocess.run(argv, cwd=project, check=True, capture_output=True, env={**os.environ, **credentials})
@@ -260,7 +260,7 @@ def test_a_run_may_bring_what_argo_resolved_from_its_template(applied: Applied) 
 
 
 def test_templates_of_ones_own_do_not_run_in_the_name_of_one_that_is_not_there(applied: Applied) -> None:
-    """No policy can look for what is not there; Argo does, and ends the run before any pod of it begins."""
+    """No policy can check for a missing template. Argo does, and ends the run before it creates a pod."""
 
     def forge(made: Manifest) -> None:
         made["spec"]["workflowTemplateRef"]["name"] = "gone"
@@ -295,7 +295,7 @@ def test_the_policy_holds_for_administrators_too(applied: Applied) -> None:
 
 @pytest.fixture
 def started(applied: Applied) -> str:
-    """The name of a run that Argo has begun."""
+    """The name of a run that Argo has started."""
     name = applied.account(SUBMITTER).can("create", "-o", "name", "-f", "-", given=run()).strip()
     patch = {"status": {"phase": "Running"}, "metadata": {"labels": {"workflows.argoproj.io/phase": "Running"}}}
     applied.controller.can("patch", name, "--type=merge", "-p", json.dumps(patch))
@@ -343,7 +343,7 @@ def test_a_submitter_changes_nothing_of_a_run(applied: Applied, started: str) ->
     applied.account(SUBMITTER).cannot("delete", started)
 
 
-# What each account may do, by `kubectl auth can-i`; what is not listed it may not.
+# The rights of each account, as `kubectl auth can-i` returns them; everything else must be denied.
 MAY: dict[str, set[str]] = {
     EXECUTOR: {"create workflowtaskresults", "patch workflowtaskresults"},
     PLATFORM: {

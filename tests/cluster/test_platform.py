@@ -193,4 +193,4 @@ def test_a_program_killed_at_any_change_is_made_good_by_whoever_comes_next(world
             assert world.versions() == {world.name(live)}
             world.check_serving(live, generation)
         number += 1
-    assert number > {"deploy": 5, "promote": 2, "conclude": 1}[program], "it makes more changes than the kills cover"
+    assert number > {"deploy": 5, "promote": 2, "conclude": 1}[program], "too few of its changes were killed"

@@ -31,8 +31,8 @@ def good(chain: Project, run: str, tmp_path: Path) -> Iterator[Callable[[str], B
 
     def make(name: str) -> Bench:
         if name == "deploy":
-            live.rename(tmp_path / "live.json")  # the bundle it deploys was compared with no live one
-        if name == "pull":  # not a step of a run: the serving pod runs it
+            live.rename(tmp_path / "live.json")  # the bundle was judged when no version was live
+        if name == "pull":  # not a step of a run: the model server's pod runs it
             bench = Bench(SHELF.program(name), tmp_path / name, run)
             bench.folder.mkdir()
             (bench.folder / "environment").symlink_to(chain.state / "environment" / "lockgate-environment")

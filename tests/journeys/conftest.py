@@ -1,4 +1,4 @@
-"""One project with one released version, shared by what must not change it."""
+"""One project with one released version, shared by tests that must not change it."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What people do wrong, through the command line: each mistake ends in its exit code and a next action."""
+"""Mistakes on the command line and in a project: each ends in its exit code and a next action."""
 
 import base64
 import gzip
@@ -30,7 +30,7 @@ CANARY = "canary-4f1c-never-said"
 
 @dataclass(frozen=True)
 class Case:
-    """One mistake: what is spoilt and then called, the exit code, and what must be said."""
+    """One mistake: the function that makes it and returns the call, the exit code, and a pattern of the message."""
 
     name: str
     spoil: Callable[[Project], Arguments]
@@ -39,12 +39,12 @@ class Case:
 
 
 def call(*arguments: str) -> Callable[[Project], Arguments]:
-    """A wrong call; nothing is spoilt."""
+    """Return a wrong call; no file changes."""
     return lambda project: arguments
 
 
 def data(content: bytes, name: str = "rows.csv") -> Callable[[Project], Arguments]:
-    """A file of data with this content, given on the command line."""
+    """Write a data file with this content; the call names it."""
 
     def spoil(project: Project) -> Arguments:
         path = project.root / name
@@ -55,7 +55,7 @@ def data(content: bytes, name: str = "rows.csv") -> Callable[[Project], Argument
 
 
 def asked(content: bytes) -> Callable[[Project], Arguments]:
-    """Rows that the live model is asked about."""
+    """Write rows with this content; the call sends them to the live model."""
 
     def spoil(project: Project) -> Arguments:
         (project.root / "asked.csv").write_bytes(content)
@@ -65,7 +65,7 @@ def asked(content: bytes) -> Callable[[Project], Arguments]:
 
 
 def file(name: str, change: Callable[[str], str]) -> Callable[[Project], Arguments]:
-    """A file of the model's folder, changed."""
+    """Change a file in the model's folder."""
 
     def spoil(project: Project) -> Arguments:
         path = project.pipeline / name
@@ -82,19 +82,19 @@ def missing_data(project: Project) -> Arguments:
 
 
 def edited(column: str, value: Callable[[Row], object]) -> list[Row]:
-    """The good rows with one column changed."""
+    """Return the good rows with one column changed."""
     at = HEADER.index(column)
     return [(*row[:at], value(row), *row[at + 1 :]) for row in rows()]
 
 
 def without(column: str) -> bytes:
-    """The good rows without one column."""
+    """Return the good rows without one column, as CSV."""
     at = HEADER.index(column)
     return csv([(*row[:at], *row[at + 1 :]) for row in rows()], [*HEADER[:at], *HEADER[at + 1 :]])
 
 
 def one_in(count: int, rare: object) -> Callable[[Row], object]:
-    """The row's own sector, and now and then another."""
+    """Return a function: the row's own sector, or `rare` for about one row in `count`."""
     chance = random.Random(3)
     return lambda row: rare if chance.randrange(count) == 0 else row[HEADER.index("sector")]
 
@@ -149,10 +149,10 @@ CASES = [
         "pipeline of a wrong model",
         file("pipeline.py", lambda text: text.replace('name="grants"', 'name="The Grants"')),
         2,
-        r"pipelines/grants/pipeline.py:4: model name 'The Grants'",
+        r"pipelines/grants/pipeline.py:4: 'The Grants' is not a model name",
     ),
-    Case("data missing", missing_data, 2, "no data at .*rows.csv"),
-    Case("data elsewhere missing", call(*RUN, "--data", "nowhere.csv"), 2, "no data at .*nowhere.csv"),
+    Case("data missing", missing_data, 2, "data file .*rows.csv not found"),
+    Case("data elsewhere missing", call(*RUN, "--data", "nowhere.csv"), 2, "data file .*nowhere.csv not found"),
     Case("data empty", data(b""), 2, "rows.csv is empty"),
     Case("data header only", data(csv([])), 2, "has no rows"),
     Case("data truncated gzip", data(gzip.compress(GOOD)[:9000], "rows.csv.gz"), 2, "ends in the middle"),
@@ -185,7 +185,7 @@ CASES = [
         "expect_column_to_be_nice",
     ),
     Case("waiver that does not parse", file("waivers/bias.json", lambda text: "{"), 2, "waivers/bias.json"),
-    Case("waiver that nobody signed", file("waivers/bias.json", lambda text: "{}"), 3, "waivers/bias.json .*signed"),
+    Case("waiver without a signature", file("waivers/bias.json", lambda text: "{}"), 3, "waivers/bias.json .*signed"),
     Case("rows missing", call("predict", MODEL, "nowhere.csv"), 2, "nowhere.csv"),
     Case("rows without a column", asked(without("income")), 2, "income"),
     Case("rows with a value out of range", asked(csv(edited("years", lambda row: 46))), 2, "years"),
@@ -227,7 +227,7 @@ def test_a_column_nobody_asked_for_is_dropped_and_said(released: Project, first:
 
 @dataclass(frozen=True)
 class Judged:
-    """A run that bias-audit refused, and what a waiver of its reason must say."""
+    """A run that bias-audit refused, and waivers of its first reason."""
 
     project: Project
     run: str
@@ -235,11 +235,11 @@ class Judged:
 
     @property
     def key(self) -> Path:
-        """The key that may waive here."""
+        """The key that may sign waivers in this project."""
         return self.project.state / "environment" / "lockgate-key-waive" / "private.pem"
 
     def waiver(self, key: Path, until: timedelta) -> dict[str, Any]:
-        """A waiver of its first reason."""
+        """Return a signed waiver of its first reason."""
         verdict = verify(self.envelope, self.trust, signer="bias-audit", kind="verdict")
         said = {
             "model": MODEL,
@@ -254,13 +254,13 @@ class Judged:
 
     @property
     def trust(self) -> Trust:
-        """Who may sign what here."""
+        """The project's trust file."""
         return Trust.read(self.project.state / "environment" / "lockgate-environment" / "trust.json")
 
 
 @pytest.fixture(scope="module")
 def judged(released: Project, tmp_path_factory: pytest.TempPathFactory) -> Judged:
-    """A model that a stricter rule refuses."""
+    """A run that a stricter rule refused."""
     project = released.twin(tmp_path_factory.mktemp("judged") / "project")
     policy = project.pipeline / "policy.toml"
     policy.write_text(policy.read_text().replace("at_most = 0.25", "at_most = 0.0001"))
@@ -331,21 +331,22 @@ def test_a_gate_honours_a_waiver_only_while_it_holds(waiver: str, code: int, jud
 
 
 def sign_here(project: Project, run: str, *more: str) -> Done:
-    """Waive the first reason of a run until next week, for a reason that is the same everywhere."""
+    """Waive the first reason of a run for a week."""
     until = f"{datetime.now(UTC) + timedelta(days=7):%Y-%m-%d}"
     return project.lockgate("waive", run, "bias-audit/1", "--until", until, "--why", "A pilot.", *more)
 
 
 def test_a_waiver_names_who_approved_it_and_which_key_signed(judged: Judged, tmp_path: Path) -> None:
     project = judged.project.twin(tmp_path / "project")
-    nobody = sign_here(project, judged.run)
-    assert (nobody.code, "--by" in nobody.err) == (2, True), nobody.said
-    assert "a waiver names who approved it" in nobody.err
+    anonymous = sign_here(project, judged.run)
+    assert (anonymous.code, "--by" in anonymous.err) == (2, True), anonymous.said
+    assert "a waiver needs the name of its approver" in anonymous.err
     odd = sign_here(project, judged.run, "--by", "Ana\x1b[2J")
-    assert (odd.code, "do not print" in odd.err) == (2, True), odd.said
+    assert (odd.code, "characters that cannot be printed" in odd.err) == (2, True), odd.said
     new_key(tmp_path / "foreign.pem")
     foreign = sign_here(project, judged.run, "--by", "Ana Diaz", "--key", str(tmp_path / "foreign.pem"))
-    assert (foreign.code, "nobody may waive here with the key" in foreign.err) == (3, True), foreign.said
+    assert foreign.code == 3, foreign.said
+    assert f"the key {tmp_path / 'foreign.pem'} may not sign waivers on this machine" in foreign.err
     assert not (project.pipeline / "waivers").exists()
     done = sign_here(project, judged.run, "--by", "Ana Diaz, director")
     assert done.code == 0, done.said
@@ -371,7 +372,7 @@ Forge = Callable[[Path, Path], object]
 
 
 def payload(path: Path, change: Callable[[dict[str, Any]], object], key: Path | None = None) -> None:
-    """Change the predicate of a signed record, and sign it again only if there is a key."""
+    """Change the content of a signed record; sign it again if a key is given, else keep the signature."""
     envelope = json.loads(path.read_bytes())
     statement = json.loads(base64.b64decode(envelope["payload"]))
     change(statement["predicate"])
@@ -400,11 +401,11 @@ def left_out(bundle: Path, key: Path) -> None:
 
 
 def as_it_was(bundle: Path, package: Path) -> None:
-    """The files changed, and nothing else."""
+    """Change nothing else."""
 
 
 def listed(bundle: Path, package: Path) -> None:
-    """The manifest made to agree with the files, as a forger would."""
+    """Make the manifest match the files, as a forger would."""
     manifest = json.loads((bundle / "manifest.json").read_bytes())
     beside = (bundle / "manifest.json", bundle / "record.json")
     files = (path for path in bundle.rglob("*") if path.is_file() and path not in beside)
@@ -413,7 +414,7 @@ def listed(bundle: Path, package: Path) -> None:
 
 
 def sealed(bundle: Path, package: Path) -> None:
-    """The whole bundle signed once more with package's own key, as a thief of that key would."""
+    """Sign the whole bundle again with package's key, as a thief of that key would."""
     listed(bundle, package)
     record = json.loads((bundle / "record.json").read_bytes())
     statement = json.loads(base64.b64decode(record["payload"]))
@@ -446,7 +447,7 @@ def package_key(project: Project) -> Path:
 
 
 def refused(bench: Bench, released: Project, says: str) -> None:
-    """Called directly, the program refuses, names what is next, writes nothing, and no user notices."""
+    """Call the program; check that it refuses with a next action and writes nothing; the live version still serves."""
     store = released.records()
     with unharmed(released):
         done = bench.call()
@@ -473,8 +474,8 @@ def another_policy(bundle: Path, package: Path) -> None:
 
 
 def unsigned_waiver(bundle: Path, package: Path) -> None:
-    nobody = {"payload": "", "payloadType": "", "signatures": []}
-    (bundle / "waivers.json").write_bytes(canonical([{"file": "waivers/pilot.json", "envelope": nobody}]))
+    unsigned = {"payload": "", "payloadType": "", "signatures": []}
+    (bundle / "waivers.json").write_bytes(canonical([{"file": "waivers/pilot.json", "envelope": unsigned}]))
     sealed(bundle, package)
 
 
@@ -506,7 +507,7 @@ def test_a_bundle_that_is_not_what_was_judged_is_refused(
 
 def test_a_bundle_of_another_machine_is_refused(released: Project, first: str, tmp_path: Path) -> None:
     stranger = Project.make(tmp_path / "stranger")
-    assert stranger.lockgate("status").code == 0  # which makes its keys
+    assert stranger.lockgate("status").code == 0  # creates its keys
     bench = released.bench(first, "deploy", tmp_path / "io")
     (bench.folder / "environment").unlink()
     shutil.copytree(released.state / "environment" / "lockgate-environment", bench.folder / "environment")
@@ -531,7 +532,7 @@ def test_a_live_bundle_that_was_changed_in_the_store_is_refused_and_answered_on(
         card.write_bytes(kept)
 
 
-@pytest.mark.parametrize("signer", ["nobody", "another gate"])
+@pytest.mark.parametrize("signer", ["an unknown key", "another gate"])
 def test_promote_refuses_a_smoke_verdict_that_smoke_test_did_not_sign(
     signer: str, released: Project, first: str, tmp_path: Path
 ) -> None:
@@ -539,7 +540,7 @@ def test_promote_refuses_a_smoke_verdict_that_smoke_test_did_not_sign(
     key = tmp_path / "foreign" / "private.pem"
     new_key(key)
     known = released.state / "environment" / "lockgate-key-bias-audit" / "private.pem"
-    payload(bench.input("smoke"), lambda said: None, key if signer == "nobody" else known)
+    payload(bench.input("smoke"), lambda said: None, key if signer == "an unknown key" else known)
     refused(bench, released, "not signed by a key that may sign as smoke-test")
 
 

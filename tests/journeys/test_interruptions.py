@@ -1,4 +1,4 @@
-"""Runs that meet each other, are killed, or run out of disk: what is live moves once or not at all."""
+"""Runs that are concurrent, are killed, or run out of disk space: the live version changes once or not at all."""
 
 import json
 import os
@@ -14,13 +14,13 @@ from tests.workshop import MODEL, Project, ended, unharmed
 
 
 def phase(project: Project, run: str, step: str) -> str:
-    """How a step of a run stands, as its record says it now."""
+    """Return the phase of a step in a run's record."""
     nodes = json.loads((project.state / "runs" / run / "run.json").read_bytes())["nodes"].values()
     return next((node["phase"] for node in nodes if node["displayName"].split("(")[0] == step), "Omitted")
 
 
 def killed_in(project: Project, step: str, *arguments: str) -> str:
-    """Start a run, kill it outright once this step runs, and return its id."""
+    """Start a run, kill it with SIGKILL while this step runs, and return its id."""
     known = project.run_ids()
     process = project.start("run", MODEL, *arguments)
     resumed = arguments[-1] if "--resume" in arguments else None
@@ -35,7 +35,7 @@ def killed_in(project: Project, step: str, *arguments: str) -> str:
 
 
 def begun_since(project: Project, known: set[str]) -> set[str]:
-    """The runs that are on record with whose they are, but for those known."""
+    """Return the recorded runs with an about.json, except the known ones."""
     return {run for run in project.run_ids() - known if (project.state / "runs" / run / "about.json").exists()}
 
 
@@ -51,7 +51,7 @@ def test_a_run_killed_at_any_moment_goes_on_and_promotes_once(released: Project,
     assert released.generation in (generation, generation + 1)
     done = project.lockgate("run", MODEL, "--resume", run[:4])
     assert done.code == 0, done.said
-    # What was asked in the beginning still holds, though nobody repeated it.
+    # --resume keeps the settings of the first call.
     assert json.loads((project.state / "runs" / run / "run.json").read_bytes())["parameters"]["seed"] == "1"
     assert (released.generation, released.answers()) == (generation + 1, released.bundle)
     records = released.records()

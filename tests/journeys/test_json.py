@@ -1,4 +1,4 @@
-"""Every verb that offers --json prints one JSON value and nothing beside it, about a real release."""
+"""Every verb with --json prints exactly one JSON value; the project has a real release."""
 
 import json
 from pathlib import Path

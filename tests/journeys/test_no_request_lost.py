@@ -1,4 +1,4 @@
-"""A client that never stops asking notices a release only by the digest in its answers."""
+"""A release fails no request of a client that calls continuously; only the digest in the responses changes."""
 
 import json
 import time

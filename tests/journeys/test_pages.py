@@ -50,7 +50,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Command, Wal
     root = tmp_path_factory.mktemp("repository")
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
-        pytest.skip("this is not a clone, so the files of the repository are unknown")
+        pytest.skip("not a git clone, so the files of the repository are unknown")
     for name in filter(None, listed.stdout.split("\0")):
         if (ROOT / name).is_file():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Command, Wal
 
 
 def _here(command: str, port: int) -> str:
-    """A command as it is executed here: this port, this environment as it is, and a waiver that ends soon."""
+    """Return a command with this test's port, with this environment, and with a waiver that ends soon."""
     command = command.replace(":8080", f":{port}")
     command = command.replace(".venv/bin/", f"{Path(sys.executable).parent}/")
     command = re.sub(r"(?<=--until )\S+", str((datetime.now(UTC) + timedelta(days=60)).date()), command)
@@ -85,7 +85,7 @@ def _here(command: str, port: int) -> str:
 
 
 def masked(text: str) -> list[str]:
-    """The lines of an output without what differs from run to run; steps that run side by side end in either order."""
+    """Return the lines of an output without the values that differ between runs; parallel steps are sorted."""
     lines = []
     for line in text.splitlines():
         for pattern, name in MASKS:

@@ -1,4 +1,4 @@
-"""Data and store in a real S3 service that refuses, has not what is asked for, or breaks off: users are answered on."""
+"""Data and store in a real S3 service that denies, lacks or truncates objects: the live version keeps serving."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -26,12 +26,12 @@ class Remote:
     service: SeaweedFS
 
     def lead(self, project: Project, store: str, key: tuple[str, str], endpoint: str) -> None:
-        """Tell a project where its store is."""
+        """Configure a project's store."""
         kept = project.state / "environment"
         self.service.lead(kept / "lockgate-environment", kept / "lockgate-store", store, key=key, endpoint=endpoint)
 
     def at(self, address: str) -> Store:
-        """Any place in the service."""
+        """Return a store at an address in the service."""
         kept = self.project.state / "environment"
         store = open_at(address, kept / "lockgate-environment", kept / "lockgate-store")
         assert store is not None
@@ -40,7 +40,7 @@ class Remote:
 
 @pytest.fixture(scope="module")
 def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
-    """A project whose first version was released from S3 into S3, and answers."""
+    """A project with a live version; its data and its store are in S3."""
     with seaweed(tmp_path_factory.mktemp("seaweed")) as service:
         project = Project.make(tmp_path_factory.mktemp("remote"))
         (project.pipeline / "data" / "rows.csv").unlink()
@@ -56,22 +56,22 @@ def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
 
 
 def as_it_is(request: bytes, ask: Ask) -> bytes:
-    """A wire that does nothing of its own."""
+    """Pass the request and the response on unchanged."""
     return ask(request)
 
 
 def broken(request: bytes, ask: Ask) -> bytes:
-    """A wire that hangs up."""
+    """Close the connection without a response."""
     return b""
 
 
 def failing(request: bytes, ask: Ask) -> bytes:
-    """A service that cannot answer now."""
+    """Respond with status 503."""
     return b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 def cutting(name: str) -> Wire:
-    """A wire that breaks off in the middle of what is kept under this name."""
+    """Return a wire that truncates the response for keys that end in this name."""
 
     def behave(request: bytes, ask: Ask) -> bytes:
         verb, path = request.split(b" ")[:2]
@@ -82,7 +82,7 @@ def cutting(name: str) -> Wire:
 
 @dataclass(frozen=True)
 class Case:
-    """What is wrong on the way to the service, what is run, how it must end, and what must be said."""
+    """One fault, as the wire, the key or the address; the call, its exit code, and a pattern of the message."""
 
     name: str
     code: int
@@ -94,15 +94,15 @@ class Case:
 
 
 CASES = [
-    Case("the connection fails", 4, r"live\.json(.|\n)*cannot be reached(.|\n)*s3\.json", broken),
+    Case("the connection is closed", 4, r"live\.json(.|\n)*cannot be reached(.|\n)*s3\.json", broken),
     Case("the service fails", 4, "503(.|\n)*again", failing),
     Case("the key is refused", 4, "403(.|\n)*access_key_id", key=(ACCESS_KEY, TENANT[1])),
     Case(
         "there is no such bucket",
         4,
-        "404 NoSuchBucket(.|\n)*nobody-made-me",
-        store="s3://nobody-made-me/x",
-        arguments=("--no-serve",),  # the platform that runs serves the right store, and would be named first
+        "404 NoSuchBucket(.|\n)*no-such-bucket",
+        store="s3://no-such-bucket/x",
+        arguments=("--no-serve",),  # the running platform uses the right store; its error would come first
     ),
     Case("the live pointer is cut", 4, r"grants/live\.json.*response is incomplete(.|\n)*again", cutting("/live.json")),
     Case(
@@ -128,7 +128,7 @@ CASES = [
         "the data are in no bucket",
         4,
         "ingest failed: .*404 NoSuchBucket(.|\n)*data",
-        arguments=("--data", "s3://nobody-made-me/rows.csv"),
+        arguments=("--data", "s3://no-such-bucket/rows.csv"),
     ),
 ]
 
@@ -137,7 +137,7 @@ CASES = [
 def begun(
     remote: Remote, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[Case], "subprocess.Popen[str]"]]:
-    """Every case, begun at once, since some wait long before they try again."""
+    """Every case, all started at once, because some wait long before a retry."""
     folder = tmp_path_factory.mktemp("cases")
     with ExitStack() as stack:
 

@@ -1,4 +1,4 @@
-"""The wheel and an empty folder are enough: no file of the repository is needed to make, run and ask a model."""
+"""The wheel and an empty folder are enough to create, release and call a model, without the repository."""
 
 import csv
 import os
@@ -22,7 +22,7 @@ CARRIED = ("steps", "services", "images", "schemas")
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, as the README builds it; here the builder is the one that is installed."""
+    """The wheel, built with the installed build backend."""
     folder = tmp_path_factory.mktemp("wheel")
     options = ("--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation")
     subprocess.run([sys.executable, "-m", "pip", "wheel", *options, "-w", str(folder), str(ROOT)], check=True)
@@ -32,14 +32,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True)
 class Empty:
-    """A folder without anything, and the only Lockgate on its path: that of the wheel."""
+    """An empty folder, and an environment with the Lockgate of the wheel."""
 
     folder: Path
     bin: Path
     port: int
 
     def call(self, name: str, *arguments: str) -> Done:
-        """Run a command of the environment here."""
+        """Run a command of the environment in the folder."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LOCKGATE_CACHE") if name in os.environ}
         done = subprocess.run(
             [str(self.bin / name), *arguments],
@@ -52,7 +52,7 @@ class Empty:
         return Done(done.returncode, done.stdout, done.stderr)
 
     def lockgate(self, *arguments: str) -> Done:
-        """Run `lockgate ARGUMENTS` here; it succeeds."""
+        """Run `lockgate ARGUMENTS` in the folder; it must succeed."""
         done = self.call("lockgate", *arguments)
         assert (done.code, "Traceback" in done.said) == (0, False), done.said
         return done
@@ -77,7 +77,7 @@ def empty(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emp
 def test_the_wheel_carries_every_file_of_the_shelf(wheel: Path) -> None:
     listed = subprocess.run(["git", "ls-files", *CARRIED], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
-        pytest.skip("this is not a clone, so the files of the repository are unknown")
+        pytest.skip("not a git clone, so the files of the repository are unknown")
     with zipfile.ZipFile(wheel) as archive:
         names = {n.removeprefix("lockgate/_shelf/") for n in archive.namelist() if n.startswith("lockgate/_shelf/")}
     files = {name for name in listed.stdout.split() if (ROOT / name).is_file()}
