@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from benchmarks.harness import PEERS, ROOT, Benchmark, Figure, Measured, main
-from lockgate.definition.shelf import Shelf
+from lockgate.definition.catalog import Catalog
 from lockgate.images.installed import command, environment
 
 LOCK = ROOT / "tests" / "steps" / "bias-audit" / "lock.txt"
@@ -13,7 +13,7 @@ LOCK = ROOT / "tests" / "steps" / "bias-audit" / "lock.txt"
 
 def measure(repeats: int) -> Measured:
     """Measure both in one process, in the lock that has Fairlearn."""
-    made = environment(LOCK, [Shelf.find().sdk, ROOT / "steps" / "bias-audit"])
+    made = environment(LOCK, [Catalog.find().sdk, ROOT / "steps" / "bias-audit"])
     argv, env = command(
         made, [str(PEERS / "resampling.py"), str(repeats)], lambda: print("installing bias-audit's tests")
     )

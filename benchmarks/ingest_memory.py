@@ -12,7 +12,7 @@ from pathlib import Path
 from lockgate_proof import new_key
 
 from benchmarks.harness import AtMost, Benchmark, Figure, Measured, Stopwatch, main
-from lockgate.definition.shelf import Shelf
+from lockgate.definition.catalog import Catalog
 from lockgate.images.installed import command, environment
 
 NUMBERS, CATEGORIES = 6, 8
@@ -53,7 +53,7 @@ def freeze(root: Path, gigabytes: float) -> tuple[float, float, float]:
     (root / "in" / "spec").write_text(json.dumps(spec))
     data = root / "big.csv"
     write(data, int(gigabytes * 1e9))
-    image = Shelf.find().image("ingest")
+    image = Catalog.find().image("ingest")
     argv, env = command(environment(image.lock, image.code), ["-m", "lockgate_ingest", "--data", data.as_uri()])
     watch = Stopwatch()
     child = subprocess.Popen(argv, env={**env, "LOCKGATE_IO": str(root)}, stderr=subprocess.DEVNULL)

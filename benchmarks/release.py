@@ -15,7 +15,7 @@ from typing import Any
 from lockgate_proof import Trust, verify
 
 from benchmarks.harness import CHILDREN, ROOT, Stopwatch, peak_mib, surroundings
-from lockgate.definition.shelf import Shelf
+from lockgate.definition.catalog import Catalog
 from lockgate.images.installed import Installed, command
 
 MODEL = "adult-income"
@@ -43,9 +43,9 @@ class Released:
 
 def install() -> None:
     """Create the environments that a run needs, if they do not exist."""
-    shelf = Shelf.find()
-    for image in sorted({program.image for program in shelf.programs.values()} | {"model-server"}):
-        command(Installed(shelf)(f"lockgate/{image}"), [], lambda name=image: print(f"installing {name}", flush=True))  # type: ignore[misc]
+    catalog = Catalog.find()
+    for image in sorted({program.image for program in catalog.programs.values()} | {"model-server"}):
+        command(Installed(catalog)(f"lockgate/{image}"), [], lambda name=image: print(f"installing {name}", flush=True))  # type: ignore[misc]
 
 
 def free_port() -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from lockgate.definition.shelf import Shelf
+from lockgate.definition.catalog import Catalog
 from lockgate.images.installed import command, environment
 
 TESTS = Path(__file__).resolve().parent
@@ -50,21 +50,23 @@ class Suite:
 
 def suites() -> list[Suite]:
     """Return every suite; the lock of a step's tests is its image's, plus the tests' tools and oracles."""
-    shelf = Shelf.find()
+    catalog = Catalog.find()
     names = ("lockgate", "conformance", "rendered", "contracts", "journeys")
     composer = [f for f in (TESTS / name for name in names) if f.is_dir()]
     here = [Suite(f.name, f, None, ()) for f in composer]
     sdk = [f for f in sorted((TESTS / "sdk").glob("*/")) if not (f / "lock.txt").is_file()]
     here += [Suite(f"sdk-{f.name}", f, None, ()) for f in sdk if any(f.glob("test_*.py"))]
     locked = [f for kind in ("steps", "services", "sdk") for f in sorted((TESTS / kind).glob("*/"))]
-    gates = tuple(f for f in shelf.step_folders() if f.name in ("bias-audit", "validate"))
+    gates = tuple(f for f in catalog.step_folders() if f.name in ("bias-audit", "validate"))
     couler = TESTS / "couler"
-    here.append(Suite(couler.name, couler, couler / "lock.txt", (ROOT, shelf.sdk)))
+    here.append(Suite(couler.name, couler, couler / "lock.txt", (ROOT, catalog.sdk)))
     slow = TESTS / "statistics"
     here += _on_the_cluster(TESTS / CLUSTER)
-    here.append(Suite(SLOW, slow, slow / "lock.txt", (shelf.sdk, *gates)))
+    here.append(Suite(SLOW, slow, slow / "lock.txt", (catalog.sdk, *gates)))
     return here + [
-        Suite(f.name, f, f / "lock.txt", (shelf.sdk, *_code(shelf, f))) for f in locked if (f / "lock.txt").is_file()
+        Suite(f.name, f, f / "lock.txt", (catalog.sdk, *_code(catalog, f)))
+        for f in locked
+        if (f / "lock.txt").is_file()
     ]
 
 
@@ -78,10 +80,10 @@ def _on_the_cluster(folder: Path) -> list[Suite]:
     ]
 
 
-def _code(shelf: Shelf, folder: Path) -> tuple[Path, ...]:
+def _code(catalog: Catalog, folder: Path) -> tuple[Path, ...]:
     served = {"predict", "model-server", "smoke-test"}
     names = served if folder.name in served else {folder.name}
-    return tuple(f for f in [*shelf.step_folders(), *shelf.service_folders()] if f.name in names)
+    return tuple(f for f in [*catalog.step_folders(), *catalog.service_folders()] if f.name in names)
 
 
 def run(suite: Suite, aloud: bool = False) -> tuple[Suite, int, str, float]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from lockgate_store import Missing, Store
 
-from lockgate.definition.shelf import Program, Shelf
+from lockgate.definition.catalog import Catalog, Program
 from lockgate.images.installed import Installed, command
 from lockgate.records.environment import Environment
 from lockgate.records.store import store_of
@@ -228,7 +228,7 @@ class Project:
 
     def bench(self, run: str, step: str, folder: Path) -> "Bench":
         """Recreate the inputs of a run's step: its files as copies, its environment and its key."""
-        bench = Bench(SHELF.program(step), folder, run)
+        bench = Bench(CATALOG.program(step), folder, run)
         folder.mkdir(parents=True)
         (folder / "tmp").mkdir()
         given = self.node(run, step) / "in"
@@ -240,7 +240,7 @@ class Project:
         return bench
 
 
-SHELF = Shelf.find()
+CATALOG = Catalog.find()
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ class Bench:
     def call(self, *arguments: str) -> Done:
         """Run the program in its image's environment."""
         module = [*self.program.command[1:], *self.program.args, *arguments]
-        argv, env = command(Installed(SHELF)(self.program.image), module)
+        argv, env = command(Installed(CATALOG)(self.program.image), module)
         return self.execute(argv, env)
 
     def execute(self, argv: Sequence[str], env: Mapping[str, str]) -> Done:

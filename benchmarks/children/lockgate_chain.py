@@ -5,7 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from lockgate.definition.shelf import Shelf
+from lockgate.definition.catalog import Catalog
 from lockgate.engine import Engine, Environment, ProcessRuntime
 from lockgate.images.environments import Environments
 
@@ -28,7 +28,7 @@ def manifest(steps: int, body: list[str]) -> dict[str, Any]:
 
 def main(steps: int, folder: Path, body: str) -> int:
     """Run the chain once, with a new record."""
-    code = f"{Shelf.find().sdk}:{Path(__file__).resolve().parent}"
+    code = f"{Catalog.find().sdk}:{Path(__file__).resolve().parent}"
     python = Environment(Path(sys.executable), {"PYTHONPATH": code, "PYTHONDONTWRITEBYTECODE": "1"})
     runtime = ProcessRuntime(lambda image: python, Environments(folder / "cache"))
     run = Engine(folder, folder / "environment", runtime).run([manifest(steps, BODIES[body])], "chain")

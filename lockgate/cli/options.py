@@ -101,7 +101,7 @@ def find_project() -> "Project":
 
 def find_environment(project: "Project") -> "Environment":
     """The environment of this machine; created if it does not exist."""
-    from lockgate.definition.shelf import Shelf
+    from lockgate.definition.catalog import Catalog
     from lockgate.records.environment import ensure_environment
 
-    return ensure_environment(project, Shelf.find().signers)
+    return ensure_environment(project, Catalog.find().signers)

@@ -173,7 +173,7 @@ def images(
     CA, credentials and proxies are those of the tool: certs.d, buildah login, podman login or docker login.
     """
     from lockgate.images.build import Target, at_once, build, push
-    from lockgate.images.builders import find_builder
+    from lockgate.images.build_tools import find_builder
     from lockgate.images.pins import chosen, describe, record
 
     if action not in ("", "build", "push"):

@@ -11,7 +11,7 @@ from lockgate.cluster.manifests.settings import Settings
 
 
 @dataclass(frozen=True)
-class Live:
+class ClusterObjects:
     """A cluster, with the settings that tell where its objects are."""
 
     connection: Connection

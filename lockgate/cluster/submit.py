@@ -11,8 +11,8 @@ from lockgate_step import Data
 from lockgate.cluster.api import NotThere
 from lockgate.cluster.manifests.settings import Cluster
 from lockgate.cluster.workflows import Argo
+from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
-from lockgate.definition.shelf import Shelf
 from lockgate.errors import BadCall, NotRendered, UnknownName
 from lockgate.images.pins import UNBUILT, image_name
 from lockgate.records.waivers import check_waivers
@@ -175,7 +175,7 @@ def order_of(project: Project, name: str, workflow: str, given: Mapping[str, str
     order = Order(
         model.spec.name, manifest, str(path.parent.relative_to(project.root)), dict(given), model.spec.tunable
     )
-    check_settings(given, order.parameters, {**Shelf.find().programs, **model.own_programs}.values())
+    check_settings(given, order.parameters, {**Catalog.find().programs, **model.own_programs}.values())
     if (cluster := Cluster(project)).exists:
         check_waivers(model, cluster.as_environment.trust)
     return order

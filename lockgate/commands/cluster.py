@@ -13,12 +13,12 @@ from lockgate.cluster.watch import NAME, PART_OF, fetch_log, live_on, raw_input,
 from lockgate.cluster.workflows import Argo, Where, reach
 from lockgate.definition.project import Project
 from lockgate.errors import BadCall
-from lockgate.records.account import signed_file
 from lockgate.records.environment import Environment
+from lockgate.records.evidence import signed_file
 from lockgate.records.live import Live
 from lockgate.records.runs import RunRecord, Step
 from lockgate.records.store import bucket_of, live_at
-from lockgate.report.page import PAGES
+from lockgate.report.index import PAGES
 
 
 @dataclass(frozen=True)

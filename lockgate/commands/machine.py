@@ -9,8 +9,8 @@ from typing import Any
 from lockgate_proof import GATES_OF_A_BUNDLE, predicate
 from lockgate_store import Store
 
+from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
-from lockgate.definition.shelf import Shelf
 from lockgate.engine import ask_to_stop
 from lockgate.records.address import address_of, platform_up, public
 from lockgate.records.environment import Environment, ensure_environment
@@ -32,7 +32,7 @@ class Machine:
     @classmethod
     def of(cls, project: Project) -> "Machine":
         """The machine's environment for a project; created if it does not exist."""
-        return cls(project, ensure_environment(project, Shelf.find().signers))
+        return cls(project, ensure_environment(project, Catalog.find().signers))
 
     def runs(self, model: str | None = None) -> list[RunRecord]:
         """Every run on record, or those of one model, the newest first."""

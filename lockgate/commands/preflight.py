@@ -15,8 +15,8 @@ from urllib.request import url2pathname
 
 from lockgate_step import Data
 
+from lockgate.definition.catalog import Catalog
 from lockgate.definition.model import ModelSpec
-from lockgate.definition.shelf import Shelf
 from lockgate.errors import BadCall
 
 LINE = 1 << 20
@@ -49,9 +49,9 @@ def check_columns(spec: ModelSpec, uri: str) -> None:
     )
 
 
-def check_estimator(name: object, shelf: Shelf) -> None:
+def check_estimator(name: object, catalog: Catalog) -> None:
     """Check that an estimator is one that train accepts. Errors: BadCall."""
-    known = (shelf.root / "steps/train/lockgate_train/classifiers.txt").read_text(encoding="utf-8").split()
+    known = (catalog.root / "steps/train/lockgate_train/classifiers.txt").read_text(encoding="utf-8").split()
     if name in known:
         return
     last = {each.rpartition(".")[2]: each for each in known}

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project, own_sources
-from lockgate.definition.shelf import Shelf
 from lockgate.errors import NotRendered, UnknownName
 from lockgate.rendering.contracts import contract_bytes, functions_source, step_contract
 from lockgate.rendering.files import model_files, write_or_check
@@ -54,21 +54,21 @@ def _cluster_files(project: Project) -> dict[Path, bytes]:
 
 def _contracts(project: Project) -> dict[Path, bytes]:
     """The contracts of the steps; their sources exist only in Lockgate's own repository."""
-    shelf = Shelf.find()
-    if shelf.root != project.root:
+    catalog = Catalog.find()
+    if catalog.root != project.root:
         return {}
-    return {folder / "contract.json": contract_bytes(step_contract(folder)) for folder in shelf.step_folders()}
+    return {folder / "contract.json": contract_bytes(step_contract(folder)) for folder in catalog.step_folders()}
 
 
 def _from_contracts(project: Project) -> dict[Path, bytes]:
     """What Lockgate's own repository makes of its contracts, once they are written."""
-    shelf = Shelf.find()
-    if shelf.root != project.root:
+    catalog = Catalog.find()
+    if catalog.root != project.root:
         return {}
-    programs = sorted(shelf.programs.values(), key=lambda p: p.name)
+    programs = sorted(catalog.programs.values(), key=lambda p: p.name)
     text = functions_source(programs, "One typed function per program of Lockgate.")
     # The bill of materials lists what serves the model, so package carries the server's lock.
-    serving = shelf.image("model-server").lock.read_bytes()
+    serving = catalog.image("model-server").lock.read_bytes()
     readme = project.root / "README.md"
     return {
         project.root / "lockgate" / "definition" / "steps.py": text.encode(),

@@ -14,11 +14,11 @@ from lockgate.commands.preflight import check_columns, check_estimator
 from lockgate.commands.result import Result
 from lockgate.commands.runs import report_of
 from lockgate.commands.target import find
+from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Model, Project
-from lockgate.definition.shelf import Shelf
 from lockgate.engine import Engine, ProcessRuntime, Runtime
 from lockgate.errors import BadCall, UnknownName
-from lockgate.images.contained import contained
+from lockgate.images.containers import contained
 from lockgate.images.environments import Environments, cache
 from lockgate.images.installed import Installed
 from lockgate.images.pins import built
@@ -51,7 +51,7 @@ class Session:
         self.project = project
         self.verbose = verbose
         self.quiet = quiet
-        self.shelf = Shelf.find()
+        self.catalog = Catalog.find()
 
     def run(self, request: Request) -> Result:
         """Run a workflow of a model to its end.
@@ -76,12 +76,12 @@ class Session:
         manifest = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
         parameters = {p["name"]: p for p in manifest["spec"].get("arguments", {}).get("parameters", [])}
         given = self._given(model, request, parameters)
-        check_settings(given, parameters, {**self.shelf.programs, **model.own_programs}.values())
+        check_settings(given, parameters, {**self.catalog.programs, **model.own_programs}.values())
         if "data" in given:
             check_columns(model.spec, given["data"])
         estimator = given.get("estimator", model.spec.train.get("estimator"))
         if estimator is not None and self._trains(manifest):
-            check_estimator(estimator, self.shelf)
+            check_estimator(estimator, self.catalog)
         check_waivers(model, environment.trust)
         runtime = self._runtime(request.engine, model, environment, manifest, given.get("data", ""))
         if request.serve:
@@ -117,13 +117,13 @@ class Session:
         self, engine: str, model: Model, environment: Environment, manifest: Mapping[str, Any], data: str
     ) -> Runtime:
         if not engine:
-            return ProcessRuntime(Installed(self.shelf, model), Environments(cache()))
+            return ProcessRuntime(Installed(self.catalog, model), Environments(cache()))
         images = [t["container"]["image"] for t in manifest["spec"]["templates"] if "container" in t]
         return contained(engine, images, built(self.project), model, environment, data)
 
     def _trains(self, manifest: Mapping[str, Any]) -> bool:
         """Whether the chain has Lockgate's own train; a model's own step may give its settings another meaning."""
-        train = list(self.shelf.program("train").command)
+        train = list(self.catalog.program("train").command)
         return any(each.get("container", {}).get("command") == train for each in manifest["spec"]["templates"])
 
     def _given(self, model: Model, request: Request, parameters: Mapping[str, Any]) -> dict[str, str]:

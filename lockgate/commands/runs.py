@@ -6,7 +6,7 @@ from typing import Any
 
 from lockgate.commands.target import Target, find
 from lockgate.errors import BadCall, UnknownName
-from lockgate.records.account import Account
+from lockgate.records.evidence import Evidence
 from lockgate.records.runs import UNREACHED, RunRecord, Step
 from lockgate.records.store import live_of
 from lockgate.report.lines import why_no_log
@@ -73,7 +73,7 @@ def report_of(target: Target, record: RunRecord) -> Report:
     record, missing = target.fetch_evidence(record)
     environment, model = target.environment, record.about.model
     live = live_of(environment, model) if model else None
-    files = write_pages(Account(record, environment.trust, live, target.options))
+    files = write_pages(Evidence(record, environment.trust, live, target.options))
     return Report(record, {name: target.link(path, record) for name, path in files.items()}, missing)
 
 

@@ -11,7 +11,7 @@ from lockgate_step import canonical, sha256
 from lockgate.commands.target import Target
 from lockgate.definition.project import load_model
 from lockgate.errors import BadCall, Refused, UnknownName
-from lockgate.records.account import of_run
+from lockgate.records.evidence import of_run
 from lockgate.records.runs import RunRecord, Step
 from lockgate.rendering.files import model_files, write_or_check
 from lockgate.report.lines import again

@@ -32,10 +32,10 @@ except ModuleNotFoundError as error:
         raise
     raise BadCall(msg, fix=msg.split(": ", 1)[1]) from error
 
+from lockgate.definition.catalog import Catalog, Program
 from lockgate.definition.contract import RAW
 from lockgate.definition.graph import Artifact, Graph, Setting, Task, Value, opened
 from lockgate.definition.project import Model, Project
-from lockgate.definition.shelf import Program, Shelf
 from lockgate.images.pins import built
 from lockgate.rendering.manifest import arguments_of, image_of, manifest_bytes, workflow_template
 
@@ -87,7 +87,7 @@ class _Programs:
 
     @classmethod
     def of(cls, model: Model) -> "_Programs":
-        return cls({**Shelf.find().programs, **model.own_programs}, built(Project.find(model.folder)))
+        return cls({**Catalog.find().programs, **model.own_programs}, built(Project.find(model.folder)))
 
     def container(self, task: Task) -> dict[str, Any]:
         """Return the arguments of `couler.run_container` for a task. Errors: UnknownName."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from lockgate_step import ContractError, read_contract
 
-from lockgate.definition.shelf import Program
+from lockgate.definition.catalog import Program
 from lockgate.errors import SpecError
 
 # A program reads these as raw artifacts of its template, pinned by digest; no task passes them to another.

@@ -15,9 +15,9 @@ from lockgate_policy import check as check_policy
 from lockgate_policy import read as read_policy
 from lockgate_step import StepError, canonical
 
+from lockgate.definition.catalog import Program
 from lockgate.definition.contract import RAW, own_step
 from lockgate.definition.model import NOBODY, ModelSpec
-from lockgate.definition.shelf import Program
 from lockgate.errors import BadCall, LockgateError, SpecError, UnknownName
 
 PIPELINE = "pipeline.py"

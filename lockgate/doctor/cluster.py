@@ -13,9 +13,9 @@ from lockgate.cluster.manifests import controller as argo
 from lockgate.cluster.manifests.accounts import ACCOUNTS, ARGO, EVENTS, EXECUTOR, NEEDS, SUBMITTER, Right
 from lockgate.cluster.manifests.files import CREDENTIALS, cluster_files
 from lockgate.cluster.manifests.settings import Cluster
-from lockgate.cluster.objects import Live, within
+from lockgate.cluster.objects import ClusterObjects, within
+from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
-from lockgate.definition.shelf import Shelf
 from lockgate.doctor.checks import Finding, examined, race
 from lockgate.errors import BadCall
 from lockgate.images.pins import built
@@ -51,7 +51,7 @@ def examine(
     if namespace not in (None, settings.namespace):
         msg = f"kubernetes/ is for the namespace {settings.namespace}, not {namespace}"
         raise BadCall(msg, fix=f"lockgate render --kubernetes --namespace {namespace}, or omit -n")
-    live = Live(connect(context, settings.namespace), settings)
+    live = ClusterObjects(connect(context, settings.namespace), settings)
     checks: dict[str, Callable[[], Finding]] = {
         "argo": lambda: _version(live, for_tests=for_tests),
         "controller": lambda: _controller(live),
@@ -66,7 +66,7 @@ def examine(
     return examined(checks)
 
 
-def _version(live: Live, *, for_tests: bool) -> Finding:
+def _version(live: ClusterObjects, *, for_tests: bool) -> Finding:
     """Check the versions of the controller and the server, by their images."""
     place, minor = live.settings.argo_namespace, live.settings.argo
     deployments = {name: live.find("apps/v1", "Deployment", name, place) for name in (argo.CONTROLLER, "argo-server")}
@@ -103,7 +103,7 @@ def _version_of(deployment: Mapping[str, Any], name: str) -> argo.Version:
     raise BadCall(msg, fix=f"label the Deployment {name} with app.kubernetes.io/version")
 
 
-def _controller(live: Live) -> Finding:
+def _controller(live: ClusterObjects) -> Finding:
     """Check the controller's settings, and that its account is the one the admission policy exempts."""
     place = live.settings.argo_namespace
     config = live.find("v1", "ConfigMap", argo.CONFIG, place) or {}
@@ -126,7 +126,7 @@ def _controller(live: Live) -> Finding:
 _SHOWN = "kubernetes/argo-controller/configmap.yaml"
 
 
-def _manifests(live: Live, cluster: Cluster) -> Finding:
+def _manifests(live: ClusterObjects, cluster: Cluster) -> Finding:
     """Check that each object of `kubernetes/` is on the cluster as rendered."""
     wanted = [*_objects(cluster_files(cluster)), _environment(cluster)]
     if different := list(live.different(wanted)):
@@ -136,7 +136,7 @@ def _manifests(live: Live, cluster: Cluster) -> Finding:
     return Finding("manifests", f"{len(wanted)} objects match the rendered files")
 
 
-def _workflows(live: Live, project: Project) -> Finding:
+def _workflows(live: ClusterObjects, project: Project) -> Finding:
     """Check that the templates, schedules and bindings of every model are on the cluster as rendered."""
     models = project.models.values()
     wanted = [found for model in models for found in _objects(model_files(project, model, check=True))]
@@ -163,7 +163,7 @@ def _environment(cluster: Cluster) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": layout.CONFIG_MAP}, "data": data}
 
 
-def _rights(live: Live) -> Finding:
+def _rights(live: ClusterObjects) -> Finding:
     """Check that each account may do what it needs, and nothing that it must not."""
     wrong = []
     for account in ACCOUNTS:
@@ -177,9 +177,9 @@ def _rights(live: Live) -> Finding:
     return Finding("rights", f"{len(ACCOUNTS)} accounts have the rights they need, and none that gives more")
 
 
-def _secrets(live: Live) -> Finding:
+def _secrets(live: ClusterObjects) -> Finding:
     """Check that each Secret has its keys; their values are not read."""
-    wanted = {layout.key_secret(signer): [layout.PRIVATE_KEY] for signer in Shelf.find().signers}
+    wanted = {layout.key_secret(signer): [layout.PRIVATE_KEY] for signer in Catalog.find().signers}
     wanted |= {layout.STORE_SECRET: list(CREDENTIALS), f"{EXECUTOR}.service-account-token": ["token"]}
     missing = []
     for name, keys in wanted.items():
@@ -193,7 +193,7 @@ def _secrets(live: Live) -> Finding:
 
 def _keys(cluster: Cluster) -> Finding:
     """Check that the trust file has a key for each signer, and that the private keys on this machine match."""
-    trust, signers = Trust.read(cluster.environment / layout.TRUST), Shelf.find().signers
+    trust, signers = Trust.read(cluster.environment / layout.TRUST), Catalog.find().signers
     if missing := sorted(set(signers) - {name for key in trust.keys for name in key.may}):
         return Finding("keys", f"no trusted key for {', '.join(missing)}", "lockgate render --kubernetes")
     keys = {signer: cluster.as_environment.key(signer) for signer in signers}

@@ -8,8 +8,8 @@ from typing import Any
 
 from lockgate_proof import sign, verify
 
+from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
-from lockgate.definition.shelf import Shelf
 from lockgate.doctor.checks import Finding, examined, race
 from lockgate.platform import control as platform
 from lockgate.platform import supervisor
@@ -22,7 +22,7 @@ FREE_GIB = 4
 
 def examine(project: Project) -> tuple[int, list[str], dict[str, Any]]:
     """Check this machine, and restore missing parts of the local environment; return exit code, lines, JSON values."""
-    signers = Shelf.find().signers
+    signers = Catalog.find().signers
     environment = ensure_environment(project, signers)
     checks: dict[str, Callable[[], Finding]] = {
         "python": _python,

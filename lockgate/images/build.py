@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lockgate.definition.shelf import Image, Shelf
+from lockgate.definition.catalog import Catalog, Image
 from lockgate.errors import BadCall, LockgateError
-from lockgate.images.builders import Builder, Layer
+from lockgate.images.build_tools import Builder, Layer
 from lockgate.images.environments import Environments, cache
 from lockgate.images.pins import SOURCE, check_current, code_files, source_digest
 
@@ -105,7 +105,7 @@ def _packages(image: Image, target: Target, builder: Builder) -> str:
     if not builder.find(target.base):
         builder.pull(target.base)
     key = hashlib.sha256(f"{builder.find(target.base)} {target.python} {target.machine}\n".encode())
-    key.update(Shelf.find().dockerfile.read_bytes() + Path(__file__).read_bytes() + image.lock.read_bytes())
+    key.update(Catalog.find().dockerfile.read_bytes() + Path(__file__).read_bytes() + image.lock.read_bytes())
     tag = f"{PACKAGES}:{key.hexdigest()[:16]}"
     if not builder.find(tag):
         with _context() as folder:
@@ -117,7 +117,7 @@ def _packages(image: Image, target: Target, builder: Builder) -> str:
 @contextmanager
 def _context() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="lockgate-") as folder:
-        shutil.copyfile(Shelf.find().dockerfile, Path(folder, "Dockerfile"))
+        shutil.copyfile(Catalog.find().dockerfile, Path(folder, "Dockerfile"))
         yield Path(folder)
 
 

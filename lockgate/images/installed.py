@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Model
-from lockgate.definition.shelf import Shelf
 from lockgate.engine import Environment
 from lockgate.images.environments import Environments, cache
 from lockgate.images.pins import image_name, own_images
@@ -18,16 +18,16 @@ PYTHON = Path(getattr(sys, "_base_executable", sys.executable))
 
 @dataclass(frozen=True)
 class Installed:
-    """The images of the shelf and of one model's own steps, as environments on this machine."""
+    """The images of the catalog and of one model's own steps, as environments on this machine."""
 
-    shelf: Shelf
+    catalog: Catalog
     model: Model | None = None
 
     def __call__(self, reference: str) -> Environment:
         """Return the environment to run an image in. Errors: UnknownName."""
         name = image_name(reference)
-        own = own_images(self.model, self.shelf) if self.model else {}
-        image = own.get(name) or self.shelf.image(name)
+        own = own_images(self.model, self.catalog) if self.model else {}
+        image = own.get(name) or self.catalog.image(name)
         return environment(image.lock, image.path)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from lockgate_step import canonical, file_digest, sha256
 
+from lockgate.definition.catalog import Catalog, Image
 from lockgate.definition.project import Model, Project
-from lockgate.definition.shelf import Image, Shelf
 from lockgate.errors import BadCall, UnknownName
 
 LOCK = "images/images.lock.json"  # the pushed references, by digest
@@ -39,11 +39,11 @@ def image_name(reference: str) -> str:
 
 
 def images(project: Project) -> dict[str, Image]:
-    """Every image by name: those of the shelf that contain a program, then those of the models' own steps."""
-    shelf = Shelf.find()
-    found = {name: shelf.image(name) for name in sorted({program.image for program in shelf.programs.values()})}
+    """Every image by name: those of the catalog that contain a program, then those of the models' own steps."""
+    catalog = Catalog.find()
+    found = {name: catalog.image(name) for name in sorted({program.image for program in catalog.programs.values()})}
     for model in project.models.values():
-        found |= own_images(model, shelf)
+        found |= own_images(model, catalog)
     return found
 
 
@@ -56,12 +56,12 @@ def chosen(project: Project, names: Sequence[str]) -> list[Image]:
     return [every[name] for name in names] or list(every.values())
 
 
-def own_images(model: Model, shelf: Shelf) -> dict[str, Image]:
+def own_images(model: Model, catalog: Catalog) -> dict[str, Image]:
     """The images of a model's one-file steps, by name."""
     found = {}
     for program in model.own_programs.values():
         source = model.folder / f"{program.command[-1]}.py"
-        found[program.image] = Image(program.image, source.with_suffix(".lock"), (shelf.sdk, source))
+        found[program.image] = Image(program.image, source.with_suffix(".lock"), (catalog.sdk, source))
     return found
 
 
@@ -82,7 +82,7 @@ def code_files(image: Image) -> dict[str, Path]:
 def source_digest(image: Image) -> str:
     """The digest of an image's sources: the Dockerfile, the lock and the code, but not the base."""
     code = {name: file_digest(path) for name, path in code_files(image).items()}
-    sources = {"Dockerfile": file_digest(Shelf.find().dockerfile), "lock": file_digest(image.lock), "code": code}
+    sources = {"Dockerfile": file_digest(Catalog.find().dockerfile), "lock": file_digest(image.lock), "code": code}
     return sha256(canonical(sources))
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from lockgate_step import layout
 
+from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
-from lockgate.definition.shelf import Shelf
 from lockgate.images import installed
 from lockgate.images.installed import Installed
 from lockgate.platform import supervisor
-from lockgate.platform.child import ChildCommand
+from lockgate.platform.model_server import ChildCommand
 from lockgate.records.environment import Environment
 from lockgate.records.store import store_of
 
@@ -54,12 +54,12 @@ def stop(project: Project, environment: Environment) -> tuple[list[str], dict[st
 
 def foreground(project: Project, environment: Environment) -> int:
     """Run the supervisor in this process until a signal ends it."""
-    command = child_command(environment, Shelf.find())
+    command = child_command(environment, Catalog.find())
     supervisor.serve(described(project, environment), store_of(environment), command)
     return 0
 
 
-def child_command(environment: Environment, shelf: Shelf) -> ChildCommand:
+def child_command(environment: Environment, catalog: Catalog) -> ChildCommand:
     """Return the function that makes a model server's command line from its image's environment, bundle and port."""
     io = environment.root.parent / "serve" / "io"
 
@@ -67,7 +67,7 @@ def child_command(environment: Environment, shelf: Shelf) -> ChildCommand:
         io.mkdir(parents=True, exist_ok=True)
         if not (io / layout.ENVIRONMENT).exists():
             (io / layout.ENVIRONMENT).symlink_to(environment.config)
-        argv, env = installed.command(Installed(shelf)(IMAGE), ["-m", "lockgate_model_server"])
+        argv, env = installed.command(Installed(catalog)(IMAGE), ["-m", "lockgate_model_server"])
         return (
             [*argv, "--bundle", str(bundle), "--port", str(port), "--host", "127.0.0.1"],
             {**env, "LOCKGATE_IO": str(io)},

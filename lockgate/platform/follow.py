@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from lockgate.platform.child import Child, Failing, Ready, Starting
-from lockgate.platform.page import ModelView
+from lockgate.platform.model_server import Child, Failing, Ready, Starting
 from lockgate.platform.relay import Unserved, Upstream
+from lockgate.platform.status_page import ModelView
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 

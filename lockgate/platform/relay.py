@@ -11,7 +11,7 @@ from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTime
 from multidict import CIMultiDict
 from yarl import URL
 
-from lockgate.platform.page import ModelView, page
+from lockgate.platform.status_page import ModelView, page
 
 # RFC 9110, section 7.6.1: these headers describe one connection, not the message.
 _HOP_BY_HOP = {

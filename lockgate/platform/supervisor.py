@@ -25,12 +25,12 @@ from lockgate_store import Store, StoreError
 
 from lockgate.engine.locks import hold, is_held
 from lockgate.platform import ports
-from lockgate.platform.child import Child, ChildCommand, Patience, last_line
 from lockgate.platform.errors import AlreadyServing, OtherPort, OtherStore, PortTaken, ServeFailed
 from lockgate.platform.follow import Servers, utc_now
-from lockgate.platform.page import ModelView
+from lockgate.platform.model_server import Child, ChildCommand, Patience, last_line
 from lockgate.platform.records import Records
 from lockgate.platform.relay import Routes, Unserved, Upstream, application, client
+from lockgate.platform.status_page import ModelView
 
 
 @dataclass(frozen=True, kw_only=True)

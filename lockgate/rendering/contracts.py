@@ -5,8 +5,8 @@ from typing import Any
 
 from lockgate_step import PROTOCOL, canonical
 
+from lockgate.definition.catalog import Program, module_of
 from lockgate.definition.contract import RAW, _read
-from lockgate.definition.shelf import Program, module_of
 
 _WIDTH = 120  # of a line, as the formatter counts
 _SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Model, Project, own_sources
-from lockgate.definition.shelf import Shelf
 from lockgate.images.pins import built
 from lockgate.rendering.locks import _lock_of
 
@@ -17,7 +17,7 @@ def model_files(project: Project, model: Model, *, check: bool = False) -> dict[
 
     files = {path: text for source in own_sources(model.folder) for path, text in _lock_of(source, check=check).items()}
     folder = project.workflows / model.spec.name
-    rendered = render_model(model, Shelf.find(), built(project))
+    rendered = render_model(model, Catalog.find(), built(project))
     return files | {folder / name: content for name, content in rendered.items()}
 
 

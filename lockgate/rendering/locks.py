@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lockgate_step import canonical, sha256
 
-from lockgate.definition.shelf import Shelf
+from lockgate.definition.catalog import Catalog
 from lockgate.errors import OutsideFailed, SpecError
 
 _HEADER = re.compile(r"(?m)^# /// script\s*$\n(?P<body>(?:^#(?:| .*)$\n)+?)^# ///\s*$")
@@ -39,9 +39,9 @@ def packages_of(source: Path) -> list[str]:
 def _compile(packages: list[str], source: Path) -> bytes:
     from lockgate.images.environments import Environments, cache
 
-    shelf = Shelf.find()
+    catalog = Catalog.find()
     options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate"]
-    options += ["--no-emit-index-url", "--constraint", str(shelf.root / "images" / "model-abi.txt")]
+    options += ["--no-emit-index-url", "--constraint", str(catalog.root / "images" / "model-abi.txt")]
     done = subprocess.run(  # noqa: S603 - our own dependency, with arguments from this function
         [sys.executable, "-m", "uv", "pip", "compile", "-", *options],
         input="\n".join(packages).encode(),

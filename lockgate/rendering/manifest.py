@@ -21,10 +21,10 @@ from hera.workflows.protocol import Templatable
 from lockgate_step import canonical, layout, sha256
 
 from lockgate.definition import workflows
+from lockgate.definition.catalog import Catalog, Program
 from lockgate.definition.contract import RAW
 from lockgate.definition.graph import Graph, Setting, Task
 from lockgate.definition.project import Model
-from lockgate.definition.shelf import Program, Shelf
 from lockgate.errors import SpecError
 from lockgate.rendering.canonical import dump
 from lockgate.rendering.rules import broken
@@ -55,14 +55,14 @@ _SECURE_EXECUTOR = json.dumps(
 )
 
 
-def render_model(model: Model, shelf: Shelf, images: Mapping[str, str]) -> dict[str, bytes]:
+def render_model(model: Model, catalog: Catalog, images: Mapping[str, str]) -> dict[str, bytes]:
     """Render the manifests of a model: file name -> bytes. The same model always gives the same bytes.
 
     images: image name -> reference by digest; an image that is not listed is not built yet.
     Errors: SpecError, naming what is invalid.
     """
     model.check()
-    programs = {**shelf.programs, **model.own_programs}
+    programs = {**catalog.programs, **model.own_programs}
     release = workflow_template(model, workflows.release(model.spec), programs, images)
     review = workflow_template(model, workflows.review(model.spec), programs, images)
     documents = {

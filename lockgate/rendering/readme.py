@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from lockgate_step import EXIT_CODES
 
-from lockgate.definition.shelf import Program
+from lockgate.definition.catalog import Program
 
 
 def with_tables(readme: str, programs: Iterable[Program]) -> str:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 
-from lockgate.definition.shelf import Program
+from lockgate.definition.catalog import Program
 from lockgate.errors import BadCall, UnknownName
 
 _NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"

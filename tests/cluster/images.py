@@ -23,8 +23,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
-from lockgate.definition.shelf import Shelf
 from lockgate.images.build import Target
 from lockgate.images.pins import LOCK, images, source_digest
 from tests.cluster import tools
@@ -83,7 +83,7 @@ def push_changed(project: Path) -> str:
 
 def base() -> str:
     """The tag of an image with only Debian's Python; built first if it does not exist."""
-    source = Shelf.find().root / "images" / "base"
+    source = Catalog.find().root / "images" / "base"
     files = [source / "Dockerfile", source / "debian.sh"]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
     tag = f"localhost/lockgate/base:{digest}"
@@ -150,9 +150,9 @@ def storage_in(folder: Path) -> dict[str, str]:
 
 def _digest(project: Project, registry: str) -> str:
     """One digest over the sources of the images and the code that builds them."""
-    shelf = Shelf.find()
-    by = [shelf.root / "lockgate" / "images" / f"{name}.py" for name in ("build", "builders")]
-    by += [shelf.root / "images" / "base" / name for name in ("Dockerfile", "debian.sh")]
+    catalog = Catalog.find()
+    by = [catalog.root / "lockgate" / "images" / f"{name}.py" for name in ("build", "builders")]
+    by += [catalog.root / "images" / "base" / name for name in ("Dockerfile", "debian.sh")]
     made = {name: source_digest(image) for name, image in images(project).items()}
     text = json.dumps([registry, Target.machine, made, [path.read_text() for path in by]], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

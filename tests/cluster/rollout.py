@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from lockgate_store import Missing, Store, open_store, put_tree
 
-from lockgate.definition.shelf import Shelf
+from lockgate.definition.catalog import Catalog
 from lockgate.images.installed import Installed, command
 from tests.cluster.accounts import service_account
 from tests.cluster.cluster import here
@@ -178,7 +178,7 @@ class World:
         names = self.root / "resolv.conf"
         search = f"{NAMESPACE}.svc.cluster.local svc.cluster.local cluster.local"
         names.write_text(f"nameserver {NODE}\nsearch {search}\noptions ndots:5\n")
-        argv, env = command(Installed(Shelf.find())("smoke-test"), ["-m", "lockgate_smoke_test", *settings])
+        argv, env = command(Installed(Catalog.find())("smoke-test"), ["-m", "lockgate_smoke_test", *settings])
         inside = [
             "unshare",
             "--mount",
@@ -210,7 +210,7 @@ class World:
         for name, path in (files or {}).items():
             (shutil.copytree if path.is_dir() else shutil.copy)(path, io / "in" / name)
         module = ["-m", "lockgate_deploy"] if not kill else [str(KILLED), kill]
-        argv, env = command(Installed(Shelf.find())("deploy"), [*module, program, *settings])
+        argv, env = command(Installed(Catalog.find())("deploy"), [*module, program, *settings])
         variables = {
             "LOCKGATE_IO": str(io),
             "LOCKGATE_RUN": run,

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from lockgate.cli.main import run_app
-from lockgate.definition.shelf import Shelf
+from lockgate.definition.catalog import Catalog
 from lockgate.images.installed import command, environment
 from tests.cluster.accounts import EXECUTOR, service_account
 from tests.cluster.cluster import Cluster
@@ -38,7 +38,7 @@ def done(program: str, *arguments: str, given: str | None = None) -> str:
 
 def couler(script: str, *arguments: str) -> bytes:
     """Return the output of a program in the environment with the real Couler."""
-    made = environment(SUITE / "lock.txt", (ROOT, Shelf.find().sdk))
+    made = environment(SUITE / "lock.txt", (ROOT, Catalog.find().sdk))
     argv, env = command(made, ["-c", script, *arguments])
     ended = subprocess.run(argv, env={**env, "IMAGE": PAUSE}, capture_output=True, check=False)
     assert ended.returncode == 0, ended.stderr.decode()

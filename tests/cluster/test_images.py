@@ -13,8 +13,8 @@ from lockgate_step import tree_digest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
-from lockgate.definition.shelf import Shelf
 from lockgate.images.pins import images as images_of
 from tests import workshop
 from tests.cluster.cluster import Cluster
@@ -86,7 +86,7 @@ def test_each_of_its_programs_starts_from_a_read_only_root(
 ) -> None:
     project = Project(ROOT)
     own = [program for model in project.models.values() for program in model.own_programs.values()]
-    programs = [p for p in [*Shelf.find().programs.values(), *own] if p.image == name]
+    programs = [p for p in [*Catalog.find().programs.values(), *own] if p.image == name]
     assert programs
     for program in programs:
         helped = output(engine, "podman", *HELD, pulled[name], *program.command, *program.args, "--help")
@@ -162,7 +162,7 @@ def test_the_same_lock_code_and_base_give_the_same_digest_with_nothing_kept(
 
 
 def test_the_base_is_the_same_twice(tmp_path: Path) -> None:
-    script = Shelf.find().root / "images" / "base" / "debian.sh"
+    script = Catalog.find().root / "images" / "base" / "debian.sh"
     made: list[bytes] = []
     for name in ("first.tar", "second.tar"):
         subprocess.run(["sh", str(script), str(tmp_path / name)], check=True, umask=0o077 if made else 0o022)

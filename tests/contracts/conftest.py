@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workshop import MODEL, SHELF, Bench, Project, platform, release
+from tests.workshop import CATALOG, MODEL, Bench, Project, platform, release
 
 
 @pytest.fixture(scope="session")
@@ -33,14 +33,14 @@ def good(chain: Project, run: str, tmp_path: Path) -> Iterator[Callable[[str], B
         if name == "deploy":
             live.rename(tmp_path / "live.json")  # the bundle was judged when no version was live
         if name == "pull":  # not a step of a run: the model server's pod runs it
-            bench = Bench(SHELF.program(name), tmp_path / name, run)
+            bench = Bench(CATALOG.program(name), tmp_path / name, run)
             bench.folder.mkdir()
             (bench.folder / "environment").symlink_to(chain.state / "environment" / "lockgate-environment")
             return bench
         if name != "fetch":
             return chain.bench(run, name, tmp_path / name)
         # A release does not fetch. The program reads the spec, and the registry where package put the model.
-        bench = Bench(SHELF.program(name), tmp_path / name, run)
+        bench = Bench(CATALOG.program(name), tmp_path / name, run)
         bench.input("spec").parent.mkdir(parents=True)
         bench.input("spec").write_bytes((chain.node(run, "train") / "in" / "spec").read_bytes())
         (bench.folder / "environment").symlink_to(chain.state / "environment" / "lockgate-environment")

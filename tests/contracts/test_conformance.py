@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from lockgate_step import EXIT_CODES, tree_digest
 
-from lockgate.definition.shelf import Program
+from lockgate.definition.catalog import Program
 from lockgate.rendering.contracts import contract_bytes, step_contract
-from tests.workshop import MARK, SHELF, Bench, Project
+from tests.workshop import CATALOG, MARK, Bench, Project
 
 Good = Callable[[str], Bench]
 Settings = Mapping[str, tuple[str, ...]]
-PROGRAMS = sorted(SHELF.programs.values(), key=lambda program: program.name)
+PROGRAMS = sorted(CATALOG.programs.values(), key=lambda program: program.name)
 INPUTS = [(program, entry["name"]) for program in PROGRAMS for entry in program.inputs]
 REQUIRED = [(program, entry["name"]) for program in PROGRAMS for entry in program.inputs if not entry["optional"]]
 SEEDED = [program for program in PROGRAMS if any(p["name"] == "seed" for p in program.contract["parameters"])]
@@ -51,7 +51,7 @@ def check_quiet(bench: Bench, said: str) -> None:
     assert {name.split("/")[0] for name in bench.written} <= {entry["name"] for entry in bench.program.outputs}
 
 
-@pytest.mark.parametrize("folder", sorted(SHELF.step_folders()), ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", sorted(CATALOG.step_folders()), ids=lambda folder: folder.name)
 def test_the_contract_is_the_source(folder: Path) -> None:
     assert (folder / "contract.json").read_bytes() == contract_bytes(step_contract(folder))
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from lockgate_step import EXIT_CODES
 
-from lockgate.definition.shelf import Program
+from lockgate.definition.catalog import Program
 from lockgate.images.installed import environment
-from tests.workshop import MARK, SHELF, Bench
+from tests.workshop import CATALOG, MARK, Bench
 
 CANARY = "canary-0c9e-of-a-person"
 Spoil = Callable[[Bench], object]
@@ -186,7 +186,7 @@ def test_a_bug_ends_in_1_and_says_where_but_not_what(tmp_path: Path) -> None:
     (tmp_path / "faulty.py").write_text(BUG)
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "rows").write_text("x")
-    made = environment(tmp_path / "no.lock", [SHELF.sdk, tmp_path])
+    made = environment(tmp_path / "no.lock", [CATALOG.sdk, tmp_path])
     program = Program("faulty", "faulty", "faulty", ("python", "-m", "faulty"), (), {"signs": False, "gate": False})
     done = Bench(program, tmp_path, "run-1").execute([str(made.python), "-m", "faulty"], made.variables)
     assert done.code == 1, done.said
@@ -195,10 +195,10 @@ def test_a_bug_ends_in_1_and_says_where_but_not_what(tmp_path: Path) -> None:
 
 
 def test_the_table_has_every_exit_code_and_every_program() -> None:
-    codes = {program: {case.code for case in TABLE if case.program == program} for program in SHELF.programs}
+    codes = {program: {case.code for case in TABLE if case.program == program} for program in CATALOG.programs}
     assert {str(code) for found in codes.values() for code in found} | {"1"} == set(EXIT_CODES)
     assert [program for program, found in codes.items() if 0 not in found] == []
-    gates = [program.name for program in SHELF.programs.values() if program.contract["gate"]]
+    gates = [program.name for program in CATALOG.programs.values() if program.contract["gate"]]
     assert [gate for gate in gates if 3 not in codes[gate]] == []
-    outside = [program.name for program in SHELF.programs.values() if program.contract["uses"]]
+    outside = [program.name for program in CATALOG.programs.values() if program.contract["uses"]]
     assert [program for program in outside if 4 not in codes[program]] == []

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from lockgate.definition.shelf import Program
+from lockgate.definition.catalog import Program
 from lockgate.images.installed import Installed, command
-from tests.workshop import SHELF, Bench
+from tests.workshop import CATALOG, Bench
 
-PROGRAMS = sorted(SHELF.programs.values(), key=lambda program: program.name)
+PROGRAMS = sorted(CATALOG.programs.values(), key=lambda program: program.name)
 # Runs a module as `python -m` does, and writes the imported modules at the end.
 WATCH = """
 import atexit, json, runpy, sys
@@ -25,7 +25,7 @@ def imported(bench: Bench, *arguments: str) -> set[str]:
     """Return the packages outside the standard library that a valid call imports."""
     program, place = bench.program, bench.folder / "modules.json"
     argv, env = command(
-        Installed(SHELF)(program.image), ["-c", WATCH, str(place), program.command[-1], *program.args, *arguments]
+        Installed(CATALOG)(program.image), ["-c", WATCH, str(place), program.command[-1], *program.args, *arguments]
     )
     done = bench.execute(argv, env)
     assert done.code == 0, done.said

@@ -14,7 +14,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from lockgate_step import EXIT_CODES, Kind
 
-from tests.workshop import SHELF, Project
+from tests.workshop import CATALOG, Project
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = sorted((ROOT / "schemas").glob("*.json"))
@@ -60,7 +60,7 @@ def samples() -> dict[str, Json]:
     verdict = next(path for path in VERDICTS if any(each["waiver"] for each in statement(path)["predicate"]["reasons"]))
     run = next(folder for folder in RECORDED if folder.parts[-2:-1] == ("waived",))
     return {
-        "contract": document(SHELF.root / "steps" / "train" / "contract.json"),
+        "contract": document(CATALOG.root / "steps" / "train" / "contract.json"),
         "spec": next(specs()),
         "run": document(run / "run.json"),
         "about": document(next(f for f in RECORDED if document(f / "about.json")["before"]) / "about.json"),
@@ -97,7 +97,7 @@ def test_every_schema_is_tested() -> None:
     assert {path.name for path in SCHEMAS} == {f"{name}.schema.json" for name in samples()}
 
 
-@pytest.mark.parametrize("folder", sorted(SHELF.step_folders()), ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", sorted(CATALOG.step_folders()), ids=lambda folder: folder.name)
 def test_every_contract_follows_its_schema(folder: Path) -> None:
     assert problems("contract", document(folder / "contract.json")) == []
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lockgate.definition.shelf import Shelf
+from lockgate.definition.catalog import Catalog
 from lockgate.engine import Environment
 from lockgate.images.installed import PYTHON, command
 
@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
     ids=["the empty one", "none"],
 )
 def test_the_import_says_what_to_install(lock: Path | None, says: str) -> None:
-    code = {"PYTHONPATH": os.pathsep.join(map(str, (HERE.parents[1], Shelf.find().sdk)))}
+    code = {"PYTHONPATH": os.pathsep.join(map(str, (HERE.parents[1], Catalog.find().sdk)))}
     argv, env = command(Environment(PYTHON, code, lock), ["-c", "import lockgate.couler.frontend"])
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1

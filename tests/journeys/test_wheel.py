@@ -74,19 +74,19 @@ def empty(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emp
     there.call("lockgate", "serve", "--stop")
 
 
-def test_the_wheel_carries_every_file_of_the_shelf(wheel: Path) -> None:
+def test_the_wheel_carries_every_file_of_the_catalog(wheel: Path) -> None:
     listed = subprocess.run(["git", "ls-files", *CARRIED], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("not a git clone, so the files of the repository are unknown")
     with zipfile.ZipFile(wheel) as archive:
-        names = {n.removeprefix("lockgate/_shelf/") for n in archive.namelist() if n.startswith("lockgate/_shelf/")}
+        names = {n.removeprefix("lockgate/_catalog/") for n in archive.namelist() if n.startswith("lockgate/_catalog/")}
     files = {name for name in listed.stdout.split() if (ROOT / name).is_file()}
     assert files - names == set()
 
 
 def test_a_model_of_ones_own_is_made_released_and_asked_in_an_empty_folder(empty: Empty) -> None:
-    place = empty.call("python", "-c", "from lockgate.definition.shelf import Shelf; print(Shelf.find().root)")
-    assert Path(place.out.strip()) == next(empty.bin.parent.glob("lib/python*/site-packages/lockgate/_shelf"))
+    place = empty.call("python", "-c", "from lockgate.definition.catalog import Catalog; print(Catalog.find().root)")
+    assert Path(place.out.strip()) == next(empty.bin.parent.glob("lib/python*/site-packages/lockgate/_catalog"))
     shutil.copy(ROOT / "docs" / "pensions.csv", empty.folder / "cases.csv")
     said = empty.lockgate("new", MODEL, "--data", "cases.csv", "--target", "granted").out
     assert f"pipelines/{MODEL}" in said

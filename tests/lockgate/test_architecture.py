@@ -28,7 +28,7 @@ def test_the_picture_and_the_tables_agree_with_the_code() -> None:
 def test_each_package_is_in_the_picture_and_each_in_the_picture_exists() -> None:
     drawn = set(re.findall(r">(lockgate/\w+)<", architecture.PICTURE.read_text()))
     code = {f"lockgate/{path.stem}" for path in (ROOT / "lockgate").iterdir() if path.is_dir() or path.suffix == ".py"}
-    assert drawn == code - {"lockgate/__init__", "lockgate/__main__", "lockgate/__pycache__", "lockgate/_shelf"}
+    assert drawn == code - {"lockgate/__init__", "lockgate/__main__", "lockgate/__pycache__", "lockgate/_catalog"}
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=str)

@@ -20,8 +20,8 @@ from lockgate.cluster.manifests.rules import RULES, broken
 from lockgate.cluster.manifests.settings import ARGO, Cluster
 from lockgate.cluster.prepare import prepare
 from lockgate.commands.render import render_project
+from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
-from lockgate.definition.shelf import Shelf
 from lockgate.errors import BadCall, LockgateError, NotRendered
 
 EXAMPLE = Path(__file__).resolve().parent / "example"
@@ -212,8 +212,8 @@ def test_the_first_time_makes_keys_that_sign_for_one_program_each(project: Proje
     cluster = Cluster(project)
     trust = Trust.read(cluster.environment / "trust.json")
     assert not trust.untrusted_elsewhere
-    assert sorted(key.may for key in trust.keys) == sorted((name,) for name in Shelf.find().signers)
-    for signer in Shelf.find().signers:
+    assert sorted(key.may for key in trust.keys) == sorted((name,) for name in Catalog.find().signers)
+    for signer in Catalog.find().signers:
         key = cluster.private / f"lockgate-key-{signer}" / "private.pem"
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
         verify(sign("verdict", {}, {}, key), trust, signer=signer, kind="verdict")

@@ -10,7 +10,7 @@ from lockgate.cluster.manifests import accounts, controller, namespace, network,
 from lockgate.cluster.manifests.objects import LABELS
 from lockgate.cluster.manifests.rules import broken
 from lockgate.cluster.manifests.settings import Cluster
-from lockgate.definition.shelf import Program, Shelf
+from lockgate.definition.catalog import Catalog, Program
 from lockgate.errors import SpecError
 from lockgate.rendering.canonical import dump
 
@@ -57,7 +57,7 @@ def _documents(cluster: Cluster) -> dict[str, Iterable[dict[str, Any]]]:
 
 
 def _with_registry(cluster: Cluster) -> list[str]:
-    programs: list[Program] = list(Shelf.find().programs.values())
+    programs: list[Program] = list(Catalog.find().programs.values())
     for model in cluster.project.models.values():
         programs += model.own_programs.values()
     return [program.name for program in programs if "registry" in program.contract["uses"]]

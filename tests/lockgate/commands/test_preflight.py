@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from lockgate.commands.preflight import check_columns, check_estimator
+from lockgate.definition.catalog import Catalog
 from lockgate.definition.model import Data, ModelSpec, category, label, number
-from lockgate.definition.shelf import Shelf
 from lockgate.errors import BadCall
 
 PERSON = b"41,19,Anna\n"
@@ -94,9 +94,9 @@ def test_the_first_line_of_a_file_without_header_is_not_repeated(tmp_path: Path)
 )
 def test_an_estimator_that_cannot_be_is_named_with_those_near(name: object, fix: str) -> None:
     with pytest.raises(BadCall, match="is not the public name of a scikit-learn classifier") as caught:
-        check_estimator(name, Shelf.find())
+        check_estimator(name, Catalog.find())
     assert fix in caught.value.fix
 
 
 def test_an_estimator_of_scikit_learn_is_let_through() -> None:
-    check_estimator("sklearn.ensemble.HistGradientBoostingClassifier", Shelf.find())
+    check_estimator("sklearn.ensemble.HistGradientBoostingClassifier", Catalog.find())

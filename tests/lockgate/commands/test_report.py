@@ -14,8 +14,8 @@ from lockgate_report import page
 from lockgate.commands.machine import Machine
 from lockgate.commands.runs import report_of
 from lockgate.definition.project import Project
-from lockgate.records.account import Account
 from lockgate.records.environment import Environment
+from lockgate.records.evidence import Evidence
 from lockgate.records.runs import RunRecord
 from lockgate.report.lines import refusal_lines
 
@@ -49,8 +49,8 @@ class Pages:
         return RunRecord.load(self.folder)
 
     @property
-    def account(self) -> Account:
-        return Account(self.record, self.environment.trust, json.loads(self.pointer.read_bytes()))
+    def evidence(self) -> Evidence:
+        return Evidence(self.record, self.environment.trust, json.loads(self.pointer.read_bytes()))
 
     def live(self, bundle: str) -> None:
         said = json.loads(self.pointer.read_bytes()) | {"bundle": bundle, "at": "2026-12-01T08:00:00+00:00"}
@@ -74,8 +74,8 @@ def test_a_record_brought_from_another_run_proves_nothing(released: Pages) -> No
     other = released.folder.with_name("0a0a0a")
     released.folder.rename(other)
     released.folder = other
-    assert not released.account.statements
-    assert set(released.account.unproven) == {"validate-data", "validate-model", "bias-audit", "smoke-test"}
+    assert not released.evidence.statements
+    assert set(released.evidence.unproven) == {"validate-data", "validate-model", "bias-audit", "smoke-test"}
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_the_first_page_says_when_what_and_who(released: Pages) -> None:
 
 def test_each_figure_stands_beside_its_limit_and_the_policys_line(released: Pages) -> None:
     text, seen = released.text(), 0
-    for figure in released.account.judged:
+    for figure in released.evidence.judged:
         said = figure.said
         if "source" in said:
             seen += 1
@@ -184,7 +184,7 @@ def test_what_users_get_is_said_as_it_is_now(end: str, bundle: str, wanted: str,
 
 
 def test_every_page_can_be_cited(released: Pages) -> None:
-    subjects = released.account.subjects
+    subjects = released.evidence.subjects
     line = (
         f"Run {released.record.id} of {released.record.started[:10]} {released.record.started[11:16]} UTC; model "
         f"adult-income; data {subjects['data']}; bundle {subjects['bundle']}; records signed by {{}}."

@@ -493,11 +493,11 @@ def test_when_reads_words_numbers_and_outputs(shop: Workshop) -> None:
 
 
 def test_templates_of_another_document(shop: Workshop) -> None:
-    shelf = workflow(container("write", "x", "shelf", name="maker", outputs={"artifacts": files("x")}))
-    shelf["metadata"]["name"] = "shelf"
-    away = {"name": "a", "templateRef": {"name": "shelf", "template": "maker"}}
-    run = shop.run(workflow(dag("main", away)), shelf)
-    assert shop.out(run, "a", "x") == "shelf"
+    catalog = workflow(container("write", "x", "catalog", name="maker", outputs={"artifacts": files("x")}))
+    catalog["metadata"]["name"] = "catalog"
+    away = {"name": "a", "templateRef": {"name": "catalog", "template": "maker"}}
+    run = shop.run(workflow(dag("main", away)), catalog)
+    assert shop.out(run, "a", "x") == "catalog"
     assert (run.folder / "manifest.yaml").read_text().count("kind: WorkflowTemplate") == 2
 
 

@@ -278,8 +278,8 @@ def test_the_engine_names_no_step() -> None:
     import lockgate.engine
 
     folder = Path(lockgate.engine.__file__).parent
-    shelf = Path(lockgate.engine.__file__).parents[2] / "steps"
-    names = {path.name for path in shelf.iterdir() if path.is_dir() and path.name != "sdk"}
+    catalog = Path(lockgate.engine.__file__).parents[2] / "steps"
+    names = {path.name for path in catalog.iterdir() if path.is_dir() and path.name != "sdk"}
     names |= {"validate-data", "validate-model", "promote", "conclude"}
     assert "train" in names
     for path in folder.rglob("*.py"):

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
-from lockgate.definition.shelf import Shelf
 from lockgate.errors import BadCall, UnknownName
 from lockgate.images.build import Target, lay_out_code, lay_out_packages
-from lockgate.images.builders import find_builder
+from lockgate.images.build_tools import find_builder
 from lockgate.images.pins import chosen
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -27,7 +27,7 @@ def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def lay_out(folder: Path) -> None:
     """Write both layers of the small image."""
-    image = Shelf.find().image(NAME)
+    image = Catalog.find().image(NAME)
     lay_out_packages(image, TARGET, folder)
     lay_out_code(image, TARGET, folder)
 
@@ -48,7 +48,7 @@ def test_the_same_lock_and_code_give_the_same_bytes(laid_out: Path, tmp_path: Pa
 
 
 def test_an_image_holds_exactly_its_lock(laid_out: Path) -> None:
-    lock = Shelf.find().image(NAME).lock.read_text()
+    lock = Catalog.find().image(NAME).lock.read_text()
     locked = {
         (name.replace("_", "-").lower(), version) for name, version in re.findall(r"(?m)^([\w.-]+)==([\w.]+)", lock)
     }

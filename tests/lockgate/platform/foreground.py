@@ -8,7 +8,7 @@ from pathlib import Path
 from lockgate_store import open_store
 
 from lockgate.errors import LockgateError
-from lockgate.platform.child import Patience
+from lockgate.platform.model_server import Patience
 from lockgate.platform.supervisor import Platform, serve
 
 SERVER = Path(__file__).with_name("model_server.py")

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from lockgate.platform.page import ModelView, page
+from lockgate.platform.status_page import ModelView, page
 from tests.lockgate.platform.conftest import World
 
 Http = Callable[..., Any]

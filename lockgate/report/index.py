@@ -19,7 +19,7 @@ from lockgate_report import (
     table,
 )
 
-from lockgate.records.account import Account, Figure, moment
+from lockgate.records.evidence import Evidence, Figure, moment
 from lockgate.records.runs import UNREACHED, Step
 from lockgate.report.lines import again, duration, exit_code, failure_message, short
 
@@ -34,26 +34,26 @@ TONES: dict[str, Tone] = {
 STANDINGS: dict[str, Tone] = {"within": "good", "beyond": "bad", "undecided": "unsure", "too few": "unsure"}
 
 
-def index(account: Account, pages: Mapping[str, Step]) -> str:
+def index(evidence: Evidence, pages: Mapping[str, Step]) -> str:
     """The first page; pages: the name of each other page -> the step that wrote it."""
-    record, about = account.record, account.record.about
+    record, about = evidence.record, evidence.record.about
     body = join(
         [
-            _banner(account),
-            el("p", account.description, class_="lead") if account.description else None,
-            facts(_facts(account)),
-            section(say("run.judged"), *_judged(account, pages)),
-            section(say("run.next"), _next(account)) if record.refused else None,
-            section(say("run.steps"), _steps(account, pages)),
-            section(say("exactly"), el("p", say("exactly.lead"), class_="soft"), facts(_digests(account))),
+            _banner(evidence),
+            el("p", evidence.description, class_="lead") if evidence.description else None,
+            facts(_facts(evidence)),
+            section(say("run.judged"), *_judged(evidence, pages)),
+            section(say("run.next"), _next(evidence)) if record.refused else None,
+            section(say("run.steps"), _steps(evidence, pages)),
+            section(say("exactly"), el("p", say("exactly.lead"), class_="soft"), facts(_digests(evidence))),
         ]
     )
     return page(f"{about.model}: run {record.id}", body, about=f"{about.workflow} · {about.model} · run {record.id}")
 
 
-def _banner(account: Account) -> Html:
+def _banner(evidence: Evidence) -> Html:
     """How the run ended, with the finding: a reader of this page alone must not think that everything passed."""
-    record = account.record
+    record = evidence.record
     if exit_code(record) == 0:
         if not record.waived:
             return banner("good", say("run.released"), say("run.passed", model=record.about.model))
@@ -74,21 +74,21 @@ def _banner(account: Account) -> Html:
     blocks = [
         finding(r["lines"], why=r["why"], title="" if r is first else f"{s.name}: {r['message']}") for s, r in refusing
     ]
-    blocks += [el("p", sentence(note)) for note in account.unused]
+    blocks += [el("p", sentence(note)) for note in evidence.unused]
     word = say(f"run.{result}.by", gate=step.name)
     return banner("bad" if result == "refused" else "unsure", word, sentence(first["message"]), *blocks)
 
 
-def _facts(account: Account) -> dict[str, str]:
-    record, subjects = account.record, account.subjects
-    data = account.data
+def _facts(evidence: Evidence) -> dict[str, str]:
+    record, subjects = evidence.record, evidence.subjects
+    data = evidence.data
     rows = say("run.data.rows", **{k: f"{v:,}" for k, v in data["rows"].items()}) if data else ""
     source = str(data.get("uri", "")).removeprefix("file:")
-    signers = ["; ".join(_signer(*each) for each in account.signers.items())] if account.signers else []
-    signers += [say("run.unproven", steps=", ".join(account.unproven))] if account.unproven else []
-    signers += [say("run.untrusted")] if account.trust.untrusted_elsewhere and account.signers else []
+    signers = ["; ".join(_signer(*each) for each in evidence.signers.items())] if evidence.signers else []
+    signers += [say("run.unproven", steps=", ".join(evidence.unproven))] if evidence.unproven else []
+    signers += [say("run.untrusted")] if evidence.trust.untrusted_elsewhere and evidence.signers else []
     return {
-        say("run.users"): _users(account),
+        say("run.users"): _users(evidence),
         say("run.when"): join([moment(record.started), f", {duration(record.seconds)}" if record.seconds else ""]),
         say("run.run"): record.id,
         say("run.model"): record.about.model,
@@ -104,24 +104,24 @@ def _signer(owner: str, steps: list[str]) -> str:
     return owner if all(step in owner for step in steps) else say("run.signer", owner=owner, steps=", ".join(steps))
 
 
-def _users(account: Account) -> Html:
+def _users(evidence: Evidence) -> Html:
     """Which version answered users before this run, and which does now."""
-    live, before, mine = account.live, account.record.about.before, account.subjects.get("bundle")
+    live, before, mine = evidence.live, evidence.record.about.before, evidence.subjects.get("bundle")
     now = (
         [_digest(live["bundle"]), f" {say('run.users.since', at=moment(live['at']))}"] if live else [say("run.nothing")]
     )
     was = _digest(before["bundle"]) if before else say("run.nothing")
-    if account.record.phase == "Succeeded":
+    if evidence.record.phase == "Succeeded":
         word = "run.users.get" if live and live["bundle"] == mine else "run.users.got"
         got = [say("run.users.got.mine"), " ", _digest(mine), "; "] if word == "run.users.got" and mine else []
         return join([*got, say(word), " ", *now, "; ", say("run.users.before"), " ", was])
-    if account.record.run.alive:
+    if evidence.record.run.alive:
         return join([say("run.users.get"), " ", *now])
     unchanged = (live or {}).get("bundle") == (before or {}).get("bundle")
     return join([say("run.users.still" if unchanged else "run.users.later"), " ", *now])
 
 
-def _judged(account: Account, pages: Mapping[str, Step]) -> Iterator[Html]:
+def _judged(evidence: Evidence, pages: Mapping[str, Step]) -> Iterator[Html]:
     """Each figure with its limit; then what has no limit, what was not judged, and what was excepted."""
     head = [say(f"head.{key}") for key in ("measure", "result", "measured", "limit", "gate")]
     links = {
@@ -129,19 +129,19 @@ def _judged(account: Account, pages: Mapping[str, Step]) -> Iterator[Html]:
         for name, step in pages.items()
         if name == f"{step.name}.html"
     }
-    rows = [[*_figure(each), links.get(each.gate, el("span", each.gate, class_="nowrap"))] for each in account.judged]
+    rows = [[*_figure(each), links.get(each.gate, el("span", each.gate, class_="nowrap"))] for each in evidence.judged]
     if rows:
         yield table(say("run.judged.caption"), head, rows)
-    if account.reported:
-        key = "run.reported.one" if len(account.reported) == 1 else "run.reported"
-        lead = say(key, count=len(account.reported))
+    if evidence.reported:
+        key = "run.reported.one" if len(evidence.reported) == 1 else "run.reported"
+        lead = say(key, count=len(evidence.reported))
         yield el("p", lead, " ", links.get("bias-audit", "bias-audit"), ":")
-        yield el("ul", *(el("li", f"{_name(each)}: ", *_measured(each)) for each in account.reported))
-    if account.unaudited:
-        yield el("p", say("run.unaudited", columns=", ".join(account.unaudited)))
-    if account.unjudged and not account.record.run.alive:
-        yield el("p", say("run.unjudged", gates=", ".join(account.unjudged)))
-    used = [el("li", f"{each['id']}: ", excepted(each["waiver"])) for each in account.record.waived if each["waiver"]]
+        yield el("ul", *(el("li", f"{_name(each)}: ", *_measured(each)) for each in evidence.reported))
+    if evidence.unaudited:
+        yield el("p", say("run.unaudited", columns=", ".join(evidence.unaudited)))
+    if evidence.unjudged and not evidence.record.run.alive:
+        yield el("p", say("run.unjudged", gates=", ".join(evidence.unjudged)))
+    used = [el("li", f"{each['id']}: ", excepted(each["waiver"])) for each in evidence.record.waived if each["waiver"]]
     yield join([el("p", say("run.waivers.used")), el("ul", *used)]) if used else el("p", say("run.waivers.none"))
 
 
@@ -186,27 +186,27 @@ def _name(figure: Figure) -> str:
     return say("quality.gain", measure=name) if rest == ["no_worse_than_live"] else name
 
 
-def _next(account: Account) -> Html:
-    record, waiting = account.record, [r for s in account.record.refused for r in (s.verdict or {})["reasons"]]
+def _next(evidence: Evidence) -> Html:
+    record, waiting = evidence.record, [r for s in evidence.record.refused for r in (s.verdict or {})["reasons"]]
     waive = [
-        f"lockgate waive {record.id} {reason['id']} {account.options}".rstrip()
+        f"lockgate waive {record.id} {reason['id']} {evidence.options}".rstrip()
         for reason in waiting
         if not reason["waived_by"]
     ]
     return el(
         "ul",
-        el("li", say("run.next.model"), " ", el("code", again(record, account.options))),
+        el("li", say("run.next.model"), " ", el("code", again(record, evidence.options))),
         el("li", say("run.next.policy")),
         el("li", say("run.next.waive"), " ", join(el("code", f"{command} ") for command in waive)),
     )
 
 
-def _steps(account: Account, pages: Mapping[str, Step]) -> Html:
+def _steps(evidence: Evidence, pages: Mapping[str, Step]) -> Html:
     rows = []
-    for step in account.record.steps:
+    for step in evidence.record.steps:
         links = [el("a", PAGES["card" if "-card" in n else "report"], href=n) for n, s in pages.items() if s is step]
         notes = [reason["message"] for reason in (step.verdict or {"reasons": []})["reasons"]]
-        notes += [failure_message(step)] if step in account.record.failed else []
+        notes += [failure_message(step)] if step in evidence.record.failed else []
         rows.append(
             [
                 step.name,
@@ -220,9 +220,9 @@ def _steps(account: Account, pages: Mapping[str, Step]) -> Html:
     return table(say("run.steps.caption"), head, rows, numbers=(1,))
 
 
-def _digests(account: Account) -> dict[str, str]:
-    signed = {say("run.record", step=name): statement.digest for name, statement in account.statements.items()}
-    return {**account.subjects, **signed}
+def _digests(evidence: Evidence) -> dict[str, str]:
+    signed = {say("run.record", step=name): statement.digest for name, statement in evidence.statements.items()}
+    return {**evidence.subjects, **signed}
 
 
 def _digest(digest: str) -> Html:

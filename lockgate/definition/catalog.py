@@ -55,17 +55,17 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class Catalog:
     """The steps that ship with Lockgate."""
 
     root: Path
 
     @classmethod
-    def find(cls) -> "Shelf":
-        """The shelf of this installation."""
+    def find(cls) -> "Catalog":
+        """The catalog of this installation."""
         package = Path(__file__).resolve().parent.parent
         checkout = package.parent
-        return cls(checkout if (checkout / "steps" / "sdk").is_dir() else package / "_shelf")
+        return cls(checkout if (checkout / "steps" / "sdk").is_dir() else package / "_catalog")
 
     @property
     def sdk(self) -> Path:

@@ -39,7 +39,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Account:
+class Evidence:
     """A run, the trusted keys, and the current live pointer.
 
     options: the options that name its cluster; empty for this machine.

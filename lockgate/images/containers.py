@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Model
-from lockgate.definition.shelf import Shelf
 from lockgate.engine import ENGINES, ContainerRuntime, Place
 from lockgate.errors import BadCall, UnknownName
-from lockgate.images.builders import find_builder
+from lockgate.images.build_tools import find_builder
 from lockgate.images.pins import UNBUILT, check_current, image_name, own_images
 from lockgate.records.environment import Environment
 
@@ -37,14 +37,14 @@ def contained(
 
 def _check(model: Model, pinned: Mapping[str, str]) -> Callable[[str, Mapping[str, str]], None]:
     """Make a check that refuses an image whose lock or code differs from this checkout."""
-    shelf = Shelf.find()
-    own = own_images(model, shelf)
+    catalog = Catalog.find()
+    own = own_images(model, catalog)
 
     def check(reference: str, labels: Mapping[str, str]) -> None:
         # Check the name that it is pinned as, not its own name: a pin may name another step's image.
         names = [name for name, each in pinned.items() if each == reference]
         for name in names or [image_name(reference)]:  # an earlier run's reference may no longer be pinned
-            check_current(own.get(name) or shelf.image(name), labels)
+            check_current(own.get(name) or catalog.image(name), labels)
 
     return check
 
