@@ -1,35 +1,32 @@
 """Every error that Lockgate raises on purpose. Each message names the values concerned and has a next action.
 
-LockgateError
-├── BadCall                2  invalid arguments, files or settings
-│   ├── UnknownName           a model, program, run or setting that does not exist
-│   ├── SpecError             an invalid model spec, policy or pipeline
-│   └── NotRendered           the rendered files differ from their sources
-├── Refused                3  a gate refused; nothing changed for users
-└── OutsideFailed          4  an external service failed (store, registry, server, installer); retry
+LockgateError             1  the root, in the SDK; `message` and `fix`, the next action
+├── BadCall               2  invalid arguments, files or settings; a retry does not help
+│   ├── SpecError         2  an invalid model spec, policy or pipeline
+│   ├── UnknownName       2  a model, program, run or setting that does not exist
+│   ├── NotRendered       2  the rendered files differ from their sources
+│   ├── NotThere          2  the cluster has no such object (lockgate.cluster)
+│   ├── NotAllowed        2  the cluster denies permission (lockgate.cluster)
+│   ├── ManifestError     2  a manifest that the local engine cannot execute (lockgate.engine)
+│   └── RunInUse          2  a run that another process executes (lockgate.engine)
+├── Refusal               3  a proof is missing or invalid; nothing was changed
+│   └── ProofError        3  a signature, subject, verdict or waiver is invalid (lockgate_proof)
+└── OutsideFailed         4  an external service failed (store, registry, server, installer); retry
+    ├── PortTaken         4  the port of the local platform is in use (lockgate.platform)
+    ├── AlreadyServing    4  the local platform is running already (lockgate.platform)
+    ├── OtherStore        4  the local platform serves another store (lockgate.platform)
+    ├── OtherPort         4  the local platform uses another port (lockgate.platform)
+    └── ServeFailed       4  the local platform cannot start or stop (lockgate.platform)
 """
 
 import difflib
 from collections.abc import Iterable
 
+from lockgate_step import BadCall, LockgateError, OutsideFailed, Refusal, SpecError
+
+__all__ = ["BadCall", "LockgateError", "NotRendered", "OutsideFailed", "Refusal", "SpecError", "UnknownName"]
+
 _SHOWN = 12  # names in one message
-
-
-class LockgateError(Exception):
-    """An error with the next action in `fix` and the exit code of the command line."""
-
-    exit_code = 1
-
-    def __init__(self, message: str, *, fix: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.fix = fix
-
-
-class BadCall(LockgateError):
-    """Invalid arguments, files or settings."""
-
-    exit_code = 2
 
 
 class UnknownName(BadCall):
@@ -40,24 +37,8 @@ class UnknownName(BadCall):
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         more = ", ..." if len(names) > _SHOWN else ""
         fix = f"did you mean {', '.join(near)}?" if near else f"choose one of {', '.join(names[:_SHOWN])}{more}"
-        super().__init__(f"there is no {what} {name!r}", fix=fix if names else "lockgate status shows what exists")
-
-
-class SpecError(BadCall):
-    """An invalid model spec, policy or pipeline."""
+        super().__init__(f"unknown {what} {name!r}", fix=fix if names else "lockgate status shows what exists")
 
 
 class NotRendered(BadCall):
     """The rendered files differ from their sources."""
-
-
-class Refused(LockgateError):
-    """A gate refused; nothing changed for users."""
-
-    exit_code = 3
-
-
-class OutsideFailed(LockgateError):
-    """An external service failed; retry."""
-
-    exit_code = 4

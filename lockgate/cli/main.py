@@ -38,8 +38,6 @@ def run_app(arguments: list[str]) -> int:
     except UsageError as error:
         return _misused(error, as_json)
     except Exception as error:
-        if _step_error(error):
-            return _fail(str(error), getattr(error, "fix", ""), getattr(error, "exit_code", 1), as_json)
         if os.environ.get("LOCKGATE_DEBUG") == "1":
             raise
         return _fail(
@@ -58,12 +56,6 @@ def _misused(error: Any, as_json: bool) -> int:
         return 2
     command = error.ctx.command_path if error.ctx else "lockgate"
     return _fail(message[0].lower() + message[1:], f"{command} --help", 2, as_json)
-
-
-def _step_error(error: Exception) -> bool:
-    from lockgate_step import StepError
-
-    return isinstance(error, StepError)
 
 
 def _fail(message: str, fix: str, code: int, as_json: bool) -> int:

@@ -10,7 +10,7 @@ from lockgate_step import canonical, sha256
 
 from lockgate.commands.target import Target
 from lockgate.definition.project import load_model
-from lockgate.errors import BadCall, Refused, UnknownName
+from lockgate.errors import BadCall, Refusal, UnknownName
 from lockgate.records.evidence import of_run
 from lockgate.records.runs import RunRecord, Step
 from lockgate.rendering.files import model_files, write_or_check
@@ -37,7 +37,7 @@ def waive(target: Target, run: RunRecord, asked: Waiving) -> tuple[list[str], di
     """Sign a waiver, write it beside the model's policy, and name the next action: lines, and JSON values.
 
     Errors: BadCall if there is nothing to except, if the approver or the reason is missing, or if the last day is not
-    a day within a year; UnknownName for a reason that no verdict of this run has; Refused if the verdict is another
+    a day within a year; UnknownName for a reason that no verdict of this run has; Refusal if the verdict is another
     run's, or if the key may not waive.
     """
     run, _ = target.fetch_evidence(run)
@@ -71,7 +71,7 @@ def waive(target: Target, run: RunRecord, asked: Waiving) -> tuple[list[str], di
         msg = f"the key {key} may not sign waivers {target.place}"
         instead = "" if target.options else ", or leave out --key"
         fix = f"ask the platform's owner to add it to the trust file (docs/kubernetes.md){instead}"
-        raise Refused(msg, fix=fix) from error
+        raise Refusal(msg, fix=fix) from error
     content = canonical(envelope)
     path = model.folder / "waivers" / f"{said['gate']}-{sha256(content).removeprefix('sha256:')[:8]}.json"
     path.parent.mkdir(exist_ok=True)
@@ -102,14 +102,14 @@ def _key(given: Path | None, target: Target) -> Path:
 
 
 def _verdict(step: Step, run: RunRecord, target: Target) -> Statement:
-    """The signed verdict of a step of this run. Errors: BadCall if it no longer exists, Refused if it is another's."""
+    """The signed verdict of a step of this run. Errors: BadCall if it no longer exists, Refusal if it is another's."""
     if step.envelope is None:
         msg = f"the signed verdict of {step.name} in run {run.id} no longer exists"
         raise BadCall(msg, fix=again(run, target.options))
     verdict = verify(step.envelope, target.environment.trust, signer=step.name, kind="verdict")
     if not of_run(verdict, run):
         msg = f"the verdict of {step.name} was not signed in run {run.id}, but in another"
-        raise Refused(msg, fix=again(run, target.options))
+        raise Refusal(msg, fix=again(run, target.options))
     return verdict
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from lockgate_policy import PolicyError
 from lockgate_policy import check as check_policy
 from lockgate_policy import read as read_policy
-from lockgate_step import StepError, canonical
+from lockgate_step import canonical
 
 from lockgate.definition.catalog import Program
 from lockgate.definition.contract import RAW, own_step
@@ -181,7 +181,7 @@ def load_model(folder: Path) -> Model:
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
-    except (LockgateError, StepError) as error:
+    except LockgateError as error:
         msg = f"{_place(folder, error)}: {error.message}"
         raise SpecError(msg, fix=error.fix) from error
     except Exception as error:

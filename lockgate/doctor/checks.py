@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lockgate_step import StepError
 from lockgate_store import Exists, Moved, Store, StoreError
 
 from lockgate.errors import LockgateError
@@ -42,7 +41,7 @@ def examined(checks: Mapping[str, Callable[[], Finding]]) -> tuple[int, list[str
 def _tried(what: str, check: Callable[[], Finding]) -> Finding:
     try:
         return check()
-    except (LockgateError, StepError) as error:
+    except LockgateError as error:
         return Finding(what, error.message, error.fix or "see the message")
 
 
@@ -70,7 +69,7 @@ def _race(write: Callable[[int], str]) -> int:
             write(number)
         except (Exists, Moved):
             return
-        except (StoreError, StepError):
+        except (StoreError, LockgateError):
             return
         winners.append(number)
 

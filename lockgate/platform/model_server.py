@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
-from lockgate_step import StepError, log
+from lockgate_step import log
 
 from lockgate.engine.runtime.launch import bound
 from lockgate.errors import LockgateError
@@ -118,7 +118,7 @@ class Child:
             port = _free_port()
             argv, env = await asyncio.to_thread(self._command, folder, port)
             process = await self._start(argv, env)
-        except (StepError, LockgateError) as error:
+        except LockgateError as error:
             return Problem(error.message, refused=error.exit_code == REFUSED), 0.0
         except Exception as error:  # a fault of one bundle must not stop the other models
             return Problem(f"the model server could not be started: {error}"), 0.0

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import ClientSession, web
-from lockgate_step import StepError, canonical, log
+from lockgate_step import canonical, log
 from lockgate_store import Store, StoreError
 
 from lockgate.engine.locks import hold, is_held
+from lockgate.errors import LockgateError
 from lockgate.platform import ports
 from lockgate.platform.errors import AlreadyServing, OtherPort, OtherStore, PortTaken, ServeFailed
 from lockgate.platform.follow import Servers, utc_now
@@ -285,7 +286,7 @@ class _Supervisor:
             problem = ""
             try:
                 await self._round()
-            except (StepError, StoreError, OSError) as error:
+            except (LockgateError, StoreError, OSError) as error:
                 problem = str(error)
             if problem and problem != reported:
                 log("store-trouble", problem=problem)
@@ -296,7 +297,7 @@ class _Supervisor:
         """Stop every model server, and report it to the store."""
         for servers in self._servers.values():
             self._retire(servers.retire_all())
-        with suppress(StepError, StoreError, OSError):
+        with suppress(LockgateError, StoreError, OSError):
             await self._report()
         await asyncio.gather(*self._retiring)
 

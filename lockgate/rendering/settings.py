@@ -25,7 +25,7 @@ def check_settings(
             raise UnknownName("setting", key, parameters)
         allowed = parameters[key].get("enum")
         if isinstance(allowed, list) and value not in allowed:
-            what = f"value for {key}:"
+            what = f"value of {key}"
             raise UnknownName(what, value, [str(option) for option in allowed])
         kind = kinds.get(key, "string")
         if not _FORMS[kind].fullmatch(value):

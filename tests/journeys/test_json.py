@@ -39,10 +39,10 @@ def test_rendering_and_submitting_are_json_too(released: Project, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("run", "grant"), 2, "no model 'grant'"),
+        (("run", "grant"), 2, "unknown model 'grant'"),
         (("predict", MODEL, "nowhere.csv"), 2, "file nowhere.csv not found"),
         (("render", "--chek"), 2, "--chek"),
-        (("logs", "zzz"), 2, "no run 'zzz'"),
+        (("logs", "zzz"), 2, "unknown run 'zzz'"),
         (("submit", MODEL), 2, ""),
     ],
 )

@@ -286,10 +286,10 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     ("given", "says"),
     [
         ({}, "a cluster needs a store"),
-        ({"store": "s3://b", "shop": "x"}, "there is no setting 'shop'"),
+        ({"store": "s3://b", "shop": "x"}, "unknown setting 'shop'"),
         (TOLD | {"store": "file:///srv/store"}, "cannot be used by a cluster"),
         (TOLD | {"endpoint": "http://s3.example.org"}, "would send credentials unencrypted"),
-        (TOLD | {"argo": "3.6"}, r"there is no version of Argo: '3\.6'"),
+        (TOLD | {"argo": "3.6"}, r"unknown version of Argo '3\.6'"),
         (TOLD | {"namespace": "Lock Gate"}, "'Lock Gate' is not a valid namespace name"),
         (TOLD | {"controller": 'x"\ny = "'}, "is not a valid user name"),
         (TOLD | {"api_server": "everywhere"}, "is not a list of address ranges"),

@@ -55,7 +55,7 @@ class Settings:
     def check(self) -> None:
         """Check that the settings are valid. Errors: BadCall, UnknownName."""
         if self.argo not in ARGO:
-            what = "version of Argo:"
+            what = "version of Argo"
             raise UnknownName(what, self.argo, ARGO)
         for name in (self.namespace, self.argo_namespace):
             if not _NAME.fullmatch(name):
@@ -206,7 +206,7 @@ def write_settings(cluster: Cluster, given: Mapping[str, str]) -> None:
 
 def _check_style(style: str) -> None:
     if style not in _STYLES:
-        what = "addressing_style:"
+        what = "addressing_style"
         raise UnknownName(what, style, _STYLES)
 
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lockgate_step import EXIT_CODES, BadCall, Refusal, StepError, log
+from lockgate_step import EXIT_CODES, BadCall, LockgateError, Refusal, log
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -13,7 +13,7 @@ def main(arguments: Sequence[str]) -> int:
     given = _parser().parse_args(arguments)
     try:
         _serve(given.bundle, given.host, given.port, given.linger)
-    except StepError as error:
+    except LockgateError as error:
         log(
             "error",
             code=error.exit_code,

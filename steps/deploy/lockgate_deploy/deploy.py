@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lockgate_proof import VerifiedBundle
-from lockgate_step import OutsideFailed, Refusal, StepError, log
+from lockgate_step import LockgateError, OutsideFailed, Refusal, log
 
 from lockgate_deploy.platform import Platform
 from lockgate_deploy.pointers import LEASE, Lease, Pointers, check_base, now
@@ -27,9 +27,9 @@ def stage(pointers: Pointers, platform: Platform, proven: VerifiedBundle, *, run
     lease = _take(pointers, platform, proven, run, wait)
     try:
         staged = platform.until_staged(pointers, proven, lease, wait)
-    except StepError:
+    except LockgateError:
         pointers.release(run)
-        with suppress(StepError):  # conclude tries again; the first error is the one to report
+        with suppress(LockgateError):  # conclude tries again; the first error is the one to report
             platform.until_tidy(pointers, 0)
         raise
     log("staged", model=proven.model, bundle=proven.digest, address=staged.address, lease_until=lease.lease_until)

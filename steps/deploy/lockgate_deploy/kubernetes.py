@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from lockgate_proof import Trust, VerifiedBundle, verify_bundle
-from lockgate_step import BadCall, OutsideFailed, StepError, layout, log
+from lockgate_step import BadCall, LockgateError, OutsideFailed, layout, log
 from lockgate_store import Store
 
 from lockgate_deploy import objects, pods
@@ -39,7 +39,7 @@ class Seen:
     live: Rollout | None
     asked: frozenset[str]
     awaited: str
-    problem: StepError | None
+    problem: LockgateError | None
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class Kubernetes:
         log("users-sent", model=model, bundle=live.bundle, generation=live.generation)
         return "the users' Service has just been moved to it"
 
-    def _bring_back(self, pointers: Pointers, live: Live) -> StepError | None:
+    def _bring_back(self, pointers: Pointers, live: Live) -> LockgateError | None:
         """Create the live version again from the bundle in the store, after it was deleted."""
         assert live.bundle is not None
         try:
@@ -168,7 +168,7 @@ class Kubernetes:
                 pull(self.store, pointers.model, live.bundle, folder)
                 proven = verify_bundle(folder, Trust.read(), now=None, model=pointers.model, digest=live.bundle)
                 self._apply(Version.of(proven, self.bringer), live.at, 0)
-        except StepError as problem:
+        except LockgateError as problem:
             # Another version must be able to replace one that cannot be served, so the pass continues.
             log("not-brought-back", model=pointers.model, bundle=live.bundle, problem=problem.message, fix=problem.fix)
             return problem

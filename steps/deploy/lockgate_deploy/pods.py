@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lockgate_step import OutsideFailed, Refusal, StepError, layout
+from lockgate_step import LockgateError, OutsideFailed, Refusal, layout
 
 from lockgate_deploy.objects import Object, annotation
 
@@ -43,7 +43,7 @@ class Rollout:
         counts = (status.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas"))
         return seen and all(count == wanted for count in counts) and len(self.ready) == wanted
 
-    def problem(self) -> StepError | None:
+    def problem(self) -> LockgateError | None:
         """Return why waiting longer will not help, or None."""
         for condition in self.deployment.get("status", {}).get("conditions", []):
             if (condition["type"], condition["status"]) == ("ReplicaFailure", "True"):
@@ -74,7 +74,7 @@ def asked(slices: Sequence[Object]) -> frozenset[str]:
     )
 
 
-def _problem(pod: Object, status: Object) -> StepError | None:
+def _problem(pod: Object, status: Object) -> LockgateError | None:
     container = status["name"]
     waiting = status.get("state", {}).get("waiting", {})
     reason = waiting.get("reason", "")

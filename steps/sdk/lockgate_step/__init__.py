@@ -8,7 +8,7 @@ would no longer run beside a new one.
 from lockgate_step._columns import Category, Column, Number, named, read_columns, without_bands
 from lockgate_step._contract import EXIT_CODES, PROTOCOL, ContractError, is_folder, read_contract
 from lockgate_step._digest import canonical, file_digest, sha256, tree_digest
-from lockgate_step._errors import BadCall, OutsideFailed, Refusal, SpecError, StepError
+from lockgate_step._errors import BadCall, LockgateError, OutsideFailed, Refusal, SpecError
 from lockgate_step._files import (
     Answers,
     Base,
@@ -54,6 +54,7 @@ __all__ = [
     "In",
     "Inconclusive",
     "Kind",
+    "LockgateError",
     "ModelFile",
     "Number",
     "Out",
@@ -76,7 +77,6 @@ __all__ = [
     "SpecFile",
     "Split",
     "Staged",
-    "StepError",
     "Table",
     "Target",
     "Waivers",

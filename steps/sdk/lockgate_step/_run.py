@@ -15,7 +15,7 @@ from typing import Any, NoReturn, Protocol, TypeVar, assert_never
 from lockgate_step import layout
 from lockgate_step._contract import EXIT_CODES, is_folder, read_contract, signed_place
 from lockgate_step._digest import canonical, file_digest, sha256
-from lockgate_step._errors import BadCall, OutsideFailed, StepError
+from lockgate_step._errors import BadCall, LockgateError, OutsideFailed
 from lockgate_step._files import In, Out
 from lockgate_step._log import log
 from lockgate_step._outcome import Inconclusive, Outcome, Passed, Record, Refused
@@ -64,7 +64,7 @@ def main(*functions: Callable[..., object], sealer: Sealer | None = None) -> NoR
         if sealer is None:
             _check_unsigned(contract for _, contract in programs)
         code = _main(programs, sys.argv[1:], sealer)
-    except StepError as error:
+    except LockgateError as error:
         log(
             "error",
             code=error.exit_code,
@@ -114,7 +114,7 @@ def _main(
             raise OutsideFailed(msg, fix="free space or give the step a larger volume, then run again") from error
         raise
     except Exception as error:
-        if type(error).__name__ in _UNREADABLE and not isinstance(error, StepError):
+        if type(error).__name__ in _UNREADABLE and not isinstance(error, LockgateError):
             log("unreadable", kind=type(error).__name__, where=_position(error))
             kind = type(error).__name__
             msg = f"{contract['program']}: an input file is damaged or of the wrong kind ({kind})"

@@ -248,7 +248,7 @@ def test_names_of_runs(shop: Workshop) -> None:
         shop.run(document, run_id="a.b-1")
     with pytest.raises(BadCall, match="is not a valid run name"):
         shop.run(document, run_id="../escape")
-    with pytest.raises(UnknownName, match=r"there is no run 'a\.c-1'"):
+    with pytest.raises(UnknownName, match=r"unknown run 'a\.c-1'"):
         shop.run(document, resume="a.c-1")
     with pytest.raises(BadCall, match="there is no run in"):
         Run.load(shop.folder)
