@@ -37,6 +37,7 @@ def unguarded(released: Site) -> Iterator[Site]:
     released.kubectl("apply", "--server-side", "-f", "-", given=yaml.safe_dump_all(bindings))
 
 
+@pytest.mark.sample
 def test_forged_bundles_policies_and_verdicts_move_nothing(unguarded: Site) -> None:
     before = unguarded.live()
     bundle = _forged_bundle(unguarded)

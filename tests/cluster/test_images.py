@@ -66,6 +66,7 @@ def output(environment: Mapping[str, str], *argv: str, folder: Path = ROOT) -> s
     return done.stdout.strip()
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("name", IMAGES)
 def test_it_runs_as_an_ordinary_user_who_may_write_nowhere(
     engine: Mapping[str, str], pulled: Mapping[str, str], name: str

@@ -17,6 +17,8 @@ from tests.cluster.accounts import write_kubeconfig
 from tests.cluster.place import ACCESS_KEY, BUCKET, CA, KUBECONFIG, PAUSE, S3, SECRET_KEY
 from tests.cluster.processes import wait_for
 
+pytestmark = pytest.mark.sample
+
 NAMESPACE = "manifests"
 CONTROLLER = "system:serviceaccount:argo:argo"
 Manifest = dict[str, Any]

@@ -26,6 +26,7 @@ def world(namespace: None, images: dict[str, str], tmp_path: Path) -> Iterator[W
     rollout.clear()
 
 
+@pytest.mark.sample
 def test_a_first_version_is_staged_and_then_users_are_sent_to_it(world: World) -> None:
     digest = world.bundle()
     ended = world.deploy(digest, run="r1")
@@ -59,6 +60,7 @@ def test_no_request_fails_while_live_moves_and_the_old_version_goes(world: World
     assert world.versions() == {world.name(second)}
 
 
+@pytest.mark.sample
 def test_a_refused_runs_candidate_goes_away_and_users_notice_nothing(world: World) -> None:
     first = world.bundle(replicas=1, max_replicas=1)
     world.release(first, run="r1")
@@ -108,6 +110,7 @@ def test_an_image_that_cannot_be_pulled_is_named_and_its_candidate_goes(world: W
     assert world.get("candidate.json") is None
 
 
+@pytest.mark.sample
 def test_a_bundle_that_its_server_refuses_is_refused(world: World) -> None:
     ended = world.deploy(world.bundle(spoil=True), run="r1")
     assert ended.code == 3, ended.log
@@ -115,6 +118,7 @@ def test_a_bundle_that_its_server_refuses_is_refused(world: World) -> None:
     assert world.versions() == set()
 
 
+@pytest.mark.sample
 def test_a_bundle_that_is_not_what_its_name_says_is_refused_before_it_is_served(world: World) -> None:
     one, other = world.bundle(), world.bundle(replicas=1, max_replicas=1)
     prefix = f"models/{MODEL}/bundles/"

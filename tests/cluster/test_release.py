@@ -35,6 +35,7 @@ def refused(site: Site, first: str) -> tuple[str, str]:
     return run, before
 
 
+@pytest.mark.sample
 def test_data_in_s3_become_a_model_that_answers_through_its_service(released: Site, first: str) -> None:
     ended = released.workflow(first)
     assert set(phases(ended).values()) == {"Succeeded"}, account(ended)
@@ -56,6 +57,7 @@ def test_argo_finds_nothing_wrong_beside_what_is_on_the_cluster(site: Site) -> N
     assert done.code == 0, done.said
 
 
+@pytest.mark.sample
 def test_each_step_ran_in_its_own_image_named_by_digest(released: Site, first: str, images: dict[str, str]) -> None:
     templates = released.workflow(first)["status"]["storedTemplates"].values()
     used = {t["container"]["image"] for t in templates if "container" in t}
@@ -63,6 +65,7 @@ def test_each_step_ran_in_its_own_image_named_by_digest(released: Site, first: s
     assert len(used) == 8, used
 
 
+@pytest.mark.sample
 def test_a_refused_variant_fails_with_its_verdict_kept_and_live_unchanged(
     released: Site, refused: tuple[str, str]
 ) -> None:
@@ -136,6 +139,7 @@ def _first_page(site: Site, run: str) -> str:
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", page.partition("</style>")[2])).split())
 
 
+@pytest.mark.sample
 def test_an_event_of_the_registry_starts_a_review_once(released: Site) -> None:
     before = released.live()
     event = {

@@ -97,6 +97,7 @@ def users_service(annotations: Mapping[str, str]) -> None:
     kubectl("apply", "-f", "-", given=service)
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("way", WAYS)
 def test_a_run_is_watched_to_users(
     way: str, project: Project, account: Account, capfd: pytest.CaptureFixture[str]
@@ -110,6 +111,7 @@ def test_a_run_is_watched_to_users(
     assert "Released: tiny has a new live version." in done.lines() or way == "kubernetes"
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("way", WAYS)
 def test_a_refusal_is_told_as_it_is_here(
     way: str, project: Project, account: Account, capfd: pytest.CaptureFixture[str]
