@@ -8,7 +8,7 @@ from typing import Any
 
 import lockgate_model
 import pytest
-from lockgate_step import BadCall, OutsideFailed, Refusal
+from lockgate_step import BadCall, Number, OutsideFailed, Refusal
 
 from tests.steps.fetch.conftest import MLMODEL, MODELS, Registry, Workspace, spec
 from tests.steps.package.mlflow_server import free_port
@@ -45,7 +45,7 @@ def test_a_model_folder_of_ours(
     assert (folder / "golden.json").read_bytes() == (MODELS / form / "golden.json").read_bytes()
     card = lockgate_model.read(folder)
     assert [column.name for column in card.inputs] == ["income", "job"]  # the model's order
-    assert card.inputs[0] == lockgate_model.Number(name="income", low=0, high=90, whole=True)  # the spec's range
+    assert card.inputs[0] == Number(name="income", low=0, high=90, whole=True)  # the spec's range
     assert card.differences == lockgate_model.read(MODELS / form).differences
 
 
