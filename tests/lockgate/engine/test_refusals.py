@@ -164,7 +164,7 @@ def test_what_is_given_to_the_workflow_must_suit_it() -> None:
     assert problems(document) == ["spec.arguments.parameters.data: has no value"]
     assert problems(document, data="", mode="c") == ["spec.arguments.parameters.mode: is 'c', not one of a, b"]
     assert problems(document, data="x") == []
-    with pytest.raises(UnknownName, match="there is no parameter 'moed'") as raised:
+    with pytest.raises(UnknownName, match="unknown parameter 'moed'") as raised:
         problems(document, moed="a")
     assert "did you mean mode" in raised.value.fix
     assert problems({**document, "spec": {**document["spec"], "entrypoint": "mian"}}, data="x") == [
@@ -177,7 +177,7 @@ def test_a_missing_document_is_named() -> None:
     assert problems(asked, fresh()) == [
         "spec.workflowTemplateRef.name: there is no WorkflowTemplate 'other' in the given manifests"
     ]
-    with pytest.raises(UnknownName, match="there is no manifest 'none'"):
+    with pytest.raises(UnknownName, match="unknown manifest 'none'"):
         resolve([fresh()], "none", {})
 
 

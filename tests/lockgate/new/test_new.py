@@ -285,7 +285,7 @@ def test_bad_files_have_one_message_each(tmp_path: Path, case: str) -> None:
 
 
 def test_similar_names_are_suggested(data: Path) -> None:
-    with pytest.raises(BadCall, match="no column 'aproved'") as refused:
+    with pytest.raises(BadCall, match="unknown column 'aproved'") as refused:
         profile(data, "aproved")
     assert "approved" in refused.value.fix
     with pytest.raises(BadCall) as refused:
