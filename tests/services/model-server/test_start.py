@@ -45,7 +45,7 @@ def flip_a_byte(folder: Path) -> None:
     [
         (flip_a_byte, "model/model.onnx was changed"),
         (remove("model/golden.json"), "model/golden.json is missing"),
-        (lambda folder: (folder / "model" / "more.py").write_text(""), "model/more.py is not in its manifest"),
+        (lambda folder: (folder / "model" / "more.py").write_text(""), "model/more.py is not in the manifest"),
         (rewrite("model/model.json", threshold=0.01), "model/model.json was changed"),
         (remove("manifest.json"), "manifest.json is missing"),
         (remove("record.json"), "record.json"),

@@ -251,7 +251,7 @@ def let_another_program_sign(run: Run) -> None:
         (swap_spec, "the spec input is not the one in the data record"),
         (swap_base, "the base input is not the one in the data record"),
         (leave_base_out, "names a live bundle, but the base input is missing"),
-        (change_base, "card.md is not in its manifest"),
+        (change_base, "card.md is not in the manifest"),
         (give_another_bundle_as_base, "the bundle's bundle is"),
         (let_another_program_sign, "not signed by a key that may sign as ingest"),
     ],
