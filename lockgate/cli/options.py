@@ -101,7 +101,6 @@ def find_project() -> "Project":
 
 def find_environment(project: "Project") -> "Environment":
     """The environment of this machine; created if it does not exist."""
-    from lockgate.definition.catalog import Catalog
-    from lockgate.records.environment import ensure_environment
+    from lockgate.commands.machine import Machine
 
-    return ensure_environment(project, Catalog.find().signers)
+    return Machine.of(project).environment
