@@ -93,7 +93,9 @@ def pipeline(profile: Profile, name: str) -> str:
         *(f"        {_entry(column, traits)}," for column, traits in profile.sensitive.items()),
         "    },",
         *([f"    split=Split(key=({_quoted(profile.key)},)),"] if profile.key else []),
-        f"    train={_dict(train)},",
+        "    train={",
+        *(f"        {_quoted(key)}: {_quoted(value)}," for key, value in train.items()),
+        "    },",
         *(['    tunable=("mitigation", "mitigate"),'] if mitigates else []),
         ")",
     ]
