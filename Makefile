@@ -52,7 +52,7 @@ docs: $(VENV)/.docs        ## build the documentation site in site/; a warning i
 	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env --doctree-dir $(VENV)/doctrees docs site
 	@echo "  site/index.html"
 
-coverage: $(VENV)/.test    ## measure which lines the composer's tests execute, in htmlcov/; slow
+coverage: $(VENV)/.test    ## measure which lines the tests of lockgate execute, in htmlcov/; slow
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run tests/run_all.py lockgate rendered contracts conformance journeys sdk
 	@$(BIN)/coverage combine --quiet
