@@ -293,7 +293,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
         (TOLD | {"namespace": "Lock Gate"}, "'Lock Gate' is not a valid namespace name"),
         (TOLD | {"controller": 'x"\ny = "'}, "is not a valid user name"),
         (TOLD | {"api_server": "everywhere"}, "is not a list of address ranges"),
-        (TOLD | {"addressing_style": "sideways"}, "there is no addressing_style"),
+        (TOLD | {"addressing_style": "sideways"}, "unknown addressing_style"),
         (TOLD | {"ca": "nowhere.pem"}, r"cannot read nowhere\.pem"),
         (TOLD | {"ca": __file__}, "is not a PEM certificate"),
     ],
