@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 )
 def test_the_import_says_what_to_install(lock: Path | None, says: str) -> None:
     code = {"PYTHONPATH": os.pathsep.join(map(str, (HERE.parents[1], Catalog.find().sdk)))}
-    argv, env = command(Environment(PYTHON, code, lock), ["-c", "import lockgate.couler.frontend"])
+    argv, env = command(Environment(PYTHON, code, lock), ["-c", "from lockgate.couler import couler_steps"])
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert re.search(says, done.stderr.strip().splitlines()[-1]), done.stderr
