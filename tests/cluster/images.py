@@ -25,6 +25,7 @@ from filelock import FileLock
 
 from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
+from lockgate.images import build, build_tools
 from lockgate.images.build import Target
 from lockgate.images.pins import LOCK, images, source_digest
 from tests.cluster import tools
@@ -151,7 +152,7 @@ def storage_in(folder: Path) -> dict[str, str]:
 def _digest(project: Project, registry: str) -> str:
     """One digest over the sources of the images and the code that builds them."""
     catalog = Catalog.find()
-    by = [catalog.root / "lockgate" / "images" / f"{name}.py" for name in ("build", "builders")]
+    by = [Path(module.__file__ or "") for module in (build, build_tools)]
     by += [catalog.root / "images" / "base" / name for name in ("Dockerfile", "debian.sh")]
     made = {name: source_digest(image) for name, image in images(project).items()}
     text = json.dumps([registry, Target.machine, made, [path.read_text() for path in by]], sort_keys=True)
