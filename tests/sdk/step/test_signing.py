@@ -127,3 +127,11 @@ def test_a_program_that_does_not_sign_runs_beside_one_that_does(bench: Bench) ->
     done = bench.call("plain", main="lockgate_proof", functions="plain, judged")
     assert done.returncode == 0, done.stderr
     assert (bench.io / "out" / "copied").read_text() == "a row"
+
+
+@pytest.mark.parametrize("code", ["0", "3", ""])
+@pytest.mark.parametrize("marks", ["signs=True", "signs=True, gate=True"])
+def test_a_program_that_exits_before_it_signs_has_a_bug(bench: Bench, marks: str, code: str) -> None:
+    done = bench.call(main="lockgate_proof", marks=marks, returns=f"__import__('sys').exit({code})")
+    assert (done.returncode, done.stdout, bench.written) == (1, "ran\n", None)
+    assert '"kind": "RuntimeError"' in done.stderr
