@@ -7,6 +7,9 @@ from urllib.parse import quote
 
 from filelock import BaseFileLock, FileLock, Timeout
 
+from lockgate.engine.locks import cannot_lock
+from lockgate.errors import OutsideFailed
+
 
 class Mutexes:
     """The mutexes of one run. They are acquired in the order of their names, so that two runs cannot deadlock."""
@@ -19,7 +22,10 @@ class Mutexes:
         self._waiting: set[str] = set()
 
     def acquire(self, holder: str, names: Iterable[str]) -> bool:
-        """Return whether the holder has all mutexes; if not, wait for them in a thread and then call `wake`."""
+        """Return whether the holder has all mutexes; if not, wait for them in a thread and then call `wake`.
+
+        Errors: OutsideFailed if one cannot be locked.
+        """
         with self._guard:
             if holder in self._held:
                 return True
@@ -45,11 +51,15 @@ class Mutexes:
             self.release(holder)
 
     def _wait(self, holder: str, locks: Sequence[BaseFileLock]) -> None:
-        _acquire(locks, blocking=True)
+        try:
+            _acquire(locks, blocking=True)
+        except OutsideFailed:
+            locks = ()  # the caller tries again, and gets the error
         with self._guard:
             if holder in self._waiting:
                 self._waiting.discard(holder)
-                self._held[holder] = locks
+                if locks:
+                    self._held[holder] = locks
             else:
                 _release(locks)
         self._wake()
@@ -68,6 +78,9 @@ def _acquire(locks: Sequence[BaseFileLock], *, blocking: bool) -> bool:
         except Timeout:
             _release(locks[:index])
             return False
+        except OSError as error:
+            _release(locks[:index])
+            raise cannot_lock(Path(lock.lock_file), error) from error
     return True
 
 
