@@ -10,7 +10,7 @@ from typing import Any
 from lockgate_proof import ProofError, Statement, Trust, verify
 from lockgate_step import BadCall, layout, read_spec
 
-from lockgate.records.runs import GATES, RunRecord, Step
+from lockgate.records.runs import GATES, RunRecord
 
 _RECORDS = {"ingest": "record", "predict": "answers/record.json", "package": "bundle/record.json"}
 
@@ -113,8 +113,8 @@ class Evidence:
     @property
     def unaudited(self) -> list[str]:
         """The sensitive columns that the policy excludes from the audit."""
-        measured = [_measurements(step) for step in self.record.steps if step.name == "bias-audit"]
-        return [column for each in measured for column in each.get("unaudited", ())]
+        measured = self._verdict("bias-audit").get("measurements", {})
+        return list(measured.get("unaudited", ()))
 
     @property
     def unjudged(self) -> list[str]:
@@ -123,14 +123,20 @@ class Evidence:
 
     def _figures(self) -> Iterator[Figure]:
         for step in self.record.steps:
-            excepted = {reason["rule"]: reason["waiver"] for reason in (step.verdict or {}).get("reasons", ())}
-            measured = _measurements(step)
+            verdict = self._verdict(step.name)
+            excepted = {reason["rule"]: reason["waiver"] for reason in verdict.get("reasons", ())}
+            measured = verdict.get("measurements", {})
             if "expectations" in measured:
-                yield Figure(step.name, "data:expectations", {"standing": _standing(step), **measured})
+                yield Figure(step.name, "data:expectations", {"standing": _standing(verdict), **measured})
             for rule, said in measured.get("rules", {}).items():
                 yield Figure(step.name, rule, said, excepted.get(rule))
             if golden := measured.get("golden_one_by_one"):
-                yield Figure(step.name, "smoke:golden", {"standing": _standing(step, "smoke:golden"), **golden})
+                yield Figure(step.name, "smoke:golden", {"standing": _standing(verdict, "smoke:golden"), **golden})
+
+    def _verdict(self, gate: str) -> Mapping[str, Any]:
+        """The verdict that a trusted key signed in this run; empty if there is none."""
+        signed = self.statements.get(gate)
+        return signed.predicate if signed and signed.kind == "verdict" else {}
 
 
 def moment(text: str) -> str:
@@ -138,11 +144,6 @@ def moment(text: str) -> str:
     return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC" if text else "not started"
 
 
-def _measurements(step: Step) -> Mapping[str, Any]:
-    return dict((step.verdict or {}).get("measurements") or {})
-
-
-def _standing(step: Step, rule: str = "") -> str:
+def _standing(verdict: Mapping[str, Any], rule: str = "") -> str:
     """The outcome of a check without an interval: `beyond` if it, or any check of its gate, is a reason to refuse."""
-    reasons = (step.verdict or {}).get("reasons", ())
-    return "beyond" if any(rule in ("", reason["rule"]) for reason in reasons) else "within"
+    return "beyond" if any(rule in ("", reason["rule"]) for reason in verdict.get("reasons", ())) else "within"

@@ -55,6 +55,8 @@ def _banner(evidence: Evidence) -> Html:
     """How the run ended, with the finding: a reader of this page alone must not think that everything passed."""
     record = evidence.record
     if exit_code(record) == 0:
+        if unproven := [*evidence.unproven, *evidence.unjudged]:
+            return banner("unsure", say("run.released"), say("run.released.unproven", gates=", ".join(unproven)))
         if not record.waived:
             return banner("good", say("run.released"), say("run.passed", model=record.about.model))
         headline = "; ".join(sentence(reason["message"]) for reason in record.waived)

@@ -206,3 +206,21 @@ def test_a_verdict_that_was_changed_is_not_said_to_be_signed(released: Pages) ->
     text = released.text()
     assert "No trusted key: bias-audit" in text
     assert "signed by no trusted key." in released.text("bias-audit")
+
+
+def test_a_release_without_trusted_verdicts_is_not_said_to_have_passed(released: Pages) -> None:
+    text = released.text()
+    assert "every gate passed" in text
+    path = released.folder / "nodes/gates.bias-audit.0/out/verdict"
+    envelope, said = json.loads(path.read_bytes()), statement(path)
+    (rule,) = (key for key in said["predicate"]["measurements"]["rules"] if key.startswith("bias:sex:selection"))
+    said["predicate"]["measurements"]["rules"][rule]["value"] = 0.0123
+    envelope["payload"] = base64.b64encode(json.dumps(said).encode()).decode()
+    path.write_text(json.dumps(envelope))
+    text = released.text()
+    assert "every gate passed" not in text
+    assert "No verdict with a trusted signature from: bias-audit" in text
+    assert "0.012" not in text
+    assert {figure.gate for figure in released.evidence.judged} == {"validate-data", "validate-model", "smoke-test"}
+    path.unlink()
+    assert "No verdict with a trusted signature from: bias-audit" in released.text()
