@@ -5,24 +5,27 @@ Its fetched logs and verdicts are in `.lockgate/cluster/<namespace>/<workflow>/`
 
 import base64
 import gzip
-import json
+import io
 import re
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from lockgate_step import layout
+from lockgate_step import layout, loads
 
 from lockgate.cluster.api import NotAllowed
 from lockgate.cluster.workflows import Argo
 from lockgate.engine.events import Event, NodeFinished, NodeStarted, RunFinished, RunStarted, Waiting
-from lockgate.engine.record import Run
+from lockgate.engine.record import Node, Run
 from lockgate.errors import BadCall, LockgateError, OutsideFailed
 from lockgate.records.live import Live
 from lockgate.records.runs import About, RunRecord, Step, program_steps
+from lockgate.records.store import DIGEST
 from lockgate.report.tree import LiveTree
 
 Json = dict[str, Any]
@@ -34,6 +37,12 @@ ORDINARY = ("ContainerCreating", "PodInitializing")  # every pod has these for a
 NO_IMAGE = re.compile(r'(?:ErrImagePull|ImagePullBackOff): [^"]*"([^"]+)"')
 NAME, COMPONENT, PART_OF = (f"app.kubernetes.io/{key}" for key in ("name", "component", "part-of"))
 _ID = re.compile(r"[a-z0-9][a-z0-9.-]*")  # it becomes the name of a folder
+_OF_A_NODE = {
+    **dict.fromkeys(("id", "name", "displayName", "type", "templateName", "phase", "boundaryID", "message"), str),
+    "children": list, "inputs": dict, "outputs": dict,
+}  # fmt: skip
+UNPACKED = 128 << 20  # bytes of the nodes of a workflow; the controller stores at most 1 MiB of them, compressed
+WHO_WRITES = "only Argo should write a workflow's status: check who else may"
 PATIENCE = (1, 2, 4, 8, 16, 32)  # seconds between attempts to reach a server
 
 
@@ -75,15 +84,27 @@ def _nodes(name: str, status: Mapping[str, Any]) -> dict[str, Json]:
         raise BadCall(msg, fix="read them through an Argo server: --server URL")
     nodes = status.get("nodes") or {}
     if packed := status.get("compressedNodes"):
-        nodes = json.loads(gzip.decompress(base64.b64decode(packed)))
+        nodes = loads(_unpacked(packed))
     return dict(sorted(nodes.items(), key=lambda item: item[1].get("startedAt") or ""))
+
+
+def _unpacked(packed: str) -> bytes:
+    with gzip.GzipFile(fileobj=io.BytesIO(base64.b64decode(packed))) as stream:
+        text = stream.read(UNPACKED + 1)
+    if len(text) > UNPACKED:
+        msg = f"its nodes are larger than {UNPACKED >> 20} MiB"
+        raise ValueError(msg)
+    return text
 
 
 def _node(node: Mapping[str, Any], workflow: str) -> Json:
     """Return a node with the fields that Argo omits if they are empty."""
     if not _ID.fullmatch(str(node["id"])):
         msg = f"{workflow} has a node with an invalid id: {node['id']!r}"
-        raise BadCall(msg, fix="only Argo should write a workflow's status: check who else may")
+        raise BadCall(msg, fix=WHO_WRITES)
+    _check_types(node, _OF_A_NODE)
+    if not all(isinstance(child, str) for child in node.get("children") or ()):
+        raise TypeError("children")
     empty = {"templateName": "", "startedAt": None, "finishedAt": None}
     given = {key: value for key, value in node.items() if value is not None}
     place = {"folder": f"nodes/{node['id']}", "atExit": str(node["name"]).startswith(f"{workflow}.onExit")}
@@ -102,23 +123,65 @@ def record_of(workflow: Json, kept: Path) -> RunRecord:
 
     Errors: BadCall.
     """
-    metadata, status = workflow["metadata"], workflow.get("status") or {}
-    labels = {**_template(workflow).get("workflowMetadata", {}).get("labels", {}), **(metadata.get("labels") or {})}
-    run = ClusterRun.of(workflow, kept / metadata["name"])
-    template = status.get("storedWorkflowTemplateSpec")
-    steps = tuple(program_steps(template)) if template else ()
-    return RunRecord(run, About(labels.get(NAME, ""), labels.get(COMPONENT, ""), run.parameters, steps, None))
+    with as_argo_writes(workflow):
+        metadata, status = workflow["metadata"], workflow.get("status") or {}
+        labels = {**_template(workflow).get("workflowMetadata", {}).get("labels", {}), **(metadata.get("labels") or {})}
+        if not _ID.fullmatch(metadata["name"]):
+            raise ValueError(metadata["name"])
+        _check_types(status, {"phase": str, "message": str})
+        _check_types(labels, {NAME: str, COMPONENT: str})
+        run = ClusterRun.of(workflow, kept / metadata["name"])
+        template = status.get("storedWorkflowTemplateSpec")
+        steps = tuple(program_steps(template)) if template else ()
+        record = RunRecord(run, About(labels.get(NAME, ""), labels.get(COMPONENT, ""), run.parameters, steps, None))
+        # All of it is read now, so that what cannot be read is an error here.
+        _ = record.steps, record.seconds, [output_keys(node) for node in run.nodes]
+        if datetime.fromisoformat(record.started).tzinfo is None:
+            raise ValueError(record.started)
+        return record
+
+
+@contextmanager
+def as_argo_writes(workflow: object) -> Iterator[None]:
+    """Wrap the reading of a Workflow, whose status others than Argo may have written.
+
+    Errors: BadCall if it has another form than Argo's.
+    """
+    try:
+        yield
+    except (AttributeError, EOFError, LookupError, OSError, RecursionError, TypeError, ValueError, zlib.error) as error:
+        named = workflow.get("metadata") if isinstance(workflow, dict) else None
+        name = named.get("name") if isinstance(named, dict) else None
+        msg = f"the workflow {name!r} does not have the form that Argo writes"
+        raise BadCall(msg, fix=WHO_WRITES) from error
+
+
+def _check_types(found: Mapping[str, Any], types: Mapping[str, type]) -> None:
+    for name, kind in types.items():
+        if found.get(name) is not None and not isinstance(found[name], kind):
+            raise TypeError(name)
 
 
 def _template(workflow: Json) -> Json:
     return dict((workflow.get("status") or {}).get("storedWorkflowTemplateSpec") or {})
 
 
-def raw_input(workflow: Json, name: str) -> str:
-    """Return an input that is written in the template of a Workflow, or "" if there is none of this name."""
-    templates = _template(workflow).get("templates") or ()
-    inputs = (each for template in templates for each in template.get("inputs", {}).get("artifacts") or ())
-    return next((each["raw"]["data"] for each in inputs if each["name"] == name and "raw" in each), "")
+def raw_input(workflow: Json, name: str) -> bytes:
+    """Return an input that is written in the template of a Workflow, empty if there is none of this name.
+
+    Errors: BadCall.
+    """
+    with as_argo_writes(workflow):
+        templates = _template(workflow).get("templates") or ()
+        inputs = (each for template in templates for each in template.get("inputs", {}).get("artifacts") or ())
+        found: str = next((each["raw"]["data"] for each in inputs if each["name"] == name and "raw" in each), "")
+        return found.encode()
+
+
+def output_keys(node: Node) -> dict[str, str]:
+    """Return the keys in S3 of a node's outputs, by name; it is one of a record that `record_of` made."""
+    written = {each["name"]: each.get("s3") or {} for each in node.outputs.get("artifacts") or ()}
+    return {name: str(place["key"]) for name, place in written.items() if place.get("key")}
 
 
 def watch(argo: Argo, name: str, tree: LiveTree, kept: Path) -> RunRecord:
@@ -212,7 +275,7 @@ def fetch_log(argo: Argo, record: RunRecord, step: Step) -> bool:
     if lines is not None:
         text = "".join(f"{line}\n" for line in lines if not ARGOS_OWN.match(line))
         step.folder.mkdir(parents=True, exist_ok=True)
-        (step.folder / "log").write_text(text, encoding="utf-8")
+        (step.folder / "log").write_text(text, encoding="utf-8", errors="replace")
     return lines is not None
 
 
@@ -225,5 +288,9 @@ def live_on(argo: Argo, model: str) -> Live:
     notes = (service or {}).get("metadata", {}).get("annotations") or {}
     if layout.BUNDLE not in notes or layout.GENERATION not in notes:
         return Live(None)
+    bundle, generation = str(notes[layout.BUNDLE]), str(notes[layout.GENERATION])
+    if not (DIGEST.fullmatch(bundle) and generation.isascii() and generation.isdecimal()):
+        msg = f"the Service {model} in {argo.namespace} does not name a bundle and a generation"
+        raise BadCall(msg, fix=f"check who else may write it: {argo.kubectl('describe', 'service', model)}")
     url = f"http://{model}.{argo.namespace}.svc:8080/v2/models/{model}/infer"
-    return Live({"bundle": notes[layout.BUNDLE], "generation": int(notes[layout.GENERATION])}, url)
+    return Live({"bundle": bundle, "generation": int(generation)}, url)

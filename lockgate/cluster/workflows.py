@@ -3,7 +3,6 @@
 Both accept and return Argo's own JSON. The argo-workflows SDK is not used: it was removed upstream in Argo 4.0.
 """
 
-import json
 import os
 import ssl
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlsplit
+
+from lockgate_step import loads
 
 from lockgate.cluster.api import Cluster, NotAllowed, NotThere, connect, explained, installed
 from lockgate.errors import BadCall
@@ -230,14 +231,15 @@ class ArgoServer:
 
     def workflows(self, labels: Mapping[str, str]) -> list[Json]:
         wanted = ",".join(f"{key}={value}" for key, value in labels.items())
-        return list(self._call("GET", "workflows", query={"listOptions.labelSelector": wanted}).get("items") or [])
+        found = self._call("GET", "workflows", query={"listOptions.labelSelector": wanted}).get("items") or []
+        return [_object(each) for each in found] if isinstance(found, list) else [_object(found)]
 
     def changes(self, name: str) -> Iterator[Json]:
         query = {"listOptions.fieldSelector": f"metadata.name={name}"}
         for event in self._stream("workflow-events", query=query):
             if event.get("type") == "DELETED":
                 raise _deleted(name)
-            yield event["object"]
+            yield _object(event.get("object"))
 
     def stop(self, name: str) -> None:
         self._call("PUT", "workflows", name, "stop", body={"namespace": self._namespace, "name": name})
@@ -267,7 +269,7 @@ class ArgoServer:
         with self._asked():
             answer = self._http.request(method, self._path(kind, *names), params=query, json=body)
             answer.raise_for_status()
-            return dict(answer.json())
+            return _object(loads(answer.content))
 
     def _stream(self, kind: str, *names: str, query: Json) -> Iterator[Json]:
         """Yield the results of a stream, one JSON object per line, until it ends or is silent for too long."""
@@ -279,10 +281,10 @@ class ArgoServer:
                     answer.raise_for_status()
                     for line in answer.iter_lines():
                         if text := line.removeprefix("data:").strip():
-                            value = json.loads(text)
+                            value = _object(loads(text))
                             if "result" not in value:
                                 return  # the API server has ended the watch below it
-                            yield dict(value["result"])
+                            yield _object(value["result"])
             except ReadTimeout:
                 return
 
@@ -295,6 +297,14 @@ class ArgoServer:
             except ValueError as error:
                 msg = f"{self._url} is not an Argo server"
                 raise BadCall(msg, fix="use the address of Argo's web pages") from error
+
+
+def _object(value: object) -> Json:
+    """Return a JSON object. Errors: ValueError if the value is none."""
+    if not isinstance(value, dict):
+        msg = "not an object"
+        raise ValueError(msg)
+    return value
 
 
 def _plain(found: Mapping[str, Any]) -> Json:

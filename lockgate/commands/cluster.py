@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lockgate_step import layout
-from lockgate_store import Missing, Store
+from lockgate_store import Missing, Store, TooLarge
 
 from lockgate.cluster.manifests.settings import Cluster
-from lockgate.cluster.watch import NAME, PART_OF, fetch_log, live_on, raw_input, record_of
+from lockgate.cluster.watch import NAME, PART_OF, WHO_WRITES, fetch_log, live_on, output_keys, raw_input, record_of
 from lockgate.cluster.workflows import Argo, Where, reach
 from lockgate.definition.project import Project
 from lockgate.errors import BadCall
@@ -19,6 +19,8 @@ from lockgate.records.live import Live
 from lockgate.records.runs import RunRecord, Step
 from lockgate.records.store import bucket_of, live_at
 from lockgate.report.index import PAGES
+
+LARGEST = 64 << 20  # bytes of a signed record or a page; real ones have some hundred kilobytes
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,11 @@ class OnCluster:
             node = nodes.get(step.folder.name)
             if node is None:
                 continue
-            _keep(step.folder / layout.IN / "spec", spec.encode())
-            written = {each["name"]: each for each in (node.outputs.get("artifacts") or ())}
+            _keep(step.folder / layout.IN / "spec", spec)
+            written = output_keys(node)
             for name in (signed_file(step.name), *PAGES):
                 output, _, inside = name.partition("/")
-                if key := written.get(output, {}).get("s3", {}).get("key"):
+                if key := written.get(output):
                     content = _read(store, f"{key}/{inside}" if inside else key)
                     if content is None:
                         gone.append(f"{output} of {step.name}")
@@ -117,9 +119,9 @@ def _keep(path: Path, content: bytes) -> None:
 
 def _read(store: Store, key: str) -> bytes | None:
     try:
-        return store.read(key).data
+        return store.read(key, at_most=LARGEST).data
     except Missing:
         return None
-    except ValueError as error:
+    except (TooLarge, ValueError) as error:
         msg = f"the run names an invalid artifact: {error}"
-        raise BadCall(msg, fix="only Argo should write a workflow's status: check who else may") from error
+        raise BadCall(msg, fix=WHO_WRITES) from error

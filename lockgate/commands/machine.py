@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lockgate_proof import GATES_OF_A_BUNDLE, predicate
+from lockgate_proof import GATES_OF_A_BUNDLE
 from lockgate_store import Store
 
 from lockgate.definition.catalog import Catalog
@@ -15,8 +15,8 @@ from lockgate.engine import ask_to_stop
 from lockgate.records.address import address_of, platform_up, public
 from lockgate.records.environment import Environment, ensure_environment
 from lockgate.records.live import Live
-from lockgate.records.runs import RunRecord, Runs, Step
-from lockgate.records.store import read_json, store_of
+from lockgate.records.runs import RunRecord, Runs, Step, verdict_in
+from lockgate.records.store import read_json, read_pointer, store_of
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,11 @@ class Machine:
         """The live pointer of the store, and whether the local platform answers for it."""
         store, key = store_of(self.environment), f"models/{model}"
         url, candidate = address_of(self.environment, model), read_json(store, f"{key}/candidate.json")
-        pointer = read_json(store, f"{key}/live.json")
+        pointer = read_pointer(store, f"{key}/live.json")
         if pointer is None:
             return Live(None, url, candidate=candidate, waived=[])
-        served = (read_json(store, f"{key}/status.json") or {}).get("live") or {}
+        served = (read_json(store, f"{key}/status.json") or {}).get("live")
+        served = served if isinstance(served, dict) else {}
         up = platform_up(self.environment)
         problem = str(served.get("problem") or "") if up else "the local platform is not running: lockgate serve"
         return Live(
@@ -86,4 +87,5 @@ def _waived(store: Store, key: str, bundle: str) -> list[dict[str, Any]]:
     """The reasons against a bundle that waivers cover, as its verdicts name them; `lockgate verify` proves them."""
     kept = f"{key}/bundles/{bundle.removeprefix('sha256:')}/verdicts"
     envelopes = (read_json(store, f"{kept}/{gate}.json") for gate in GATES_OF_A_BUNDLE)
-    return [reason for envelope in envelopes if envelope for reason in predicate(envelope)["reasons"]]
+    reasons = [reason for envelope in envelopes if envelope for reason in verdict_in(envelope)["reasons"]]
+    return [reason for reason in reasons if reason.get("waiver")]

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lockgate_proof import Statement, VerifiedBundle, read_manifest, verify_bundle, waiver_for
-from lockgate_store import get_tree
+from lockgate_proof import ProofError, Statement, VerifiedBundle, read_manifest, verify_bundle, waiver_for
+from lockgate_store import Missing, get_tree
 
 from lockgate.definition.project import Project
 from lockgate.errors import BadCall
@@ -29,7 +29,7 @@ def verify_what(project: Project, environment: Environment, what: str) -> tuple[
             raise BadCall(msg, fix=f"lockgate {'run' if environment.local else 'submit'} {model}")
         digest = str(live["bundle"])
         folder = project.state / "verify" / digest.removeprefix("sha256:")
-        get_tree(store_of(environment), f"models/{model}/bundles/{digest.removeprefix('sha256:')}", folder)
+        _get(environment, f"models/{model}/bundles/{folder.name}", folder)
     trust, now = environment.trust, datetime.now(UTC)
     proven = verify_bundle(folder, trust, now=now, model=model, digest=digest)
     checks = list(_checks(proven, now))
@@ -46,6 +46,15 @@ def verify_what(project: Project, environment: Environment, what: str) -> tuple[
     if trust.untrusted_elsewhere:
         lines.append("  These keys were made on this machine; no other machine trusts them.")
     return value, lines
+
+
+def _get(environment: Environment, prefix: str, folder: Path) -> None:
+    """Copy a bundle from the store. Errors: ProofError if it is not there, or has invalid names."""
+    try:
+        get_tree(store_of(environment), prefix, folder)
+    except (Missing, ValueError) as error:
+        msg = f"the live bundle in the store cannot be verified: {error}"
+        raise ProofError(msg, fix="restore the store from a backup, and check who can write there") from error
 
 
 def _checks(proven: VerifiedBundle, now: datetime) -> Iterator[dict[str, Any]]:

@@ -1,7 +1,6 @@
 """A user's project: the folder that contains `pipelines/`, and its models."""
 
 import importlib.util
-import json
 import sys
 import traceback
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import Any
 from lockgate_policy import PolicyError
 from lockgate_policy import check as check_policy
 from lockgate_policy import read as read_policy
-from lockgate_step import canonical
+from lockgate_step import canonical, loads
 
 from lockgate.definition.catalog import Program
 from lockgate.definition.contract import RAW, own_step
@@ -59,7 +58,7 @@ class Model:
         found = {}
         for path in sorted((self.folder / "waivers").glob("*.json")):
             try:
-                found[f"waivers/{path.name}"] = dict(json.loads(path.read_bytes()))
+                found[f"waivers/{path.name}"] = dict(loads(path.read_bytes()))
             except (ValueError, TypeError) as error:
                 msg = f"waivers/{path.name} of {self.spec.name} is not a waiver"
                 raise SpecError(msg, fix=f"restore the signed file, or remove it: {path}") from error

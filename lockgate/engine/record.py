@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
+from lockgate_step import loads
 
 from lockgate.engine.errors import RunInUse
 from lockgate.engine.locks import hold, is_held
@@ -127,7 +128,9 @@ class Run:
         Errors: BadCall, if there is no run that can be read.
         """
         try:
-            values = json.loads((folder / "run.json").read_text("utf-8"))
+            values = loads((folder / "run.json").read_bytes())
+            if not isinstance(values, dict) or not {"phase", "message", "parameters", "nodes"} <= values.keys():
+                raise ValueError(folder.name)
         except (OSError, ValueError) as error:
             message = f"there is no run in {folder}"
             raise BadCall(message, fix="lockgate status lists the latest runs") from error

@@ -1,11 +1,12 @@
 """Read from the store what to serve, and bring one model's servers to that state."""
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
+
+from lockgate_step import loads
 
 from lockgate.platform.model_server import Child, Failing, Ready, Starting
 from lockgate.platform.relay import Unserved, Upstream
@@ -46,8 +47,8 @@ def read_wanted(live: bytes | None, candidate: bytes | None, now: datetime) -> W
     Errors: ValueError when a record is damaged.
     """
     try:
-        pointer = json.loads(live) if live is not None else None
-        lease = json.loads(candidate) if candidate is not None else None
+        pointer = loads(live) if live is not None else None
+        lease = loads(candidate) if candidate is not None else None
         held = None
         if lease is not None:
             held = Candidate(

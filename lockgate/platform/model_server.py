@@ -1,7 +1,6 @@
 """One model-server process: start it, watch it, restart it, and drain it."""
 
 import asyncio
-import json
 import os
 import signal
 import socket
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
-from lockgate_step import log
+from lockgate_step import loads, log
 
 from lockgate.engine.runtime.launch import bound
 from lockgate.errors import LockgateError
@@ -194,6 +193,6 @@ def last_line(log_file: Path) -> str:
         lines = [line.strip() for line in stream.read().decode(errors="replace").splitlines()]
     line = next((line for line in reversed(lines) if line), "no output")
     with suppress(ValueError, KeyError, TypeError):
-        event = json.loads(line)
+        event = loads(line)
         line = ". ".join(filter(None, (event["message"], event.get("fix"))))
     return line[:500]

@@ -1,6 +1,5 @@
 """The records of runs: their steps in order, with verdicts, logs and errors."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -11,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from lockgate_proof import GATES_OF_A_BUNDLE, ProofError, predicate
-from lockgate_step import canonical, layout
+from lockgate_step import canonical, layout, loads
 
 from lockgate.engine.record import Node, Run
 from lockgate.errors import BadCall, UnknownName
 
 GATES = (*GATES_OF_A_BUNDLE, "smoke-test")
+_OF_A_WAIVER = ("file", "approver", "signer", "why", "expires")
 UNREACHED = {"Omitted", "Skipped", "Pending"}
 
 
@@ -35,9 +35,10 @@ class Step:
     def envelope(self) -> dict[str, Any] | None:
         """The signed verdict of this step, or None."""
         try:
-            return dict(json.loads((self.folder / layout.OUT / "verdict").read_bytes()))
+            value = loads((self.folder / layout.OUT / "verdict").read_bytes())
         except (OSError, ValueError):
             return None
+        return value if isinstance(value, dict) else None
 
     @cached_property
     def verdict(self) -> dict[str, Any] | None:
@@ -46,7 +47,7 @@ class Step:
         Without the signed verdict, the result and the reasons come from the step's message.
         """
         try:
-            return predicate(self.envelope) if self.envelope else _told(self.message)
+            return verdict_in(self.envelope) if self.envelope else _told(self.message)
         except ProofError:
             return None
 
@@ -82,7 +83,7 @@ class Step:
             return
         for line in text.splitlines():
             try:
-                value = json.loads(line)
+                value = loads(line)
             except ValueError:
                 value = None
             yield value if isinstance(value, dict) else {"event": "text", "text": line}
@@ -101,7 +102,7 @@ def _left(message: str) -> dict[str, Any]:
     """The termination message of a program in Argo's form, `main: Error (exit code 3): {…}`; empty if there is none."""
     match = re.search(r"\(exit code \d+\): (\{.*\})\s*$", message, re.DOTALL)
     try:
-        return dict(json.loads(match[1])) if match else {}
+        return dict(loads(match[1])) if match else {}
     except ValueError:  # truncated
         return {}
 
@@ -109,7 +110,7 @@ def _left(message: str) -> dict[str, Any]:
 def _told(message: str) -> dict[str, Any] | None:
     """The verdict in a gate's termination message, or None; `left_out` counts the reasons that did not fit."""
     said = _left(message)
-    if not {"result", "reasons", "notes"} <= said.keys():
+    if not _is_verdict(said):
         return None
     return {
         "result": said["result"],
@@ -118,6 +119,41 @@ def _told(message: str) -> dict[str, Any] | None:
         "measurements": {},
         "left_out": said.get("left_out", 0),
     }
+
+
+def verdict_in(envelope: Mapping[str, Any]) -> dict[str, Any]:
+    """The verdict in an envelope whose signature is not verified here. Errors: ProofError if it is not a verdict."""
+    said = predicate(envelope)
+    if not _is_verdict(said):
+        msg = "a signed record is not a verdict"
+        raise ProofError(msg, fix="use the unchanged file that the gate wrote")
+    return said
+
+
+def _is_verdict(said: Mapping[str, Any]) -> bool:
+    """Whether it has the form of a verdict: any program can write such a file or message."""
+    reasons, notes, measured = said.get("reasons"), said.get("notes"), said.get("measurements", {})
+    return (
+        said.get("result") in ("passed", "refused", "inconclusive")
+        and isinstance(reasons, list)
+        and all(isinstance(reason, dict) and _is_reason(reason) for reason in reasons)
+        and _are_texts(notes)
+        and isinstance(measured, dict)
+    )
+
+
+def _is_reason(reason: Mapping[str, Any]) -> bool:
+    waived, waiver = reason.get("waived_by"), reason.get("waiver")
+    return (
+        all(isinstance(reason.get(key), str) for key in ("id", "rule", "message", "why"))
+        and _are_texts(reason.get("lines"))
+        and (waived is None or isinstance(waived, str))
+        and (waiver is None or (isinstance(waiver, dict) and all(isinstance(waiver.get(k), str) for k in _OF_A_WAIVER)))
+    )
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def program_steps(spec: Mapping[str, Any]) -> list[str]:
@@ -155,9 +191,9 @@ class About:
     def read(cls, folder: Path) -> "About":
         """Read it from beside the engine's record; empty if the run was not started by `lockgate run`."""
         try:
-            value = json.loads((folder / "about.json").read_bytes())
+            value = loads((folder / "about.json").read_bytes())
             return cls(value["model"], value["workflow"], value["given"], tuple(value["steps"]), value["before"])
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return cls("", "", {}, (), None)
 
 

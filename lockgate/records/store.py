@@ -1,6 +1,6 @@
 """Open the store of an environment, and read its live pointers."""
 
-import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from lockgate_step import layout
+from lockgate_step import layout, loads
 from lockgate_store import Missing, Store, open_at, open_store
 
-from lockgate.errors import BadCall
+from lockgate.errors import BadCall, OutsideFailed
 from lockgate.records.environment import Environment
+
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def store_of(environment: Environment) -> Store:
@@ -48,7 +50,7 @@ def _client() -> Iterator[None]:
 
 def live_of(environment: Environment, model: str) -> dict[str, Any] | None:
     """The live pointer of a model, or None if no version is live."""
-    return read_json(store_of(environment), f"models/{model}/live.json")
+    return read_pointer(store_of(environment), f"models/{model}/live.json")
 
 
 def live_at(environment: Environment, model: str, moment: str) -> dict[str, Any] | None:
@@ -56,15 +58,41 @@ def live_at(environment: Environment, model: str, moment: str) -> dict[str, Any]
     store, prefix = store_of(environment), f"models/{model}/history/"
     names = (key.removeprefix(prefix).removesuffix(".json") for key in store.list(prefix))
     for generation in sorted((int(name) for name in names if name.isdecimal()), reverse=True):
-        said = read_json(store, f"{prefix}{generation}.json")
+        said = read_pointer(store, f"{prefix}{generation}.json")
         if said and datetime.fromisoformat(said["at"]) < datetime.fromisoformat(moment):
             return said
     return None
 
 
 def read_json(store: Store, key: str) -> dict[str, Any] | None:
-    """One JSON object from the store, or None if it does not exist."""
+    """One JSON object from the store, or None if it does not exist. Errors: OutsideFailed if it is damaged."""
     try:
-        return dict(json.loads(store.read(key).data))
+        value = loads(store.read(key).data)
     except Missing:
         return None
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise _damaged(store, key)
+    return value
+
+
+def read_pointer(store: Store, key: str) -> dict[str, Any] | None:
+    """A live pointer from the store, or None if it does not exist. Errors: OutsideFailed if it is damaged."""
+    pointer = read_json(store, key)
+    if pointer is None:
+        return None
+    bundle, generation = pointer.get("bundle"), pointer.get("generation")
+    try:
+        # The digest becomes part of a path. A time without a zone cannot be compared.
+        dated = datetime.fromisoformat(pointer["at"]).tzinfo is not None
+    except (KeyError, TypeError, ValueError):
+        dated = False
+    if not (dated and isinstance(bundle, str) and DIGEST.fullmatch(bundle) and type(generation) is int):
+        raise _damaged(store, key)
+    return pointer
+
+
+def _damaged(store: Store, key: str) -> OutsideFailed:
+    msg = f"the record {key} in the store {store} is damaged"
+    return OutsideFailed(msg, fix="restore it from the history in the store, and check who can write there")

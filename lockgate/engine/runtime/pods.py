@@ -1,7 +1,6 @@
 """Run one pod in its own thread: stage its files, run its program, read its log, collect its outputs."""
 
 import contextlib
-import json
 import os
 import re
 import threading
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from lockgate_step import layout
+from lockgate_step import layout, loads
 
 from lockgate.engine.controller import PodStart
 from lockgate.engine.manifest import Json
@@ -198,7 +197,7 @@ def log_values(line: bytes) -> dict[str, Any]:
     """Return the JSON object of a log line, or its text."""
     text = line.decode("utf-8", "replace").rstrip("\n")
     try:
-        values = json.loads(text)
+        values = loads(text)
     except ValueError:
         values = None
     return values if isinstance(values, dict) else {"text": text}

@@ -1,13 +1,12 @@
 """Verifies a bundle: every file, signature, subject and waiver."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lockgate_step import BadCall, canonical, file_digest, sha256, tree_digest
+from lockgate_step import BadCall, canonical, file_digest, loads, sha256, tree_digest
 
 from lockgate_proof._envelope import Statement, verify
 from lockgate_proof._errors import ProofError
@@ -56,9 +55,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Errors: ProofError.
     """
     try:
-        manifest = json.loads((folder / "manifest.json").read_bytes())
+        manifest = loads((folder / "manifest.json").read_bytes())
         names = list(manifest["files"])
-        wellformed = manifest["protocol"] == 1 and isinstance(manifest["model"], str)
+        wellformed = (manifest["protocol"], type(manifest["model"]), type(manifest["files"])) == (1, str, dict)
         safe = all(not PurePosixPath(n).is_absolute() and ".." not in PurePosixPath(n).parts for n in names)
     except (OSError, ValueError, KeyError, TypeError) as error:
         msg = f"{folder.name} is not a bundle: its manifest.json is missing or damaged"

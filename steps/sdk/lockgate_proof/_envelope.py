@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lockgate_step import BadCall, canonical, sha256
+from lockgate_step import BadCall, canonical, loads, sha256
 
 from lockgate_proof._errors import ProofError
 from lockgate_proof._trust import Trust
@@ -99,7 +99,7 @@ def verify(
         raise ProofError(msg, fix="ask the platform's owner to add one; on this machine run: lockgate doctor")
     try:
         accepted = Envelope.from_dict(json.loads(canonical(envelope))).verify([key.key for key in keys], 1)
-    except (VerificationError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (VerificationError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         msg = f"{where}is not signed by a key that may sign as {signer}"
         raise ProofError(msg, fix="run the workflow that writes it; only its program may sign it") from error
     statement = _statement(envelope, where)
@@ -130,7 +130,7 @@ def _parse(record: Path | Mapping[str, Any] | bytes, where: str) -> Mapping[str,
         if isinstance(record, Path):
             record = record.read_bytes()
         if isinstance(record, bytes):
-            record = json.loads(record)
+            record = loads(record)
     except FileNotFoundError as error:
         msg = f"{where}is missing"
         raise ProofError(msg, fix="run the whole workflow, with the gate that writes it") from error
@@ -147,13 +147,13 @@ def _statement(envelope: Mapping[str, Any], where: str) -> dict[str, Any]:
     from securesystemslib.dsse import Envelope
 
     try:
-        statement = json.loads(Envelope.from_dict(json.loads(canonical(envelope))).payload)
+        statement = loads(Envelope.from_dict(json.loads(canonical(envelope))).payload)
         if envelope["payloadType"] != PAYLOAD_TYPE or statement["_type"] != STATEMENT_TYPE:
             raise ValueError(statement["_type"])
         names = [subject["name"] for subject in statement["subject"]]
         if len(names) != len(set(names)) or not isinstance(statement["predicate"], dict):
             raise ValueError(names)
         return dict(statement)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         msg = f"{where}is not an in-toto statement"
         raise ProofError(msg, fix="use the unchanged file that the step wrote") from error

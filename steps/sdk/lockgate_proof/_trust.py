@@ -1,13 +1,12 @@
 """The trust file: which key may sign as which program. It is never an argument of a program."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockgate_step import canonical, io_root, layout
+from lockgate_step import canonical, io_root, layout, loads
 
 from lockgate_proof._errors import ProofError
 
@@ -52,7 +51,7 @@ class Trust:
         """
         path = path or io_root() / layout.ENVIRONMENT / layout.TRUST
         try:
-            return cls.from_json(json.loads(path.read_bytes()))
+            return cls.from_json(loads(path.read_bytes()))
         except FileNotFoundError as error:
             msg = f"there is no trust file at {path}"
             raise ProofError(msg, fix="write the local environment with: lockgate doctor") from error

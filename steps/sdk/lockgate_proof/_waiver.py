@@ -1,13 +1,12 @@
 """Waivers: signed exceptions from one reason of one verdict, each with an approver and an end date."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lockgate_step import BadCall
+from lockgate_step import BadCall, loads
 
 from lockgate_proof._envelope import Statement, verify
 from lockgate_proof._errors import ProofError
@@ -70,7 +69,7 @@ def read_waivers(content: Path, trust: Trust) -> list[Waiver]:
     Errors: as `read_waiver`; BadCall if it is not such a list.
     """
     try:
-        entries = [(str(entry["file"]), entry["envelope"]) for entry in json.loads(content.read_bytes())]
+        entries = [(str(entry["file"]), entry["envelope"]) for entry in loads(content.read_bytes())]
     except (ValueError, KeyError, TypeError) as error:
         msg = "the waivers are not a list of signed waivers, each with its file"
         raise BadCall(msg, fix="write them with: lockgate waive RUN GATE/N") from error

@@ -7,7 +7,7 @@ would no longer run beside a new one.
 
 from lockgate_step._columns import Category, Column, Number, named, read_columns, without_bands
 from lockgate_step._contract import EXIT_CODES, PROTOCOL, ContractError, is_folder, read_contract
-from lockgate_step._digest import canonical, file_digest, sha256, tree_digest
+from lockgate_step._digest import canonical, file_digest, loads, sha256, tree_digest
 from lockgate_step._errors import BadCall, LockgateError, OutsideFailed, Refusal, SpecError
 from lockgate_step._files import (
     Answers,
@@ -84,6 +84,7 @@ __all__ = [
     "file_digest",
     "io_root",
     "is_folder",
+    "loads",
     "log",
     "main",
     "named",

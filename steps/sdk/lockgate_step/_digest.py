@@ -1,16 +1,29 @@
-"""Digests of canonical forms, independent of clock times and file order."""
+"""JSON, and digests of canonical forms, independent of clock times and file order."""
 
 import hashlib
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 def canonical(value: object) -> bytes:
     """Return the canonical JSON bytes of a value: sorted keys, no spaces, UTF-8, a final newline."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode() + b"\n"
+
+
+def loads(data: bytes | str) -> Any:
+    """Return the value of a JSON text that another program wrote.
+
+    Errors: ValueError if it is not JSON, not UTF-8, or nested too deeply.
+    """
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        msg = "it is nested too deeply"
+        raise ValueError(msg) from error
 
 
 def sha256(data: bytes) -> str:

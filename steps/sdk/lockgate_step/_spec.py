@@ -1,6 +1,5 @@
 """The content of spec.json: what the author of a model wrote, as every program reads it."""
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lockgate_step._columns import Category, Column, read_columns, without_bands
+from lockgate_step._digest import loads
 from lockgate_step._errors import BadCall, SpecError
 
 _CPU = re.compile(r"[1-9]\d*m?")
@@ -215,7 +215,7 @@ def read_spec(path: str | os.PathLike[str]) -> SpecFile:
     Errors: BadCall when it cannot be read or is not a valid spec.
     """
     try:
-        return SpecFile.from_json(json.loads(Path(path).read_bytes()))
+        return SpecFile.from_json(loads(Path(path).read_bytes()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         msg = f"the model spec cannot be read: {type(error).__name__} at {error.args[0] if error.args else 'its start'}"
         raise BadCall(msg, fix="use the spec.json that `lockgate render` wrote") from error

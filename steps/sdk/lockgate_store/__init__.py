@@ -6,7 +6,7 @@ notice such a change, so it holds a generation.
 """
 
 from lockgate_store._open import open_at, open_store
-from lockgate_store._store import Blob, Exists, Missing, Moved, Store, StoreError
+from lockgate_store._store import Blob, Exists, Missing, Moved, Store, StoreError, TooLarge
 from lockgate_store._tree import get_tree, put_file, put_tree
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Moved",
     "Store",
     "StoreError",
+    "TooLarge",
     "get_tree",
     "open_at",
     "open_store",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from lockgate_store._disk import CHUNK, disk, settle, staged, sync, sync_folder
-from lockgate_store._store import Blob, Exists, Missing, Moved, check_key
+from lockgate_store._store import Blob, Exists, Missing, Moved, TooLarge, check_key
 
 _STALE = 24 * 3600  # seconds after which a part that a killed writer left is deleted
 
@@ -30,13 +30,16 @@ class FileStore:
     def __str__(self) -> str:
         return self.root.as_uri()
 
-    def read(self, key: str) -> Blob:
+    def read(self, key: str, *, at_most: int | None = None) -> Blob:
         """Return the bytes and their version."""
         with self._disk("read", key):
             try:
-                data = self._path(key).read_bytes()
+                with self._path(key).open("rb") as stream:
+                    data = stream.read(-1 if at_most is None else at_most + 1)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 raise Missing(key) from None
+        if at_most is not None and len(data) > at_most:
+            raise TooLarge(key)
         return Blob(data, _version(data))
 
     def create(self, key: str, data: bytes) -> str:

@@ -29,7 +29,7 @@ from botocore.exceptions import (
 from lockgate_step import BadCall, OutsideFailed, layout
 
 from lockgate_store._disk import CHUNK, disk, settle, staged, sync
-from lockgate_store._store import Blob, Exists, Missing, Moved, check_key
+from lockgate_store._store import Blob, Exists, Missing, Moved, TooLarge, check_key
 
 _WRITER: Final = "lockgate-write"
 _TRIES: Final = 5
@@ -123,10 +123,14 @@ class S3Store:
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
-    def read(self, key: str) -> Blob:
+    def read(self, key: str, *, at_most: int | None = None) -> Blob:
         """Return the bytes and their version."""
         with self._outside(key):
             answer = self.client.get_object(**self._at(key))
+            # botocore never returns more than Content-Length, which it checks when the last byte is read.
+            if at_most is not None and answer["ContentLength"] > at_most:
+                answer["Body"].close()
+                raise TooLarge(key)
             return Blob(answer["Body"].read(), _version(answer))
 
     def create(self, key: str, data: bytes) -> str:

@@ -2,6 +2,7 @@
 
 StoreError
 ├── Missing  the key does not exist
+├── TooLarge read: the content is larger than the caller accepts
 ├── Exists   create: the key already exists
 └── Moved    replace or delete: the key has another version than the one that was read
 """
@@ -39,6 +40,12 @@ class Missing(StoreError):
     sentence = "{key} not found in the store"
 
 
+class TooLarge(StoreError):
+    """The content is larger than the caller accepts."""
+
+    sentence = "{key} is larger than expected"
+
+
 class Exists(StoreError):
     """The key already exists, and is created once."""
 
@@ -54,8 +61,8 @@ class Moved(StoreError):
 class Store(Protocol):
     """Bytes under keys. No reader sees part of a write; failures of the disk or service are `OutsideFailed`."""
 
-    def read(self, key: str) -> Blob:
-        """Return the bytes and their version; `Missing` if the key does not exist."""
+    def read(self, key: str, *, at_most: int | None = None) -> Blob:
+        """Return the bytes and their version; `Missing` if the key does not exist, `TooLarge` if it has more bytes."""
 
     def create(self, key: str, data: bytes) -> str:
         """Create a key; `Exists` if it exists. Exactly one of many concurrent writers succeeds."""

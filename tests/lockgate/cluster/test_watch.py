@@ -8,14 +8,17 @@ import base64
 import gzip
 import json
 import re
+from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from lockgate_step import layout
 
-from lockgate.cluster.watch import events, record_of, shown
+from lockgate.cluster.watch import UNPACKED, events, live_on, raw_input, record_of, shown
+from lockgate.cluster.workflows import Argo
 from lockgate.commands.result import Result
 from lockgate.engine.events import NodeFinished, NodeStarted, RunFinished, RunStarted, Waiting
 from lockgate.errors import BadCall
@@ -222,3 +225,123 @@ def test_the_result_for_users_is_shown_as_far_as_it_is_visible(end: str, live: L
     assert commands
     assert all(command.startswith("lockgate ") and "-n ns" in command for command in commands)
     assert json.loads(json.dumps(done.to_json()))["exit_code"] == done.exit_code
+
+
+def _first(state: Json) -> Json:
+    return next(node for node in state["status"]["nodes"].values() if node["type"] == "Pod")
+
+
+def _packed(text: bytes) -> str:
+    return base64.b64encode(gzip.compress(text)).decode()
+
+
+CYCLE = {"entrypoint": "x", "templates": [{"name": "x", "dag": {"tasks": [{"template": "x"}]}}]}
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        *(
+            lambda state, name=name: state["metadata"].update(name=name)
+            for name in ("../../elsewhere", "/etc/q", "..", "", "a/b", 5, None, "\x1b]0;pwn\x07")
+        ),
+        lambda state: state.pop("metadata"),
+        *(lambda state, v=v: state.update(status=v) for v in ([1], "x", {"nodes": [1]}, {"nodes": {"a": "x"}})),
+        *(
+            lambda state, key=key, value=value: _first(state).update({key: value})
+            for key in ("id", "name", "displayName", "type", "phase", "message", "startedAt", "children", "outputs")
+            for value in (5, ["x"] if key != "children" else [[]], {"exitCode": "x"})
+        ),
+        *(
+            lambda state, value=value: _first(state).update(outputs={"artifacts": value})
+            for value in (5, [5], [{}], [{"name": []}], [{"name": "verdict", "s3": "x"}])
+        ),
+        *(
+            lambda state, text=text: state["status"].update(compressedNodes=text)
+            for text in ("xxxx", _packed(b"{}")[:-8], _packed(b"5"), _packed(b"[" * 100_000), 5)
+        ),
+        *(lambda state, at=at: state["status"].update(startedAt=at) for at in ("yesterday", "2026-01-01", 5)),
+        lambda state: state["spec"].update(arguments={"parameters": [5]}),
+        *(lambda state, v=v: state["metadata"].update(labels=v) for v in (5, {"app.kubernetes.io/name": ["x"]})),
+        *(
+            lambda state, spec=spec: state["status"].update(storedWorkflowTemplateSpec=spec)
+            for spec in (5, {"templates": 5}, {"templates": [], "entrypoint": "x"}, CYCLE)
+        ),
+    ],
+)
+def test_a_workflow_of_another_form_than_argos_is_refused(alter: Callable[[Json], object]) -> None:
+    state = json.loads(lines("refused")[-1])
+    alter(state)
+    with pytest.raises(BadCall, match=r"does not have the form that Argo writes|has a node with an invalid id") as bad:
+        record_of(state, WATCHED)
+    assert bad.value.message.isprintable()
+    assert "check who else may" in bad.value.fix
+
+
+def test_nodes_that_decompress_to_too_much_are_refused() -> None:
+    state = states("released")[-1]
+    state["status"]["compressedNodes"] = _packed(b" " * (UNPACKED + 1))
+    with pytest.raises(BadCall, match="does not have the form"):
+        record_of(state, WATCHED)
+
+
+@pytest.mark.parametrize("data", ["\ud800", 5, None, ["x"]])
+def test_an_input_that_is_not_text_is_refused(data: object) -> None:
+    state = states("released")[-1]
+    artifact = {"name": "spec", "raw": {"data": data}}
+    state["status"]["storedWorkflowTemplateSpec"] = {"templates": [{"inputs": {"artifacts": [artifact]}}]}
+    with pytest.raises(BadCall, match="does not have the form"):
+        raw_input(state, "spec")
+
+
+REASON: Json = {"id": "g/1", "rule": "r", "message": "m", "lines": [], "why": "", "waived_by": None}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"result": "refused", "reasons": 5, "notes": []},
+        {"result": "refused", "reasons": [5], "notes": []},
+        {"result": "refused", "reasons": [{}], "notes": []},
+        {"result": "refused", "reasons": [REASON | {"lines": "x"}], "notes": []},
+        {"result": "refused", "reasons": [REASON | {"waived_by": 5}], "notes": []},
+        {"result": "refused", "reasons": [REASON | {"waiver": {}}], "notes": []},
+        {"result": "refused", "reasons": [REASON], "notes": [5]},
+        {"result": "refused", "reasons": [REASON], "notes": None},
+        {"result": ["refused"], "reasons": [], "notes": []},
+        {"result": "fine", "reasons": [], "notes": []},
+    ],
+)
+def test_what_has_not_the_form_of_a_verdict_is_none(said: Json, tmp_path: Path) -> None:
+    message = f"main: Error (exit code 3): {json.dumps(said)}"
+    assert Step("own-step", "Failed", message, 3, 1.0, tmp_path).to_json()["verdict"] is None
+    statement = {"_type": "https://in-toto.io/Statement/v1", "subject": [], "predicate": said}
+    payload = base64.b64encode(json.dumps(statement).encode()).decode()
+    envelope = {"payloadType": "application/vnd.in-toto+json", "payload": payload, "signatures": []}
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "verdict").write_text(json.dumps(envelope))
+    assert Step("own-step", "Failed", "", 3, 1.0, tmp_path).to_json()["verdict"] is None
+
+
+@pytest.mark.parametrize("text", ["5", "[1]", '"x"', "[" * 100_000, "\udcff", '{"payload": 5}'])
+def test_a_file_that_is_not_a_verdict_is_none(text: str, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "verdict").write_text(text, errors="surrogateescape")
+    (tmp_path / "log").write_text(text, errors="surrogateescape")
+    step = Step("own-step", "Failed", "", 1, 1.0, tmp_path)
+    assert (step.to_json()["verdict"], step.error) == (None, None)
+
+
+@pytest.mark.parametrize(("bundle", "generation"), [("sha256:../x", "7"), (POINTER["bundle"], "x"), ("", "1")])
+def test_a_service_that_names_no_bundle_is_an_error(bundle: str, generation: str) -> None:
+    class Answers:
+        namespace = "ns"
+
+        def kubectl(self, *arguments: str) -> str:
+            return " ".join(arguments)
+
+        def users_service(self, model: str) -> Json:
+            return {"metadata": {"annotations": {layout.BUNDLE: bundle, layout.GENERATION: generation}}}
+
+    with pytest.raises(BadCall, match="does not name a bundle and a generation"):
+        live_on(cast(Argo, Answers()), "tiny")

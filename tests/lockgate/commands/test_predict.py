@@ -143,7 +143,8 @@ def sent(environment: Environment, folder: Path, text: str) -> str:
 
 def test_the_whole_way(environment: Environment, tmp_path: Path) -> None:
     assert sent(environment, tmp_path, "Age\n1\n") == "income has no live version|"
-    store_of(environment).put("models/income/live.json", b"{}")
+    live = {"bundle": f"sha256:{'1' * 64}", "generation": 1, "at": "2026-11-30T00:00:00+00:00"}
+    store_of(environment).put("models/income/live.json", json.dumps(live).encode())
     head = "id,age,gain,work class\n"
     assert sent(environment, tmp_path, f"{head}a,40,,private\n") == (
         "id,age,gain,work class,label,score\r\na,40,,private,much,0.75\r\n"

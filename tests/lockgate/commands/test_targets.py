@@ -14,21 +14,22 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from lockgate_proof import GATES_OF_A_BUNDLE, Trust, TrustedKey, new_key
+from lockgate_proof import GATES_OF_A_BUNDLE, ProofError, Trust, TrustedKey, new_key
 from lockgate_report import page
 
 from lockgate.cluster.api import NotThere
 from lockgate.cluster.manifests.settings import Settings
 from lockgate.cluster.workflows import Where
 from lockgate.commands import runs as verbs
-from lockgate.commands.cluster import OnCluster
+from lockgate.commands.cluster import LARGEST, OnCluster
 from lockgate.commands.machine import Machine
 from lockgate.commands.result import Result
 from lockgate.commands.status import LAST, status
 from lockgate.commands.target import Target, find
+from lockgate.commands.verify import verify_what
 from lockgate.commands.waive import Waiving, waive
 from lockgate.definition.project import Project
-from lockgate.errors import BadCall, UnknownName
+from lockgate.errors import BadCall, OutsideFailed, UnknownName
 from lockgate.records.environment import Environment
 from lockgate.records.store import store_of
 from tests.seaweed import BUCKET, SeaweedFS, seaweed
@@ -332,6 +333,73 @@ def test_a_report_names_what_the_store_no_longer_has(tmp_path: Path, s3: Seaweed
             client.delete_object(Bucket=BUCKET, Key=each["Key"])
     with pytest.raises(BadCall, match="has no report"):
         verbs.report(place.target, "last")
+
+
+def test_an_output_that_is_too_large_is_not_read(tmp_path: Path, s3: SeaweedFS) -> None:
+    place = there(tmp_path, "refused", s3)
+    assert place.argo is not None
+    pods = [node for node in place.argo.found[0]["status"]["nodes"].values() if node["type"] == "Pod"]
+    key = next(a["s3"]["key"] for n in pods for a in n["outputs"].get("artifacts", ()) if a["name"] == "report")
+    s3.client().put_object(Bucket=BUCKET, Key=key, Body=bytes(LARGEST + 1))
+    with pytest.raises(BadCall, match=r"names an invalid artifact: .*report is larger than expected"):
+        verbs.report(place.target, "last")
+
+
+@pytest.mark.parametrize("key", ["../x", "/etc/passwd", "a//b", "x\n", "\x1b[2J"])
+def test_an_output_with_an_invalid_key_is_not_read(key: str, tmp_path: Path, s3: SeaweedFS) -> None:
+    place = there(tmp_path, "refused", s3)
+    assert place.argo is not None
+    for node in place.argo.found[0]["status"]["nodes"].values():
+        for artifact in node["outputs"].get("artifacts", ()):
+            artifact["s3"]["key"] = key
+    with pytest.raises(BadCall, match="names an invalid artifact") as caught:
+        verbs.report(place.target, "last")
+    assert caught.value.message.isprintable()
+
+
+POINTER = {"bundle": f"sha256:{'ab' * 32}", "generation": 1, "at": "2026-11-30T00:00:00+00:00"}
+
+
+@pytest.mark.parametrize(
+    "pointer",
+    [
+        b"5",
+        b"[[1, 2]]",
+        b"[" * 100_000,
+        b"\xff",
+        b"{}",
+        *(
+            json.dumps(POINTER | change).encode()
+            for change in (
+                {"bundle": "sha256:../../../elsewhere"},
+                {"bundle": "sha256:/elsewhere"},
+                {"bundle": 5},
+                {"generation": "1"},
+                {"at": "yesterday"},
+                {"at": "2026-11-30T00:00:00"},
+                {"at": None},
+            )
+        ),
+    ],
+)
+def test_a_damaged_pointer_is_named_and_nothing_is_written(pointer: bytes, tmp_path: Path) -> None:
+    place = here(tmp_path / "project", "released")
+    (tmp_path / "project/.lockgate/store/models" / MODEL / "live.json").write_bytes(pointer)
+    before = sorted(tmp_path.rglob("*"))
+    for verb in (
+        lambda: status(place.target, MODEL),
+        lambda: verbs.report(place.target, "last"),
+        lambda: verify_what(place.target.project, place.target.environment, MODEL),
+    ):
+        with pytest.raises(OutsideFailed, match=rf"^the record models/{MODEL}/live\.json in the store .* is damaged$"):
+            verb()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_live_bundle_that_the_store_does_not_have_cannot_be_verified(tmp_path: Path) -> None:
+    place = here(tmp_path, "released")
+    with pytest.raises(ProofError, match="the live bundle in the store cannot be verified"):
+        verify_what(place.target.project, place.target.environment, MODEL)
 
 
 def test_a_waiver_is_signed_for_a_refusal_of_either(build: Callable[[str], Place]) -> None:

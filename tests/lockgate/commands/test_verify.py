@@ -67,3 +67,33 @@ def test_every_check_says_what_who_and_how(bench: Bench) -> None:
 def test_a_waiver_that_has_ended_is_named(bench: Bench) -> None:
     with pytest.raises(ProofError, match=r"bias-audit/1 .*; waiver waivers/pilot.json expired on 20\d\d-"):
         verify_what(Project(bench.root), environment(bench), str(waived(bench, days=-1)))
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        b"[" * 100_000,
+        b'{"protocol":1,"model":"m","files":["data.json"]}',
+        b'{"protocol":1,"model":"m","files":{"../x":"sha256:0"}}',
+        b'{"protocol":1,"model":["m"],"files":{}}',
+        b"5",
+        b"\xff",
+    ],
+)
+def test_a_manifest_of_another_form_is_refused(manifest: bytes, bench: Bench) -> None:
+    folder = bench.bundle()
+    (folder / "manifest.json").write_bytes(manifest)
+    with pytest.raises(ProofError, match="is not a bundle"):
+        verify_what(Project(bench.root), environment(bench), str(folder))
+
+
+@pytest.mark.parametrize("name", ["data.json", "record.json", "verdicts/bias-audit.json", "waivers.json"])
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"5", b"\xff", b'{"payload":5}', b'[{"file":1,"envelope":5}]'])
+def test_a_record_of_another_form_is_refused(name: str, content: bytes, bench: Bench) -> None:
+    def alter(bench: Bench, folder: Path, subjects: dict[str, str]) -> None:
+        (folder / name).write_bytes(content)
+
+    folder = bench.bundle(alter=alter)
+    (folder / name).write_bytes(content)
+    with pytest.raises(ProofError):
+        verify_what(Project(bench.root), environment(bench), str(folder))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lockgate_store import Exists, Missing, Moved, Store, StoreError, get_tree, put_tree
+from lockgate_store import Exists, Missing, Moved, Store, StoreError, TooLarge, get_tree, put_tree
 
 WRITERS = 32
 
@@ -211,3 +211,11 @@ def test_a_key_cannot_leave_the_store(store: Store, key: str, tmp_path: Path) ->
         with pytest.raises(ValueError, match="is not a key"):
             act()
     assert list(store.list("")) == []
+
+
+def test_a_reader_can_limit_what_it_reads(store: Store) -> None:
+    store.create("k", b"12345")
+    assert store.read("k", at_most=5).data == b"12345"
+    with pytest.raises(TooLarge, match="k is larger than expected"):
+        store.read("k", at_most=4)
+    assert store.read("k").data == b"12345"

@@ -38,10 +38,10 @@ class Mortal:
     after: bool = False
     calls: list[str] = field(default_factory=list)
 
-    def read(self, key: str) -> Blob:
+    def read(self, key: str, *, at_most: int | None = None) -> Blob:
         if key.endswith("/status.json"):
             self.obey()
-        return self._call(f"read {key}", lambda: self.store.read(key))
+        return self._call(f"read {key}", lambda: self.store.read(key, at_most=at_most))
 
     def create(self, key: str, data: bytes) -> str:
         return self._call(f"create {key}", lambda: self.store.create(key, data))
