@@ -238,6 +238,13 @@ def _packed(text: bytes) -> str:
 CYCLE = {"entrypoint": "x", "templates": [{"name": "x", "dag": {"tasks": [{"template": "x"}]}}]}
 
 
+WRONG_ARTIFACTS: list[object] = [5, [5], [{}], [{"name": []}], [{"name": "verdict", "s3": "x"}]]
+
+
+def wrong_values(key: str) -> list[object]:
+    return [5, [[]] if key == "children" else ["x"], {"exitCode": "x"}]
+
+
 @pytest.mark.parametrize(
     "alter",
     [
@@ -250,12 +257,9 @@ CYCLE = {"entrypoint": "x", "templates": [{"name": "x", "dag": {"tasks": [{"temp
         *(
             lambda state, key=key, value=value: _first(state).update({key: value})
             for key in ("id", "name", "displayName", "type", "phase", "message", "startedAt", "children", "outputs")
-            for value in (5, ["x"] if key != "children" else [[]], {"exitCode": "x"})
+            for value in wrong_values(key)
         ),
-        *(
-            lambda state, value=value: _first(state).update(outputs={"artifacts": value})
-            for value in (5, [5], [{}], [{"name": []}], [{"name": "verdict", "s3": "x"}])
-        ),
+        *(lambda state, value=value: _first(state).update(outputs={"artifacts": value}) for value in WRONG_ARTIFACTS),
         *(
             lambda state, text=text: state["status"].update(compressedNodes=text)
             for text in ("xxxx", _packed(b"{}")[:-8], _packed(b"5"), _packed(b"[" * 100_000), 5)
