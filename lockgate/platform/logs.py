@@ -18,7 +18,7 @@ def rotate(files: Iterable[Path], most: int = LOG_BYTES) -> None:
     for file in files:
         with suppress(FileNotFoundError):
             if file.stat().st_size > most:
-                shutil.copyfile(file, kept(file))
+                shutil.copy(file, kept(file))
                 os.truncate(file, 0)
 
 
