@@ -73,9 +73,10 @@ def _check_rows(column: Column, data: bytes) -> None:
             brackets = max((value.count("[") + value.count("{") for value in values), default=0)
         case never:
             assert_never(never)
-    if data.count(b",") + 1 > ROWS_LIMIT * (commas + 1):
+    parts = data.count(b",") + 1
+    if parts > ROWS_LIMIT * (commas + 1):
         msg = f"column {column.name!r} has more than {ROWS_LIMIT} rows; send fewer rows at a time"
         raise TooLarge(msg)
     # Shape [rows, 1] may be nested: one list for each row, and one around them.
-    if data.count(b"[") + data.count(b"{") > (data.count(b",") + 1) * (brackets + 1) + 1:
+    if data.count(b"[") + data.count(b"{") > parts * (brackets + 1) + 1:
         raise ValueError(str(Fault(column.name, MISSHAPEN)))
