@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check bench bench-cluster test-statistics cluster-up cluster-down test-cluster test-cluster-sample cluster-programs record-conformance docs coverage lock render clean help
+.PHONY: run test check audit bench bench-cluster test-statistics test-faults cluster-up cluster-down test-cluster test-cluster-sample cluster-programs record-conformance docs coverage lock render clean help
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 20
@@ -28,6 +28,12 @@ bench-cluster: $(VENV)/.test  ## measure the figures on Argo, on a new test clus
 
 test-statistics: $(VENV)/.test  ## simulate the coverage and error rates of the gates; slow
 	@$(BIN)/python tests/run_all.py statistics
+
+test-faults: $(VENV)/.test  ## search for inputs that break something, for $LOCKGATE_FAULT_SECONDS (600)
+	@$(BIN)/python tests/run_all.py faults
+
+audit: $(VENV)/.test       ## write the SBOM of each lock to build/sbom, and look for known vulnerabilities
+	@$(BIN)/python tests/audit.py
 
 cluster-up: $(VENV)/.test  ## start a single-node Kubernetes for tests, in .cluster/; needs root, Linux and Go
 	@$(BIN)/python -m tests.cluster.cluster up

@@ -21,6 +21,7 @@ from benchmarks import (
     ingest_memory,
     make_run,
     manifest_size,
+    serving,
     test_time,
 )
 from benchmarks.harness import HERE, RESULTS, about
@@ -32,6 +33,7 @@ USUAL = (
     adult_accuracy.BENCHMARK,
     bias_audit_resampling.BENCHMARK,
     manifest_size.BENCHMARK,
+    serving.BENCHMARK,
 )
 SLOW = (
     make_run.COLD, ingest_memory.BENCHMARK, ingest_memory.SMALL, test_time.BENCHMARK, test_time.COLD,

@@ -3,6 +3,7 @@
 python tests/run_all.py               everything that needs no cluster
 python tests/run_all.py ingest train  only the suites whose names contain one of these words
 python tests/run_all.py statistics    the slow simulations in full
+python tests/run_all.py faults        only the tests marked `faults`, for $LOCKGATE_FAULT_SECONDS in all (600)
 """
 
 import os
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +24,8 @@ ROOT = TESTS.parent
 SUMMARY = re.compile(r"(\d+) (passed|failed|skipped|error|errors)\b")
 AT_ONCE = 2
 LONG = ("contracts", "journeys", "lockgate", "conformance", "train", "package", "model-server")
-SLOW, CLUSTER = "statistics", "cluster"  # only if named
+SLOW, CLUSTER, FAULTS = "statistics", "cluster", "faults"  # only if named
+FAULT = re.compile(r"^@pytest\.mark\.faults$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,12 @@ class Suite:
     lock: Path | None
     code: tuple[Path, ...]
     files: tuple[str, ...] = ()  # of the folder; all if empty
+    options: tuple[str, ...] = ()  # of pytest
 
     def command(self) -> tuple[list[str], dict[str, str]]:
         """Return the command line and environment of its pytest."""
         tests = [str(self.folder / name) for name in self.files] or [str(self.folder)]
-        options = ["-q", "-p", "no:cacheprovider", *tests]
+        options = ["-q", "-p", "no:cacheprovider", *self.options, *tests]
         if self.lock is None:
             return [sys.executable, "-m", "pytest", *options], dict(os.environ)
         found = environment(self.lock, self.code)
@@ -50,8 +53,30 @@ class Suite:
 
 def suites() -> list[Suite]:
     """Return every suite; the lock of a step's tests is its image's, plus the tests' tools and oracles."""
+    every = _suites()
+    return every + [
+        replace(suite, name=f"{FAULTS}-{suite.name}", files=tuple(files), options=("-m", FAULTS))
+        for suite in every
+        if not suite.name.startswith((SLOW, CLUSTER)) and (files := _with_faults(suite))
+    ]
+
+
+def _with_faults(suite: Suite) -> dict[str, int]:
+    """Return the files of a suite that have tests marked `faults`, and how many."""
+    found = {path: len(FAULT.findall(path.read_text("utf-8"))) for path in sorted(suite.folder.rglob("test_*.py"))}
+    return {str(path.relative_to(suite.folder)): count for path, count in found.items() if count}
+
+
+def _fault_share(chosen: list[Suite]) -> float:
+    """Return the seconds of each test marked `faults`, so that all end in time on the suites that run at once."""
+    counts = [sum(_with_faults(suite).values()) for suite in chosen if suite.name.startswith(FAULTS)]
+    seconds = float(os.environ.get("LOCKGATE_FAULT_SECONDS", "600"))
+    return seconds / max(sum(counts) / AT_ONCE, *counts) if counts else 0.0
+
+
+def _suites() -> list[Suite]:
     catalog = Catalog.find()
-    names = ("lockgate", "conformance", "rendered", "contracts", "journeys")
+    names = ("lockgate", "conformance", "rendered", "contracts", "adversary", "journeys")
     composer = [f for f in (TESTS / name for name in names) if f.is_dir()]
     here = [Suite(f.name, f, None, ()) for f in composer]
     sdk = [f for f in sorted((TESTS / "sdk").glob("*/")) if not (f / "lock.txt").is_file()]
@@ -111,8 +136,13 @@ def main(words: list[str]) -> int:
     chosen = [
         suite
         for suite in suites()
-        if (any(word in suite.name for word in words) if words else not suite.name.startswith((SLOW, CLUSTER)))
+        if (
+            any(word in suite.name for word in words) and (FAULTS in words or not suite.name.startswith(FAULTS))
+            if words
+            else not suite.name.startswith((SLOW, CLUSTER, FAULTS))
+        )
     ]
+    os.environ["LOCKGATE_FAULT_SHARE"] = str(_fault_share(chosen))
     chosen.sort(key=lambda s: s.name not in LONG)  # the long ones first, so that no core is idle at the end
     counts = dict.fromkeys(("passed", "failed", "skipped"), 0)
     bad = []

@@ -9,6 +9,7 @@ from pathlib import Path
 from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Model
 from lockgate.engine import Environment
+from lockgate.engine.runtime.launch import inherited
 from lockgate.images.environments import Environments, cache
 from lockgate.images.pins import image_name, own_images
 
@@ -43,8 +44,10 @@ def command(
 ) -> tuple[list[str], dict[str, str]]:
     """Return the command line and variables of `python ARGUMENTS` in an environment; install it first if needed.
 
+    The variables are those of the environment, and those that every program inherits.
+
     Errors: OutsideFailed, with the last lines of the installer's output.
     """
     lock = env.lock
     python = Environments(cache()).python(env.python, lock, installing) if lock else env.python
-    return [str(python), *arguments], {**os.environ, **env.variables}
+    return [str(python), *arguments], {**inherited(), **env.variables}

@@ -5,8 +5,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from lockgate_step import layout
+from lockgate_wire import Hosts
 
 from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
@@ -14,6 +16,7 @@ from lockgate.images import installed
 from lockgate.images.installed import Installed
 from lockgate.platform import supervisor
 from lockgate.platform.model_server import ChildCommand
+from lockgate.records.address import public
 from lockgate.records.environment import Environment
 from lockgate.records.store import store_of
 
@@ -22,7 +25,12 @@ IMAGE = "model-server"
 
 def described(project: Project, environment: Environment) -> supervisor.Platform:
     """Return the supervisor's settings for this project."""
-    return supervisor.Platform(state=project.state / "serve", store=environment.setting("store"), port=environment.port)
+    return supervisor.Platform(
+        state=project.state / "serve",
+        store=environment.setting("store"),
+        port=environment.port,
+        hosts=Hosts.configured(environment.config, [urlsplit(public(environment)).hostname or ""]),
+    )
 
 
 def runs(project: Project) -> bool:

@@ -18,7 +18,6 @@ from lockgate.errors import LockgateError
 from lockgate.platform.relay import Upstream
 
 REFUSED = 3  # exit code of a program that refuses its bundle
-_LOG_BYTES = 5_000_000
 
 # Returns the command line and the environment of the server for a bundle and a port; may be slow the first time.
 ChildCommand = Callable[[Path, int], tuple[Sequence[str], Mapping[str, str]]]
@@ -181,8 +180,6 @@ def _free_port() -> int:
 
 def _append(log_file: Path) -> BinaryIO:
     log_file.parent.mkdir(parents=True, exist_ok=True)
-    if log_file.exists() and log_file.stat().st_size > _LOG_BYTES:
-        log_file.replace(log_file.with_suffix(".1.log"))
     return log_file.open("ab")
 
 

@@ -1,16 +1,19 @@
 """The public port: relay each model's requests to the server of its live version, and show the served models."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
 from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, web
+from aiohttp.typedefs import Handler
+from lockgate_wire import Hosts
 from multidict import CIMultiDict
 from yarl import URL
 
+from lockgate.platform.guard import anonymous, error_response, guarded
 from lockgate.platform.status_page import ModelView, page
 
 # RFC 9110, section 7.6.1: these headers describe one connection, not the message.
@@ -28,8 +31,6 @@ _HOP_BY_HOP = {
 # Shorter than the five seconds after which uvicorn closes an idle connection: no request may use a closing one.
 _IDLE_SECONDS = 2.0
 _ANSWER_SECONDS = 300.0
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Upstream:
@@ -86,16 +87,19 @@ def client() -> ClientSession:
     )
 
 
-def application(routes: Routes, session: ClientSession, runs: Path | None = None) -> web.Application:
+def application(
+    routes: Routes, session: ClientSession, runs: Path | None = None, hosts: Hosts | None = None
+) -> web.Application:
     """Return the web application of the public port.
 
     runs: the folder of the run records; their report pages are shown too, because JupyterHub offers no other way.
+    hosts: the names that it answers to.
     """
 
     async def show_report(request: web.Request) -> web.StreamResponse:
         file = runs / request.match_info["run"] / "report" / request.match_info["page"] if runs else None
         if file is None or not file.is_file():
-            return _error(404, "page not found; create it with: lockgate report RUN")
+            return error_response(404, "page not found; create it with: lockgate report RUN")
         return web.FileResponse(file, headers=_STATIC_PAGE)
 
     async def show_page(_: web.Request) -> web.StreamResponse:
@@ -115,18 +119,19 @@ def application(routes: Routes, session: ClientSession, runs: Path | None = None
     async def relay(request: web.Request) -> web.StreamResponse:
         model = request.match_info["model"]
         if any(part in {".", ".."} for part in unquote(request.rel_url.raw_path).split("/")):
-            return _error(404, "dot segments are not allowed in a path")
+            return error_response(404, "dot segments are not allowed in a path")
         match routes.find(model):
             case Upstream() as upstream:
                 with upstream:
                     return await _relay(request, session, upstream.address)
             case Unserved(reason):
-                return _error(503, reason, {"Retry-After": "1"})
+                return error_response(503, reason, {"Retry-After": "1"})
             case None:
                 known = ", ".join(view.model for view in routes.models()) or "none yet"
-                return _error(404, f"unknown model {model!r}; known: {known}")
+                return error_response(404, f"unknown model {model!r}; known: {known}")
 
-    app = web.Application(middlewares=[_errors_as_json])
+    app = web.Application(middlewares=[guarded(hosts or Hosts()), _errors_as_json])
+    app.on_response_prepare.append(anonymous)
     app.router.add_get("/", show_page)
     app.router.add_get("/runs/{run:[a-z0-9][a-z0-9-]*}/{page:[a-z0-9-]+[.]html}", show_report)
     app.router.add_get("/v2", metadata)
@@ -165,11 +170,11 @@ async def _relay(request: web.Request, session: ClientSession, address: str) -> 
 def _unanswered(error: ClientError | TimeoutError) -> web.Response:
     match error:
         case ClientConnectorError():
-            return _error(503, "the model server is restarting; retry in a second", {"Retry-After": "1"})
+            return error_response(503, "the model server is restarting; retry in a second", {"Retry-After": "1"})
         case TimeoutError():
-            return _error(504, f"the model server did not respond within {_ANSWER_SECONDS:.0f} s")
+            return error_response(504, f"the model server did not respond within {_ANSWER_SECONDS:.0f} s")
         case _:
-            return _error(502, "the model server closed the connection; see `lockgate logs`")
+            return error_response(502, "the model server closed the connection; see `lockgate logs`")
 
 
 def _forwarded(request: web.Request) -> CIMultiDict[str]:
@@ -200,10 +205,6 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
         if error.status < 400:
             raise
         allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
-        return _error(
+        return error_response(
             error.status, f"{error.reason}; this port serves /, /v2, /v2/health and /v2/models/<model>", allow
         )
-
-
-def _error(status: int, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.json_response({"error": message}, status=status, headers=headers)

@@ -14,24 +14,29 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession
 from lockgate_step import canonical, log
 from lockgate_store import Store, StoreError
+from lockgate_wire import BACKLOG, Hosts, Limits, log_without_data
 
 from lockgate.engine.locks import hold, is_held
 from lockgate.errors import LockgateError
 from lockgate.platform import ports
 from lockgate.platform.errors import AlreadyServing, OtherPort, OtherStore, PortTaken, ServeFailed
 from lockgate.platform.follow import Servers, utc_now
+from lockgate.platform.guard import listening
+from lockgate.platform.logs import KEPT, LOG_BYTES, rotate
 from lockgate.platform.model_server import Child, ChildCommand, Patience, last_line
 from lockgate.platform.records import Records
 from lockgate.platform.relay import Routes, Unserved, Upstream, application, client
 from lockgate.platform.status_page import ModelView
+
+_ROTATE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,17 +44,28 @@ class Platform:
     """A supervisor's settings: its state folder, the store it follows, and its public port (0: any free port).
 
     store: the store's URI, `file:///…` or `s3://…`.
+    hosts: the host names that the public port answers to.
+    limits: of the connections to it.
+    log_bytes: size at which a log is rotated.
     """
 
     state: Path
     store: str
     host: str = "127.0.0.1"
     port: int = 8080
+    hosts: Hosts = field(default_factory=Hosts)
+    limits: Limits = field(default_factory=Limits)
+    log_bytes: int = LOG_BYTES
 
     @property
     def log(self) -> Path:
         """The supervisor's own log."""
         return self.state / "log"
+
+    @property
+    def child_logs(self) -> Path:
+        """The folder of the model servers' logs."""
+        return self.state / "children"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +175,7 @@ def serve(platform: Platform, store: Store, command: ChildCommand, patience: Pat
     Errors: AlreadyServing, PortTaken.
     """
     platform.state.mkdir(parents=True, exist_ok=True)
+    log_without_data()
     with _sole(platform.state):
         asyncio.run(_serve(platform, store, command, patience or Patience()))
 
@@ -193,7 +210,7 @@ def _same(running: Running, platform: Platform) -> Running:
 
 def _listen(platform: Platform) -> socket.socket:
     try:
-        return socket.create_server((platform.host, platform.port), backlog=128)
+        return socket.create_server((platform.host, platform.port), backlog=BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortTaken(platform.host, platform.port, _neighbour(platform)) from error
@@ -221,28 +238,32 @@ async def _serve(platform: Platform, store: Store, command: ChildCommand, patien
             records = Records(store, platform.store, platform.state / "bundles")
             supervisor = _Supervisor(platform, records, command, patience, session)
             routes = Routes(find=supervisor.find, models=supervisor.views)
-            runner = web.AppRunner(
-                application(routes, session, platform.state.parent / "runs"),
-                access_log=None,
-                auto_decompress=False,
-                shutdown_timeout=patience.drain,
-            )
-            await runner.setup()
-            await web.SockSite(runner, listener).start()
-            host, port = listener.getsockname()[:2]
-            ports.claim(port, platform.state)
-            _announce(platform, f"http://{host}:{port}")
-            following = asyncio.create_task(supervisor.follow())
-            following.add_done_callback(lambda _: stopped.set())
-            await stopped.wait()
-            log("stopping")
-            await runner.cleanup()
+            app = application(routes, session, platform.state.parent / "runs", platform.hosts)
+            async with listening(app, listener, platform.limits, patience.drain):
+                host, port = listener.getsockname()[:2]
+                ports.claim(port, platform.state)
+                _announce(platform, f"http://{host}:{port}")
+                tasks = [asyncio.create_task(supervisor.follow()), asyncio.create_task(_rotating(platform))]
+                for task in tasks:
+                    task.add_done_callback(lambda _: stopped.set())
+                await stopped.wait()
+                log("stopping")
             ports.release(port, platform.state)
-            following.cancel()
+            for task in tasks:
+                task.cancel()
             await supervisor.end()
-            with suppress(asyncio.CancelledError):
-                await following
+            for task in tasks:
+                with suppress(asyncio.CancelledError):
+                    await task
     log("stopped")
+
+
+async def _rotating(platform: Platform) -> None:
+    """Keep every log within its size until cancelled."""
+    while True:
+        logs = [platform.log, *platform.child_logs.glob("*.log")]
+        await asyncio.to_thread(rotate, [file for file in logs if not file.name.endswith(KEPT)], platform.log_bytes)
+        await asyncio.sleep(_ROTATE_SECONDS)
 
 
 def _announce(platform: Platform, address: str) -> None:
@@ -314,7 +335,7 @@ class _Supervisor:
             folder=partial(self._records.folder, model, bundle),
             command=self._command,
             session=self._session,
-            log_file=self._platform.state / "children" / f"{model}-{bundle.removeprefix('sha256:')[:12]}.log",
+            log_file=self._platform.child_logs / f"{model}-{bundle.removeprefix('sha256:')[:12]}.log",
             patience=self._patience,
         )
 

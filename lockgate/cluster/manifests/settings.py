@@ -179,7 +179,7 @@ class Cluster:
 def write_settings(cluster: Cluster, given: Mapping[str, str]) -> None:
     """Write settings and values of the environment. Errors: UnknownName, BadCall; nothing is written then."""
     own = {field.name for field in fields(Settings)}
-    values = {"store", "registry", "gateway", "platform"}
+    values = {"store", "registry", "gateway", "hosts", "platform"}
     known = own | values | set(_S3) | {"ca"}
     for name in given:
         if name not in known:

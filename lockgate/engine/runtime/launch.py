@@ -1,16 +1,27 @@
-"""Start a program that gets a signal when the process that started it dies.
+"""Start a program with a filtered environment, and with a signal when the process that started it dies.
 
-`bound` returns the command that does so. It runs this file, which asks the kernel for the signal and then becomes the
-program. A hook between fork and exec could do the same, but is not safe in a process with threads; this costs some
-milliseconds. The program's own children are not covered: they have to watch their parent.
+`inherited` returns the environment variables of this process that a program gets. `bound` returns the command that
+sends the signal. It runs this file, which asks the kernel for the signal and then becomes the program. A hook between
+fork and exec could do the same, but is not safe in a process with threads; this costs some milliseconds. The program's
+own children are not covered: they have to watch their parent.
 """
 
 import ctypes
 import os
+import re
 import sys
 from collections.abc import Sequence
 
 PR_SET_PDEATHSIG = 1
+# All other variables of a program are those that it is given: a token in the caller's environment is not for it.
+_PASSED_ON = re.compile(
+    r"(?i)PATH|HOME|LANG|LC_\w+|TZ|(https?|all|no)_proxy|SSL_CERT_(FILE|DIR)|(REQUESTS|CURL|AWS)_CA_BUNDLE|SYSTEMROOT"
+)
+
+
+def inherited() -> dict[str, str]:
+    """Return the variables of this process's environment that a program inherits."""
+    return {name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)}
 
 
 def bound(command: Sequence[str], at_our_end: int) -> list[str]:

@@ -16,12 +16,8 @@ from typing import IO, Protocol
 
 from lockgate_step import layout
 
-from lockgate.engine.runtime.launch import bound
+from lockgate.engine.runtime.launch import bound, inherited
 
-# The environment variables that a program inherits; all others come from the manifest.
-_PASSED_ON = re.compile(
-    r"(?i)PATH|HOME|LANG|LC_\w+|TZ|(https?|all|no)_proxy|SSL_CERT_(FILE|DIR)|(REQUESTS|CURL|AWS)_CA_BUNDLE|SYSTEMROOT"
-)
 _BELOW_ROOT = re.compile(rf"(?<![\w./-]){layout.IO}(?=/|$|[^\w.-])")
 
 
@@ -140,7 +136,7 @@ class ProcessRuntime:
         Errors: CannotStart.
         """
         python = self._python[launch.image]
-        env = {name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)}
+        env = inherited()
         env["PATH"] = os.pathsep.join([str(python.parent), env.get("PATH", os.defpath)])
         env |= self._resolve(launch.image).variables
         env |= {name: self._local(launch, value) for name, value in launch.env.items()}

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lockgate_step import EXIT_CODES, BadCall, LockgateError, Refusal, log
+from lockgate_wire import Limits
 
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until a signal stops it; return the exit code."""
     given = _parser().parse_args(arguments)
     try:
-        _serve(given.bundle, given.host, given.port, given.linger)
+        _serve(given)
     except LockgateError as error:
         log(
             "error",
@@ -25,7 +26,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _serve(folder: Path, host: str, port: int, linger: float) -> None:
+def _serve(given: argparse.Namespace) -> None:
+    folder: Path = given.bundle
     if not folder.is_dir():
         msg = f"folder {folder} does not exist"
         raise BadCall(msg, fix="give the folder of a bundle with --bundle")
@@ -40,7 +42,15 @@ def _serve(folder: Path, host: str, port: int, linger: float) -> None:
     from lockgate_model_server.server import serve
 
     try:
-        serve(name=bundle.model, model=folder / "model", bundle=bundle.digest, host=host, port=port, linger=linger)
+        serve(
+            name=bundle.model,
+            model=folder / "model",
+            bundle=bundle.digest,
+            host=given.host,
+            port=given.port,
+            linger=given.linger,
+            limits=Limits(connections=given.connections, header_seconds=given.header_seconds),
+        )
     except BadModel as error:
         raise Refusal(error.message, fix=error.fix) from error  # the bundle is verified, but cannot be served
 
@@ -49,7 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m lockgate_model_server",
         description="Serve one bundle over the Open Inference Protocol (REST).",
-        epilog="exit codes: 0 stopped · 1 a bug · 2 invalid call · 3 bundle refused · 4 address in use",
+        epilog="It answers to IP addresses, localhost, and the host names in $LOCKGATE_HOSTS and in the settings hosts "
+        "and gateway. Exit codes: 0 stopped · 1 a bug · 2 invalid call · 3 bundle refused · 4 address in use",
         allow_abbrev=False,
     )
     parser.add_argument("--bundle", type=Path, required=True, help="the folder of the bundle")
@@ -61,6 +72,20 @@ def _parser() -> argparse.ArgumentParser:
         default=0,
         metavar="SECONDS",
         help="after SIGTERM, answer open connections for this long and ask to close them (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--connections",
+        type=int,
+        default=Limits.connections,
+        metavar="N",
+        help="open connections at most; fewer if the process may open fewer files (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--header-seconds",
+        type=float,
+        default=Limits.header_seconds,
+        metavar="SECONDS",
+        help="the time in which a request's header must arrive (default: %(default)s)",
     )
     return parser
 

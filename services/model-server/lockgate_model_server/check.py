@@ -17,6 +17,7 @@ Value = float | str | None
 
 _WHOLE = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
 _NUMERIC = _WHOLE | {"FP16", "FP32", "FP64"}
+MISSHAPEN = "has a shape that does not fit its data; send one value per row, shape [rows]"
 _SHOWN = 5  # the maximum number of faults in one message
 
 
@@ -65,7 +66,7 @@ class Rejected:
 
 def check(columns: Sequence[Column], tensors: Sequence[Tensor]) -> Accepted | Rejected:
     """Check the tensors of one request against the columns of a model."""
-    faults = _names(columns, [tensor.name for tensor in tensors])
+    faults = names(columns, [tensor.name for tensor in tensors])
     if faults:
         return Rejected(tuple(faults))
     sent = {tensor.name: tensor for tensor in tensors}
@@ -79,9 +80,10 @@ def check(columns: Sequence[Column], tensors: Sequence[Tensor]) -> Accepted | Re
     return Accepted({column.name: _native(column, data[column.name]) for column in columns})
 
 
-def _names(columns: Sequence[Column], names: Sequence[str]) -> list[Fault]:
+def names(columns: Sequence[Column], sent: Sequence[str]) -> list[Fault]:
+    """Return the faults in the names of a request's tensors."""
     known = {column.name for column in columns}
-    counts = Counter(names)
+    counts = Counter(sent)
     faults = [Fault(name[:64], "is not an input of this model") for name in counts if name not in known]
     faults += [Fault(column.name, "is missing") for column in columns if column.name not in counts]
     faults += [Fault(name, "is given twice") for name, count in counts.items() if count > 1 and name in known]
@@ -96,7 +98,7 @@ def _form(column: Column, tensor: Tensor, data: list[Any]) -> Iterator[Fault]:
         case Category() if tensor.datatype != "BYTES":
             yield Fault(column.name, f"must be sent as BYTES, not {tensor.datatype}")
     if list(tensor.shape) not in ([len(data)], [len(data), 1]):
-        yield Fault(column.name, "has a shape that does not fit its data; send one value per row, shape [rows]")
+        yield Fault(column.name, MISSHAPEN)
     elif not data:
         yield Fault(column.name, "is empty; send at least one row")
     elif tensor.datatype in _WHOLE and any(type(value) is float for value in data):

@@ -1,16 +1,20 @@
-"""Middleware in front of MLServer: one model, JSON only, a maximum body size, and errors without values."""
+"""Middleware in front of MLServer: its own host names, one model, JSON only, bounded bodies, errors without values."""
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
+from lockgate_step import Column
+from lockgate_wire import Hosts
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+
+from lockgate_model_server.bounds import TooLarge, check_bounds
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -21,7 +25,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 BODY_LIMIT = 8 * 2**20
 # Callers read the answer only after they have sent the whole body, so up to this much is read and dropped.
 _DRAIN_LIMIT = 8 * BODY_LIMIT
-_BODY_SECONDS = 30
+# Bodies larger than this are checked in a thread, and together they may take as much memory as a few of the largest.
+_SMALL = 64 * 2**10
+_HELD_LIMIT = 4 * BODY_LIMIT
 _MODEL = re.compile(r"/v2/models/([^/]*)(?:/versions/([^/]*))?")
 _JSON = re.compile(r"application/(?:[\w.-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
 
@@ -29,24 +35,43 @@ _JSON = re.compile(r"application/(?:[\w.-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
 class Door:
     """ASGI middleware that refuses unsupported requests before anything parses them."""
 
-    def __init__(self, app: App, *, model: str, version: str, limit: int = BODY_LIMIT) -> None:
+    def __init__(
+        self,
+        app: App,
+        *,
+        model: str,
+        version: str,
+        columns: Callable[[], Sequence[Column]],
+        hosts: Hosts,
+        body_seconds: float,
+        limit: int = BODY_LIMIT,
+    ) -> None:
         self._app, self._model, self._version, self._limit = app, model, version, limit
+        self._columns, self._hosts, self._body_seconds = columns, hosts, body_seconds
+        self.held = 0  # bytes of larger bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on with its whole body, or answer it here."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        try:
-            self._check(scope)
-            body = await self._body(receive) if scope["method"] == "POST" else b""
-        except HTTPException as refusal:
-            await error(refusal.status_code, refusal.detail)(scope, receive, send)
-        else:
-            await self._app(scope, _replay(body, receive), send)
+        with _Share(self) as share:
+            try:
+                self._check(scope)
+                body = await self._body(receive, share) if scope["method"] == "POST" else b""
+                if scope["path"].endswith("/infer") and scope["method"] == "POST":
+                    await self._check_body(body)
+            except ClientDisconnect:
+                return
+            except HTTPException as refusal:
+                await error(refusal.status_code, refusal.detail)(scope, receive, send)
+            else:
+                await self._app(scope, _replay(body, receive), send)
 
     def _check(self, scope: Scope) -> None:
         path, headers = scope["path"], Headers(scope=scope)
+        if not self._hosts.allow(headers.getlist("host")):
+            raise HTTPException(HTTPStatus.MISDIRECTED_REQUEST, Hosts.REFUSED)
         if path.startswith("/v2/repository"):
             raise HTTPException(
                 HTTPStatus.FORBIDDEN, "repository API disabled: this server serves only the bundle it was started with"
@@ -60,25 +85,60 @@ class Door:
         if scope["method"] == "POST" and not _JSON.match(headers.get("content-type", "")):
             raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body as application/json")
 
-    async def _body(self, receive: Receive) -> bytes:
+    async def _check_body(self, body: bytes) -> None:
+        try:
+            if len(body) > _SMALL:
+                await asyncio.to_thread(check_bounds, body, self._columns())
+            else:
+                check_bounds(body, self._columns())
+        except TooLarge as refusal:
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(refusal)) from None
+        except ValueError as refusal:
+            raise HTTPException(HTTPStatus.BAD_REQUEST, str(refusal)) from None
+
+    async def _body(self, receive: Receive, share: "_Share") -> bytes:
         body, dropped = bytearray(), 0
         try:
-            async with asyncio.timeout(_BODY_SECONDS):
+            async with asyncio.timeout(self._body_seconds):
                 async for piece in _pieces(receive):
                     if dropped or len(body) + len(piece) > self._limit:
                         dropped += len(body) + len(piece)
                         body.clear()
                     else:
                         body += piece
+                        share.take(len(body))
                     if dropped > _DRAIN_LIMIT:
                         break
         except TimeoutError:
-            msg = f"the body did not arrive within {_BODY_SECONDS} seconds"
+            msg = f"the body did not arrive within {self._body_seconds:g} seconds"
             raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, msg) from None
         if dropped:
             msg = f"the body is larger than {self._limit} bytes; send fewer rows at a time"
             raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, msg)
         return bytes(body)
+
+
+class _Share:
+    """What one request holds of the memory for larger bodies, until it is answered."""
+
+    def __init__(self, door: Door) -> None:
+        self._door, self._size = door, 0
+
+    def __enter__(self) -> "_Share":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._door.held -= self._size
+
+    def take(self, size: int) -> None:
+        """Hold `size` bytes. Errors: HTTPException 503 if the requests in progress hold too many."""
+        if size <= _SMALL:
+            return
+        self._door.held += size - self._size
+        self._size = size
+        if self._door.held > _HELD_LIMIT:
+            msg = "other large requests are in progress; retry in a second, or send fewer rows at a time"
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, msg)
 
 
 def error(status: int, message: str) -> Response:
@@ -115,7 +175,7 @@ async def _pieces(receive: Receive) -> AsyncIterator[bytes]:
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            return
+            raise ClientDisconnect
         yield message.get("body", b"")
         if not message.get("more_body", False):
             return

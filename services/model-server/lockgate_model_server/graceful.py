@@ -12,9 +12,13 @@ import struct
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
+from lockgate_wire import BACKLOG, Connections, Limits
+
+from lockgate_model_server.guard import Guarded
 
 # For requests in flight after SIGTERM. The supervisor kills this process after 10 seconds, Kubernetes after 30 or more.
 _ANSWER_SECONDS = 6
@@ -23,15 +27,31 @@ _SO_ATTACH_FILTER = 26  # from asm-generic/socket.h; Python's socket module does
 
 
 class Uvicorn(uvicorn.Server):
-    """uvicorn without its signal handlers, access log and server header, and with a graceful shutdown."""
+    """uvicorn with limits and a graceful shutdown, and without its signal handlers, access log and server header."""
 
-    def __init__(self, app: FastAPI, linger: float) -> None:
+    def __init__(self, app: FastAPI, linger: float, limits: Limits) -> None:
         self._linger = linger
+        self._guard = Connections(limits)
         super().__init__(
             uvicorn.Config(
-                app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=_ANSWER_SECONDS
+                app,
+                http=partial(Guarded, self._guard),  # type: ignore[arg-type]  # uvicorn only calls it
+                ws="none",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                backlog=BACKLOG,
+                timeout_graceful_shutdown=_ANSWER_SECONDS,
             )
         )
+
+    async def main_loop(self) -> None:
+        """Serve, and keep every connection within its limits."""
+        async with asyncio.TaskGroup() as tasks:
+            sweeping = tasks.create_task(self._guard.keep_sweeping())
+            await super().main_loop()
+            sweeping.cancel()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -90,6 +90,11 @@ class LockgateRuntime(MLModel):  # type: ignore[misc]  # untyped base
         ]
         return True
 
+    @property
+    def columns(self) -> Sequence[Column]:
+        """The model's inputs; the model must be loaded."""
+        return self._predictor.card.inputs
+
     async def metadata(self) -> MetadataModelResponse:
         """Return MLServer's metadata with the bundle's digest."""
         described = await super().metadata()

@@ -1,14 +1,14 @@
 """MLServer with one model, one port and one protocol."""
 
 import asyncio
-import logging
 import socket
-import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
-from lockgate_step import OutsideFailed, log
+from lockgate_step import Column, OutsideFailed, io_root, layout, log
+from lockgate_wire import Hosts, Limits, log_without_data
 
 from lockgate_model_server import lean  # noqa: F401 - must come before mlserver: it reduces mlserver's imports
 from lockgate_model_server.door import Door, on_bug, on_http, on_invalid
@@ -38,6 +38,16 @@ _ROUTES = frozenset(
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Wire:
+    """The socket of a server, its limits, its host names, and the seconds for which it lingers."""
+
+    sock: socket.socket
+    limits: Limits
+    hosts: Hosts
+    linger: float
+
+
 class _Settings(OnlyOurs, Settings):  # type: ignore[misc]  # untyped base
     pass
 
@@ -51,18 +61,25 @@ class _Rest(RESTServer):  # type: ignore[misc]  # untyped base
         data_plane: DataPlane,
         handlers: ModelRepositoryHandlers,
         model: ModelSettings,
-        sock: socket.socket,
-        linger: float,
+        wire: "Wire",
     ) -> None:
         super().__init__(settings, data_plane=data_plane, model_repository_handlers=handlers)
-        self._sock = sock
+        self.columns: Sequence[Column] = ()
+        self._sock = wire.sock
         app = self._app
         app.router.routes = [route for route in app.router.routes if route.path in _ROUTES]
-        app.add_middleware(Door, model=model.name, version=model.version)
+        app.add_middleware(
+            Door,
+            model=model.name,
+            version=model.version,
+            columns=lambda: self.columns,
+            hosts=wire.hosts,
+            body_seconds=wire.limits.body_seconds,
+        )
         app.add_exception_handler(RequestValidationError, on_invalid)
         app.add_exception_handler(HTTPException, on_http)
         app.add_exception_handler(Exception, on_bug)
-        self._server = Uvicorn(app, linger)
+        self._server = Uvicorn(app, wire.linger, wire.limits)
 
     async def start(self) -> None:
         await self._server.serve(sockets=[self._sock])
@@ -71,39 +88,61 @@ class _Rest(RESTServer):  # type: ignore[misc]  # untyped base
 class _Server(MLServer):  # type: ignore[misc]  # untyped base
     """MLServer that starts to listen after its one model is loaded, with REST only."""
 
-    def __init__(self, model: ModelSettings, sock: socket.socket, linger: float) -> None:
-        self._model, self._sock, self._linger = model, sock, linger
-        super().__init__(_Settings(debug=False, parallel_workers=0, metrics_endpoint=None, gzip_enabled=False))
+    def __init__(self, model: ModelSettings, wire: Wire) -> None:
+        self._model, self._wire = model, wire
+        super().__init__(
+            _Settings(
+                debug=False,
+                parallel_workers=0,
+                metrics_endpoint=None,
+                gzip_enabled=False,
+                server_name="lockgate-model-server",
+                server_version="1",
+            )
+        )
 
     def _configure_logger(self) -> None:
-        _log_through_the_sdk()
+        log_without_data()
 
     def _create_servers(self) -> None:
         self._rest_server = _Rest(
-            self._settings, self._data_plane, self._model_repository_handlers, self._model, self._sock, self._linger
+            self._settings, self._data_plane, self._model_repository_handlers, self._model, self._wire
         )
         self._grpc_server = self._kafka_server = None
 
     async def start(self, models_settings: Sequence[ModelSettings] = ()) -> None:
-        await self._model_registry.load(self._model)
-        host, port = self._sock.getsockname()[:2]
+        loaded = await self._model_registry.load(self._model)
+        self._rest_server.columns = loaded.columns
+        host, port = self._wire.sock.getsockname()[:2]
         log("serving", model=self._model.name, version=self._model.version, address=f"http://{host}:{port}")
         await self._rest_server.start()
         log("stopped", model=self._model.name)
 
 
-def serve(*, name: str, model: Path, bundle: str, host: str, port: int, linger: float = 0) -> None:
+def serve(
+    *,
+    name: str,
+    model: Path,
+    bundle: str,
+    host: str,
+    port: int,
+    linger: float = 0,
+    limits: Limits | None = None,
+) -> None:
     """Serve a model folder until SIGTERM or SIGINT, then finish the requests in flight.
 
     port: 0 takes a free one; the log event `serving` names it.
     linger: seconds after the signal in which open connections are still answered and asked to close.
+    limits: of its connections.
     Errors: OutsideFailed when it cannot listen on the address; lockgate_model's errors when the model cannot be loaded.
     """
     with _bind(host, port) as sock:
         settings = LockgateRuntime.settings_of(name, model, bundle=bundle)
+        hosts = Hosts.configured(io_root() / layout.ENVIRONMENT)
+        wire = Wire(sock=sock, limits=limits or Limits(), hosts=hosts, linger=linger)
 
         async def run() -> None:
-            await _Server(settings, sock, linger).start()
+            await _Server(settings, wire).start()
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run())
@@ -120,20 +159,3 @@ def _bind(host: str, port: int) -> socket.socket:
         msg = f"cannot listen on {host} port {port}: {error.strerror}"
         raise OutsideFailed(msg, fix="stop what uses the port, or give another with --port") from error
     return sock
-
-
-class _Lines(logging.Handler):
-    """Writes log records to the SDK's log; an exception only by type and place, since its text may contain data."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.exc_info and record.exc_info[1] is not None:
-            failure = record.exc_info[1]
-            frames = traceback.extract_tb(failure.__traceback__)[-3:]
-            at = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames]
-            log("exception", logger=record.name, kind=type(failure).__name__, at=at)
-        else:
-            log("message", logger=record.name, level=record.levelname, message=record.getMessage())
-
-
-def _log_through_the_sdk() -> None:
-    logging.basicConfig(level=logging.WARNING, handlers=[_Lines()], force=True)

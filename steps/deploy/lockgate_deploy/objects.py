@@ -277,8 +277,10 @@ def _serve(version: Version) -> Object:
         return {"httpGet": {"path": path, "port": "http"}, "timeoutSeconds": 5}
 
     ready = get(f"/v2/models/{version.model}/ready")
+    container = _container(version, SERVER, version.image)
     return {
-        **_container(version, SERVER, version.image),
+        **container,
+        "env": [*container["env"], *_host_names(version)],
         "command": ["python", "-m", "lockgate_model_server"],
         "args": [
             "--bundle",
@@ -301,6 +303,17 @@ def _serve(version: Version) -> Object:
             {**_mount(layout.ENVIRONMENT), "readOnly": True},
         ],
     }
+
+
+def _host_names(version: Version) -> list[Object]:
+    """Return the variables with the names of the Services in this namespace; a gateway's is in the settings."""
+    here = "$(LOCKGATE_NAMESPACE)"
+    names = [version.model, version.name, f"{version.model}.{here}", f"{version.name}.{here}"]
+    names += [f".{here}.svc", f".{here}.svc.cluster.local"]
+    return [
+        {"name": "LOCKGATE_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+        {"name": "LOCKGATE_HOSTS", "value": " ".join(names)},
+    ]
 
 
 def _mount(name: str) -> Object:

@@ -32,6 +32,7 @@ class World:
     uri: str
     port: int = 0
     patience: dict[str, float] = field(default_factory=dict)
+    limits: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.environment = self.root / "environment"
@@ -46,7 +47,7 @@ class World:
     def start(self, **patience: float) -> Running:
         wanted = {"first_pause": 0.05, "drain": 5, "stop": 5, **self.patience, **patience}
         arguments = [self.platform.state, self.environment, self.platform.port, json.dumps(wanted)]
-        command = [sys.executable, str(FOREGROUND), *map(str, arguments)]
+        command = [sys.executable, str(FOREGROUND), *map(str, arguments), json.dumps(self.limits)]
         return supervisor.start(self.platform, command, env=os.environ)
 
     def stop(self) -> bool:

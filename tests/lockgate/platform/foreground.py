@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 from lockgate_store import open_store
+from lockgate_wire import Hosts, Limits
 
 from lockgate.errors import LockgateError
+from lockgate.platform.logs import LOG_BYTES
 from lockgate.platform.model_server import Patience
 from lockgate.platform.supervisor import Platform, serve
 
@@ -19,11 +21,18 @@ def command(bundle: Path, port: int) -> tuple[list[str], dict[str, str]]:
 
 
 if __name__ == "__main__":
-    state, environment, port, patience = sys.argv[1:]
+    state, environment, port, patience, limits = sys.argv[1:]
     uri = (Path(environment) / "store").read_text().strip()
     try:
         serve(
-            Platform(state=Path(state), store=uri, port=int(port)),
+            Platform(
+                state=Path(state),
+                store=uri,
+                port=int(port),
+                hosts=Hosts.configured(Path(environment), ["x"]),
+                limits=Limits(**json.loads(limits)),
+                log_bytes=int(os.environ.get("LOG_BYTES", LOG_BYTES)),
+            ),
             open_store(Path(environment), Path(environment).parent / "credentials"),
             command,
             Patience(**json.loads(patience)),

@@ -84,6 +84,15 @@ def test_the_server_sees_no_credentials_and_cannot_change_its_bundle() -> None:
     assert bring["image"] == BRINGER
 
 
+def test_the_server_answers_to_the_names_of_its_services_and_no_others() -> None:
+    (serve,) = POD["containers"]
+    names = {variable["name"]: variable for variable in serve["env"]}
+    assert names["LOCKGATE_NAMESPACE"]["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}
+    value = names["LOCKGATE_HOSTS"]["value"].replace("$(LOCKGATE_NAMESPACE)", "ns")
+    assert {VERSION.model, VERSION.name, ".ns.svc", ".ns.svc.cluster.local"} <= set(value.split())
+    assert not set(value.split()) & {"", ".", ".svc", ".local", ".cluster.local"}
+
+
 def test_a_pod_answers_until_it_gets_no_more_requests_and_then_ends() -> None:
     (serve,) = POD["containers"]
     unasked = serve["lifecycle"]["preStop"]["sleep"]["seconds"]

@@ -51,17 +51,20 @@ class Server:
         return self.log_file.read_text()
 
 
-def launch(folder: Path, io: Path, log_file: Path, *more: str) -> subprocess.Popen[str]:
+def launch(folder: Path, io: Path, log_file: Path, *more: str, files: int | None = None) -> subprocess.Popen[str]:
+    """Start a server; files: its limit of open files."""
     argv = [sys.executable, "-m", "lockgate_model_server", "--bundle", str(folder), *more]
+    if files:
+        argv = ["/bin/sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *argv]
     with log_file.open("w") as log:
         environment = {**os.environ, "LOCKGATE_IO": str(io)}
         return subprocess.Popen(argv, env=environment, stderr=log, stdout=log, text=True)
 
 
 @contextmanager
-def serving(folder: Path, io: Path, log_file: Path, *more: str) -> Iterator[Server]:
+def serving(folder: Path, io: Path, log_file: Path, *more: str, files: int | None = None) -> Iterator[Server]:
     """Run the server of a bundle until it is ready; its log names the port."""
-    process = launch(folder, io, log_file, "--port", "0", *more)
+    process = launch(folder, io, log_file, "--port", "0", *more, files=files)
     try:
         with log_file.open() as log:
             line = ""
