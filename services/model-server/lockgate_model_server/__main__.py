@@ -40,7 +40,15 @@ def _serve(folder: Path, host: str, port: int, linger: float) -> None:
     from lockgate_model_server.server import serve
 
     try:
-        serve(name=bundle.model, model=folder / "model", bundle=bundle.digest, host=host, port=port, linger=linger)
+        serve(
+            name=bundle.model,
+            model=folder / "model",
+            policy=folder / "policy.toml",
+            bundle=bundle.digest,
+            host=host,
+            port=port,
+            linger=linger,
+        )
     except BadModel as error:
         raise Refusal(error.message, fix=error.fix) from error  # the bundle is verified, but cannot be served
 

@@ -92,15 +92,15 @@ class _Server(MLServer):  # type: ignore[misc]  # untyped base
         log("stopped", model=self._model.name)
 
 
-def serve(*, name: str, model: Path, bundle: str, host: str, port: int, linger: float = 0) -> None:
-    """Serve a model folder until SIGTERM or SIGINT, then finish the requests in flight.
+def serve(*, name: str, model: Path, policy: Path, bundle: str, host: str, port: int, linger: float = 0) -> None:
+    """Serve a model folder with its policy until SIGTERM or SIGINT, then finish the requests in flight.
 
     port: 0 takes a free one; the log event `serving` names it.
     linger: seconds after the signal in which open connections are still answered and asked to close.
     Errors: OutsideFailed when it cannot listen on the address; lockgate_model's errors when the model cannot be loaded.
     """
     with _bind(host, port) as sock:
-        settings = LockgateRuntime.settings_of(name, model, bundle=bundle)
+        settings = LockgateRuntime.settings_of(name, model, policy, bundle=bundle)
 
         async def run() -> None:
             await _Server(settings, sock, linger).start()
