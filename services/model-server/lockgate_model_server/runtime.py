@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import assert_never
 
 import lockgate_model
-from lockgate_model import input_entry
+from lockgate_model import accepted_operators, input_entry
 from lockgate_step import Category, Column, Number
 
 from lockgate_model_server import lean  # noqa: F401 - must come before mlserver: it reduces mlserver's imports
@@ -79,7 +79,8 @@ class LockgateRuntime(MLModel):  # type: ignore[misc]  # untyped base
     async def load(self) -> bool:
         """Load the model and its metadata. Errors: those of lockgate_model."""
         parameters = self._settings.parameters
-        self.predictor = lockgate_model.load(Path(parameters.uri), policy=Path(parameters.extra["policy"]))
+        accepted = accepted_operators(Path(parameters.extra["policy"]))
+        self.predictor = lockgate_model.load(Path(parameters.uri), accepted=accepted)
         card = self.predictor.card
         self._bundle = parameters.extra["bundle"]
         self._settings.platform = card.format

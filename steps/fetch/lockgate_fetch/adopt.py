@@ -34,11 +34,11 @@ _WHOLE = "register the whole model folder, as train wrote it"
 
 @dataclass(frozen=True)
 class Wanted:
-    """The inputs and the labels that the spec declares, and the policy, which may accept operators."""
+    """The inputs and the labels that the spec declares, and the operators that the policy accepts."""
 
     inputs: tuple[Column, ...]
     labels: Labels
-    policy: Path
+    accepted: frozenset[str]
 
 
 def adopt(found: Registered, wanted: Wanted, scratch: Path) -> list[Path]:
@@ -79,7 +79,7 @@ def _flavour(found: Registered, wanted: Wanted, scratch: Path) -> ModelCard:
     """Read MLflow's onnx flavour: the graph is the original model, so its own answers become the golden answers."""
     name = _graph_name(found, scratch)
     found.download(name, scratch, most=MODEL).rename(scratch / "model.onnx")
-    session = lockgate_model.open_session(scratch / "model.onnx", policy=wanted.policy)
+    session = lockgate_model.open_session(scratch / "model.onnx", accepted=wanted.accepted)
     kinds = {"tensor(float)": Number, "tensor(string)": Category}
     takes = [(node.name, kinds.get(node.type, type(None))) for node in session.get_inputs()]
     card = ModelCard(
@@ -186,13 +186,13 @@ def _check_rows(card: ModelCard, wanted: Wanted, scratch: Path) -> None:
     """Check that a graph answers each row by itself; predict asks again, with the rows of the test set."""
     if card.format == "onnx":
         rows = synthetic_rows({column.name: _values(column) for column in card.inputs}, ASKED, support=1)
-        lockgate_model.ask(lockgate_model.load(scratch, policy=wanted.policy), _columns(card, rows))
+        lockgate_model.ask(lockgate_model.load(scratch, accepted=wanted.accepted), _columns(card, rows))
 
 
 def _answers(
     card: ModelCard, requests: Sequence[Mapping[str, Any]], wanted: Wanted, scratch: Path
 ) -> list[tuple[str, float]]:
-    labels, scores = lockgate_model.load(scratch, policy=wanted.policy).predict(_columns(card, requests))
+    labels, scores = lockgate_model.load(scratch, accepted=wanted.accepted).predict(_columns(card, requests))
     return list(zip(labels, scores, strict=True))
 
 

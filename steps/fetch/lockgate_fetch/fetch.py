@@ -4,7 +4,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from lockgate_model import Labels
+from lockgate_model import Labels, accepted_operators
 from lockgate_step import BadCall, io_root, layout, log, read_spec, tree_digest
 
 from lockgate_fetch.adopt import Wanted, adopt, place
@@ -31,7 +31,7 @@ def fetch_version(spec_path: Path, policy: Path, folder: Path, *, version: str) 
 def _read_spec(path: Path, policy: Path) -> tuple[str, Wanted]:
     spec = read_spec(path)
     labels = Labels(negative=spec.target.negative, positive=spec.target.positive)
-    return spec.name, Wanted(spec.inputs, labels, policy)
+    return spec.name, Wanted(spec.inputs, labels, accepted_operators(policy))
 
 
 def _registry(environment: Path) -> str:

@@ -7,7 +7,7 @@ scikit-learn.
 
 from lockgate_model._asking import Asked, ask
 from lockgate_model._card import BadModel, Differences, Labels, ModelCard, UnsafeModel, input_entry, read
-from lockgate_model._predict import Predictor, decide, load, open_session
+from lockgate_model._predict import Predictor, accepted_operators, decide, load, open_session
 from lockgate_model._write import Form, write
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "ModelCard",
     "Predictor",
     "UnsafeModel",
+    "accepted_operators",
     "ask",
     "decide",
     "input_entry",

@@ -55,11 +55,10 @@ def parse(data: bytes, accepted: Collection[str] = ()) -> Any:
     Errors: UnsafeModel for what no graph may contain; BadModel if it is not a valid graph.
     """
     import onnx
-    from google.protobuf.message import DecodeError
 
     try:
         model = onnx.load_from_string(data)
-    except (DecodeError, ValueError) as error:
+    except Exception as error:  # protobuf's own errors
         msg = "the file is not a graph that onnxruntime can run (it cannot be decoded)"
         raise BadModel(msg, fix=_CONVERT) from error
     model.DiscardUnknownFields()  # what this reader does not know, another reader must not see

@@ -48,10 +48,10 @@ def decide(scores: "NDArray[np.float64]", labels: Labels, threshold: float) -> l
     return [labels.positive if score >= threshold else labels.negative for score in scores]
 
 
-def load(folder: str | os.PathLike[str], *, policy: Path | None = None) -> Predictor:
+def load(folder: str | os.PathLike[str], *, accepted: Collection[str] = ()) -> Predictor:
     """Load the model of a model folder without running code from it; predict and the server both use it.
 
-    policy: the model's policy.toml, which may accept ONNX operators beside those on the list.
+    accepted: ONNX operators beside those on the list, which the model's policy accepts.
     Errors: BadModel if the file is damaged, does not match model.json, or contains a type that is not allowed;
         UnsafeModel if a graph uses an operator that is not allowed, or reads beyond a row.
     """
@@ -62,14 +62,14 @@ def load(folder: str | os.PathLike[str], *, policy: Path | None = None) -> Predi
         raise BadModel(msg, fix="write the model again with train or fetch")
     match card.format:
         case "onnx":
-            predictor = _onnx(path, card, _accepted(policy))
+            predictor = _onnx(path, card, accepted)
         case "skops":
             predictor = Predictor(card, _checked(_skops(path, card)))
     _try(predictor)
     return predictor
 
 
-def open_session(path: Path, *, policy: Path | None = None) -> Any:
+def open_session(path: Path, *, accepted: Collection[str] = ()) -> Any:
     """Check the operators of a graph that has no model.json yet, and load it for any number of rows.
 
     Errors: BadModel, UnsafeModel.
@@ -77,17 +77,19 @@ def open_session(path: Path, *, policy: Path | None = None) -> Any:
     from lockgate_model._operators import parse
     from lockgate_model._session import session_of
 
-    return session_of(parse(path.read_bytes(), _accepted(policy)).SerializeToString())
+    return session_of(parse(path.read_bytes(), accepted).SerializeToString())
 
 
-def _accepted(policy: Path | None) -> Collection[str]:
-    if policy is None:
-        return ()
+def accepted_operators(policy: Path) -> frozenset[str]:
+    """Return the ONNX operators that a policy.toml accepts beside those on the list.
+
+    Errors: BadCall if the policy cannot be read.
+    """
     from lockgate_policy import PolicyError
     from lockgate_policy import read as read_policy
 
     try:
-        return [entry.operator for entry in read_policy(policy).operators]
+        return frozenset(entry.operator for entry in read_policy(policy).operators)
     except PolicyError as error:
         msg = f"{error.where}: {error.problem}"
         raise BadCall(msg, fix=error.fix) from error

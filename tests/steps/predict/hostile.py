@@ -155,7 +155,7 @@ def trees(**changes: Any) -> ModelProto:
 
 
 def linear(count: int) -> ModelProto:
-    said = {"coefficients": [0.1] * count, "intercepts": [0.0, 0.0], "classlabels_ints": [0, 1]}
+    said: dict[str, Any] = {"coefficients": [0.1] * count, "intercepts": [0.0, 0.0], "classlabels_ints": [0, 1]}
     return graph(
         [
             node("Concat", ["age", "hours"], ["table"], axis=1),
@@ -168,7 +168,7 @@ def linear(count: int) -> ModelProto:
 
 
 def support(vectors: int) -> ModelProto:
-    said = {"coefficients": [1.0, -1.0], "classlabels_ints": [0, 1], "kernel_type": "RBF"}
+    said: dict[str, Any] = {"coefficients": [1.0, -1.0], "classlabels_ints": [0, 1], "kernel_type": "RBF"}
     said |= {"kernel_params": [0.1, 0.0, 3.0], "prob_a": [-1.0], "prob_b": [0.0], "rho": [0.0]}
     said |= {"support_vectors": [0.5] * vectors, "vectors_per_class": [1, 1]}
     return graph(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import tiny_bundle
-from lockgate_model import BadModel, Predictor, UnsafeModel, ask, load
+from lockgate_model import BadModel, Predictor, UnsafeModel, accepted_operators, ask, load
 from lockgate_step import canonical
 from onnx import ModelProto, TensorProto
 
@@ -87,7 +87,7 @@ def test_an_operator_that_the_policy_accepts_is_run_one_row_at_a_time_and_asked(
         graph.graph.initializer[-2].CopyFrom(constant("many", 3, "int64"))  # it ends, and is honest
     folder = folder_of(graph, tmp_path / "model")
     accepted = policy(tmp_path, operator, "Size") if operator == "If" else policy(tmp_path, operator)
-    predictor = load(folder, policy=accepted)
+    predictor = load(folder, accepted=accepted_operators(accepted))
     if operator == "Loop":
         assert ask(predictor, columns(ROWS)).largest == 0
         return
