@@ -1,7 +1,9 @@
 """Predicts a table with one model, request by request, through the same runtime that will serve it."""
 
 import asyncio
+import random
 from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from lockgate_model import Asked, ask, read
+from lockgate_model import SAMPLE, Asked, ask, ask_in_small_requests, read
 from lockgate_model_server.check import Fault, Rejected, Value
 from lockgate_model_server.runtime import InputRefused, LockgateRuntime
 from lockgate_step import BadCall, log
@@ -23,13 +25,13 @@ _ANSWERS = pa.schema([pa.field("label", pa.string(), nullable=False), pa.field("
 class Answered:
     """One label and one score per row, in the table's order.
 
-    runtime: what gave them. accepted: the rows, as the model takes them. asked: how rows were asked again.
+    runtime: what gave them. sample: some of the rows, as the model takes them. asked: how these were asked again.
     """
 
     labels: list[str]
     scores: list[float]
     runtime: LockgateRuntime
-    accepted: Mapping[str, list[Value]]
+    sample: Mapping[str, list[Value]]
     asked: Asked
 
 
@@ -67,32 +69,36 @@ async def _answer(runtime: LockgateRuntime, inputs: list[str], table: Path, batc
     labels: list[str] = []
     scores: list[float] = []
     faults: list[Fault] = []
-    accepted: dict[str, list[Value]] = {name: [] for name in inputs}
     done = 0
     with pq.ParquetFile(table) as file:
         total = file.metadata.num_rows
         if total == 0:
             msg = "the test table has no rows"
             raise BadCall(msg, fix="give ingest more data, or a larger test share")
+        chosen = sorted(random.Random(total).sample(range(total), min(total, SAMPLE)))  # noqa: S311 - not a secret
+        sample: dict[str, list[Value]] = {name: [] for name in inputs}
         for rows in file.iter_batches(batch_size=batch, columns=[n for n in inputs if n in file.schema_arrow.names]):
             try:
-                response = await runtime.predict(request := _request(rows))
+                request = _request(rows)
+                response = await runtime.predict(request)
             except InputRefused as refused:
                 faults += refused.faults
             else:
                 given = {output.name: output.data.root for output in response.outputs}
                 labels += given["label"]
                 scores += given["score"]
-                for column in request.inputs:
-                    if column.name in accepted:
-                        accepted[column.name] += column.data.root
+                columns = {column.name: column.data.root for column in request.inputs}
+                ask_in_small_requests(runtime.predictor, columns, given["score"])
+                here = chosen[bisect_left(chosen, done) : bisect_left(chosen, done + len(rows))]
+                for name, values in columns.items():
+                    sample[name] += [values[i - done] for i in here]
             done += len(rows)
             log("progress", done=done, total=total, what="rows")
     if faults:
         return CannotAnswer(str(Rejected(tuple(_over_all(faults, total)))))
-    asked = ask(runtime.predictor, accepted, scores)
+    asked = ask(runtime.predictor, sample, [scores[i] for i in chosen])
     log("asked", rows=asked.rows, arrangements=asked.arrangements, largest_difference=asked.largest)
-    return Answered(labels, scores, runtime, accepted, asked)
+    return Answered(labels, scores, runtime, sample, asked)
 
 
 def _over_all(faults: list[Fault], total: int) -> Iterator[Fault]:

@@ -28,7 +28,7 @@ def golden(answered: Answered, model: Path) -> bytes:
     """
     predictor = answered.runtime.predictor
     _check_own(answered, model)
-    pools = {column.name: _drawn_from(column, answered.accepted[column.name]) for column in predictor.card.inputs}
+    pools = {column.name: _drawn_from(column, answered.sample[column.name]) for column in predictor.card.inputs}
     rows = synthetic_rows(pools, _ROWS, support=1)
     labels, scores = predictor.predict(_columns(predictor.card.inputs, rows))
     clear = [i for i, score in enumerate(scores) if abs(score - predictor.card.threshold) > 10 * TOLERANCE]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-6
 SAMPLE = 2000
 _ALONE = {"onnx": SAMPLE, "skops": 50}  # requests of one row: a pipeline takes some milliseconds for each
+_SMALL = 8
 _SIZES = (2, 7, 64, 512, 4096)
 
 
@@ -31,9 +32,10 @@ class Asked:
 
 
 def ask(predictor: "Predictor", columns: "Columns", judged: Sequence[float] | None = None, *, seed: int = 0) -> Asked:
-    """Ask every row of a graph in small requests, and a sample of the rows in other arrangements; compare the answers.
+    """Ask rows in other arrangements, and compare the answers.
 
-    columns: at least one row, as for `Predictor.predict`. judged: the scores that these rows got before.
+    columns: at least one row, as for `Predictor.predict`; a sample of at most SAMPLE of them is asked. judged: the
+        scores that these rows got before.
     Errors: UnsafeModel, with the arrangement and how many of the rows get another answer.
     """
     import numpy as np
@@ -41,18 +43,46 @@ def ask(predictor: "Predictor", columns: "Columns", judged: Sequence[float] | No
     draw = random.Random(seed)  # noqa: S311 - a reproducible draw, not a secret
     count = len(next(iter(columns.values())))
     wanted = predictor.scores(columns) if judged is None else np.asarray(judged)
-    labels = wanted >= predictor.card.threshold
     largest, done = 0.0, []
     for name, places, given, served in _arrangements(predictor, columns, count, draw):
-        apart = np.abs(given - wanted[list(places)])
-        same = (apart <= TOLERANCE) & ((given >= predictor.card.threshold) == labels[list(places)] if served else True)
-        wrong = int(np.sum(~same))  # NaN is not the same
-        if wrong:
-            msg = f"{wrong} of {len(given)} answers change when the same rows are asked {name}"
-            raise UnsafeModel(msg, fix="serve a model whose answer to a row depends on that row alone")
-        largest = max(largest, float(apart.max()))
+        largest = max(largest, _difference(predictor, name, given, wanted[list(places)], served=served))
         done.append(name)
     return Asked(min(count, SAMPLE), tuple(done), largest)
+
+
+def ask_in_small_requests(predictor: "Predictor", columns: "Columns", judged: Sequence[float]) -> float:
+    """Ask every row of a graph in requests of 8 rows; return the largest difference of a score.
+
+    Small requests run in another shape than large ones, and the server uses both. Errors: UnsafeModel.
+    """
+    import numpy as np
+
+    if predictor.card.format != "onnx":
+        return 0.0
+    parts = [
+        predictor.scores({name: values[start : start + _SMALL] for name, values in columns.items()})
+        for start in range(0, len(judged), _SMALL)
+    ]
+    return _difference(predictor, "in requests of 8 rows", np.concatenate(parts), np.asarray(judged), served=True)
+
+
+def _difference(
+    predictor: "Predictor", name: str, given: "NDArray[np.float64]", wanted: "NDArray[np.float64]", *, served: bool
+) -> float:
+    """Return the largest difference of a score. served: whether a server asks so, so that no label may differ either.
+
+    Errors: UnsafeModel.
+    """
+    import numpy as np
+
+    apart = np.abs(given - wanted)
+    same = apart <= TOLERANCE  # NaN is not the same
+    if served:
+        same &= (given >= predictor.card.threshold) == (wanted >= predictor.card.threshold)
+    if wrong := int(np.sum(~same)):
+        msg = f"{wrong} of {len(given)} answers change when the same rows are asked {name}"
+        raise UnsafeModel(msg, fix="serve a model whose answer to a row depends on that row alone")
+    return float(apart.max())
 
 
 def _arrangements(
@@ -63,10 +93,6 @@ def _arrangements(
 
     def taken(places: Sequence[int]) -> "Mapping[str, list[Any]]":
         return {name: [values[i] for i in places] for name, values in rows.items()}
-
-    def in_requests(places: Sequence[int], rows_each: int) -> "NDArray[np.float64]":
-        parts = (places[i : i + rows_each] for i in range(0, len(places), rows_each))
-        return np.concatenate([predictor.scores(taken(part)) for part in parts])
 
     shuffled = draw.sample(range(count), min(count, SAMPLE))
     alone = shuffled[: _ALONE[predictor.card.format]]
@@ -79,9 +105,7 @@ def _arrangements(
         ("among other rows", among),
     ):
         yield name, places, predictor.scores(taken(places)), True
-    yield "alone", alone, in_requests(alone, 1), True
-    if predictor.card.format == "onnx":
-        yield "in requests of 8 rows", range(count), in_requests(range(count), 8), True
+    yield "alone", alone, np.concatenate([predictor.scores(taken([i])) for i in alone]), True
     if predictor.at_once:
         for size in _SIZES:
             places = [shuffled[i % len(shuffled)] for i in range(size)]
