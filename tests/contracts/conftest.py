@@ -39,10 +39,11 @@ def good(chain: Project, run: str, tmp_path: Path) -> Iterator[Callable[[str], B
             return bench
         if name != "fetch":
             return chain.bench(run, name, tmp_path / name)
-        # A release does not fetch. The program reads the spec, and the registry where package put the model.
+        # A release does not fetch. The program reads spec and policy, and the registry where package put the model.
         bench = Bench(CATALOG.program(name), tmp_path / name, run)
         bench.input("spec").parent.mkdir(parents=True)
         bench.input("spec").write_bytes((chain.node(run, "train") / "in" / "spec").read_bytes())
+        bench.input("policy").write_bytes((chain.node(run, "predict") / "in" / "policy").read_bytes())
         (bench.folder / "environment").symlink_to(chain.state / "environment" / "lockgate-environment")
         return bench
 

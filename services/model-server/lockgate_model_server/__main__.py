@@ -45,6 +45,7 @@ def _serve(given: argparse.Namespace) -> None:
         serve(
             name=bundle.model,
             model=folder / "model",
+            policy=folder / "policy.toml",
             bundle=bundle.digest,
             host=given.host,
             port=given.port,

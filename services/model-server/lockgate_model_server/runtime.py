@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import assert_never
 
 import lockgate_model
-from lockgate_model import input_entry
+from lockgate_model import accepted_operators, input_entry
 from lockgate_step import Category, Column, Number
 
 from lockgate_model_server import lean  # noqa: F401 - must come before mlserver: it reduces mlserver's imports
@@ -65,22 +65,24 @@ class LockgateRuntime(MLModel):  # type: ignore[misc]  # untyped base
     """Predicts with one model folder; the server and the step `predict` both use it."""
 
     @classmethod
-    def of(cls, name: str, model: Path, *, bundle: str | None = None) -> "LockgateRuntime":
-        """Make the runtime of a model folder, not yet loaded; `bundle` is the digest in its answers."""
-        return cls(cls.settings_of(name, model, bundle=bundle))
+    def of(cls, name: str, model: Path, policy: Path) -> "LockgateRuntime":
+        """Make the runtime of a model folder and its policy, not yet loaded."""
+        return cls(cls.settings_of(name, model, policy))
 
     @classmethod
-    def settings_of(cls, name: str, model: Path, *, bundle: str | None = None) -> ModelSettings:
-        """Make the MLServer settings of such a runtime."""
+    def settings_of(cls, name: str, model: Path, policy: Path, *, bundle: str | None = None) -> ModelSettings:
+        """Make the MLServer settings of such a runtime; `bundle` is the digest in its answers."""
         version = bundle.removeprefix("sha256:")[:12] if bundle else None
-        parameters = _Parameters(uri=str(model), version=version, extra={"bundle": bundle})
+        parameters = _Parameters(uri=str(model), version=version, extra={"bundle": bundle, "policy": str(policy)})
         return _Settings(name=name, implementation=cls, parameters=parameters)
 
     async def load(self) -> bool:
         """Load the model and its metadata. Errors: those of lockgate_model."""
-        self._predictor = lockgate_model.load(Path(self._settings.parameters.uri))
-        card = self._predictor.card
-        self._bundle = self._settings.parameters.extra["bundle"]
+        parameters = self._settings.parameters
+        accepted = accepted_operators(Path(parameters.extra["policy"]))
+        self.predictor = lockgate_model.load(Path(parameters.uri), accepted=accepted)
+        card = self.predictor.card
+        self._bundle = parameters.extra["bundle"]
         self._settings.platform = card.format
         self._settings.versions = [self.version] if self.version else []
         self.inputs = [_described(column) for column in card.inputs]
@@ -126,11 +128,11 @@ class LockgateRuntime(MLModel):  # type: ignore[misc]  # untyped base
         )
 
     def _answer(self, tensors: Sequence[Tensor]) -> tuple[list[str], list[float]]:
-        match check(self._predictor.card.inputs, tensors):
+        match check(self.predictor.card.inputs, tensors):
             case Rejected() as rejected:
                 raise InputRefused(rejected)
             case Accepted(columns):
-                return self._predictor.predict(columns)
+                return self.predictor.predict(columns)
 
     def _parameters(self) -> Parameters:
         return Parameters(bundle=self._bundle) if self._bundle else Parameters()

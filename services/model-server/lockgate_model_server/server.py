@@ -123,13 +123,14 @@ def serve(
     *,
     name: str,
     model: Path,
+    policy: Path,
     bundle: str,
     host: str,
     port: int,
     linger: float = 0,
     limits: Limits | None = None,
 ) -> None:
-    """Serve a model folder until SIGTERM or SIGINT, then finish the requests in flight.
+    """Serve a model folder with its policy until SIGTERM or SIGINT, then finish the requests in flight.
 
     port: 0 takes a free one; the log event `serving` names it.
     linger: seconds after the signal in which open connections are still answered and asked to close.
@@ -137,7 +138,7 @@ def serve(
     Errors: OutsideFailed when it cannot listen on the address; lockgate_model's errors when the model cannot be loaded.
     """
     with _bind(host, port) as sock:
-        settings = LockgateRuntime.settings_of(name, model, bundle=bundle)
+        settings = LockgateRuntime.settings_of(name, model, policy, bundle=bundle)
         hosts = Hosts.configured(io_root() / layout.ENVIRONMENT)
         wire = Wire(sock=sock, limits=limits or Limits(), hosts=hosts, linger=linger)
 

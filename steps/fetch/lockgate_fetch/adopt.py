@@ -23,6 +23,7 @@ from lockgate_fetch.registry import MODEL, TEXT, Registered
 
 TOLERANCE = 1e-5  # of a golden answer's score, as train writes it
 GOLDEN = 20
+ASKED = 500  # synthetic rows, in several arrangements
 _PICKLES = (".pkl", ".pickle", ".joblib", ".cloudpickle", ".dill", ".pt", ".pth", ".npy", ".rds")
 _CONVERT = (
     "convert it where it was trained, with skl2onnx.to_onnx (zipmap off, one input per column) or to a model folder "
@@ -33,10 +34,11 @@ _WHOLE = "register the whole model folder, as train wrote it"
 
 @dataclass(frozen=True)
 class Wanted:
-    """The inputs and the labels that the spec declares."""
+    """The inputs and the labels that the spec declares, and the operators that the policy accepts."""
 
     inputs: tuple[Column, ...]
     labels: Labels
+    accepted: frozenset[str]
 
 
 def adopt(found: Registered, wanted: Wanted, scratch: Path) -> list[Path]:
@@ -47,7 +49,8 @@ def adopt(found: Registered, wanted: Wanted, scratch: Path) -> list[Path]:
     try:
         card = _own(found, wanted, scratch) if "model.json" in found.sizes else _flavour(found, wanted, scratch)
         (scratch / "model.json").write_bytes(canonical(card.to_json()))
-        _check_golden(found, card, scratch)
+        _check_golden(found, card, wanted, scratch)
+        _check_rows(card, wanted, scratch)
     except BadCall as error:  # the fault is in the registry, not in this call: the caller cannot correct it
         msg = f"{found} cannot be served: {error.message}"
         raise Refusal(msg, fix=error.fix or _CONVERT) from error
@@ -76,7 +79,7 @@ def _flavour(found: Registered, wanted: Wanted, scratch: Path) -> ModelCard:
     """Read MLflow's onnx flavour: the graph is the original model, so its own answers become the golden answers."""
     name = _graph_name(found, scratch)
     found.download(name, scratch, most=MODEL).rename(scratch / "model.onnx")
-    session = _session(found, scratch / "model.onnx")
+    session = lockgate_model.open_session(scratch / "model.onnx", accepted=wanted.accepted)
     kinds = {"tensor(float)": Number, "tensor(string)": Category}
     takes = [(node.name, kinds.get(node.type, type(None))) for node in session.get_inputs()]
     card = ModelCard(
@@ -89,7 +92,7 @@ def _flavour(found: Registered, wanted: Wanted, scratch: Path) -> ModelCard:
     (scratch / "model.json").write_bytes(canonical(card.to_json()))
     requests = synthetic_rows({column.name: _values(column) for column in card.inputs}, GOLDEN, support=1)
     _check_label_order(found, session, card, requests)
-    answers = [{"label": label, "score": score} for label, score in _answers(card, requests, scratch)]
+    answers = [{"label": label, "score": score} for label, score in _answers(card, requests, wanted, scratch)]
     golden = {"tolerance": TOLERANCE, "requests": requests, "answers": answers}
     (scratch / "golden.json").write_bytes(canonical(golden))
     return card
@@ -137,20 +140,6 @@ def _matched(found: Registered, takes: Sequence[tuple[str, type]], wanted: Wante
     return tuple(columns[name] for name, _ in takes)
 
 
-def _session(found: Registered, path: Path) -> Any:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    try:
-        # From bytes, without a folder: a graph that refers to other files cannot read any.
-        return ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises many exception classes without a common base
-        msg = f"onnxruntime cannot run the graph of {found} ({type(error).__name__})"
-        raise Refusal(msg, fix=_CONVERT) from error
-
-
 def _check_label_order(found: Registered, session: Any, card: ModelCard, requests: Sequence[Mapping[str, Any]]) -> None:
     """Check that the second probability is the positive label's, by the labels that the graph gives itself."""
     outputs = {node.name for node in session.get_outputs()}
@@ -174,7 +163,7 @@ def _feed(card: ModelCard, requests: Sequence[Mapping[str, Any]]) -> dict[str, A
     return feed
 
 
-def _check_golden(found: Registered, card: ModelCard, scratch: Path) -> None:
+def _check_golden(found: Registered, card: ModelCard, wanted: Wanted, scratch: Path) -> None:
     """Check that a graph gives its own golden answers; smoke-test checks a skops file once it is served."""
     try:
         golden = json.loads((scratch / "golden.json").read_bytes())
@@ -183,7 +172,7 @@ def _check_golden(found: Registered, card: ModelCard, scratch: Path) -> None:
         names = {column.name for column in card.inputs}
         if len(requests) != len(given) or not given or any(row.keys() != names for row in requests):
             raise ValueError(names)
-        own = _answers(card, requests, scratch) if card.format == "onnx" else given
+        own = _answers(card, requests, wanted, scratch) if card.format == "onnx" else given
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         msg = f"golden.json of {found} does not fit the model ({type(error).__name__})"
         raise Refusal(msg, fix=_WHOLE) from error
@@ -193,8 +182,17 @@ def _check_golden(found: Registered, card: ModelCard, scratch: Path) -> None:
         raise Refusal(msg, fix=_WHOLE)
 
 
-def _answers(card: ModelCard, requests: Sequence[Mapping[str, Any]], scratch: Path) -> list[tuple[str, float]]:
-    labels, scores = lockgate_model.load(scratch).predict(_columns(card, requests))
+def _check_rows(card: ModelCard, wanted: Wanted, scratch: Path) -> None:
+    """Check that a graph answers each row by itself; predict asks again, with the rows of the test set."""
+    if card.format == "onnx":
+        rows = synthetic_rows({column.name: _values(column) for column in card.inputs}, ASKED, support=1)
+        lockgate_model.ask(lockgate_model.load(scratch, accepted=wanted.accepted), _columns(card, rows))
+
+
+def _answers(
+    card: ModelCard, requests: Sequence[Mapping[str, Any]], wanted: Wanted, scratch: Path
+) -> list[tuple[str, float]]:
+    labels, scores = lockgate_model.load(scratch, accepted=wanted.accepted).predict(_columns(card, requests))
     return list(zip(labels, scores, strict=True))
 
 

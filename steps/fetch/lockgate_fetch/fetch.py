@@ -4,19 +4,19 @@ import re
 import tempfile
 from pathlib import Path
 
-from lockgate_model import Labels
+from lockgate_model import Labels, accepted_operators
 from lockgate_step import BadCall, io_root, layout, log, read_spec, tree_digest
 
 from lockgate_fetch.adopt import Wanted, adopt, place
 from lockgate_fetch.registry import find
 
 
-def fetch_version(spec_path: Path, folder: Path, *, version: str) -> None:
+def fetch_version(spec_path: Path, policy: Path, folder: Path, *, version: str) -> None:
     """Fetch a version and write its model folder.
 
     Errors: BadCall, Refusal, OutsideFailed.
     """
-    name, wanted = _read_spec(spec_path)
+    name, wanted = _read_spec(spec_path, policy)
     if not re.fullmatch(r"[1-9][0-9]{0,8}", version):
         msg = f"version {version!r} is not a number"
         raise BadCall(msg, fix="use the version's number in the registry, e.g. 7")
@@ -28,9 +28,10 @@ def fetch_version(spec_path: Path, folder: Path, *, version: str) -> None:
     log("fetched", model=name, version=version, digest=tree_digest(folder))
 
 
-def _read_spec(path: Path) -> tuple[str, Wanted]:
+def _read_spec(path: Path, policy: Path) -> tuple[str, Wanted]:
     spec = read_spec(path)
-    return spec.name, Wanted(spec.inputs, Labels(negative=spec.target.negative, positive=spec.target.positive))
+    labels = Labels(negative=spec.target.negative, positive=spec.target.positive)
+    return spec.name, Wanted(spec.inputs, labels, accepted_operators(policy))
 
 
 def _registry(environment: Path) -> str:

@@ -18,7 +18,7 @@ def lay_out(folder: Path, files: Files, made: Mapping[str, bytes], *, model: str
     shutil.rmtree(folder, ignore_errors=True)  # files that an earlier attempt may have left
     shutil.copytree(files.model, folder / "model", copy_function=shutil.copyfile)
     copies = {
-        "golden.json": files.model / "golden.json",
+        "golden.json": files.answers / "golden.json",  # what predict signed, not what the model's author wrote
         "spec.json": files.spec,
         "policy.toml": files.policy,
         "data.json": files.data,

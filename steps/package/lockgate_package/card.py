@@ -232,6 +232,7 @@ def _caveats(evidence: Evidence) -> Iterator[Block]:
             f"On {differences['rows']:,} rows, the served model and the trained model differ in "
             f"{differences['labels']:,} labels, and by at most {differences['largest_score']:g} in the score."
         )
+    points += [f"The policy accepts the operator {e.operator}: {e.why} ({e.source})" for e in evidence.policy.operators]
     points += [
         "The model was judged on test rows from the same source. Results may differ for people outside that source.",
         "The bias audit covers only the columns under Factors. It says nothing about other groups.",

@@ -76,6 +76,7 @@ def prove(files: Files, trust: Trust, *, now: datetime) -> Evidence:
         **{name: subjects[name] for name in ("model", "data", "base")},
         "test": data.subjects.get("test", ""),
         "answers": _digest(files.answers / "answers.parquet"),
+        "golden": _digest(files.answers / "golden.json"),
     }
     _about("the data record", data, {"spec": file_digest(files.spec)})
     _about("the answers record", answers, answered)

@@ -54,7 +54,7 @@ def seal_and_publish(files: Files, folder: Path, report: Path) -> Record:
 
 def make(evidence: Evidence, files: Files) -> Mapping[str, bytes]:
     """Make the files that package itself adds to the bundle; they do not depend on the time or place of the run."""
-    golden = json.loads((files.model / "golden.json").read_bytes())
+    golden = json.loads((files.answers / "golden.json").read_bytes())
     request = sample_request(evidence.model, golden)
     page = card(evidence, request)
     lock = resources("lockgate_package").joinpath("model-server.lock").read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
 """The program `predict`."""
 
 from lockgate_proof import main
-from lockgate_step import Answers, Base, DataRecord, In, ModelFile, Out, Record, Spec, Table, program
+from lockgate_step import Answers, Base, DataRecord, In, ModelFile, Out, Policy, Record, Spec, Table, program
 
 
 @program(signs=True, image="model-server")
@@ -10,6 +10,7 @@ def predict(
     test: In[Table],
     data: In[DataRecord],
     spec: In[Spec],
+    policy: In[Policy],
     base: In[Base] | None,
     answers: Out[Answers],
     *,
@@ -17,11 +18,14 @@ def predict(
 ) -> Record:
     """Predict the test rows with the candidate, and with the live version if there is one.
 
+    Ask a sample of them in other arrangements too; refuse a model whose answer does not depend on its row alone.
+
     batch: rows per request.
     """
-    from lockgate_predict.predict import run
+    from lockgate_predict.predict import Inputs, run
 
-    return run(model.path, test.path, data.path, spec.path, base.path if base else None, answers.path, batch=batch)
+    given = Inputs(model.path, test.path, data.path, spec.path, policy.path, base.path if base else None)
+    return run(given, answers.path, batch=batch)
 
 
 if __name__ == "__main__":

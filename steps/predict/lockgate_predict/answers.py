@@ -1,17 +1,19 @@
 """Predicts a table with one model, request by request, through the same runtime that will serve it."""
 
 import asyncio
+import random
 from array import array
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from lockgate_model import read
-from lockgate_model_server.check import Fault, Rejected
+from lockgate_model import SAMPLE, Asked, ask, ask_in_small_requests, read
+from lockgate_model_server.check import Fault, Rejected, Value
 from lockgate_model_server.runtime import InputRefused, LockgateRuntime
 from lockgate_step import BadCall, log
 from mlserver.types import InferenceRequest, RequestInput
@@ -21,10 +23,16 @@ _ANSWERS = pa.schema([pa.field("label", pa.string(), nullable=False), pa.field("
 
 @dataclass(frozen=True)
 class Answered:
-    """One label and one score per row, in the table's order."""
+    """One label and one score per row, in the table's order.
+
+    runtime: what gave them. sample: some of the rows, as the model takes them. asked: how these were asked again.
+    """
 
     labels: list[str]
     scores: list[float]
+    runtime: LockgateRuntime
+    sample: Mapping[str, list[Value]]
+    asked: Asked
 
 
 @dataclass(frozen=True)
@@ -34,13 +42,15 @@ class CannotAnswer:
     problem: str
 
 
-def answer(name: str, model: Path, table: Path, batch: int) -> Answered | CannotAnswer:
-    """Predict every row of a Parquet table with the model in a folder.
+def answer(name: str, model: Path, policy: Path, table: Path, batch: int) -> Answered | CannotAnswer:
+    """Predict every row of a Parquet table with the model in a folder, and a sample in other arrangements.
 
     batch: rows per request.
-    Errors: BadModel when the model cannot be loaded; BadCall for a table without rows or with a column of another type.
+    Errors: BadModel when the model cannot be loaded; UnsafeModel when an answer depends on more than its row; BadCall
+        for a table without rows or with a column of another type.
     """
-    return asyncio.run(_answer(LockgateRuntime.of(name, model), [c.name for c in read(model).inputs], table, batch))
+    runtime = LockgateRuntime.of(name, model, policy)
+    return asyncio.run(_answer(runtime, [c.name for c in read(model).inputs], table, batch))
 
 
 def write(answered: Answered, path: Path) -> None:
@@ -65,20 +75,30 @@ async def _answer(runtime: LockgateRuntime, inputs: list[str], table: Path, batc
         if total == 0:
             msg = "the test table has no rows"
             raise BadCall(msg, fix="give ingest more data, or a larger test share")
+        chosen = sorted(random.Random(total).sample(range(total), min(total, SAMPLE)))  # noqa: S311 - not a secret
+        sample: dict[str, list[Value]] = {name: [] for name in inputs}
         for rows in file.iter_batches(batch_size=batch, columns=[n for n in inputs if n in file.schema_arrow.names]):
             try:
-                response = await runtime.predict(_request(rows))
+                request = _request(rows)
+                response = await runtime.predict(request)
             except InputRefused as refused:
                 faults += refused.faults
             else:
                 given = {output.name: output.data.root for output in response.outputs}
                 labels += given["label"]
                 scores += given["score"]
+                columns = {column.name: column.data.root for column in request.inputs}
+                ask_in_small_requests(runtime.predictor, columns, given["score"])
+                here = chosen[bisect_left(chosen, done) : bisect_left(chosen, done + len(rows))]
+                for name, values in columns.items():
+                    sample[name] += [values[i - done] for i in here]
             done += len(rows)
             log("progress", done=done, total=total, what="rows")
     if faults:
         return CannotAnswer(str(Rejected(tuple(_over_all(faults, total)))))
-    return Answered(labels, scores)
+    asked = ask(runtime.predictor, sample, [scores[i] for i in chosen])
+    log("asked", rows=asked.rows, arrangements=asked.arrangements, largest_difference=asked.largest)
+    return Answered(labels, scores, runtime, sample, asked)
 
 
 def _over_all(faults: list[Fault], total: int) -> Iterator[Fault]:

@@ -1,6 +1,7 @@
 """Predicts the same rows with the candidate and the base; the base may fail, the candidate may not."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
@@ -10,9 +11,22 @@ from lockgate_proof import ProofError, Statement, Trust, verify, verify_bundle
 from lockgate_step import BadCall, Record, Refusal, SpecFile, file_digest, log, read_spec, tree_digest
 
 from lockgate_predict.answers import Answered, CannotAnswer, answer, write
+from lockgate_predict.golden import golden
 
 
-def run(model: Path, test: Path, data: Path, spec: Path, base: Path | None, answers: Path, *, batch: int) -> Record:
+@dataclass(frozen=True)
+class Inputs:
+    """The paths of the inputs."""
+
+    model: Path
+    test: Path
+    data: Path
+    spec: Path
+    policy: Path
+    base: Path | None
+
+
+def run(given: Inputs, answers: Path, *, batch: int) -> Record:
     """Predict the test rows and return the record of the answers.
 
     Errors: BadCall; Refusal when the record or the columns do not match or the candidate refuses rows; BadModel.
@@ -21,41 +35,49 @@ def run(model: Path, test: Path, data: Path, spec: Path, base: Path | None, answ
         msg = f"batch is {batch}"
         raise BadCall(msg, fix="use at least 1 row per request")
     trust = Trust.read()
-    record = verify(data, trust, signer="ingest")
-    _expect(record, "test", file_digest(test))
-    _expect(record, "spec", file_digest(spec))
-    described = read_spec(spec)
-    _expect_inputs(described, model, test)
+    record = verify(given.data, trust, signer="ingest")
+    _expect(record, "test", file_digest(given.test))
+    _expect(record, "spec", file_digest(given.spec))
+    described = read_spec(given.spec)
+    _expect_inputs(described, given.model, given.test)
 
     name = described.name
-    match answer(name, model, test, batch):
+    match answer(name, given.model, given.policy, given.test, batch):
         case CannotAnswer() as cannot:
             msg = f"the candidate refuses rows of the test set: {cannot.problem}"
             raise Refusal(
                 msg, fix="correct the data, or the inputs' ranges and categories in the ModelSpec, and run again"
             )
-        case Answered() as given:
-            write(given, answers / "answers.parquet")
+        case Answered() as candidate:
+            write(candidate, answers / "answers.parquet")
+            (answers / "golden.json").write_bytes(golden(candidate, given.model))
         case never:
             assert_never(never)
     subjects = {
         "answers": file_digest(answers / "answers.parquet"),
-        "model": tree_digest(model),
+        "golden": file_digest(answers / "golden.json"),
+        "model": tree_digest(given.model),
         **{subject: record.subjects[subject] for subject in ("test", "data", "base")},
     }
     problem = None
-    live = _base(record, base, trust, name)
+    live = _base(record, given.base, trust, name)
     if live is not None:
-        match _base_answer(name, live, test, batch):
+        match _base_answer(name, live, given.test, batch):
             case CannotAnswer() as refused:
                 problem = refused.problem
                 log("base-cannot-answer", problem=problem)
-            case Answered() as given_by_base:
-                write(given_by_base, answers / "base.parquet")
+            case Answered() as by_base:
+                write(by_base, answers / "base.parquet")
                 subjects["base-answers"] = file_digest(answers / "base.parquet")
             case never_either:
                 assert_never(never_either)
-    predicate = {"model": name, "rows": len(given.labels), "base_problem": problem}
+    asked = candidate.asked
+    predicate = {
+        "model": name,
+        "rows": len(candidate.labels),
+        "base_problem": problem,
+        "asked": {"rows": asked.rows, "arrangements": list(asked.arrangements), "largest_difference": asked.largest},
+    }
     return Record(kind="answers", subjects=subjects, predicate=predicate)
 
 
@@ -93,7 +115,7 @@ def _base(record: Statement, base: Path | None, trust: Trust, name: str) -> Path
     if digest is None:
         return None
     try:
-        return verify_bundle(base / "bundle", trust, now=None, model=name, digest=digest).folder / "model"
+        return verify_bundle(base / "bundle", trust, now=None, model=name, digest=digest).folder
     except ProofError as error:
         msg = f"the live version {digest[:13]} can no longer be verified: {error.message}"
         raise ProofError(
@@ -101,8 +123,8 @@ def _base(record: Statement, base: Path | None, trust: Trust, name: str) -> Path
         ) from error
 
 
-def _base_answer(name: str, model: Path, test: Path, batch: int) -> Answered | CannotAnswer:
+def _base_answer(name: str, bundle: Path, test: Path, batch: int) -> Answered | CannotAnswer:
     try:
-        return answer(name, model, test, batch)
+        return answer(name, bundle / "model", bundle / "policy.toml", test, batch)
     except BadModel as error:
         return CannotAnswer(error.message)

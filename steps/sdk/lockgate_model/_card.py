@@ -16,6 +16,12 @@ class BadModel(BadCall):
     """A model folder that cannot be used, or must not be."""
 
 
+class UnsafeModel(BadModel):
+    """A model whose answers may depend on more than the row, or that may do more than answer."""
+
+    exit_code = 3
+
+
 @dataclass(frozen=True, kw_only=True)
 class Labels:
     """The two labels; a score is the probability of the positive one."""

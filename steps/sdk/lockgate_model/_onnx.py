@@ -34,6 +34,7 @@ def convert(pipeline: Any, inputs: Sequence[Column]) -> bytes:
     )
     for output, name in zip(graph.graph.output, ("label", "probabilities"), strict=True):
         _rename(graph.graph, output, name)
+    _without_scan(graph.graph)
     graph.opset_import.sort(key=lambda opset: opset.domain)  # skl2onnx writes them in the order of a set, which varies
     data: bytes = graph.SerializeToString(deterministic=True)
     return data
@@ -44,6 +45,44 @@ def _rename(graph: Any, output: Any, name: str) -> None:
         node.output[:] = [name if each == output.name else each for each in node.output]
         node.input[:] = [name if each == output.name else each for each in node.input]
     output.name = name
+
+
+def _without_scan(graph: Any) -> None:
+    """Replace the loop with which skl2onnx computes the distances of nearest neighbours by operators for each row.
+
+    A graph with control flow is not served. `x` is [N,F], the fitted rows are [M,F], the squared distances [N,M].
+    """
+    from onnx import helper, numpy_helper
+
+    def constant(name: str, value: int) -> str:
+        if all(tensor.name != name for tensor in graph.initializer):
+            graph.initializer.append(numpy_helper.from_array(np.array([value], dtype=np.int64), name))
+        return name
+
+    constants = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    scans = {node.output[1]: node for node in graph.node if node.op_type == "Scan"}
+    steps = [["Identity", "Sub", "ReduceSumSquare", "Identity"]] * len(scans)
+    if not scans or [[n.op_type for n in s.attribute[0].g.node] for s in scans.values()] != steps:
+        return  # of another form: the check of the graph names it
+    nodes = []
+    for node in graph.node:
+        if node.op_type == "Scan":
+            continue
+        if node.op_type == "Transpose" and node.input[0] in scans:
+            scan = scans[node.input[0]]
+            apart, gaps = f"{scan.name}_rows", f"{scan.name}_gaps"
+            nodes += [
+                helper.make_node("Unsqueeze", [scan.input[0], constant("axis_1", 1)], [apart]),
+                helper.make_node("Sub", [apart, scan.input[1]], [gaps]),
+                helper.make_node("ReduceSumSquare", [gaps, constant("axis_2", 2)], node.output, keepdims=0),
+            ]
+        elif node.op_type == "ArrayFeatureExtractor" and len(constants.get(node.input[0], ())) == 1:
+            nodes.append(helper.make_node("Gather", node.input, node.output, axis=0))  # keeps the rows' axis
+        else:
+            nodes.append(node)
+    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
 
 
 def _histogram_boosting(scope: Any, operator: Any, container: Any) -> None:

@@ -2,12 +2,12 @@
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockgate_step import Category, Column, Number
+from lockgate_step import BadCall, Category, Column, Number
 
 from lockgate_model._card import BadModel, Labels, ModelCard, read
 
@@ -17,16 +17,22 @@ if TYPE_CHECKING:
 
 Value = float | int | str | None
 Columns = Mapping[str, Sequence[Value]]
+Scores = Callable[[Columns], "NDArray[np.float64]"]
 
 _ROUNDING = 1e-5  # a forest's sums of float32 shares can be slightly above one
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A loaded model."""
+    """A loaded model.
+
+    at_once: the scores of a graph in one run of all rows, for a graph that is not proved to compute each row by itself;
+        it is served one row at a time, and predict shows that this makes no difference.
+    """
 
     card: ModelCard
-    scores: Callable[[Columns], "NDArray[np.float64]"]
+    scores: Scores
+    at_once: "Callable[[Columns], NDArray[np.float64] | None] | None" = None
 
     def predict(self, columns: Columns) -> tuple[list[str], list[float]]:
         """Return one label and one score per row; `columns` has every input, with None for a missing value.
@@ -42,11 +48,12 @@ def decide(scores: "NDArray[np.float64]", labels: Labels, threshold: float) -> l
     return [labels.positive if score >= threshold else labels.negative for score in scores]
 
 
-def load(folder: str | os.PathLike[str], *, threads: int = 1) -> Predictor:
-    """Load the model of a model folder without running code from it.
+def load(folder: str | os.PathLike[str], *, accepted: Collection[str] = ()) -> Predictor:
+    """Load the model of a model folder without running code from it; predict and the server both use it.
 
-    threads: for the arithmetic; with one, the same row always gets exactly the same score.
-    Errors: BadModel if the file is damaged, does not match model.json, or contains a type that is not allowed.
+    accepted: ONNX operators beside those on the list, which the model's policy accepts.
+    Errors: BadModel if the file is damaged, does not match model.json, or contains a type that is not allowed;
+        UnsafeModel if a graph uses an operator that is not allowed, or reads beyond a row.
     """
     card = read(folder)
     path = Path(folder) / card.file
@@ -55,11 +62,37 @@ def load(folder: str | os.PathLike[str], *, threads: int = 1) -> Predictor:
         raise BadModel(msg, fix="write the model again with train or fetch")
     match card.format:
         case "onnx":
-            predictor = Predictor(card, _checked(_onnx(path, card, threads)))
+            predictor = _onnx(path, card, accepted)
         case "skops":
             predictor = Predictor(card, _checked(_skops(path, card)))
     _try(predictor)
     return predictor
+
+
+def open_session(path: Path, *, accepted: Collection[str] = ()) -> Any:
+    """Check the operators of a graph that has no model.json yet, and load it for any number of rows.
+
+    Errors: BadModel, UnsafeModel.
+    """
+    from lockgate_model._operators import parse
+    from lockgate_model._session import session_of
+
+    return session_of(parse(path.read_bytes(), accepted).SerializeToString())
+
+
+def accepted_operators(policy: Path) -> frozenset[str]:
+    """Return the ONNX operators that a policy.toml accepts beside those on the list.
+
+    Errors: BadCall if the policy cannot be read.
+    """
+    from lockgate_policy import PolicyError
+    from lockgate_policy import read as read_policy
+
+    try:
+        return frozenset(entry.operator for entry in read_policy(policy).operators)
+    except PolicyError as error:
+        msg = f"{error.where}: {error.problem}"
+        raise BadCall(msg, fix=error.fix) from error
 
 
 def _try(predictor: Predictor) -> None:
@@ -81,9 +114,7 @@ def _some_value(column: Column) -> Value:
             return column.values[0]
 
 
-def _checked(
-    scores: Callable[[Columns], "NDArray[np.float64]"],
-) -> Callable[[Columns], "NDArray[np.float64]"]:
+def _checked(scores: Scores) -> Scores:
     import numpy as np
 
     def checked(columns: Columns) -> "NDArray[np.float64]":
@@ -96,46 +127,20 @@ def _checked(
     return checked
 
 
-def _onnx(path: Path, card: ModelCard, threads: int) -> Callable[[Columns], "NDArray[np.float64]"]:
-    import numpy as np
-    import onnxruntime as ort
+def _onnx(path: Path, card: ModelCard, accepted: Collection[str]) -> Predictor:
+    from lockgate_model._session import open_graph
 
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = threads
-    options.log_severity_level = 4  # its warnings do not go to our log, and may contain values
     try:
-        # From bytes, so without a folder: the graph cannot read other files.
-        session = ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no common base class
-        msg = f"{card.file} is not a graph that onnxruntime can run ({type(error).__name__})"
-        raise BadModel(msg, fix="convert the model to ONNX again") from error
-    _expect_signature(session, card)
+        graph = open_graph(path.read_bytes(), card.inputs, accepted)
+    except BadModel as error:
+        msg = f"{card.file}: {error.message}"
+        raise type(error)(msg, fix=error.fix) from error
 
-    def scores(columns: Columns) -> "NDArray[np.float64]":
-        feed = {column.name: _tensor(column, columns[column.name]) for column in card.inputs}
-        if not len(next(iter(feed.values()))):
-            return np.empty(0)
-        (probabilities,) = session.run(["probabilities"], feed)
-        return np.asarray(probabilities, dtype=np.float64)[:, 1]
+    def feed(columns: Columns) -> dict[str, "NDArray[Any]"]:
+        return {column.name: _tensor(column, columns[column.name]) for column in card.inputs}
 
-    return scores
-
-
-def _expect_signature(session: Any, card: ModelCard) -> None:
-    wanted = {
-        column.name: "tensor(float)" if isinstance(column, Number) else "tensor(string)" for column in card.inputs
-    }
-    found = {node.name: node.type for node in session.get_inputs()}
-    if found != wanted:
-        differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-        msg = f"the inputs of the graph and of model.json differ: {', '.join(differing)}"
-        raise BadModel(
-            msg, fix="give the graph one input per column: float32 [N,1] for a number, string [N,1] for a category"
-        )
-    shapes = {node.name: node.shape for node in session.get_outputs()}
-    if len(shapes.get("probabilities", ())) != 2 or shapes["probabilities"][1] not in (2, None, "C"):
-        msg = "the graph has no output `probabilities` of shape [N,2]"
-        raise BadModel(msg, fix="convert with zipmap off, and name the outputs `label` and `probabilities`")
+    at_once = None if graph.proved else lambda columns: graph.run_at_once(feed(columns))
+    return Predictor(card, _checked(lambda columns: graph.run(feed(columns))), at_once)
 
 
 def _tensor(column: Column, values: Sequence[Value]) -> "NDArray[Any]":
@@ -149,7 +154,7 @@ def _tensor(column: Column, values: Sequence[Value]) -> "NDArray[Any]":
             return np.asarray(["" if value is None else value for value in values], dtype=object).reshape(-1, 1)
 
 
-def _skops(path: Path, card: ModelCard) -> Callable[[Columns], "NDArray[np.float64]"]:
+def _skops(path: Path, card: ModelCard) -> Scores:
     import numpy as np
     from threadpoolctl import threadpool_limits
 

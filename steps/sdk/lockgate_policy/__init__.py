@@ -7,6 +7,7 @@
 
 from lockgate_policy._read import check, read
 from lockgate_policy._rules import (
+    AcceptedOperator,
     AtLeast,
     AtMost,
     BiasRule,
@@ -24,6 +25,7 @@ from lockgate_policy._rules import (
 )
 
 __all__ = [
+    "AcceptedOperator",
     "AtLeast",
     "AtMost",
     "BiasRule",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from lockgate_policy._rules import (
+    AcceptedOperator,
     AtLeast,
     AtMost,
     BiasRule,
@@ -123,6 +124,7 @@ def read(source: str | os.PathLike[str] | bytes) -> Policy:
         bias=_rules(tables["bias"], _bias),
         smoke=_rules(tables["smoke"], _smoke),
         unaudited=tuple(_unaudited(table) for table in tables["unaudited"]),
+        operators=tuple(_operator(table) for table in tables["accepted_operator"]),
         settings=_settings(tables["settings"][0]) if tables["settings"] else Settings(),
     )
     if not any(isinstance(rule.limit, AtLeast | AtMost) for rule in policy.quality):
@@ -216,6 +218,14 @@ def _unaudited(table: _Table) -> Unaudited:
     return Unaudited(table.text("column"), table.text("why"), table.at("column"))
 
 
+def _operator(table: _Table) -> AcceptedOperator:
+    table.only("operator", "why")
+    name = table.text("operator")
+    if not re.fullmatch(r"([a-z][\w.]*\.)?[A-Z]\w*", name):
+        table.refuse(f"`{name}` is not the name of an ONNX operator", 'write e.g. operator = "Scan"', "operator")
+    return AcceptedOperator(name, table.text("why"), table.at("operator"))
+
+
 def _settings(table: _Table) -> Settings:
     values, default = table.values, Settings()
     table.only("confidence", "minimum_support", "resamples")
@@ -260,7 +270,8 @@ def _meant(word: str, allowed: Sequence[str]) -> str:
     return f"use one of: {', '.join(allowed)}" if allowed else "remove it: the model has none"
 
 
-_SHAPES: dict[str, type] = {"quality": list, "bias": list, "smoke": list, "unaudited": list, "settings": dict}
+_LISTS = ("quality", "bias", "smoke", "unaudited", "accepted_operator")
+_SHAPES: dict[str, type] = {**dict.fromkeys(_LISTS, list), "settings": dict}
 _Path = tuple[str | int, ...]
 
 

@@ -139,6 +139,15 @@ class Unaudited:
 
 
 @dataclass(frozen=True)
+class AcceptedOperator:
+    """An ONNX operator beside those on the list, which a model's graph may use, and the reason."""
+
+    operator: str
+    why: str
+    source: str
+
+
+@dataclass(frozen=True)
 class Settings:
     """The confidence, smallest denominator and number of resamples of every interval."""
 
@@ -155,4 +164,5 @@ class Policy:
     bias: tuple[BiasRule, ...] = ()
     smoke: tuple[SmokeRule, ...] = ()
     unaudited: tuple[Unaudited, ...] = ()
+    operators: tuple[AcceptedOperator, ...] = ()
     settings: Settings = field(default_factory=Settings)

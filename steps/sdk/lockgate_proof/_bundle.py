@@ -101,7 +101,8 @@ def verify_bundle(
     }
     _same("policy", subjects["policy"], policy)
     _judged("the answers record", answers, {k: subjects[k] for k in ("model", "data", "base")})
-    _judged("the answers record", answers, {"test": data.subjects.get("test", "")})
+    golden = file_digest(folder / "golden.json") if (folder / "golden.json").is_file() else "nothing"
+    _judged("the answers record", answers, {"test": data.subjects.get("test", ""), "golden": golden})
     for record in (data, answers):
         _same("model", str(record.predicate.get("model")), name)
     seal = verify(folder / "record.json", trust, signer="package")

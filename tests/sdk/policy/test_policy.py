@@ -209,3 +209,25 @@ def test_a_limit_judges_the_whole_interval(measured: Interval, bound: float) -> 
     mirrored = Interval(-measured.value, -measured.high, -measured.low)
     assert AtLeast(-bound).judge(mirrored) == ceiling
     assert NoWorseThanLive(bound).judge(mirrored) == AtLeast(-bound).judge(mirrored)
+
+
+ACCEPTED = '[[accepted_operator]]\noperator = "{}"\n{}'
+
+
+@pytest.mark.parametrize("name", ["Scan", "com.microsoft.CDist", "ai.onnx.ml.ZipMap"])
+def test_an_operator_is_accepted_by_name_with_a_reason(name: str) -> None:
+    (entry,) = read((FLOOR + ACCEPTED.format(name, 'why = "Twelve months."')).encode()).operators
+    assert (entry.operator, entry.why, entry.source) == (name, "Twelve months.", "policy.toml:6")
+
+
+@pytest.mark.parametrize(
+    ("name", "rest", "said"),
+    [
+        ("Scan", "", r"policy.toml:5: \[\[accepted_operator\]\] has no `why`"),
+        ("*", 'why = "All."', "policy.toml:6: `\\*` is not the name of an ONNX operator"),
+        ("Scan", 'why = "x"\nuntil = 1', "`until` is not a setting of"),
+    ],
+)
+def test_an_operator_is_not_accepted_in_silence(name: str, rest: str, said: str) -> None:
+    with pytest.raises(PolicyError, match=said):
+        read((FLOOR + ACCEPTED.format(name, rest)).encode())

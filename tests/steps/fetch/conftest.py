@@ -49,6 +49,13 @@ flavors:
 mlflow_version: 3.17.2
 """
 
+POLICY = """
+[[quality]]
+measure = "accuracy"
+at_least = 0.5
+why = "Better than a coin."
+"""
+
 
 @dataclass(frozen=True)
 class Registry:
@@ -110,13 +117,15 @@ class Workspace:
             (self.root / folder).mkdir(parents=True, exist_ok=True)
         (self.root / "environment" / "registry").write_text(f"{uri}\n")
         (self.root / "in" / "spec").write_text(json.dumps(value))
+        (self.root / "in" / "policy").write_text(POLICY)
 
     def fetch(self, registry: Registry, version: str, value: Mapping[str, Any] | None = None) -> Path:
         """Fetch in this process; return the model folder."""
         from lockgate_fetch.fetch import fetch_version
 
         self.prepare(registry.uri, value or spec())
-        fetch_version(self.root / "in" / "spec", self.root / "out" / "model", version=version)
+        given = self.root / "in"
+        fetch_version(given / "spec", given / "policy", self.root / "out" / "model", version=version)
         return self.root / "out" / "model"
 
     def run(self, uri: str, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -128,6 +128,7 @@ class Chain:
     def sign_answers(self, subjects: Mapping[str, str]) -> None:
         about = {name: self.subjects()[name] for name in ("model", "data", "base")}
         about |= {"test": sha256(b"test"), "answers": file_digest(self.inputs / "answers" / "answers.parquet")}
+        about["golden"] = file_digest(self.inputs / "answers" / "golden.json")
         said = {"model": "adult-income", "rows": 10, "base_problem": None}
         self._write("answers/record.json", sign("answers", {**about, **subjects}, said, self.key("predict")))
 
@@ -197,6 +198,7 @@ def make_chain(root: Path) -> Chain:
     (made.inputs / "model" / "model.onnx").write_bytes(b"a tiny graph")
     (made.inputs / "model" / "golden.json").write_bytes(canonical(GOLDEN))
     (made.inputs / "answers" / "answers.parquet").write_bytes(b"answers")
+    (made.inputs / "answers" / "golden.json").write_bytes(canonical(GOLDEN))
     made.sign_all()
     return made
 

@@ -80,6 +80,8 @@ REFUSED: dict[str, tuple[Callable[[Chain], object], str]] = {
     "spec changed afterwards": (widen_spec, "another spec"),
     "answers changed": (lambda c: (c.inputs / "answers" / "answers.parquet").write_bytes(b""), "another answers"),
     "answers gone": (lambda c: (c.inputs / "answers" / "answers.parquet").unlink(), "another answers"),
+    "golden answers changed": (lambda c: (c.inputs / "answers" / "golden.json").write_text("{}"), "another golden"),
+    "golden answers gone": (lambda c: (c.inputs / "answers" / "golden.json").unlink(), "another golden"),
     "answers to other rows": (lambda c: c.sign_answers({"test": OTHER}), "another test"),
     "another model's data": (lambda c: c.sign_data({"spec": sha256((c.inputs / "spec").read_bytes())}, model="credit"),
                              "about the model credit"),

@@ -57,6 +57,9 @@ class Run:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(canonical(pointer))
 
+    def write_policy(self, more: str = "") -> None:
+        (self.io / "in" / "policy").write_text(tiny_bundle.POLICY + more)
+
     def sign_data(self, who: str = "ingest", **changes: str) -> None:
         files = {"test": "test", "spec": "spec", "base": "base/base.json"}
         subjects = {name: file_digest(self.io / "in" / path) for name, path in files.items()}
@@ -95,6 +98,7 @@ def run(authority: tiny_bundle.Authority, tmp_path: Path) -> Run:
     tiny_bundle.write_model(made.io / "in" / "model")
     made.write_test(ROWS)
     made.write_spec()
+    made.write_policy()
     made._write_pointer()
     made.sign_data()
     return made
@@ -108,6 +112,7 @@ def test_every_row_is_answered_in_order_and_the_record_says_by_what(run: Run) ->
     assert record.kind == "answers"
     assert record.subjects == {
         "answers": file_digest(run.io / "out" / "answers" / "answers.parquet"),
+        "golden": file_digest(run.io / "out" / "answers" / "golden.json"),
         "model": tree_digest(run.io / "in" / "model"),
         "test": file_digest(run.io / "in" / "test"),
         "base": file_digest(run.io / "in" / "base" / "base.json"),
@@ -115,7 +120,11 @@ def test_every_row_is_answered_in_order_and_the_record_says_by_what(run: Run) ->
     }
     said = {key: record.predicate[key] for key in ("model", "rows", "base_problem")}
     assert said == {"model": "tiny", "rows": len(ROWS), "base_problem": None}
-    assert {path.name for path in (run.io / "out" / "answers").iterdir()} == {"answers.parquet", "record.json"}
+    assert {path.name for path in (run.io / "out" / "answers").iterdir()} == {
+        "answers.parquet",
+        "golden.json",
+        "record.json",
+    }
 
 
 def test_the_answers_have_the_schema_the_gates_read(run: Run) -> None:
