@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lockgate.engine import Engine, Environment, Node, ProcessRuntime, Run
+from lockgate.engine import Engine, Environment, Node, Place, ProcessRuntime, Run
 from lockgate.engine.events import Event
 from lockgate.images.environments import Environments
 
@@ -169,7 +169,8 @@ class Workshop:
     def runtime(self) -> ProcessRuntime:
         """Return a runtime that runs processes of this interpreter, without their own environments."""
         made = Environment(Path(sys.executable), {"PYTHONPATH": str(self.folder / "code")})
-        return ProcessRuntime(lambda image: made, Environments(self.folder / "cache"))
+        shared = [Place(self.place, writable=True)]
+        return ProcessRuntime(lambda image: made, Environments(self.folder / "cache"), lambda _: shared)
 
     def engine(self, **more: Any) -> Engine:
         """Return an engine that records its events."""
