@@ -16,6 +16,7 @@ from lockgate_proof import Trust, sign, verify
 
 from lockgate import folders
 from lockgate.definition.project import Project as Owned
+from lockgate.doctor import machine
 from lockgate.errors import BadCall, OutsideFailed
 from lockgate.images.environments import Environments, cache
 from lockgate.images.installed import PYTHON
@@ -138,6 +139,14 @@ def test_the_state_of_another_user_is_not_used(tmp_path: Path) -> None:
     done = project.lockgate("status")
     done.check(2, f"belongs to user {STRANGER}")
     assert not list(theirs.iterdir())
+
+
+def test_a_machine_without_isolation_is_said_and_is_not_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "isolates", lambda: False)
+    finding = machine._isolation()
+    assert finding.well
+    assert "steps are not isolated" in finding.found
+    assert "--in podman" in finding.found
 
 
 # --- the key of an approver
