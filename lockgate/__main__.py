@@ -1,5 +1,6 @@
 """The command `lockgate`; with `lockgate.cli` the only code that prints or exits."""
 
+import os
 import sys
 
 
@@ -7,6 +8,8 @@ def main() -> None:
     """Run the command line."""
     from lockgate.cli.main import run_app
 
+    # Rows, keys and records are for this user alone: so is each file that Lockgate or a child of it creates.
+    os.umask(0o077)
     sys.exit(run_app(sys.argv[1:]))
 
 

@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from lockgate_store import Missing, Store
 
 from lockgate.definition.catalog import Catalog, Program
 from lockgate.images.installed import Installed, command
-from lockgate.records.environment import Environment
+from lockgate.records.environment import Environment, approver_key
 from lockgate.records.store import store_of
 from tests.asking import infer
 
@@ -166,7 +167,19 @@ class Project:
         dropped = ("LOCKGATE_", "JUPYTERHUB_", "FORCE_COLOR", "COLUMNS")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
         cache = {"LOCKGATE_CACHE": os.environ["LOCKGATE_CACHE"]} if "LOCKGATE_CACHE" in os.environ else {}
-        return {**kept, **cache, "LOCKGATE_PORT": str(self.port)}
+        # The key of an approver is in the user's own folder, which is not that of the person who runs the tests.
+        settings = self.state.resolve().parent / "config"
+        (settings / "pip").mkdir(parents=True, exist_ok=True)
+        theirs = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "pip" / "pip.conf"
+        if theirs.is_file() and not (settings / "pip" / "pip.conf").exists():
+            (settings / "pip" / "pip.conf").symlink_to(theirs)
+        return {**kept, **cache, "LOCKGATE_PORT": str(self.port), "XDG_CONFIG_HOME": str(settings)}
+
+    @property
+    def approver_key(self) -> Path:
+        """The key that signs waivers, as `lockgate waive` makes and finds it."""
+        with patch.dict(os.environ, self.variables):
+            return approver_key(Environment.below(self.state / "environment"))
 
     def start(self, *arguments: str, more: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
         """Start `lockgate ARGUMENTS` in the project."""
@@ -314,7 +327,7 @@ def platform(project: Project) -> Iterator[Project]:
 
 
 def release(project: Project) -> None:
-    """Release a first version."""
-    done = project.lockgate("run", MODEL)
+    """Release a first version; its steps' files stay, so that a test can run a step again."""
+    done = project.lockgate("run", MODEL, "--keep")
     assert done.code == 0, done.said
     assert project.answers() == project.bundle

@@ -1,5 +1,6 @@
 """Run one command line: errors become a message, a next action and an exit code."""
 
+import errno
 import json
 import os
 import sys
@@ -18,6 +19,16 @@ _VERBS = (model, platform)  # their import adds the verbs to the app
 
 # Typer brings its own click or uses the installed one; this is the one it raises.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+
+# What to do about a disk that does not take or give a file.
+_DISK = {
+    errno.ENOSPC: "free space on that disk, then run it again",
+    errno.EDQUOT: "free space in that quota, then run it again",
+    errno.EROFS: "copy the project to a folder that you can write",
+    errno.EACCES: "give this user permission there, or copy the project to a folder of your own",
+    errno.EPERM: "give this user permission there, or copy the project to a folder of your own",
+}
 
 
 def run_app(arguments: list[str]) -> int:
@@ -40,6 +51,9 @@ def run_app(arguments: list[str]) -> int:
     except Exception as error:
         if os.environ.get("LOCKGATE_DEBUG") == "1":
             raise
+        if isinstance(error, OSError) and error.errno in _DISK:
+            what = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+            return _fail(f"cannot use {what}", _DISK[error.errno], 4, as_json)
         return _fail(
             f"this is a bug in Lockgate: {type(error).__name__}: {error}",
             "run again with LOCKGATE_DEBUG=1 and send the traceback to the maintainers",

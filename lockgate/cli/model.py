@@ -67,6 +67,9 @@ def run(
     serve_: Annotated[
         bool, typer.Option("--serve/--no-serve", help="Start the local platform if it is not running.")
     ] = True,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the steps' inputs and outputs when the run has ended; they have rows.")
+    ] = False,
     verbose: Annotated[
         bool, typer.Option("-v", "--verbose", help="Also show the fields without effect here, and each log line.")
     ] = False,
@@ -81,7 +84,7 @@ def run(
 
     given = given_settings(settings, data, version)
     session = Session(find_project(), verbose=verbose, quiet=as_json)
-    result = session.run(Request(model, workflow, given, resume=resume, serve=serve_, engine=engine))
+    result = session.run(Request(model, workflow, given, resume=resume, serve=serve_, engine=engine, keep=keep))
     print_result(result.lines(welcome=welcome), result.to_json(), as_json)
     return result.exit_code
 

@@ -79,7 +79,7 @@ def _config(context: str | None) -> "SingleConfig":
     from lightkube.core.exceptions import ConfigError
 
     named = os.environ.get("KUBECONFIG") or DEFAULT_KUBECONFIG
-    files = [Path(file).expanduser() for file in str(named).split(os.pathsep) if file]
+    files = [Path(os.path.expanduser(file)) for file in str(named).split(os.pathsep) if file]
     found = [_read(file) for file in files if file.is_file()]
     if not found and context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
         config = KubeConfig.from_service_account().get(context)

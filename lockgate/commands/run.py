@@ -16,19 +16,22 @@ from lockgate.commands.runs import report_of
 from lockgate.commands.target import find
 from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Model, Project
-from lockgate.engine import Engine, ProcessRuntime, Runtime
+from lockgate.engine import NOT_ISOLATED, Engine, ProcessRuntime, Runtime
 from lockgate.errors import BadCall, UnknownName
 from lockgate.images.containers import contained
 from lockgate.images.environments import Environments, cache
 from lockgate.images.installed import Installed
 from lockgate.images.pins import built
+from lockgate.images.places import places
 from lockgate.platform import control
-from lockgate.records.environment import Environment
+from lockgate.records.environment import Environment, move_approver_key
+from lockgate.records.leftovers import remove_older, removed, resumable
 from lockgate.records.runs import About, RunRecord, program_steps
 from lockgate.records.store import live_of
 from lockgate.records.waivers import check_waivers
 from lockgate.rendering.files import model_files, write_or_check
 from lockgate.rendering.settings import check_settings
+from lockgate.report.lines import again
 from lockgate.report.tree import LiveTree
 
 
@@ -42,6 +45,7 @@ class Request:
     resume: str | None = None
     serve: bool = True
     engine: str = ""  # a container engine; without one, each step is a process
+    keep: bool = False  # keep the data of the steps when the run has ended
 
 
 class Session:
@@ -84,13 +88,17 @@ class Session:
             check_estimator(estimator, self.catalog)
         check_waivers(model, environment.trust)
         runtime = self._runtime(request.engine, model, environment, manifest, given.get("data", ""))
+        if runtime.isolation == "none":
+            tree.note(NOT_ISOLATED)
+        if moved := move_approver_key(environment):
+            tree.note(moved)
         if request.serve:
             if not control.runs(self.project):
                 tree.doing("starting the local platform")
             control.start(self.project, environment)
         about = About(
             model.spec.name, request.workflow, dict(request.given), tuple(program_steps(manifest["spec"])),
-            live_of(environment, model.spec.name),
+            live_of(environment, model.spec.name), request.keep,
         )  # fmt: skip
         for other in machine.runs(model.spec.name):
             if other.phase not in ("Running", "Pending"):
@@ -111,13 +119,15 @@ class Session:
         record = RunRecord.load(run.folder)
         tunable = {name: list(parameters[name].get("enum") or []) for name in model.spec.tunable if name in parameters}
         live, report = machine.live(model.spec.name), _report(machine, record)
-        return Result(record, record.about.before, live, tunable, report=report, notes=model.notes)
+        notes = [*model.notes, *_tidied(machine, record)]
+        return Result(record, record.about.before, live, tunable, report=report, notes=notes)
 
     def _runtime(
         self, engine: str, model: Model, environment: Environment, manifest: Mapping[str, Any], data: str
     ) -> Runtime:
         if not engine:
-            return ProcessRuntime(Installed(self.catalog, model), Environments(cache()))
+            found = places(self.catalog, model, environment, data)
+            return ProcessRuntime(Installed(self.catalog, model), Environments(cache()), found)
         images = [t["container"]["image"] for t in manifest["spec"]["templates"] if "container" in t]
         return contained(engine, images, built(self.project), model, environment, data)
 
@@ -139,7 +149,7 @@ class Session:
 def resumed(request: Request, record: RunRecord, model: Model) -> Request:
     """The request that continues a run: its settings, replaced by those that are given now.
 
-    Errors: BadCall if the run has succeeded, or is another model's.
+    Errors: BadCall if the run has succeeded, is another model's, or its data were removed.
     """
     if record.about.model not in ("", model.spec.name):
         msg = f"run {record.id} belongs to {record.about.model}, not to {model.spec.name}"
@@ -147,6 +157,9 @@ def resumed(request: Request, record: RunRecord, model: Model) -> Request:
     if record.phase == "Succeeded":
         msg = f"run {record.id} has already succeeded; nothing is left to do"
         raise BadCall(msg, fix=f"lockgate run {model.spec.name}   starts a new one")
+    if removed(record):
+        msg = f"run {record.id} cannot be resumed: its data were removed, since it was refused or a later run has ended"
+        raise BadCall(msg, fix=again(record))
     about = record.about
     given = {**about.given, **request.given}
     return replace(request, resume=record.id, workflow=about.workflow or request.workflow, given=given)
@@ -161,6 +174,20 @@ def absolute(uri: str, folder: Path) -> str:
         msg = f"data file {path} not found"
         raise BadCall(msg, fix="correct `data` in pipeline.py, or give --data URI")
     return path.as_uri()
+
+
+def _tidied(machine: Machine, record: RunRecord) -> list[str]:
+    """Remove the data of the runs of this model that have ended; return what to say about those that stay."""
+    resume = resumable(record)
+    remove_older(run for run in machine.runs(record.about.model) if not (resume and run.id == record.id))
+    if record.about.keep:
+        return [f"the data of this run stay in {record.run.folder / 'nodes'} (--keep): remove them when you are done"]
+    if resume:
+        return [
+            f"the data of this run stay in {record.run.folder / 'nodes'}, so that it can be resumed, until the next "
+            f"run of {record.about.model} has ended"
+        ]
+    return []
 
 
 def _report(machine: Machine, record: RunRecord) -> str:

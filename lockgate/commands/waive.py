@@ -11,6 +11,7 @@ from lockgate_step import canonical, sha256
 from lockgate.commands.target import Target
 from lockgate.definition.project import load_model
 from lockgate.errors import BadCall, Refusal, UnknownName
+from lockgate.records.environment import WAIVE, approver_key, move_approver_key
 from lockgate.records.evidence import of_run
 from lockgate.records.runs import RunRecord, Step
 from lockgate.rendering.files import model_files, write_or_check
@@ -52,6 +53,7 @@ def waive(target: Target, run: RunRecord, asked: Waiving) -> tuple[list[str], di
     approver = _one_line(asked.by, "a waiver needs the name of its approver", example)
     why = _one_line(asked.why, "a waiver needs a reason", example)
     expires = _end(asked.until, example)
+    moved = "" if target.options else move_approver_key(target.environment)
     key = _key(asked.key, target)
     step, reason = reasons[asked.reason_id]
     verdict = _verdict(step, run, target)
@@ -81,6 +83,7 @@ def waive(target: Target, run: RunRecord, asked: Waiving) -> tuple[list[str], di
     lines = [
         f"Waived until {expires.date()}: {reason['message']}",
         f"  approved by {approver}; signed by {signer}",
+        *([f"  Note: {moved}"] if moved else []),
         f"  {file}, and in workflows/{model.spec.name}/",
         "  It covers this model on these data by this policy, while the same version is live; the model card shows it.",
         "Next",
@@ -90,8 +93,8 @@ def waive(target: Target, run: RunRecord, asked: Waiving) -> tuple[list[str], di
 
 
 def _key(given: Path | None, target: Target) -> Path:
-    """The private key that signs: the given one, or this machine's own. Errors: BadCall."""
-    key = given or target.environment.key("waive")
+    """The private key that signs: the given one, or this user's own. Errors: BadCall."""
+    key = given or (target.environment.key(WAIVE) if target.options else approver_key(target.environment))
     if not key.is_file() and given is None and target.options:
         msg = "a waiver for a cluster must be signed with the key of its approver"
         raise BadCall(msg, fix="add --key FILE; docs/kubernetes.md explains which keys may waive")

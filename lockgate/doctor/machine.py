@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -11,9 +12,17 @@ from lockgate_proof import sign, verify
 from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
 from lockgate.doctor.checks import Finding, examined, race
+from lockgate.engine import NOT_ISOLATED, isolates
+from lockgate.errors import BadCall
 from lockgate.platform import control as platform
 from lockgate.platform import supervisor
-from lockgate.records.environment import Environment, ensure_environment
+from lockgate.records.environment import (
+    WAIVE,
+    Environment,
+    ensure_environment,
+    find_approver_key,
+    move_approver_key,
+)
 from lockgate.records.store import store_of
 from lockgate.rendering.files import model_files
 
@@ -29,6 +38,7 @@ def examine(project: Project) -> tuple[int, list[str], dict[str, Any]]:
         "installer": _installer,
         "disk": lambda: _space(project),
         "keys": lambda: _keys(environment, signers),
+        "steps": _isolation,
         "store": lambda: race(store_of(environment), environment.setting("store")),
         "platform": lambda: _port(project, environment),
         "workflows": lambda: _rendered(project),
@@ -57,10 +67,21 @@ def _space(project: Project) -> Finding:
 
 def _keys(environment: Environment, signers: list[str]) -> Finding:
     """Sign and verify with every key: a key file that is not in the trust file is as useless as a missing one."""
-    for signer in (*signers, "waive"):
-        verify(sign("verdict", {}, {}, environment.key(signer)), environment.trust, signer=signer, kind="verdict")
+    moved = move_approver_key(environment)
+    keys = {signer: environment.key(signer) for signer in signers}
+    with suppress(BadCall):  # only `waive` needs a folder for the keys of people
+        keys |= {WAIVE: approver} if (approver := find_approver_key(environment)) else {}
+    for signer, key in keys.items():
+        verify(sign("verdict", {}, {}, key), environment.trust, signer=signer, kind="verdict")
     elsewhere = "; trusted on this machine only" if environment.trust.untrusted_elsewhere else ""
-    return Finding("keys", f"{len(signers) + 1} keys sign and verify{elsewhere}")
+    return Finding("keys", f"{len(keys)} keys sign and verify{elsewhere}" + (f"; {moved}" if moved else ""))
+
+
+def _isolation() -> Finding:
+    """A machine without isolation is not a failure: a run says so, and containers have it."""
+    if isolates():
+        return Finding("steps", "isolated with Landlock: each reads only its own inputs, code and packages")
+    return Finding("steps", NOT_ISOLATED)
 
 
 def _port(project: Project, environment: Environment) -> Finding:

@@ -242,6 +242,7 @@ class Execution:
                 "startedAt": controller.started_at and timestamp(controller.started_at),
                 "finishedAt": controller.finished_at and timestamp(controller.finished_at),
                 "parameters": self._workflow.parameters,
+                "isolation": self._machine.runtime.isolation,
                 "nodes": {node.id: node.to_json() for node in controller.nodes},
             }
         )

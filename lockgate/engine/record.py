@@ -181,7 +181,8 @@ class Recorder:
     """Writes a run's folder; holds its lock until it is closed."""
 
     def __init__(self, folder: Path) -> None:
-        (folder / "nodes").mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it has rows; other users read nothing below it
+        (folder / "nodes").mkdir(exist_ok=True)
         self.folder = folder
         lock = hold(folder / "lock")
         if lock is None:

@@ -7,15 +7,22 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
 from filelock import FileLock
 
+from lockgate.definition.project import Project
 from lockgate.errors import OutsideFailed
+from lockgate.folders import WRITABLE_BY_OTHERS, home, own
 
 _LAST_LINES = 15
+# What an installer needs of this process's environment.
+_PASSED_ON = re.compile(
+    r"(?i)PATH|HOME|USER|LOGNAME|TMPDIR|LANG|LC_\w+|TZ|(https?|all|no)_proxy|SSL_CERT_(FILE|DIR)|SSL_CLIENT_CERT|NETRC|"
+    r"XDG_(CACHE|CONFIG|DATA)_HOME|XDG_CONFIG_DIRS|UV_\w+|SOURCE_DATE_EPOCH|SYSTEMROOT"
+)
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 # pip's settings and uv's names for them: on a restricted network, it is enough to configure pip.
 _SETTINGS = {
@@ -45,7 +52,8 @@ class Environments:
 
         installing: called before an installation starts.
 
-        Errors: OutsideFailed, with the last lines of the installer's output.
+        Errors: BadCall if another user owns the folder, or can write it; OutsideFailed, with the last lines of the
+        installer's output.
         """
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         folder = (
@@ -55,9 +63,10 @@ class Environments:
         # Packages write their own path into their files, so an environment cannot be moved after its installation.
         # This file is written last and marks a complete environment.
         whole = folder / ".whole"
+        fix = "set LOCKGATE_CACHE to a folder of your own: its code is executed"
+        own(self._folder.resolve(), fix, never=WRITABLE_BY_OTHERS)
         if whole.exists():
             return python
-        self._folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self._folder / f"{folder.name}.lock"):
             if not whole.exists():
                 installing()
@@ -66,7 +75,8 @@ class Environments:
                 self._uv(
                     lock,
                     *("pip", "install", "--no-config", "--python", str(python), "--require-hashes"),
-                    *("--compile-bytecode", "--no-deps", "-r", str(lock)),
+                    # Wheels only: no code of a package is executed to install it, as for an image.
+                    *("--only-binary=:all:", "--compile-bytecode", "--no-deps", "-r", str(lock)),
                 )
                 whole.touch()
         return python
@@ -99,22 +109,33 @@ class Environments:
 
     @cached_property
     def settings(self) -> dict[str, str]:
-        """The environment of this process, with pip's settings translated for uv; uv's own settings take precedence."""
+        """The variables of the installer, with pip's settings translated for uv; uv's own settings take precedence.
+
+        Nothing else of this process's environment, which may have secrets.
+        """
         found = dict(_pip_settings())
         mapped = {_SETTINGS[name]: " ".join(value.split()) for name, value in found.items() if name in _SETTINGS}
         if "UV_INDEX" in mapped:
             mapped["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # as pip does; the hashes decide what is accepted
         if "UV_FIND_LINKS" in mapped:
             mapped["UV_FIND_LINKS"] = mapped["UV_FIND_LINKS"].replace(" ", ",")
-        return {**mapped, **os.environ}
+        passed = {name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)}
+        # Without a home folder, uv has no place for its own cache.
+        place = {} if home() else {"UV_CACHE_DIR": str(self._folder.resolve() / "uv")}
+        return {**place, **mapped, **passed, "UV_LINK_MODE": _link_mode(passed)}
+
+
+def _link_mode(passed: Mapping[str, str]) -> str:
+    """The mode that the user chose; but no links to a cache that a step cannot read."""
+    chosen = passed.get("UV_LINK_MODE", "")
+    return "hardlink" if chosen in ("", "symlink") else chosen
 
 
 def _pip_settings() -> Iterator[tuple[str, str]]:
     """Yield pip's settings, by rising precedence. This does not call `pip config`, since pip may not be installed."""
-    home = Path.home()
-    named = os.environ.get("PIP_CONFIG_FILE")
-    places = [Path("/etc/pip.conf"), Path("/etc/xdg/pip/pip.conf"), home / "Library/Application Support/pip/pip.conf"]
-    places += [home / ".pip/pip.conf", Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "pip/pip.conf"]
+    mine, named = home() or Path("/nonexistent"), os.environ.get("PIP_CONFIG_FILE")
+    places = [Path("/etc/pip.conf"), Path("/etc/xdg/pip/pip.conf"), mine / "Library/Application Support/pip/pip.conf"]
+    places += [mine / ".pip/pip.conf", Path(os.environ.get("XDG_CONFIG_HOME") or mine / ".config") / "pip/pip.conf"]
     places += [Path(sys.prefix) / "pip.conf", *([Path(named)] if named else [])]
     for place in places:
         parser = configparser.RawConfigParser()
@@ -131,7 +152,20 @@ def _pip_settings() -> Iterator[tuple[str, str]]:
 
 
 def cache() -> Path:
-    """The folder of the environments: `$LOCKGATE_CACHE`, by default in the user's cache folder."""
-    chosen = os.environ.get("LOCKGATE_CACHE")
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(chosen) if chosen else Path(home) / "lockgate" / "environments"
+    """The folder of the environments: `$LOCKGATE_CACHE`, by default in the user's cache folder.
+
+    A user without a home folder that can be written has it in the project.
+    """
+    chosen, given = os.environ.get("LOCKGATE_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    if chosen:
+        return Path(chosen)
+    mine = home()
+    place = Path(given) if given else mine / ".cache" if mine else None
+    if place is not None and _can_be_written(place / "lockgate" / "environments"):
+        return place / "lockgate" / "environments"
+    return Project.find().state / "environments"
+
+
+def _can_be_written(folder: Path) -> bool:
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)

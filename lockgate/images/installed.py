@@ -29,14 +29,14 @@ class Installed:
         name = image_name(reference)
         own = own_images(self.model, self.catalog) if self.model else {}
         image = own.get(name) or self.catalog.image(name)
-        return environment(image.lock, image.path)
+        return environment(image.lock, image.path, image.code)
 
 
-def environment(lock: Path, code: Sequence[Path]) -> Environment:
-    """The environment of a lock, with these folders on the path."""
+def environment(lock: Path, path: Sequence[Path], code: Sequence[Path] = ()) -> Environment:
+    """The environment of a lock, with these folders on the path; code: what programs read of them, by default all."""
     # Code is not installed. Its folder may be read-only, so Python writes no bytecode.
-    path = {"PYTHONPATH": os.pathsep.join(map(str, code)), "PYTHONDONTWRITEBYTECODE": "1"}
-    return Environment(PYTHON, path, lock)
+    variables = {"PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONDONTWRITEBYTECODE": "1"}
+    return Environment(PYTHON, variables, lock, code)
 
 
 def command(

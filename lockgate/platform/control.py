@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from lockgate_step import layout
 from lockgate_wire import Hosts
 
+from lockgate import folders
 from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
 from lockgate.images import installed
@@ -39,7 +40,11 @@ def runs(project: Project) -> bool:
 
 
 def start(project: Project, environment: Environment) -> tuple[list[str], dict[str, Any]]:
-    """Start the supervisor, or find the running one. Errors: PortTaken, OtherStore, OtherPort, ServeFailed."""
+    """Start the supervisor, or find the running one.
+
+    Errors: BadCall if the runtime folder is another user's; PortTaken, OtherStore, OtherPort, ServeFailed.
+    """
+    folders.runtime()  # refused here, where a person reads why
     command = [sys.executable, "-m", "lockgate", "serve", "--foreground"]
     # Start the child with this interpreter, whatever PATH is; it must see the same project.
     running = supervisor.start(described(project, environment), command, env={**os.environ, "PWD": str(project.root)})
@@ -61,7 +66,8 @@ def stop(project: Project, environment: Environment) -> tuple[list[str], dict[st
 
 
 def foreground(project: Project, environment: Environment) -> int:
-    """Run the supervisor in this process until a signal ends it."""
+    """Run the supervisor in this process until a signal ends it. Errors: BadCall, AlreadyServing, PortTaken."""
+    folders.runtime()
     command = child_command(environment, Catalog.find())
     supervisor.serve(described(project, environment), store_of(environment), command)
     return 0

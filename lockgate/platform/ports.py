@@ -2,24 +2,25 @@
 
 import os
 import socket
-import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+from lockgate.errors import BadCall
+from lockgate.folders import runtime
 
 
 def claim(port: int, state: Path) -> None:
     """Record that the supervisor of this state folder uses the port. The record is optional: a failure is ignored."""
-    link = _link(port)
-    draft = link.with_name(f"{port}.{os.getpid()}")
-    with suppress(OSError):
-        link.parent.mkdir(mode=0o700, exist_ok=True)
+    with suppress(OSError, BadCall):
+        link = _link(port)
+        draft = link.with_name(f"{port}.{os.getpid()}")
         draft.symlink_to(state.resolve())
         draft.replace(link)
 
 
 def release(port: int, state: Path) -> None:
     """Remove the record."""
-    with suppress(OSError):
+    with suppress(OSError, BadCall):
         if _link(port).readlink() == state.resolve():
             _link(port).unlink()
 
@@ -28,7 +29,7 @@ def claimed(port: int) -> Path | None:
     """Return the state folder of the supervisor that last claimed the port; it may have been killed since."""
     try:
         return _link(port).readlink()
-    except OSError:
+    except (OSError, BadCall):
         return None
 
 
@@ -42,4 +43,4 @@ def free(host: str, port: int) -> bool:
 
 
 def _link(port: int) -> Path:
-    return Path(tempfile.gettempdir()) / f"lockgate-{os.getuid()}" / str(port)
+    return runtime() / str(port)

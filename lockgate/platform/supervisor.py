@@ -191,7 +191,11 @@ def _sole(state: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(f"{os.getpid()}\n".encode())
         file.flush()
-        yield
+        try:
+            yield
+        finally:
+            # While the next one starts, nobody may take this address for its own.
+            (state / "address.json").unlink(missing_ok=True)
 
 
 def _holder(state: Path) -> int | None:

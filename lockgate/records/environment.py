@@ -2,21 +2,26 @@
 
 `.lockgate/environment/<ConfigMap or Secret>/<key>`: the engine mounts them by name, as a cluster does. Keys that are
 created here carry the name of this machine, never of a person, and are marked untrusted elsewhere.
+
+The key that signs waivers is not among them: `~/.config/lockgate/keys` has it, where no step runs.
 """
 
 import os
-from collections.abc import Iterable
+import shutil
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from lockgate_proof import Trust, TrustedKey, new_key
-from lockgate_step import layout
+from lockgate_step import layout, sha256
 
+from lockgate import folders
 from lockgate.definition.project import Project
 from lockgate.errors import BadCall
 
 DEFAULT_PORT = 8080
+WAIVE = "waive"  # signs waivers; the key of a person, which no step may read
 
 
 @dataclass(frozen=True)
@@ -68,9 +73,10 @@ class Environment:
 def ensure_environment(project: Project, signers: Iterable[str]) -> Environment:
     """The local environment; what is missing is created, and `$LOCKGATE_PORT` replaces the port.
 
-    signers: the programs that sign; each gets its own key, and so does `waive`.
-    Errors: BadCall if `$LOCKGATE_PORT` is not a port.
+    signers: the programs that sign; each gets its own key.
+    Errors: BadCall if `$LOCKGATE_PORT` is not a port, or if the state folder belongs to another user.
     """
+    private(project)
     environment = Environment.below(project.state / "environment")
     port = os.environ.get("LOCKGATE_PORT")
     if port and not port.isdigit():
@@ -88,10 +94,79 @@ def ensure_environment(project: Project, signers: Iterable[str]) -> Environment:
         path = environment.config / name
         if not path.exists() or (name == "gateway" and port and path.read_text(encoding="utf-8").strip() != text):
             path.write_text(f"{text}\n", encoding="utf-8")
-    missing = [signer for signer in (*sorted(signers), "waive") if not environment.key(signer).exists()]
+    missing = [signer for signer in sorted(signers) if not environment.key(signer).exists()]
     make_keys(environment, missing, environment.config / layout.TRUST, "this machine", untrusted_elsewhere=True)
     _trust_approvers(environment.config / layout.TRUST, project.root / "kubernetes" / "environment" / layout.TRUST)
     return environment
+
+
+def private(project: Project) -> None:
+    """Close the state folder to other users. It may be a link to a folder elsewhere.
+
+    Errors: BadCall if it belongs to another user.
+    """
+    folder = project.state.resolve()
+    if folder.exists() and folder.stat().st_uid == os.geteuid():
+        folder.chmod(0o700)
+    folders.own(folder, fix="work in a folder of your own: copy pipelines/ there, without .lockgate")
+
+
+def find_approver_key(environment: Environment) -> Path | None:
+    """The private key of this user that may sign waivers here; None if there is none.
+
+    Errors: BadCall if there is no folder that only this user can read.
+    """
+    files = (_key_file(key.public) for key in environment.trust.for_signer(WAIVE))
+    return next((path for path in files if path.is_file()), None)
+
+
+def approver_key(environment: Environment) -> Path:
+    """The private key of this user that may sign waivers here; created, and added to the trust file, if needed.
+
+    Errors: BadCall if there is no folder that only this user can read.
+    """
+    return find_approver_key(environment) or _adopt(environment, new_key)
+
+
+def move_approver_key(environment: Environment) -> str:
+    """Move a key that an earlier version made beside the keys of the programs; return what to tell the user, or "".
+
+    Errors: BadCall if there is no folder that only this user can read.
+    """
+    earlier = environment.key(WAIVE)
+    if not earlier.is_file():
+        return ""
+    moved = _adopt(environment, lambda path: _copy_key(earlier, path))
+    shutil.rmtree(earlier.parent)
+    return (
+        f"the key that signs waivers is now {moved}: the steps of earlier runs could read it where it was. "
+        f"To replace it, delete it, and its entry in {environment.config / layout.TRUST}"
+    )
+
+
+def _adopt(environment: Environment, make: Callable[[Path], str]) -> Path:
+    """Make a private key of this user, named by its public key, and trust it; `make` returns the public key."""
+    draft = _key_file("").with_suffix(f".{os.getpid()}")
+    public = make(draft)
+    if public not in {key.public for key in environment.trust.for_signer(WAIVE)}:
+        trust, key = environment.trust, TrustedKey(public, (WAIVE,), f"this machine ({WAIVE} key)")
+        _write(replace(trust, keys=(*trust.keys, key)), environment.config / layout.TRUST)
+    return draft.rename(_key_file(public))
+
+
+def _key_file(public: str) -> Path:
+    return folders.keys() / f"{WAIVE}-{sha256(public.encode()).removeprefix('sha256:')[:16]}.pem"
+
+
+def _copy_key(source: Path, target: Path) -> str:
+    """Copy a private key to a file that only its owner may read; return its public key as PEM."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+    private = source.read_bytes()
+    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        stream.write(private)
+    public = load_pem_private_key(private, password=None).public_key()
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def make_keys(

@@ -175,6 +175,7 @@ class About:
     """What the engine does not know about a run: its model, its workflow, its settings, its steps.
 
     steps: each task that runs a program, in the order of the graph. before: the live pointer at its start.
+    keep: whether its data stay when it has ended.
     """
 
     model: str
@@ -182,6 +183,7 @@ class About:
     given: Mapping[str, str]
     steps: tuple[str, ...]
     before: Mapping[str, Any] | None
+    keep: bool = False
 
     def write(self, folder: Path) -> None:
         """Write it beside the engine's record."""
@@ -192,8 +194,9 @@ class About:
         """Read it from beside the engine's record; empty if the run was not started by `lockgate run`."""
         try:
             value = loads((folder / "about.json").read_bytes())
-            return cls(value["model"], value["workflow"], value["given"], tuple(value["steps"]), value["before"])
-        except (OSError, ValueError, KeyError, TypeError):
+            keep = bool(value.get("keep"))
+            return cls(value["model"], value["workflow"], value["given"], tuple(value["steps"]), value["before"], keep)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return cls("", "", {}, (), None)
 
 

@@ -41,7 +41,13 @@ def _compile(packages: list[str], source: Path) -> bytes:
 
     catalog = Catalog.find()
     options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate"]
-    options += ["--no-emit-index-url", "--constraint", str(catalog.root / "images" / "model-abi.txt")]
+    # Wheels only: no code of a package is executed to read its metadata.
+    options += [
+        "--only-binary=:all:",
+        "--no-emit-index-url",
+        "--constraint",
+        str(catalog.root / "images" / "model-abi.txt"),
+    ]
     done = subprocess.run(  # noqa: S603 - our own dependency, with arguments from this function
         [sys.executable, "-m", "uv", "pip", "compile", "-", *options],
         input="\n".join(packages).encode(),

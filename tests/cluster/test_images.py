@@ -200,13 +200,13 @@ def test_a_run_in_podman_is_the_run_of_processes(
     engine: Mapping[str, str], project: workshop.Project, pulled: Mapping[str, str], tmp_path: Path
 ) -> None:
     del pulled
-    done = project.lockgate("run", workshop.MODEL, "--in", "podman", "--json", more=engine)
+    done = project.lockgate("run", workshop.MODEL, "--in", "podman", "--keep", "--json", more=engine)
     assert done.code == 0, done.said
     inside = json.loads(done.out)
     assert project.answers() == project.bundle
     twin = workshop.Project.make(tmp_path)
     with workshop.platform(twin):
-        outside = json.loads(twin.lockgate("run", workshop.MODEL, "--json").out)
+        outside = json.loads(twin.lockgate("run", workshop.MODEL, "--keep", "--json").out)
         assert [(step["name"], step["outcome"]) for step in inside["steps"]] == [
             (step["name"], step["outcome"]) for step in outside["steps"]
         ]

@@ -24,7 +24,7 @@ from lockgate_step import canonical, file_digest
 from tests.workshop import HEADER, MODEL, Bench, Done, Project, Row, csv, rows, unharmed
 
 Arguments = Sequence[str]
-RUN = ("run", MODEL)
+RUN = ("run", MODEL, "--keep")
 CANARY = "canary-4f1c-never-said"
 
 
@@ -236,7 +236,7 @@ class Judged:
     @property
     def key(self) -> Path:
         """The key that may sign waivers in this project."""
-        return self.project.state / "environment" / "lockgate-key-waive" / "private.pem"
+        return self.project.approver_key
 
     def waiver(self, key: Path, until: timedelta) -> dict[str, Any]:
         """Return a signed waiver of its first reason."""

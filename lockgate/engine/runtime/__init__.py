@@ -1,6 +1,18 @@
 """Run pods: their files, their processes or containers, their mutexes."""
 
-from lockgate.engine.runtime.containers import ENGINES, ContainerRuntime, Place
-from lockgate.engine.runtime.process import Environment, ProcessRuntime, Runtime
+from lockgate.engine.runtime.containers import ENGINES, ContainerRuntime
+from lockgate.engine.runtime.keeper import NOT_ISOLATED, isolates
+from lockgate.engine.runtime.process import Environment, Launch, Place, Places, ProcessRuntime, Runtime
 
-__all__ = ["ENGINES", "ContainerRuntime", "Environment", "Place", "ProcessRuntime", "Runtime"]
+__all__ = [
+    "ENGINES",
+    "NOT_ISOLATED",
+    "ContainerRuntime",
+    "Environment",
+    "Launch",
+    "Place",
+    "Places",
+    "ProcessRuntime",
+    "Runtime",
+    "isolates",
+]

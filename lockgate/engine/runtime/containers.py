@@ -11,14 +11,14 @@ import io
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from lockgate_step import layout
 
-from lockgate.engine.runtime.process import ChildProcess, Launch
+from lockgate.engine.runtime.launch import bound
+from lockgate.engine.runtime.process import ChildProcess, Launch, Places
 
 ENGINES = ("podman", "docker")
 _HELD = ("--rm", "--pull=never", "--init", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges")
@@ -27,14 +27,6 @@ _HELD = ("--rm", "--pull=never", "--init", "--read-only", "--cap-drop=ALL", "--s
 _HERE = ("--network=host", "--security-opt=label=disable")
 # The container engine's own command line reads these too, so they are passed to it as options, not as its environment.
 _CLIENTS_OWN = ("HOME", "PATH", "TMPDIR")
-
-
-@dataclass(frozen=True)
-class Place:
-    """A file or folder of this machine that programs see under the same path."""
-
-    path: Path
-    writable: bool = False
 
 
 class ImageStore(Protocol):
@@ -54,7 +46,7 @@ class ContainerRuntime:
     """Run containers with a container engine of this machine.
 
     images: the images of that engine.
-    places: files and folders that programs see in addition to the manifest's mounts.
+    places: the files and folders that a program sees in addition to the manifest's mounts.
     check: called with each image's reference and labels before the first step; raises if it must not run.
     """
 
@@ -62,13 +54,18 @@ class ContainerRuntime:
         self,
         engine: str,
         images: ImageStore,
-        places: Sequence[Place],
+        places: Places,
         check: Callable[[str, Mapping[str, str]], None] = lambda *_: None,
     ) -> None:
         self._engine = engine
         self._images = images
         self._places = places
         self._check = check
+
+    @property
+    def isolation(self) -> str:
+        """Return the name of the container engine."""
+        return self._engine
 
     def prepare(self, images: Iterable[str], progress: Callable[[str], None]) -> None:
         """Pull each image that is not present.
@@ -110,7 +107,9 @@ class ContainerRuntime:
 
     def _mounts(self, launch: Launch) -> list[str]:
         volumes = [(source, path, True) for path, source in launch.volumes.items() if source.is_dir()]
-        places = [(place.path, str(place.path), not place.writable) for place in self._places if place.path.exists()]
+        places = [
+            (place.path, str(place.path), not place.writable) for place in self._places(launch) if place.path.exists()
+        ]
         every = [(launch.folder, layout.IO, False), *volumes, *places]
         return [_mount(source.resolve(), target, read_only) for source, target, read_only in every]
 
@@ -128,7 +127,7 @@ class _Container(ChildProcess):
     def __init__(self, engine: str, name: str, argv: list[str], env: Mapping[str, str], launch: Launch) -> None:
         self._kill = [engine, "kill", name]
         # SIGTERM: the command line forwards it to the container. After SIGKILL the container would go on.
-        super().__init__(argv, env, launch, signal.SIGTERM)
+        super().__init__(bound(argv, signal.SIGTERM), env, launch)
 
     def kill(self) -> None:
         """Kill the container, which ends the command line."""

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -152,10 +153,23 @@ def _files(folder: Path) -> Iterator[Path]:
 def _copy_file(source: Path, target: Path) -> None:
     # Permissions do not restrict root, so root always gets a copy.
     if os.geteuid() != 0 and source.stat().st_size >= LARGE:
-        source.chmod(0o444)
+        source.chmod(0o400)
         target.hardlink_to(source.resolve())
     else:
         shutil.copyfile(source, target)
+
+
+def settle(folder: Path) -> None:
+    """Remove what a program left that a store would not keep: links, pipes, sockets, devices.
+
+    Whoever reads an output must not read another file in its place, nor wait for a pipe. The program and all that it
+    started have ended, so nothing puts them back.
+    """
+    for parent, folders, names in os.walk(folder):
+        for path in (Path(parent, name) for name in (*folders, *names)):
+            mode = path.lstat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                path.unlink()
 
 
 def collect(run: Path, folder: Path, template: Json, execution: str) -> tuple[Json, list[str]]:

@@ -13,10 +13,10 @@ import sys
 from collections.abc import Sequence
 
 PR_SET_PDEATHSIG = 1
+# The variables that name certificates of authorities; programs may read what they name.
+CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE")
 # All other variables of a program are those that it is given: a token in the caller's environment is not for it.
-_PASSED_ON = re.compile(
-    r"(?i)PATH|HOME|LANG|LC_\w+|TZ|(https?|all|no)_proxy|SSL_CERT_(FILE|DIR)|(REQUESTS|CURL|AWS)_CA_BUNDLE|SYSTEMROOT"
-)
+_PASSED_ON = re.compile(rf"(?i)PATH|HOME|LANG|LC_\w+|TZ|(https?|all|no)_proxy|{'|'.join(CERTIFICATES)}|SYSTEMROOT")
 
 
 def inherited() -> dict[str, str]:

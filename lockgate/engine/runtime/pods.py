@@ -151,6 +151,8 @@ class Pod:
                 self._process = self._runtime.start(launch)
         self._send(Started(self.node))
         code = self._process.wait()
+        files.unmount(self._folder, self._folders.volumes)
+        files.settle(self._folder)
         # Its process group has ended; a process that left the group may keep the pipe open, so do not wait for it.
         listener.join(timeout=2)
         return code

@@ -9,14 +9,16 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
 from lockgate_step import layout
 
-from lockgate.engine.runtime.launch import bound, inherited
+from lockgate.engine.runtime import keeper
+from lockgate.engine.runtime.launch import inherited
+from lockgate.engine.runtime.reach import DEVICES, installation, system
 
 _BELOW_ROOT = re.compile(rf"(?<![\w./-]){layout.IO}(?=/|$|[^\w.-])")
 
@@ -28,11 +30,26 @@ class Environment:
     python: the interpreter of its environment; used directly if there is no lock.
     variables: more variables for its programs, such as PYTHONPATH.
     lock: its requirements with hashes.
+    code: the files and folders of its code; by default the folders of PYTHONPATH.
     """
 
     python: Path
     variables: Mapping[str, str]
     lock: Path | None = None
+    code: Sequence[Path] = ()
+
+    @property
+    def path(self) -> list[Path]:
+        """The folders of PYTHONPATH."""
+        return [Path(each) for each in self.variables.get("PYTHONPATH", "").split(os.pathsep) if each]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file or folder of this machine that programs see under the same path."""
+
+    path: Path
+    writable: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +68,10 @@ class Launch:
     volumes: Mapping[str, Path]
     stdout: IO[bytes]
     stderr: IO[bytes]
+
+
+# Which files of this machine a container needs in addition to its mounts, e.g. the folder of a store.
+Places = Callable[[Launch], Iterable[Place]]
 
 
 class CannotStart(Exception):
@@ -75,6 +96,11 @@ class Process(Protocol):
 
 class Runtime(Protocol):
     """Runs containers."""
+
+    @property
+    def isolation(self) -> str:
+        """What keeps a container from files that are not its own: `landlock`, a container engine, or `none`."""
+        ...
 
     def prepare(self, images: Iterable[str], progress: Callable[[str], None]) -> None:
         """Prepare the images before the first step."""
@@ -105,12 +131,24 @@ class Installer(Protocol):
 
 
 class ProcessRuntime:
-    """Run containers as processes on this machine, each with the packages of its image's lock."""
+    """Run containers as processes on this machine, each with the packages of its image's lock.
 
-    def __init__(self, resolve: Callable[[str], Environment], installer: Installer) -> None:
+    Where the kernel has Landlock, a process reaches only its own folder, volumes, code and packages, the files of the
+    operating system, and its places.
+    """
+
+    def __init__(
+        self, resolve: Callable[[str], Environment], installer: Installer, places: Places = lambda _: ()
+    ) -> None:
         self._resolve = resolve
         self._installer = installer
+        self._places = places
         self._python: dict[str, Path] = {}
+
+    @property
+    def isolation(self) -> str:
+        """Return `landlock`, or `none` where the kernel does not have it."""
+        return "landlock" if keeper.isolates() else "none"
 
     def prepare(self, images: Iterable[str], progress: Callable[[str], None]) -> None:
         """Install the lock of each image, unless it is installed.
@@ -136,17 +174,35 @@ class ProcessRuntime:
         Errors: CannotStart.
         """
         python = self._python[launch.image]
+        environment, scratch = self._resolve(launch.image), str(launch.folder / layout.TMP)
         env = inherited()
         env["PATH"] = os.pathsep.join([str(python.parent), env.get("PATH", os.defpath)])
-        env |= self._resolve(launch.image).variables
+        # As in a container, a program has no home folder of its user. Large arrays stay out of shared memory.
+        env |= {"HOME": scratch, "JOBLIB_TEMP_FOLDER": scratch, **environment.variables}
         env |= {name: self._local(launch, value) for name, value in launch.env.items()}
-        env |= {"LOCKGATE_IO": str(launch.folder), "TMPDIR": str(launch.folder / layout.TMP)}
+        env |= {"LOCKGATE_IO": str(launch.folder), "TMPDIR": scratch}
         name, *arguments = (self._local(launch, each) for each in (*launch.command, *launch.args))
         program = str(python) if name in ("python", "python3") else shutil.which(name, path=env["PATH"])
         if program is None:
             message = f'failed to find name in PATH: exec: "{name}": executable file not found in $PATH'
             raise CannotStart(message)
-        return ChildProcess([program, *arguments], env, launch)
+        command = [program, *arguments]
+        if sys.platform != "linux":
+            return ChildProcess(command, env, launch)
+        return _Step(self._kept(command, launch, environment, python), env, launch)
+
+    def _kept(self, command: list[str], launch: Launch, environment: Environment, python: Path) -> list[str]:
+        """Return the command that lets a program reach only its own files."""
+        places = list(self._places(launch))
+        code, program = environment.code or environment.path, Path(command[0])
+        read = [*system(), *installation(python), program, program.resolve(), *code, *launch.volumes.values()]
+        return keeper.kept(
+            command,
+            read=[*read, *(each.path for each in places if not each.writable)],
+            write=[launch.folder, *DEVICES, *(each.path for each in places if each.writable)],
+            # Python finds a step that is one file by listing its folder.
+            names=[each.parent for each in code if each.is_file()],
+        )
 
     def _local(self, launch: Launch, value: str) -> str:
         """Return a value with the container's paths replaced by those of this machine."""
@@ -154,17 +210,14 @@ class ProcessRuntime:
 
 
 class ChildProcess:
-    """A child process in its own process group.
+    """A child process in its own process group."""
 
-    on_parent_death: the signal that it gets when this process dies.
-    """
+    _last = signal.SIGKILL  # the signal that ends it at once
 
-    def __init__(
-        self, command: list[str], env: Mapping[str, str], spec: Launch, on_parent_death: signal.Signals = signal.SIGKILL
-    ) -> None:
+    def __init__(self, command: list[str], env: Mapping[str, str], spec: Launch) -> None:
         try:
             self._child = subprocess.Popen(  # noqa: S603  # the manifest's own command
-                bound(command, on_parent_death),
+                command,
                 env=dict(env),
                 cwd=spec.folder,
                 stdin=subprocess.DEVNULL,
@@ -196,11 +249,18 @@ class ChildProcess:
             self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Send SIGKILL to the group."""
+        """End it at once."""
         with self._guard:
-            self._signal(signal.SIGKILL)
+            self._signal(self._last)
+            self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
         if not self._ended:
             with contextlib.suppress(ProcessLookupError, PermissionError):  # the group is empty
                 os.killpg(self._child.pid, number)
+
+
+class _Step(ChildProcess):
+    """A program below its keeper, which must live until it has ended every descendant of the program."""
+
+    _last = keeper.KILL

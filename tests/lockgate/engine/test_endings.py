@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lockgate.engine import ask_to_stop
+from lockgate.engine import Place, ask_to_stop
 from lockgate.engine.events import Event, NodeStarted, RunStarted, Stopping, Waiting
 from lockgate.rendering.manifest import RETRY as PINNED
 
@@ -55,6 +55,7 @@ def narrow() -> Iterator[Path]:
 
 
 def test_what_was_killed_for_want_of_memory_says_so_and_is_not_tried_again(shop: Workshop, narrow: Path) -> None:
+    shop.shared.append(Place(narrow, writable=True))
     found = retried(shop, "starve", str(narrow), limit=2, retryPolicy="Always", expression=PINNED)
     assert found == {"": "Failed", "(0)": "Failed", "message": "retryStrategy.expression evaluated to false"}
     run = shop.run(workflow(container("starve", str(narrow), name="main")))

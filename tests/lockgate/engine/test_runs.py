@@ -22,11 +22,12 @@ OTHER = """
 import json, sys
 from pathlib import Path
 sys.path[:0] = json.loads(sys.argv[1])
-from lockgate.engine import Engine, Environment, ProcessRuntime
+from lockgate.engine import Engine, Environment, Place, ProcessRuntime
 from lockgate.images.environments import Environments
 folder = Path(sys.argv[2])
 made = Environment(Path(sys.executable), {"PYTHONPATH": str(folder / "code")})
-runtime = ProcessRuntime(lambda image: made, Environments(folder / "cache"))
+shared = [Place(folder / "place", writable=True)]
+runtime = ProcessRuntime(lambda image: made, Environments(folder / "cache"), lambda _: shared)
 engine = Engine(folder / "state", folder / "environment", runtime, print)
 run = engine.run([json.loads(sys.argv[3])], "flow", run_id=sys.argv[4])
 sys.exit(0 if run.phase == "Succeeded" else 1)

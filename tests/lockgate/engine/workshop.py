@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lockgate.engine import Engine, Environment, Node, ProcessRuntime, Run
+from lockgate.engine import Engine, Environment, Node, Place, ProcessRuntime, Run
 from lockgate.engine.events import Event
 from lockgate.images.environments import Environments
 
@@ -157,6 +157,7 @@ class Workshop:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.events: list[Event] = []
+        self.shared = [Place(folder / "place", writable=True)]  # what each program reaches beside its own folder
         for name in ("code", "environment", "place"):
             (folder / name).mkdir()
         (folder / "code" / "program.py").write_text(PROGRAM)
@@ -169,7 +170,7 @@ class Workshop:
     def runtime(self) -> ProcessRuntime:
         """Return a runtime that runs processes of this interpreter, without their own environments."""
         made = Environment(Path(sys.executable), {"PYTHONPATH": str(self.folder / "code")})
-        return ProcessRuntime(lambda image: made, Environments(self.folder / "cache"))
+        return ProcessRuntime(lambda image: made, Environments(self.folder / "cache"), lambda _: self.shared)
 
     def engine(self, **more: Any) -> Engine:
         """Return an engine that records its events."""
