@@ -55,7 +55,7 @@ def stop(project: Project, environment: Environment) -> tuple[list[str], dict[st
 def foreground(project: Project, environment: Environment) -> int:
     """Run the supervisor in this process until a signal ends it."""
     command = child_command(environment, Catalog.find())
-    supervisor.serve(described(project, environment), store_of(environment), command)
+    supervisor.serve(described(project, environment), store_of(environment), command, lambda: environment.trust)
     return 0
 
 

@@ -12,7 +12,7 @@ from lockgate_step import BadCall, layout, read_spec
 
 from lockgate.records.runs import GATES, RunRecord, Step
 
-_RECORDS = {"ingest": "record", "predict": "answers/record.json", "package": "bundle/record.json"}
+_RECORDS = {"ingest": "record", "predict": "answers/record.json", "package": "bundle/record.json", "promote": "record"}
 
 
 def signed_file(step: str) -> str:

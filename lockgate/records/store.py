@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from lockgate_step import layout
+from lockgate_proof import ProofError, read_promotion
+from lockgate_step import layout, read_time
 from lockgate_store import Missing, Store, open_at, open_store
 
 from lockgate.errors import BadCall
@@ -47,18 +47,27 @@ def _client() -> Iterator[None]:
 
 
 def live_of(environment: Environment, model: str) -> dict[str, Any] | None:
-    """The live pointer of a model, or None if no version is live."""
-    return read_json(store_of(environment), f"models/{model}/live.json")
+    """The live pointer of a model, or None if no version is live.
+
+    Errors: ProofError if no key that may promote signed it. `live_promotion` also checks the promotions before it.
+    """
+    try:
+        content = store_of(environment).read(f"models/{model}/live.json").data
+    except Missing:
+        return None
+    return read_promotion(content, environment.trust, model=model).pointer
 
 
 def live_at(environment: Environment, model: str, moment: str) -> dict[str, Any] | None:
     """The live pointer of a model at a moment, or None if no version was live."""
-    store, prefix = store_of(environment), f"models/{model}/history/"
+    store, prefix, trust = store_of(environment), f"models/{model}/history/", environment.trust
     names = (key.removeprefix(prefix).removesuffix(".json") for key in store.list(prefix))
     for generation in sorted((int(name) for name in names if name.isdecimal()), reverse=True):
-        said = read_json(store, f"{prefix}{generation}.json")
-        if said and datetime.fromisoformat(said["at"]) < datetime.fromisoformat(moment):
-            return said
+        name = f"history/{generation}.json"
+        with suppress(ProofError):  # somebody else wrote it: `lockgate verify` says so
+            said = read_promotion(store.read(f"models/{model}/{name}").data, trust, model=model, name=name)
+            if read_time(said.at) < read_time(moment):
+                return said.pointer
     return None
 
 

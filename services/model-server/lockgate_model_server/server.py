@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import uvloop
@@ -71,8 +71,8 @@ class _Rest(RESTServer):  # type: ignore[misc]  # untyped base
 class _Server(MLServer):  # type: ignore[misc]  # untyped base
     """MLServer that starts to listen after its one model is loaded, with REST only."""
 
-    def __init__(self, model: ModelSettings, sock: socket.socket, linger: float) -> None:
-        self._model, self._sock, self._linger = model, sock, linger
+    def __init__(self, model: ModelSettings, sock: socket.socket, linger: float, loaded: Callable[[], object]) -> None:
+        self._model, self._sock, self._linger, self._loaded = model, sock, linger, loaded
         super().__init__(_Settings(debug=False, parallel_workers=0, metrics_endpoint=None, gzip_enabled=False))
 
     def _configure_logger(self) -> None:
@@ -86,24 +86,35 @@ class _Server(MLServer):  # type: ignore[misc]  # untyped base
 
     async def start(self, models_settings: Sequence[ModelSettings] = ()) -> None:
         await self._model_registry.load(self._model)
+        self._loaded()
         host, port = self._sock.getsockname()[:2]
         log("serving", model=self._model.name, version=self._model.version, address=f"http://{host}:{port}")
         await self._rest_server.start()
         log("stopped", model=self._model.name)
 
 
-def serve(*, name: str, model: Path, bundle: str, host: str, port: int, linger: float = 0) -> None:
+def serve(
+    *,
+    name: str,
+    model: Path,
+    bundle: str,
+    host: str,
+    port: int,
+    linger: float = 0,
+    loaded: Callable[[], object] = lambda: None,
+) -> None:
     """Serve a model folder until SIGTERM or SIGINT, then finish the requests in flight.
 
     port: 0 takes a free one; the log event `serving` names it.
     linger: seconds after the signal in which open connections are still answered and asked to close.
+    loaded: called when the model is in memory, and its folder is not needed any more.
     Errors: OutsideFailed when it cannot listen on the address; lockgate_model's errors when the model cannot be loaded.
     """
     with _bind(host, port) as sock:
         settings = LockgateRuntime.settings_of(name, model, bundle=bundle)
 
         async def run() -> None:
-            await _Server(settings, sock, linger).start()
+            await _Server(settings, sock, linger, loaded).start()
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run())

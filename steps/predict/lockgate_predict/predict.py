@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import assert_never
 
 import pyarrow.parquet as pq
 from lockgate_model import BadModel, read
 from lockgate_proof import ProofError, Statement, Trust, verify, verify_bundle
-from lockgate_step import BadCall, Record, Refusal, SpecFile, file_digest, log, read_spec, tree_digest
+from lockgate_step import BadCall, Record, Refusal, SpecFile, copy_supplied, file_digest, log, read_spec, tree_digest
 
 from lockgate_predict.answers import Answered, CannotAnswer, answer, write
 
@@ -15,8 +16,18 @@ from lockgate_predict.answers import Answered, CannotAnswer, answer, write
 def run(model: Path, test: Path, data: Path, spec: Path, base: Path | None, answers: Path, *, batch: int) -> Record:
     """Predict the test rows and return the record of the answers.
 
+    Both models are copied first: the files whose digests are signed are the files that are loaded.
     Errors: BadCall; Refusal when the record or the columns do not match or the candidate refuses rows; BadModel.
     """
+    with TemporaryDirectory() as private:
+        candidate, before = Path(private, "candidate"), Path(private, "base")
+        copy_supplied(model, candidate)
+        if base is not None:
+            copy_supplied(base, before)
+        return _run(candidate, test, data, spec, before if base is not None else None, answers, batch=batch)
+
+
+def _run(model: Path, test: Path, data: Path, spec: Path, base: Path | None, answers: Path, *, batch: int) -> Record:
     if batch < 1:
         msg = f"batch is {batch}"
         raise BadCall(msg, fix="use at least 1 row per request")

@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from lockgate_proof import Trust
 from lockgate_store import open_store
 
 from lockgate.errors import LockgateError
@@ -26,6 +27,7 @@ if __name__ == "__main__":
             Platform(state=Path(state), store=uri, port=int(port)),
             open_store(Path(environment), Path(environment).parent / "credentials"),
             command,
+            lambda: Trust.read(Path(environment) / "trust.json"),
             Patience(**json.loads(patience)),
         )
     except LockgateError as error:

@@ -10,7 +10,7 @@ from lockgate_deploy import objects, pods
 from lockgate_deploy.objects import Object, Version
 from lockgate_deploy.pods import Rollout
 from lockgate_deploy.pointers import Live
-from lockgate_proof import verify_bundle
+from lockgate_proof import Promotion, Statement, verify_bundle
 from lockgate_step import OutsideFailed, Refusal, Serving, canonical, sha256
 
 from tests.steps.deploy.conftest import Bench, spec_of
@@ -26,7 +26,9 @@ POD = DEPLOYMENT["spec"]["template"]["spec"]
 
 
 def live(generation: int) -> Live:
-    return Live(sha256(f"bundle {generation}".encode()), generation, None, f"r{generation}", "then")
+    bundle, run, signed = sha256(f"bundle {generation}".encode()), f"r{generation}", sha256(bytes(generation))
+    statement = Statement({}, "promotion", {}, signed)
+    return Live.of(Promotion("m", bundle, generation, None, None, {}, run, "then", statement, {}))
 
 
 def judged_in(bench: Bench, image: object, **spec: Any) -> Version:
