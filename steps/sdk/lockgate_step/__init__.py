@@ -5,6 +5,7 @@ surroundings agree on (folders, exit codes, contract.json), not of this package:
 would no longer run beside a new one.
 """
 
+from lockgate_step._address import without_credentials
 from lockgate_step._columns import Category, Column, Number, named, read_columns, without_bands
 from lockgate_step._contract import EXIT_CODES, PROTOCOL, ContractError, is_folder, read_contract
 from lockgate_step._digest import canonical, file_digest, sha256, stream_digest, tree_digest
@@ -116,4 +117,5 @@ __all__ = [
     "synthetic_rows",
     "tree_digest",
     "without_bands",
+    "without_credentials",
 ]

@@ -26,7 +26,7 @@ from botocore.exceptions import (
     ResponseStreamingError,
     SSLError,
 )
-from lockgate_step import BadCall, OutsideFailed, layout
+from lockgate_step import BadCall, OutsideFailed, layout, without_credentials
 
 from lockgate_store._disk import CHUNK, disk, settle, staged, sync
 from lockgate_store._store import Blob, Exists, Missing, Moved, check_key
@@ -64,6 +64,7 @@ class S3Settings:
             msg = f"{path}: unknown {', '.join(wrong)}"
             raise BadCall(msg, fix=_S3_JSON)
         ca = environment / "ca.pem"
+        without_credentials(fields["endpoint"] or "", f"endpoint in {path}")
         return cls(
             endpoint=fields["endpoint"],
             region=fields["region"],
