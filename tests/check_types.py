@@ -16,6 +16,7 @@ COMPOSER = [
     "tests/lockgate",
     "tests/rendered",
     "tests/contracts",
+    "tests/adversary",
     "tests/journeys",
     "tests/cluster",
     "tests/conformance",

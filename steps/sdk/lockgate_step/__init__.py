@@ -37,7 +37,9 @@ from lockgate_step._outcome import Inconclusive, Outcome, Passed, Reason, Record
 from lockgate_step._run import Sealer, io_root, main, program
 from lockgate_step._spec import Data, Scalar, Serving, SpecFile, Split, Target, read_spec
 from lockgate_step._supplied import (
+    LARGEST_FOLDER,
     LARGEST_RECORD,
+    MOST_FILES,
     UnsafeFile,
     copy_supplied,
     is_plain,
@@ -50,7 +52,9 @@ from lockgate_step._time import read_time
 
 __all__ = [
     "EXIT_CODES",
+    "LARGEST_FOLDER",
     "LARGEST_RECORD",
+    "MOST_FILES",
     "PROTOCOL",
     "Answers",
     "BadCall",

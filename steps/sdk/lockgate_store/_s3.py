@@ -29,7 +29,7 @@ from botocore.exceptions import (
 from lockgate_step import BadCall, OutsideFailed, layout, without_credentials
 
 from lockgate_store._disk import CHUNK, disk, settle, staged, sync
-from lockgate_store._store import Blob, Exists, Missing, Moved, check_key
+from lockgate_store._store import LARGEST_READ, Blob, Exists, Missing, Moved, check_key, too_large
 
 _WRITER: Final = "lockgate-write"
 _TRIES: Final = 5
@@ -128,6 +128,8 @@ class S3Store:
         """Return the bytes and their version."""
         with self._outside(key):
             answer = self.client.get_object(**self._at(key))
+            if answer["ContentLength"] > LARGEST_READ:
+                raise too_large(self, key)
             return Blob(answer["Body"].read(), _version(answer))
 
     def create(self, key: str, data: bytes) -> str:

@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from lockgate_step import OutsideFailed
+
+LARGEST_READ = 64 << 20  # bytes of a key that is read whole; larger ones are downloaded to a file
 _SEGMENT = re.compile(r"[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*")
 
 
@@ -80,6 +83,12 @@ class Store(Protocol):
 
     def download(self, key: str, path: str | os.PathLike[str]) -> None:
         """Copy the content of a key to a file, in pieces; the file appears complete or not at all."""
+
+
+def too_large(store: Store, key: str) -> OutsideFailed:
+    """Return the error of a key that is too large to be read whole."""
+    msg = f"{key} in the store {store} has more than {LARGEST_READ:,} bytes"
+    return OutsideFailed(msg, fix="find out who wrote it, and restore it")
 
 
 def check_key(key: str) -> str:
