@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from lockgate_proof import Promotion, ProofError, Trust, bundle_digest, read_manifest
-from lockgate_step import OutsideFailed, canonical, file_digest, log
+from lockgate_step import OutsideFailed, canonical, file_digest, is_plain, log
 from lockgate_store import Missing, Store, get_tree
 
 from lockgate.platform.follow import Live, Wanted, read_candidate, utc_now
@@ -86,9 +86,10 @@ class Records:
                 msg = f"the store {folder} does not exist any more"
                 raise OutsideFailed(msg, fix="restore it; until then the live bundles are still served")
             entries = folder.iterdir() if folder.is_dir() else ()
-            self._models = frozenset(entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
+            self._models = frozenset(entry.name for entry in entries if entry.is_dir() and is_plain(entry.name))
         elif time.monotonic() - self._listed_at >= _LISTING_SECONDS:
-            self._models = frozenset(key.split("/")[1] for key in self._store.list("models/"))
+            names = {key.split("/")[1] for key in self._store.list("models/")}
+            self._models = frozenset(filter(is_plain, names))
             self._listed_at = time.monotonic()
         return self._models
 

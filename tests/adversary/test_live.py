@@ -138,3 +138,12 @@ def test_a_spec_with_credentials_is_refused(released: Project, tmp_path: Path) -
     (project.pipeline / "pipeline.py").write_text(source.replace("data/rows.csv", f"s3://u:{SECRET}@bucket/rows.csv"))
     done = project.lockgate("render")
     assert (done.code, SECRET in done.said, "contains credentials" in done.said) == (2, False, True), done.said
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link"])
+def test_a_waiver_that_is_not_a_regular_file_is_refused_at_once(released: Project, tmp_path: Path, kind: str) -> None:
+    project = released.twin(tmp_path / "project")
+    (project.pipeline / "waivers").mkdir()
+    path = project.pipeline / "waivers" / "a.json"
+    path.symlink_to("/dev/zero") if kind == "link" else os.mkfifo(path)
+    project.lockgate("render").check(2, r"waivers/a\.json of grants is not a waiver")

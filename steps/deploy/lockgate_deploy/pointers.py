@@ -169,8 +169,9 @@ class Pointers:
     def promoted(self, run: str, bundle: str | None = None) -> Live | None:
         """Return what this run made live, even if it was replaced since; None if nothing (or not this bundle)."""
         intent = self._record(f"runs/{run}/promotion.json")
-        name = f"history/{intent.get('generation')}.json"
-        kept = self._read(name) if intent else None
+        generation = intent.get("generation")
+        name = f"history/{generation}.json"
+        kept = self._read(name) if type(generation) is int else None
         past = read_promotion(kept.data, self._trust, model=self.model, name=name) if kept else None
         return Live.of(past) if past and past.run == run and bundle in (None, past.bundle) else None
 
@@ -271,7 +272,7 @@ def _fields(blob: Blob, names: Sequence[str], what: str) -> dict[str, Any]:
 def _parse(blob: Blob) -> dict[str, Any]:
     try:
         said = json.loads(blob.data)
-    except ValueError:
+    except (ValueError, RecursionError):
         said = None
     if not isinstance(said, dict):
         msg = "a record in the store is damaged"

@@ -234,3 +234,12 @@ def test_only_pods_that_are_ready_are_asked() -> None:
         {"endpoints": [endpoint("c"), {"addresses": ["10.0.0.9"]}]},
     ]
     assert pods.asked(slices) == {"a", "c"}
+
+
+def test_the_users_service_remembers_the_promotion_that_it_follows() -> None:
+    service = objects.users_service(live(3), "m")
+    promoted = live(3).promotion
+    assert promoted is not None
+    assert objects.accepted_by(service) == promoted.accepted
+    del service["metadata"]["annotations"]["lockgate.io/promotion"]
+    assert objects.accepted_by(service) is None
