@@ -22,6 +22,12 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         yield project
 
 
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A project in which nothing has run yet."""
+    return Project.make(tmp_path / "project")
+
+
 @pytest.fixture(scope="module")
 def refused(released: Project, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A bundle that package sealed and smoke-test refused."""
@@ -104,36 +110,28 @@ def test_a_manifest_that_is_a_link_is_not_verified(released: Project, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "address",
-    [
-        f"s3://user:{SECRET}@bucket/rows.csv", f"s3://{SECRET}@bucket/rows.csv", f"user:{SECRET}@host/rows.csv",
-        f"s3://user%3A{SECRET}%40bucket/rows.csv", f"s3://bucket/rows.csv?X-Amz-Signature={SECRET}",
-        f"https://host/rows.csv?sv=1&sig={SECRET}", f"file:///rows.csv#token={SECRET}",
-    ],
-)  # fmt: skip
+    "address", [f"s3://user:{SECRET}@bucket/rows.csv", f"s3://bucket/rows.csv?X-Amz-Signature={SECRET}"]
+)
 @pytest.mark.parametrize("verb", ["run", "submit"])
-def test_an_address_with_credentials_is_stored_nowhere(released: Project, verb: str, address: str) -> None:
-    known = released.run_ids()
-    done = released.lockgate(verb, MODEL, "--data", address)
+def test_an_address_with_credentials_is_stored_nowhere(project: Project, verb: str, address: str) -> None:
+    done = project.lockgate(verb, MODEL, "--data", address)
     done.check(2, "setting data contains credentials")
     assert SECRET not in done.said
-    assert released.run_ids() == known
-    kept = (path for path in released.root.rglob("*") if path.is_file() and path.suffix != ".parquet")
+    assert project.run_ids() == set()
+    kept = (path for path in project.root.rglob("*") if path.is_file() and path.suffix != ".parquet")
     assert [path for path in kept if SECRET.encode() in path.read_bytes()] == []
 
 
 @pytest.mark.parametrize("name", ["store", "registry"])
-def test_a_setting_with_credentials_is_refused(released: Project, tmp_path: Path, name: str) -> None:
-    project = released.twin(tmp_path / "project")
-    project.own_state("environment", "serve")
+def test_a_setting_with_credentials_is_refused(project: Project, name: str) -> None:
+    assert project.lockgate("status").code == 0  # makes the environment
     setting = project.state / "environment" / "lockgate-environment" / name
     setting.write_text(f"https://user:{SECRET}@host/path\n")
     done = project.lockgate("run", MODEL)
     assert (done.code, SECRET in done.said, "contains credentials" in done.said) == (2, False, True), done.said
 
 
-def test_a_spec_with_credentials_is_refused(released: Project, tmp_path: Path) -> None:
-    project = released.twin(tmp_path / "project")
+def test_a_spec_with_credentials_is_refused(project: Project) -> None:
     source = (project.pipeline / "pipeline.py").read_text()
     (project.pipeline / "pipeline.py").write_text(source.replace("data/rows.csv", f"s3://u:{SECRET}@bucket/rows.csv"))
     done = project.lockgate("render")
@@ -141,8 +139,7 @@ def test_a_spec_with_credentials_is_refused(released: Project, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", ["fifo", "link"])
-def test_a_waiver_that_is_not_a_regular_file_is_refused_at_once(released: Project, tmp_path: Path, kind: str) -> None:
-    project = released.twin(tmp_path / "project")
+def test_a_waiver_that_is_not_a_regular_file_is_refused_at_once(project: Project, kind: str) -> None:
     (project.pipeline / "waivers").mkdir()
     path = project.pipeline / "waivers" / "a.json"
     path.symlink_to("/dev/zero") if kind == "link" else os.mkfifo(path)
