@@ -18,6 +18,7 @@ COMPOSER = [
     "tests/lockgate",
     "tests/rendered",
     "tests/contracts",
+    "tests/adversary",
     "tests/journeys",
     "tests/cluster",
     "tests/conformance",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from lockgate_step import Data
+from lockgate_step import Data, without_credentials
 
 from lockgate.cluster.api import NotThere
 from lockgate.cluster.manifests.settings import Cluster
@@ -164,6 +164,8 @@ def order_of(project: Project, name: str, workflow: str, given: Mapping[str, str
 
     Errors: UnknownName, NotRendered, BadCall for an unknown or a missing setting.
     """
+    for setting, value in given.items():
+        without_credentials(value, f"the setting {setting}")
     model = project.model(name)
     path = project.workflows / model.spec.name / f"{workflow}.yaml"
     if workflow not in ("release", "review"):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlsplit
 
-from lockgate_step import loads
+from lockgate_step import loads, without_credentials
 
 from lockgate.cluster.api import Cluster, NotAllowed, NotThere, connect, explained, installed
 from lockgate.errors import BadCall
@@ -37,6 +37,10 @@ class Where:
     server: str | None = None
     token_file: Path | None = None
     ca: Path | None = None
+
+    def __post_init__(self) -> None:
+        fix = f"give the token by --token-file FILE, or in {TOKEN}"
+        without_credentials(self.server or "", "the address of --server", fix=fix)
 
     @property
     def elsewhere(self) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lockgate_proof import GATES_OF_A_BUNDLE
+from lockgate_proof import GATES_OF_A_BUNDLE, ProofError
 from lockgate_store import Store
 
 from lockgate.definition.catalog import Catalog
@@ -15,8 +15,9 @@ from lockgate.engine import ask_to_stop
 from lockgate.records.address import address_of, platform_up, public
 from lockgate.records.environment import Environment, ensure_environment
 from lockgate.records.live import Live
+from lockgate.records.promotions import Memory, live_promotion
 from lockgate.records.runs import RunRecord, Runs, Step, verdict_in
-from lockgate.records.store import read_json, read_pointer, store_of
+from lockgate.records.store import read_json, store_of
 
 
 @dataclass(frozen=True)
@@ -42,20 +43,25 @@ class Machine:
         """The live pointer of the store, and whether the local platform answers for it."""
         store, key = store_of(self.environment), f"models/{model}"
         url, candidate = address_of(self.environment, model), read_json(store, f"{key}/candidate.json")
-        pointer = read_pointer(store, f"{key}/live.json")
-        if pointer is None:
-            return Live(None, url, candidate=candidate, waived=[])
+        memory, alert = Memory.of(self.project.state, self.environment.setting("store")), ""
+        try:
+            found = live_promotion(store, model, lambda: self.environment.trust, memory)
+        except ProofError as error:
+            found, alert = memory.kept(model, self.environment.trust), f"{error.message}. Next: {error.fix}"
+        if found is None:
+            return Live(None, url, candidate=candidate, waived=[], alert=alert)
         served = (read_json(store, f"{key}/status.json") or {}).get("live")
         served = served if isinstance(served, dict) else {}
         up = platform_up(self.environment)
         problem = str(served.get("problem") or "") if up else "the local platform is not running: lockgate serve"
         return Live(
-            pointer,
+            found.pointer,
             url,
             answers=up and bool(served.get("ready")),
             problem=problem,
             candidate=candidate,
-            waived=_waived(store, key, pointer["bundle"]),
+            waived=_waived(store, key, found.bundle),
+            alert=alert,
         )
 
     def fetch_logs(self, run: RunRecord, steps: Sequence[Step]) -> list[str]:

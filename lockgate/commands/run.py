@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from lockgate_step import without_credentials
 
 from lockgate.commands.machine import Machine
 from lockgate.commands.preflight import check_columns, check_estimator
@@ -138,7 +139,7 @@ class Session:
 
     def _given(self, model: Model, request: Request, parameters: Mapping[str, Any]) -> dict[str, str]:
         """The settings, with an absolute address of the data: only here the model's folder is known."""
-        given = dict(request.given)
+        given = {name: without_credentials(value, f"the setting {name}") for name, value in request.given.items()}
         if "data" in parameters:
             given["data"] = absolute(
                 given.get("data") or model.spec.source.uri, Path.cwd() if "data" in given else model.folder

@@ -1,8 +1,11 @@
 """The verbs about one run: `logs`, `report` and `stop`; the same for this machine and a cluster."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+from lockgate_proof import ProofError
 
 from lockgate.commands.target import Target, find
 from lockgate.errors import BadCall, UnknownName
@@ -72,7 +75,9 @@ def report_of(target: Target, record: RunRecord) -> Report:
     """Write the pages of this run. Errors: BadCall if no step has written a page, OutsideFailed."""
     record, missing = target.fetch_evidence(record)
     environment, model = target.environment, record.about.model
-    live = live_of(environment, model) if model else None
+    live = None
+    with suppress(ProofError):  # the pages are about the run; `lockgate status` says what is wrong with the pointer
+        live = live_of(environment, model) if model else None
     files = write_pages(Evidence(record, environment.trust, live, target.options))
     return Report(record, {name: target.link(path, record) for name, path in files.items()}, missing)
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from lockgate_step import read_time
+
 from lockgate.commands.target import Target, start
 from lockgate.errors import UnknownName
 from lockgate.records.live import Live
@@ -33,6 +35,7 @@ class ModelStatus:
             "url": live.url,
             "candidate": live.candidate,
             "waived": live.waived,
+            "alert": live.alert,
             "runs": [
                 {
                     "run": run.id,
@@ -58,16 +61,26 @@ class ModelStatus:
         live = self.live
         if live.hidden:
             return ["you have no permission to see what is live"]
+        if live.alert:
+            return [f"the live pointer in the store is not followed: {live.alert}", *self._served()]
+        return self._served() if live.pointer else self._nothing(target)
+
+    def _nothing(self, target: Target) -> list[str]:
+        first = "" if self.runs else f"; {start(target)} {self.model} {target.options}".rstrip()
+        return [f"no version is live {target.place}{first}"]
+
+    def _served(self) -> list[str]:
+        live = self.live
         if live.pointer is None:
-            first = "" if self.runs else f"; {start(target)} {self.model} {target.options}".rstrip()
-            return [f"no version is live {target.place}{first}"]
+            return ["  no version is served"]
         since = f", since {ago(live.pointer['at'])}" if "at" in live.pointer else ""
         state = "users call" if live.answers is None else "answers at"
         reached = f"  {state} {live.url}"
         if live.answers is False:
             reached = f"  does not answer: {live.problem}" if live.problem else "  is starting"
         waived = [line for reason in live.waived or () for line in waived_lines(reason)]
-        return [f"{short(live.pointer['bundle'])}, generation {live.pointer['generation']}{since}", reached, *waived]
+        named = f"{short(live.pointer['bundle'])}, generation {live.pointer['generation']}{since}"
+        return [f"  {named} is still live" if live.alert else named, reached, *waived]
 
 
 @dataclass(frozen=True)
@@ -117,7 +130,7 @@ def _run_line(run: RunRecord) -> str:
 
 def ago(moment: str) -> str:
     """How long ago a moment was, in words."""
-    seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    seconds = (datetime.now(UTC) - read_time(moment)).total_seconds()
     for limit, size, unit in ((120, 1, "seconds"), (7200, 60, "minutes"), (172_800, 3600, "hours")):
         if seconds < limit:
             return f"{int(seconds / size)} {unit} ago"

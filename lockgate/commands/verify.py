@@ -5,34 +5,37 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lockgate_proof import ProofError, Statement, VerifiedBundle, read_manifest, verify_bundle, waiver_for
+from lockgate_proof import Promotion, ProofError, Statement, VerifiedBundle, read_manifest, verify_bundle, waiver_for
 from lockgate_store import Missing, get_tree
 
 from lockgate.definition.project import Project
 from lockgate.errors import BadCall
 from lockgate.records.environment import Environment
-from lockgate.records.store import live_of, store_of
+from lockgate.records.promotions import Memory, live_promotion
+from lockgate.records.store import store_of
 from lockgate.report.lines import short
 
 
 def verify_what(project: Project, environment: Environment, what: str) -> tuple[dict[str, Any], list[str]]:
-    """Verify a bundle's folder, or the live bundle of a model: JSON values, and lines.
+    """Verify a bundle's folder, or the live bundle of a model and the promotions that made it live: JSON and lines.
 
     Errors: ProofError, naming the first check that failed.
     """
-    folder, digest, model = Path(what), None, None
+    folder, digest, model, live = Path(what), None, None, None
     if not (folder / "manifest.json").is_file():
         model = project.model(what).spec.name
-        live = live_of(environment, model)
+        store = store_of(environment)
+        memory = Memory.of(project.state, environment.setting("store")) if environment.local else None
+        live = live_promotion(store, model, lambda: environment.trust, memory)
         if live is None:
             msg = f"{model} has no live version"
             raise BadCall(msg, fix=f"lockgate {'run' if environment.local else 'submit'} {model}")
-        digest = str(live["bundle"])
+        digest = live.bundle
         folder = project.state / "verify" / digest.removeprefix("sha256:")
         _get(environment, f"models/{model}/bundles/{folder.name}", folder)
     trust, now = environment.trust, datetime.now(UTC)
     proven = verify_bundle(folder, trust, now=now, model=model, digest=digest)
-    checks = list(_checks(proven, now))
+    checks = [*_checks(proven, now), *([_promoted(live)] if live else [])]
     value = {
         "model": proven.model,
         "bundle": proven.digest,
@@ -73,6 +76,11 @@ def _checks(proven: VerifiedBundle, now: datetime) -> Iterator[dict[str, Any]]:
             if waiver:
                 said = {"reason": reason["id"], "message": reason["message"], **waiver.to_json()}
                 yield {"check": "waiver", "result": "in force", **_signed(waiver.statement), **said}
+
+
+def _promoted(live: Promotion) -> dict[str, Any]:
+    """The check of the promotion: its chain was verified before."""
+    return {"check": "promotion", "result": f"generation {live.generation}", **_signed(live.statement)}
 
 
 def _signed(record: Statement | None) -> dict[str, Any]:

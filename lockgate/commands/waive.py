@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from lockgate_proof import ProofError, Statement, sign, verify
+from lockgate_proof import LONGEST, ProofError, Statement, read_waiver, sign, verify
 from lockgate_step import canonical, sha256
 
 from lockgate.commands.target import Target
@@ -16,8 +16,6 @@ from lockgate.records.evidence import of_run
 from lockgate.records.runs import RunRecord, Step
 from lockgate.rendering.files import model_files, write_or_check
 from lockgate.report.lines import again
-
-LONGEST = timedelta(days=366)
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def waive(target: Target, run: RunRecord, asked: Waiving) -> tuple[list[str], di
     }
     envelope = sign("waiver", verdict.subjects, said, key)
     try:
-        signer = verify(envelope, target.environment.trust, signer="waive").owner
+        signer = read_waiver("the waiver", envelope, target.environment.trust).signer
     except ProofError as error:
         msg = f"the key {key} may not sign waivers {target.place}"
         instead = "" if target.options else ", or leave out --key"

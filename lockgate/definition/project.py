@@ -12,7 +12,7 @@ from typing import Any
 from lockgate_policy import PolicyError
 from lockgate_policy import check as check_policy
 from lockgate_policy import read as read_policy
-from lockgate_step import canonical, loads
+from lockgate_step import UnsafeFile, canonical, loads, read_supplied
 
 from lockgate.definition.catalog import Program
 from lockgate.definition.contract import RAW, own_step
@@ -58,8 +58,8 @@ class Model:
         found = {}
         for path in sorted((self.folder / "waivers").glob("*.json")):
             try:
-                found[f"waivers/{path.name}"] = dict(loads(path.read_bytes()))
-            except (ValueError, TypeError) as error:
+                found[f"waivers/{path.name}"] = dict(loads(read_supplied(path)))
+            except (OSError, ValueError, TypeError, UnsafeFile) as error:
                 msg = f"waivers/{path.name} of {self.spec.name} is not a waiver"
                 raise SpecError(msg, fix=f"restore the signed file, or remove it: {path}") from error
         return found

@@ -11,6 +11,7 @@ from lockgate_step import (
     DataVerdict,
     Kind,
     ModelFile,
+    PromotionRecord,
     QualityVerdict,
     Report,
     SmokeVerdict,
@@ -210,7 +211,7 @@ def promote(
     wait: int | Setting = 120,
     after: Artifact[Kind] | None = None,
     name: str = "promote",
-) -> None:
+) -> Artifact[PromotionRecord]:
     """Make the bundle that passed smoke-test live, unless live has moved since the gates compared with it."""
     task = add(
         "promote",
@@ -219,7 +220,7 @@ def promote(
         {"wait": wait},
         after,
     )
-    del task
+    return task.output("record")
 
 
 def pull(

@@ -69,7 +69,7 @@ def foreground(project: Project, environment: Environment) -> int:
     """Run the supervisor in this process until a signal ends it. Errors: BadCall, AlreadyServing, PortTaken."""
     folders.runtime()
     command = child_command(environment, Catalog.find())
-    supervisor.serve(described(project, environment), store_of(environment), command)
+    supervisor.serve(described(project, environment), store_of(environment), command, lambda: environment.trust)
     return 0
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from lockgate_step import loads
+from lockgate_step import loads, read_time
 
 from lockgate.platform.model_server import Child, Failing, Ready, Starting
 from lockgate.platform.relay import Unserved, Upstream
@@ -35,32 +35,28 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What one model's records ask to be served."""
+    """What one model's records ask to be served.
+
+    alert: why the live pointer in the store is not followed; then `live` is what was accepted before.
+    """
 
     live: Live | None = None
     candidate: Candidate | None = None
+    alert: str = ""
 
 
-def read_wanted(live: bytes | None, candidate: bytes | None, now: datetime) -> Wanted:
-    """Parse the content of `live.json` and `candidate.json`; an expired candidate counts as none.
+def read_candidate(content: bytes | None, now: datetime) -> Candidate | None:
+    """Parse the content of `candidate.json`; an expired candidate counts as none.
 
-    Errors: ValueError when a record is damaged.
+    Errors: ValueError when it is damaged.
     """
+    if content is None:
+        return None
     try:
-        pointer = loads(live) if live is not None else None
-        lease = loads(candidate) if candidate is not None else None
-        held = None
-        if lease is not None:
-            held = Candidate(
-                _digest(lease["bundle"]),
-                str(lease["run"]),
-                str(lease["at"]),
-                datetime.fromisoformat(lease["lease_until"]),
-            )
-        return Wanted(
-            live=Live(_digest(pointer["bundle"]), str(pointer["at"])) if pointer is not None else None,
-            candidate=held if held is not None and now < held.lease_until else None,
-        )
+        lease = loads(content)
+        until = read_time(lease["lease_until"])
+        held = Candidate(_digest(lease["bundle"]), str(lease["run"]), str(lease["at"]), until)
+        return held if now < held.lease_until else None
     except (KeyError, TypeError) as error:
         msg = f"the pointer is invalid; missing or of the wrong type: {error}"
         raise ValueError(msg) from error
@@ -124,6 +120,10 @@ class Servers:
                 return Unserved(f"{self.model} is starting; retry in a second")
             case Failing(problem):
                 return Unserved(f"{self.model} cannot be served: {problem.message}. Next: lockgate logs {self.model}")
+            case None if self.wanted.alert:
+                return Unserved(
+                    f"{self.model} cannot be served: {self.wanted.alert}. Next: lockgate verify {self.model}"
+                )
             case None:
                 return Unserved(f"{self.model} has no live bundle yet. Next: lockgate run {self.model}")
 
@@ -135,6 +135,7 @@ class Servers:
             "candidate": {**self._version(candidate.bundle), "run": candidate.run, "lease": candidate.at}
             if candidate
             else None,
+            "alert": self.wanted.alert,
         }
 
     def view(self) -> ModelView:
@@ -147,7 +148,7 @@ class Servers:
             since=live.at if live else None,
             ready=live is not None and versions[0]["ready"],
             candidate=candidate.bundle if candidate else None,
-            problem=next((version["problem"] for version in versions if version["problem"]), None),
+            problem=next(filter(None, (self.wanted.alert, *(version["problem"] for version in versions))), None),
         )
 
     def _version(self, bundle: str) -> dict[str, Any]:

@@ -2,31 +2,50 @@
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from lockgate_proof import ProofError, bundle_digest, read_manifest
-from lockgate_step import OutsideFailed, canonical, file_digest, log
+from lockgate_proof import Promotion, ProofError, Trust, bundle_digest, read_manifest
+from lockgate_step import OutsideFailed, canonical, file_digest, is_plain, log
 from lockgate_store import Missing, Store, get_tree
 
-from lockgate.platform.follow import Wanted, read_wanted, utc_now
+from lockgate.platform.follow import Live, Wanted, read_candidate, utc_now
+from lockgate.records.promotions import Memory, live_promotion
 
 # S3 can only list all keys of a store, so new models are looked for less often than the pointers are read.
 _LISTING_SECONDS = 5.0
+# A pointer that does not verify is checked again, since its history may be restored meanwhile.
+_AGAIN_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class _Followed:
+    """What was concluded from a live pointer's content, and when."""
+
+    content: bytes | None
+    live: Live | None
+    alert: str
+    at: float
 
 
 class Records:
-    """One store. Every method blocks. Bundles of a store in a folder are served in place, others are copied."""
+    """One store. Every method blocks. Bundles of a store in a folder are served in place, others are copied.
 
-    def __init__(self, store: Store, uri: str, copies: Path) -> None:
+    trust: reads the trust file. memory: the promotions accepted so far.
+    """
+
+    def __init__(self, store: Store, uri: str, copies: Path, trust: Callable[[], Trust], memory: Memory) -> None:
         url = urlsplit(uri)
         self._store, self._copies = store, copies
         self._root = Path(unquote(url.path)) if url.scheme == "file" else None
         self._models: frozenset[str] = frozenset()
         self._listed_at = -_LISTING_SECONDS
         self._damaged: dict[str, str] = {}
+        self._trust, self._memory = trust, memory
+        self._followed: dict[str, _Followed] = {}
 
     def wanted(self) -> dict[str, Wanted | None]:
         """Return what each model's pointers ask for; None if a pointer is damaged, so that nothing changes."""
@@ -67,22 +86,52 @@ class Records:
                 msg = f"the store {folder} does not exist any more"
                 raise OutsideFailed(msg, fix="restore it; until then the live bundles are still served")
             entries = folder.iterdir() if folder.is_dir() else ()
-            self._models = frozenset(entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
+            self._models = frozenset(entry.name for entry in entries if entry.is_dir() and is_plain(entry.name))
         elif time.monotonic() - self._listed_at >= _LISTING_SECONDS:
-            self._models = frozenset(key.split("/")[1] for key in self._store.list("models/"))
+            names = {key.split("/")[1] for key in self._store.list("models/")}
+            self._models = frozenset(filter(is_plain, names))
             self._listed_at = time.monotonic()
         return self._models
 
     def _wanted(self, model: str) -> Wanted | None:
         try:
-            wanted = read_wanted(self._read(model, "live.json"), self._read(model, "candidate.json"), utc_now())
+            followed = self._follow(model)
+            candidate = read_candidate(self._read(model, "candidate.json"), utc_now())
         except ValueError as error:
             if self._damaged.get(model) != str(error):
                 log("damaged-pointer", model=model, problem=str(error), fix=f"restore models/{model} in the store")
             self._damaged[model] = str(error)
             return None
         self._damaged.pop(model, None)
-        return wanted
+        return Wanted(followed.live, candidate, followed.alert)
+
+    def _follow(self, model: str) -> _Followed:
+        """Verify the live pointer if it has changed; one that does not verify leaves live where it was."""
+        content, before = self._read(model, "live.json"), self._followed.get(model)
+        moment = time.monotonic()
+        if before and before.content == content and not (before.alert and moment - before.at >= _AGAIN_SECONDS):
+            return before
+        alert = ""
+        try:
+            found = live_promotion(self._store, model, self._trust, self._memory)
+            if found and found.accepted != self._memory.accepted(model):
+                self._memory.keep(found)
+        except ProofError as error:
+            alert = error.message
+            if before is None or before.alert != alert:
+                log("promotion-refused", model=model, problem=error.message, fix=error.fix)
+            found = self._accepted(model)
+        live = Live(found.bundle, found.at) if found else None
+        if alert and before and before.live:
+            live = before.live
+        self._followed[model] = _Followed(content, live, alert, moment)
+        return self._followed[model]
+
+    def _accepted(self, model: str) -> Promotion | None:
+        try:
+            return self._memory.kept(model, self._trust())
+        except ProofError:  # the trust file itself is missing or damaged: the alert says so
+            return None
 
     def _read(self, model: str, name: str) -> bytes | None:
         try:

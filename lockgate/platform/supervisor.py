@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import ClientSession
+from lockgate_proof import Trust
 from lockgate_step import canonical, log
 from lockgate_store import Store, StoreError
 from lockgate_wire import BACKLOG, Hosts, Limits, log_without_data
@@ -35,6 +36,7 @@ from lockgate.platform.model_server import Child, ChildCommand, Patience, last_l
 from lockgate.platform.records import Records
 from lockgate.platform.relay import Routes, Unserved, Upstream, application, client
 from lockgate.platform.status_page import ModelView
+from lockgate.records.promotions import Memory
 
 _ROTATE_SECONDS = 1.0
 
@@ -168,16 +170,23 @@ def stop(state: Path, *, within: float = 60.0) -> bool:
     raise ServeFailed(msg, state / "log")
 
 
-def serve(platform: Platform, store: Store, command: ChildCommand, patience: Patience | None = None) -> None:
+def serve(
+    platform: Platform,
+    store: Store,
+    command: ChildCommand,
+    trust: Callable[[], Trust],
+    patience: Patience | None = None,
+) -> None:
     """Serve in the foreground until SIGTERM or SIGINT.
 
     command: returns the command line and environment of a model server for a bundle's folder and a port.
+    trust: reads the trust file: which key may promote.
     Errors: AlreadyServing, PortTaken.
     """
     platform.state.mkdir(parents=True, exist_ok=True)
     log_without_data()
     with _sole(platform.state):
-        asyncio.run(_serve(platform, store, command, patience or Patience()))
+        asyncio.run(_serve(platform, store, command, trust, patience or Patience()))
 
 
 @contextmanager
@@ -233,13 +242,16 @@ def _neighbour(platform: Platform) -> Path | None:
     return None
 
 
-async def _serve(platform: Platform, store: Store, command: ChildCommand, patience: Patience) -> None:
+async def _serve(
+    platform: Platform, store: Store, command: ChildCommand, trust: Callable[[], Trust], patience: Patience
+) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     with _listen(platform) as listener:
         async with client() as session:
-            records = Records(store, platform.store, platform.state / "bundles")
+            memory = Memory.of(platform.state.parent, platform.store)
+            records = Records(store, platform.store, platform.state / "bundles", trust, memory)
             supervisor = _Supervisor(platform, records, command, patience, session)
             routes = Routes(find=supervisor.find, models=supervisor.views)
             app = application(routes, session, platform.state.parent / "runs", platform.hosts)

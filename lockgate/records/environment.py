@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from lockgate_proof import Trust, TrustedKey, new_key
-from lockgate_step import layout, sha256
+from lockgate_step import layout, sha256, without_credentials
 
 from lockgate import folders
 from lockgate.definition.project import Project
@@ -49,9 +49,9 @@ class Environment:
         return self.root / layout.key_secret(signer) / layout.PRIVATE_KEY
 
     def setting(self, name: str) -> str:
-        """The text of one setting. Errors: BadCall if it does not exist."""
+        """The text of one setting. Errors: BadCall if it does not exist, or contains credentials."""
         try:
-            return (self.config / name).read_text(encoding="utf-8").strip()
+            return without_credentials((self.config / name).read_text(encoding="utf-8").strip(), f"the setting {name}")
         except FileNotFoundError as error:
             if self.config.parent != self.root:
                 msg = f"the cluster's environment has no {name}"

@@ -3,16 +3,15 @@
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
 from lockgate_proof import ProofError, Statement, Trust, verify
-from lockgate_step import BadCall, layout, read_spec
+from lockgate_step import BadCall, layout, read_spec, read_time
 
 from lockgate.records.runs import GATES, RunRecord
 
-_RECORDS = {"ingest": "record", "predict": "answers/record.json", "package": "bundle/record.json"}
+_RECORDS = {"ingest": "record", "predict": "answers/record.json", "package": "bundle/record.json", "promote": "record"}
 
 
 def signed_file(step: str) -> str:
@@ -141,7 +140,7 @@ class Evidence:
 
 def moment(text: str) -> str:
     """A time to the minute, in UTC; the records have it to the microsecond."""
-    return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC" if text else "not started"
+    return f"{read_time(text):%Y-%m-%d %H:%M} UTC" if text else "not started"
 
 
 def _standing(verdict: Mapping[str, Any], rule: str = "") -> str:

@@ -4,13 +4,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lockgate_proof import GATES_OF_A_BUNDLE, ProofError, predicate
-from lockgate_step import canonical, layout, loads
+from lockgate_step import canonical, layout, loads, read_time
 
 from lockgate.engine.record import Node, Run
 from lockgate.errors import BadCall, UnknownName
@@ -235,7 +234,7 @@ class RunRecord:
         end = self.run.values.get("finishedAt")
         if not self.started or not end:
             return None
-        return (datetime.fromisoformat(str(end)) - datetime.fromisoformat(self.started)).total_seconds()
+        return (read_time(end) - read_time(self.started)).total_seconds()
 
     @cached_property
     def steps(self) -> list[Step]:

@@ -1,20 +1,17 @@
 """Open the store of an environment, and read its live pointers."""
 
-import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from lockgate_step import layout, loads
+from lockgate_proof import ProofError, read_promotion
+from lockgate_step import layout, loads, read_time
 from lockgate_store import Missing, Store, open_at, open_store
 
 from lockgate.errors import BadCall, OutsideFailed
 from lockgate.records.environment import Environment
-
-DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def store_of(environment: Environment) -> Store:
@@ -49,18 +46,27 @@ def _client() -> Iterator[None]:
 
 
 def live_of(environment: Environment, model: str) -> dict[str, Any] | None:
-    """The live pointer of a model, or None if no version is live."""
-    return read_pointer(store_of(environment), f"models/{model}/live.json")
+    """The live pointer of a model, or None if no version is live.
+
+    Errors: ProofError if no key that may promote signed it. `live_promotion` also checks the promotions before it.
+    """
+    try:
+        content = store_of(environment).read(f"models/{model}/live.json").data
+    except Missing:
+        return None
+    return read_promotion(content, environment.trust, model=model).pointer
 
 
 def live_at(environment: Environment, model: str, moment: str) -> dict[str, Any] | None:
     """The live pointer of a model at a moment, or None if no version was live."""
-    store, prefix = store_of(environment), f"models/{model}/history/"
+    store, prefix, trust = store_of(environment), f"models/{model}/history/", environment.trust
     names = (key.removeprefix(prefix).removesuffix(".json") for key in store.list(prefix))
     for generation in sorted((int(name) for name in names if name.isdecimal()), reverse=True):
-        said = read_pointer(store, f"{prefix}{generation}.json")
-        if said and datetime.fromisoformat(said["at"]) < datetime.fromisoformat(moment):
-            return said
+        name = f"history/{generation}.json"
+        with suppress(ProofError):  # somebody else wrote it: `lockgate verify` says so
+            said = read_promotion(store.read(f"models/{model}/{name}").data, trust, model=model, name=name)
+            if read_time(said.at) < read_time(moment):
+                return said.pointer
     return None
 
 
@@ -75,22 +81,6 @@ def read_json(store: Store, key: str) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         raise _damaged(store, key)
     return value
-
-
-def read_pointer(store: Store, key: str) -> dict[str, Any] | None:
-    """A live pointer from the store, or None if it does not exist. Errors: OutsideFailed if it is damaged."""
-    pointer = read_json(store, key)
-    if pointer is None:
-        return None
-    bundle, generation = pointer.get("bundle"), pointer.get("generation")
-    try:
-        # The digest becomes part of a path. A time without a zone cannot be compared.
-        dated = datetime.fromisoformat(pointer["at"]).tzinfo is not None
-    except (KeyError, TypeError, ValueError):
-        dated = False
-    if not (dated and isinstance(bundle, str) and DIGEST.fullmatch(bundle) and type(generation) is int):
-        raise _damaged(store, key)
-    return pointer
 
 
 def _damaged(store: Store, key: str) -> OutsideFailed:

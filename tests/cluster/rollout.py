@@ -207,6 +207,9 @@ class World:
         (io / "in").mkdir(parents=True)
         for name in ("environment", "credentials", "serviceaccount"):
             (io / name).symlink_to(self.root / name)
+        if program == "promote":
+            (io / "key").mkdir()
+            (io / "key" / "private.pem").symlink_to(self.authority.keys["promote"])
         for name, path in (files or {}).items():
             (shutil.copytree if path.is_dir() else shutil.copy)(path, io / "in" / name)
         module = ["-m", "lockgate_deploy"] if not kill else [str(KILLED), kill]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from lockgate_proof import verify
+from lockgate_step import canonical, sha256
 
 from tests.cluster import rollout
 from tests.cluster.cluster import OwnCluster
@@ -152,10 +153,29 @@ def test_users_who_are_ahead_of_the_store_are_not_taken_back(world: World) -> No
     world.release(digest, run="r1")
     kubectl("annotate", "service", MODEL, "lockgate.io/generation=9", "--overwrite")
     ended = world.deploy(world.bundle(replicas=1, max_replicas=1), run="r2")
-    assert ended.code == 4
-    assert "generation 9" in ended.message
+    assert ended.code == 3
+    assert "set back to generation 1: generation 9 was accepted before" in ended.message
     assert world.users()["spec"]["selector"]["lockgate.io/bundle"] == digest[7:19]
     assert world.versions() == {world.name(digest)}
+
+
+def test_a_live_pointer_that_nobody_signed_moves_no_user(world: World) -> None:
+    digest = world.bundle(replicas=1, max_replicas=1)
+    world.release(digest, run="r1")
+    live, other = world.get("live.json"), world.bundle(replicas=1, max_replicas=1)
+    promoted = world.users()["metadata"]["annotations"]["lockgate.io/promotion"]
+    assert promoted == sha256(canonical(live["promotion"]))
+    key = f"models/{MODEL}/live.json"
+    forged = {name: value for name, value in live.items() if name != "promotion"}
+    for pointer, says in (
+        ({**live, "bundle": other}, "its bundle is not the one in its signed promotion"),
+        ({**forged, "bundle": other, "generation": 2}, "has no signed promotion"),
+    ):
+        world.store.put(key, canonical(pointer))
+        for ended in (world.deploy(other, run="r2"), world.conclude(run="r2")):
+            assert (ended.code, says in ended.message) == (3, True)
+    world.store.put(key, canonical(live))
+    world.check_serving(digest, 1)
 
 
 def test_a_service_that_lockgate_has_not_made_is_left_alone(world: World) -> None:

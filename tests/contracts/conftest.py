@@ -31,7 +31,8 @@ def good(chain: Project, run: str, tmp_path: Path) -> Iterator[Callable[[str], B
 
     def make(name: str) -> Bench:
         if name == "deploy":
-            live.rename(tmp_path / "live.json")  # the bundle was judged when no version was live
+            for name in ("live.json", "history"):  # the bundle was judged when no version was live
+                (records / name).rename(tmp_path / name)
         if name == "pull":  # not a step of a run: the model server's pod runs it
             bench = Bench(CATALOG.program(name), tmp_path / name, run)
             bench.folder.mkdir()
@@ -50,7 +51,8 @@ def good(chain: Project, run: str, tmp_path: Path) -> Iterator[Callable[[str], B
     yield make
     if not live.exists():
         (records / "candidate.json").unlink(missing_ok=True)
-        (tmp_path / "live.json").rename(live)
+        for name in ("live.json", "history"):
+            (tmp_path / name).rename(records / name)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from lockgate_step import without_credentials
+
 from lockgate.definition.project import Project
 from lockgate.errors import BadCall, NotRendered, UnknownName
 from lockgate.records.environment import Environment
@@ -184,6 +186,7 @@ def write_settings(cluster: Cluster, given: Mapping[str, str]) -> None:
     for name in given:
         if name not in known:
             raise UnknownName("setting", name, known)
+        without_credentials(given[name], f"the setting {name}")
     before = Settings.read(cluster.file) if cluster.exists else Settings()
     settings = replace(before, **{name: value for name, value in given.items() if name in own})
     settings.check()

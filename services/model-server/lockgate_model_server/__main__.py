@@ -1,9 +1,11 @@
 """`python -m lockgate_model_server --bundle DIR --port N`: verify the bundle, then serve it."""
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from lockgate_step import EXIT_CODES, BadCall, LockgateError, Refusal, log
 from lockgate_wire import Limits
@@ -32,28 +34,32 @@ def _serve(given: argparse.Namespace) -> None:
         msg = f"folder {folder} does not exist"
         raise BadCall(msg, fix="give the folder of a bundle with --bundle")
     # Verify the bundle before importing anything that could read a model.
-    from lockgate_proof import Trust, verify_bundle
+    from lockgate_proof import Trust, copy_bundle, verify_bundle
 
-    # now=None: a waiver that has expired since must not stop a server from restarting what is already live.
-    bundle = verify_bundle(folder, Trust.read(), now=None)
+    with TemporaryDirectory(prefix="lockgate-model-server-") as private:
+        # What is verified is what is loaded: a copy in a folder that only this user can read and write.
+        copy = copy_bundle(folder, Path(private, "bundle"))
+        # now=None: a waiver that has expired since must not stop a server from restarting what is already live.
+        bundle = verify_bundle(copy, Trust.read(), now=None)
 
-    from lockgate_model import BadModel
+        from lockgate_model import BadModel
 
-    from lockgate_model_server.server import serve
+        from lockgate_model_server.server import serve
 
-    try:
-        serve(
-            name=bundle.model,
-            model=folder / "model",
-            policy=folder / "policy.toml",
-            bundle=bundle.digest,
-            host=given.host,
-            port=given.port,
-            linger=given.linger,
-            limits=Limits(connections=given.connections, header_seconds=given.header_seconds),
-        )
-    except BadModel as error:
-        raise Refusal(error.message, fix=error.fix) from error  # the bundle is verified, but cannot be served
+        try:
+            serve(
+                name=bundle.model,
+                model=copy / "model",
+                policy=copy / "policy.toml",
+                bundle=bundle.digest,
+                host=given.host,
+                port=given.port,
+                linger=given.linger,
+                limits=Limits(connections=given.connections, header_seconds=given.header_seconds),
+                loaded=lambda: shutil.rmtree(copy),
+            )
+        except BadModel as error:
+            raise Refusal(error.message, fix=error.fix) from error  # the bundle is verified, but cannot be served
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,8 +88,8 @@ class _Rest(RESTServer):  # type: ignore[misc]  # untyped base
 class _Server(MLServer):  # type: ignore[misc]  # untyped base
     """MLServer that starts to listen after its one model is loaded, with REST only."""
 
-    def __init__(self, model: ModelSettings, wire: Wire) -> None:
-        self._model, self._wire = model, wire
+    def __init__(self, model: ModelSettings, wire: Wire, loaded: Callable[[], object]) -> None:
+        self._model, self._wire, self._loaded = model, wire, loaded
         super().__init__(
             _Settings(
                 debug=False,
@@ -113,6 +113,7 @@ class _Server(MLServer):  # type: ignore[misc]  # untyped base
     async def start(self, models_settings: Sequence[ModelSettings] = ()) -> None:
         loaded = await self._model_registry.load(self._model)
         self._rest_server.columns = loaded.columns
+        self._loaded()
         host, port = self._wire.sock.getsockname()[:2]
         log("serving", model=self._model.name, version=self._model.version, address=f"http://{host}:{port}")
         await self._rest_server.start()
@@ -129,12 +130,14 @@ def serve(
     port: int,
     linger: float = 0,
     limits: Limits | None = None,
+    loaded: Callable[[], object] = lambda: None,
 ) -> None:
     """Serve a model folder with its policy until SIGTERM or SIGINT, then finish the requests in flight.
 
     port: 0 takes a free one; the log event `serving` names it.
     linger: seconds after the signal in which open connections are still answered and asked to close.
     limits: of its connections.
+    loaded: called when the model is in memory, and its folder is not needed any more.
     Errors: OutsideFailed when it cannot listen on the address; lockgate_model's errors when the model cannot be loaded.
     """
     with _bind(host, port) as sock:
@@ -143,7 +146,7 @@ def serve(
         wire = Wire(sock=sock, limits=limits or Limits(), hosts=hosts, linger=linger)
 
         async def run() -> None:
-            await _Server(settings, wire).start()
+            await _Server(settings, wire, loaded).start()
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run())

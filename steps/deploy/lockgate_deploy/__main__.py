@@ -1,6 +1,7 @@
 """The programs `deploy`, `promote` and `conclude`, the only ones that move a pointer in the store, and `pull`."""
 
-from lockgate_step import Bundle, In, Out, Policy, SmokeVerdict, Spec, Staged, main, program
+from lockgate_proof import main
+from lockgate_step import Bundle, In, Out, Policy, PromotionRecord, Record, SmokeVerdict, Spec, Staged, program
 
 
 @program(uses=["store", "platform"])
@@ -20,27 +21,28 @@ def deploy(bundle: In[Bundle], spec: In[Spec], policy: In[Policy], staged: Out[S
     staged.path.write_bytes(canonical(said))
 
 
-@program(uses=["store", "platform"])
+@program(uses=["store", "platform"], signs=True)
 def promote(
     staged: In[Staged],
     smoke: In[SmokeVerdict],
     bundle: In[Bundle],
     spec: In[Spec],
     policy: In[Policy],
+    record: Out[PromotionRecord],
     *,
     wait: int = 120,
-) -> None:
+) -> Record:
     """Make the bundle that passed smoke-test live, unless live has moved since the gates compared with it.
 
     wait: seconds to wait for the platform to serve it.
     """
     from lockgate_deploy.promote import go_live
-    from lockgate_deploy.shell import here, prove, prove_smoke
+    from lockgate_deploy.shell import here, prove, prove_smoke, sign
 
     place = here()
     proven = prove(bundle.path, spec.path, policy.path)
     verdict = prove_smoke(staged.path, smoke.path, proven)
-    go_live(place.pointers(proven.model), place.platform, proven, verdict, run=place.run, wait=wait)
+    return go_live(place.pointers(proven.model), place.platform, proven, verdict, run=place.run, wait=wait, signed=sign)
 
 
 @program(uses=["store", "platform"])

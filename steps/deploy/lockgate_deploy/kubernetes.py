@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from lockgate_proof import Trust, VerifiedBundle, verify_bundle
+from lockgate_proof import Accepted, Trust, VerifiedBundle, verify_bundle
 from lockgate_step import BadCall, LockgateError, OutsideFailed, layout, log
 from lockgate_store import Store
 
@@ -57,6 +57,11 @@ class Kubernetes:
         if not objects.by_digest(self.bringer):
             msg = f"this program's own image is {self.bringer or 'not set'}, not a reference by digest"
             raise BadCall(msg, fix="lockgate images build, lockgate render, and submit the workflow again")
+
+    def accepted(self, model: str) -> Accepted | None:
+        """See Platform; the users' Service names it, and whoever can write the store cannot change a Service."""
+        service = self.cluster.get("Service", model)
+        return objects.accepted_by(service) if service else None
 
     def has_ended(self, run: str) -> bool:
         """See Platform; Argo runs no exit handler for a run that is terminated or deleted."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lockgate_proof import VerifiedBundle
+from lockgate_proof import Accepted, VerifiedBundle
 from lockgate_step import Refusal, Serving, layout, read_spec
 
 from lockgate_deploy.pointers import Live
@@ -25,7 +25,6 @@ _LINGER = "5"  # seconds in which the server tells clients with open connections
 _GRACE_SECONDS = UNASKED_SECONDS + int(_LINGER) + 15  # and time to finish: see `graceful.py` of the model server
 _OWN_NETWORK = "0.0.0.0"  # noqa: S104 - all addresses of the pod
 _START_SECONDS = 300
-_SCRATCH = "1Gi"
 _BUNDLE_SIZE = "8Gi"
 _BUSY_PERCENT = 70
 _BY_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
@@ -140,7 +139,7 @@ def users_service(live: Live, model: str) -> Object:
         "metadata": {
             "name": model,
             "labels": labels_of(model),
-            "annotations": {layout.BUNDLE: live.bundle, layout.GENERATION: str(live.generation)},
+            "annotations": _follows(live),
         },
         "spec": {"selector": pods_of(model, live.bundle), "ports": [_port()]},
     }
@@ -150,6 +149,12 @@ def generation_of(service: Object) -> int:
     """Return the generation of live that a users' Service follows; 0 if Lockgate did not create it."""
     said = annotation(service, layout.GENERATION)
     return int(said) if said.isdecimal() else 0
+
+
+def accepted_by(service: Object) -> Accepted | None:
+    """Return the promotion that a users' Service follows; None if Lockgate did not write one there."""
+    generation, digest = generation_of(service), annotation(service, layout.PROMOTION)
+    return Accepted(generation, digest) if generation and digest else None
 
 
 def moved(service: Object, live: Live, model: str) -> Object | None:
@@ -174,6 +179,12 @@ def annotation(found: Object, name: str) -> str:
 def bundle_of(found: Object) -> str:
     """Return the short digest of the bundle in an object's label, or an empty string."""
     return str((found["metadata"].get("labels") or {}).get(layout.BUNDLE, ""))
+
+
+def _follows(live: Live) -> dict[str, str]:
+    assert live.bundle is not None and live.promotion is not None
+    named = {layout.BUNDLE: live.bundle, layout.GENERATION: str(live.generation)}
+    return {**named, layout.PROMOTION: live.promotion.digest}
 
 
 def _head(api: str, kind: str, version: Version, annotations: Mapping[str, str] | None = None) -> Object:
@@ -249,7 +260,7 @@ def _pod(version: Version) -> Object:
             "containers": [_serve(version)],
             "volumes": [
                 {"name": "bundle", "emptyDir": {"sizeLimit": _BUNDLE_SIZE}},
-                {"name": layout.TMP, "emptyDir": {"sizeLimit": _SCRATCH}},
+                {"name": layout.TMP, "emptyDir": {"sizeLimit": _BUNDLE_SIZE}},
                 {"name": layout.ENVIRONMENT, "configMap": {"name": layout.CONFIG_MAP}},
                 {"name": layout.CREDENTIALS, "secret": {"secretName": layout.STORE_SECRET, "optional": True}},
             ],

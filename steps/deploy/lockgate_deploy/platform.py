@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from lockgate_proof import VerifiedBundle
+from lockgate_proof import Accepted, VerifiedBundle
 from lockgate_step import OutsideFailed
 
 from lockgate_deploy.pointers import Lease, Live, Pointers
@@ -23,6 +23,9 @@ class Staged:
 
 class Platform(Protocol):
     """Serves what the store's pointers name. A platform follows the pointers and never moves them."""
+
+    def accepted(self, model: str) -> Accepted | None:
+        """Return the promotion that the platform accepted last, from a place outside the store; None if unknown."""
 
     def has_ended(self, run: str) -> bool:
         """Return whether a run is known to have ended, so that another run may take over its candidate."""

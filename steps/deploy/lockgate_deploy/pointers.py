@@ -2,29 +2,40 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lockgate_step import BadCall, OutsideFailed, Refusal, canonical
+from lockgate_proof import Accepted, Promotion, ProofError, Trust, promotion, prove_live, read_promotion
+from lockgate_step import BadCall, OutsideFailed, Record, Refusal, canonical, read_time
 from lockgate_store import Blob, Exists, Missing, Moved, Store
 
 # The longest time that a killed run blocks other runs: longer than a smoke test takes, short enough to wait for.
 LEASE = timedelta(minutes=15)
+_SHOWN = ("bundle", "generation", "previous", "run", "at")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True)
 class Live:
-    """The pointer to the bundle that answers users; at generation 0 no bundle has been live yet."""
+    """The pointer to the bundle that answers users; at generation 0 no bundle has been live yet.
+
+    promotion: the signed record of `promote`, which was verified.
+    """
 
     bundle: str | None
     generation: int
     previous: str | None
     run: str
     at: str
+    promotion: Promotion | None = field(default=None, compare=False)
+
+    @classmethod
+    def of(cls, made: Promotion) -> "Live":
+        """Return the pointer that a promotion makes."""
+        return cls(made.bundle, made.generation, made.previous, made.run, made.at, made)
 
 
 @dataclass(frozen=True)
@@ -41,29 +52,41 @@ class Lease:
     @property
     def expired(self) -> bool:
         """Whether the lease no longer blocks other runs."""
-        return datetime.fromisoformat(self.lease_until) <= datetime.now(UTC)
+        return read_time(self.lease_until) <= datetime.now(UTC)
 
 
 NOTHING_LIVE = Live(None, 0, None, "", "")
 
 
 class Pointers:
-    """The records in `models/<model>/`; every change is a compare-and-swap or a create-once."""
+    """The records in `models/<model>/`; every change is a compare-and-swap or a create-once.
 
-    def __init__(self, store: Store, model: str) -> None:
+    trust: the keys that may promote. accepted: the promotion that the platform accepted last, if it remembers one.
+    """
+
+    def __init__(self, store: Store, model: str, trust: Trust, accepted: Accepted | None = None) -> None:
         if not _MODEL.fullmatch(model):
             msg = f"{model!r} is not a valid model name"
             raise BadCall(msg, fix="use the name in the model spec")
         self.model = model
-        self._store = store
+        self._store, self._trust, self._accepted = store, trust, accepted
+        self._verified: tuple[bytes, Live] | None = None
 
     def live(self) -> Live:
-        """Return the live pointer: what answers users now."""
+        """Return the live pointer: what answers users now. Errors: ProofError if no chain of promotions proves it."""
         return self._live()[0]
 
-    def move_live(self, base: Mapping[str, Any], bundle: str, run: str) -> Live:
+    def move_live(
+        self,
+        base: Mapping[str, Any],
+        bundle: str,
+        run: str,
+        verdicts: Mapping[str, str],
+        signed: Callable[[Record], Mapping[str, Any]],
+    ) -> Live:
         """Move live to the bundle, if live is still the base that the bundle was compared with.
 
+        verdicts: gate -> the digest of its verdict. signed: signs the promotion's record.
         Errors: Refusal when live has moved; then nothing was changed.
         """
         while True:
@@ -71,12 +94,24 @@ class Pointers:
             if (live.run, live.bundle) == (run, bundle):
                 return live  # this same run has moved it, before it was killed or in a second pod
             check_base(live, base)
-            moved = Live(bundle, live.generation + 1, live.bundle, run, now())
+            record = promotion(
+                self.model,
+                bundle=bundle,
+                generation=live.generation + 1,
+                previous=live.bundle,
+                before=live.promotion.digest if live.promotion else None,
+                verdicts=verdicts,
+                run=run,
+                at=now(),
+            )
+            pointer = {**record.predicate, "bundle": bundle, "promotion": signed(record)}
+            content = canonical({name: pointer[name] for name in (*_SHOWN, "promotion")})
+            moved = Live.of(read_promotion(content, self._trust, model=self.model))  # as every follower will read it
             try:
                 if version is None:
-                    self._store.create(self._key("live.json"), canonical(asdict(moved)))
+                    self._store.create(self._key("live.json"), content)
                 else:
-                    self._store.replace(self._key("live.json"), canonical(asdict(moved)), version)
+                    self._store.replace(self._key("live.json"), content, version)
             except (Exists, Moved):
                 continue  # another run wrote in between: read again
             return moved
@@ -84,7 +119,7 @@ class Pointers:
     def lease(self) -> Lease | None:
         """Return the candidate's lease, expired or not, or None."""
         kept = self._read("candidate.json")
-        return Lease(**_fields(kept, Lease)) if kept else None
+        return _lease(kept) if kept else None
 
     def take(self, lease: Lease) -> Lease | None:
         """Take the candidate for a run; return the other run's lease if one holds the candidate, else None."""
@@ -94,7 +129,7 @@ class Pointers:
                 if kept is None:
                     self._store.create(self._key("candidate.json"), canonical(asdict(lease)))
                     return None
-                held = Lease(**_fields(kept, Lease))
+                held = _lease(kept)
                 if held.run != lease.run and not held.expired:
                     return held
                 self._store.replace(self._key("candidate.json"), canonical(asdict(lease)), kept.version)
@@ -106,7 +141,7 @@ class Pointers:
         """Release the candidate if this run holds it; return whether it did."""
         while True:
             kept = self._read("candidate.json")
-            if kept is None or Lease(**_fields(kept, Lease)).run != run:
+            if kept is None or _lease(kept).run != run:
                 return False
             try:
                 self._store.delete(self._key("candidate.json"), kept.version)
@@ -121,24 +156,24 @@ class Pointers:
     def complete_history(self, live: Live) -> None:
         """Write the history entry of the live bundle, unless it exists.
 
-        A run may be killed after it moved live and before this. Then the entry is written from the intent by the same
+        A run may be killed after it moved live and before this. Then the entry is written from the pointer by the same
         run, its `conclude`, or the next run before it moves live. So the history has no gaps.
         """
         key = self._key(f"history/{live.generation}.json")
         if live.generation == 0 or self._store.exists(key):
             return
-        intent = self._record(f"runs/{live.run}/promotion.json")
-        same = (intent.get("bundle"), intent.get("generation")) == (live.bundle, live.generation)
+        assert live.promotion is not None
         with suppress(Exists):
-            self._store.create(key, canonical({**asdict(live), "verdicts": intent["verdicts"] if same else None}))
+            self._store.create(key, canonical({**live.promotion.to_json(), "verdicts": dict(live.promotion.verdicts)}))
 
     def promoted(self, run: str, bundle: str | None = None) -> Live | None:
         """Return what this run made live, even if it was replaced since; None if nothing (or not this bundle)."""
         intent = self._record(f"runs/{run}/promotion.json")
-        past = self._record(f"history/{intent.get('generation')}.json") if intent else {}
-        if past.get("run") != run or bundle not in (None, past["bundle"]):
-            return None
-        return Live(**{name: past[name] for name in Live.__dataclass_fields__})
+        generation = intent.get("generation")
+        name = f"history/{generation}.json"
+        kept = self._read(name) if type(generation) is int else None
+        past = read_promotion(kept.data, self._trust, model=self.model, name=name) if kept else None
+        return Live.of(past) if past and past.run == run and bundle in (None, past.bundle) else None
 
     def status(self) -> Mapping[str, Any]:
         """Return the platform's last status of this model."""
@@ -160,8 +195,31 @@ class Pointers:
         return [key.removeprefix(prefix) for key in self._store.list(prefix)]
 
     def _live(self) -> tuple[Live, str | None]:
-        kept = self._read("live.json")
-        return (Live(**_fields(kept, Live)), kept.version) if kept else (NOTHING_LIVE, None)
+        """Return the pointer and its version in the store, verified unless it is the one verified last."""
+        while True:
+            kept = self._read("live.json")
+            if kept and self._verified and self._verified[0] == kept.data:
+                return self._verified[1], kept.version
+            try:
+                live = self._proven(kept)
+            except ProofError:
+                if (again := self._read("live.json")) and kept and again.version != kept.version:
+                    continue  # another run promoted in between: the pointer was not the newest any more
+                raise
+            if kept:
+                self._verified = (kept.data, live)
+            return live, kept.version if kept else None
+
+    def _proven(self, kept: Blob | None) -> Live:
+        if kept:
+            _fields(kept, _SHOWN, "live")
+        content = kept.data if kept else None
+        newest = prove_live(content, self._past, self._trust, model=self.model, accepted=self._accepted)
+        return Live.of(newest) if newest else NOTHING_LIVE
+
+    def _past(self, generation: int) -> bytes | None:
+        kept = self._read(f"history/{generation}.json")
+        return kept.data if kept else None
 
     def _record(self, name: str) -> dict[str, Any]:
         kept = self._read(name)
@@ -192,19 +250,29 @@ def now() -> str:
     return datetime.now(UTC).isoformat()
 
 
-def _fields(blob: Blob, kind: type[Live] | type[Lease]) -> dict[str, Any]:
+def _lease(blob: Blob) -> Lease:
+    lease = Lease(**_fields(blob, tuple(Lease.__dataclass_fields__), "lease"))
+    try:
+        read_time(lease.lease_until)
+    except ValueError as error:
+        msg = "a pointer in the store is damaged: the lease does not say when it ends"
+        raise OutsideFailed(msg, fix=f"remove it: candidate.json of run {lease.run!r:.80}") from error
+    return lease
+
+
+def _fields(blob: Blob, names: Sequence[str], what: str) -> dict[str, Any]:
     said = _parse(blob)
-    missing = [name for name in kind.__dataclass_fields__ if name not in said]
+    missing = [name for name in names if name not in said]
     if missing:
-        msg = f"a pointer in the store is damaged: {kind.__name__.lower()} has no {missing[0]}"
+        msg = f"a pointer in the store is damaged: {what} has no {missing[0]}"
         raise OutsideFailed(msg, fix="restore it from the history in the store")
-    return {name: said[name] for name in kind.__dataclass_fields__}
+    return {name: said[name] for name in names}
 
 
 def _parse(blob: Blob) -> dict[str, Any]:
     try:
         said = json.loads(blob.data)
-    except ValueError:
+    except (ValueError, RecursionError):
         said = None
     if not isinstance(said, dict):
         msg = "a record in the store is damaged"

@@ -1,30 +1,45 @@
 """Moves live to the bundle that passed every gate."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from lockgate_proof import Statement, VerifiedBundle
-from lockgate_step import log
+from lockgate_step import Record, log
 
 from lockgate_deploy.platform import Platform
 from lockgate_deploy.pointers import Live, Pointers, check_base, now
 
+Signed = Callable[[Record], Mapping[str, Any]]
+
 
 def go_live(
-    pointers: Pointers, platform: Platform, proven: VerifiedBundle, smoke: Statement, *, run: str, wait: float
-) -> None:
+    pointers: Pointers,
+    platform: Platform,
+    proven: VerifiedBundle,
+    smoke: Statement,
+    *,
+    run: str,
+    wait: float,
+    signed: Signed,
+) -> Record:
     """Move live by compare-and-swap on the base, write the history, and release the candidate.
 
+    signed: signs the promotion. Returns its record, which the SDK signs again as the program's output.
     It may be killed after any line and run again. The order is intent, pointer, history: see
     `Pointers.complete_history`.
     Errors: Refusal when live has moved; then nothing was changed. OutsideFailed when the platform does not follow.
     """
-    live = _move(pointers, proven, smoke, run)
+    live = _move(pointers, proven, smoke, run, signed)
     pointers.complete_history(live)
     if pointers.live() == live:
         platform.until_live(pointers, live, wait)
     pointers.release(run)
     log("live", model=proven.model, bundle=proven.digest, generation=live.generation)
+    assert live.promotion is not None
+    return live.promotion.record
 
 
-def _move(pointers: Pointers, proven: VerifiedBundle, smoke: Statement, run: str) -> Live:
+def _move(pointers: Pointers, proven: VerifiedBundle, smoke: Statement, run: str, signed: Signed) -> Live:
     live = pointers.live()
     if (live.run, live.bundle) == (run, proven.digest):
         return live
@@ -43,4 +58,4 @@ def _move(pointers: Pointers, proven: VerifiedBundle, smoke: Statement, run: str
         "at": now(),
     }
     pointers.intend(run, intent)
-    return pointers.move_live(proven.base, proven.digest, run)
+    return pointers.move_live(proven.base, proven.digest, run, verdicts, signed)

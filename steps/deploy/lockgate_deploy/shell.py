@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lockgate_proof import ProofError, Statement, Trust, VerifiedBundle, verify_bundle, verify_verdict
-from lockgate_step import BadCall, file_digest, io_root, layout, read_spec
+from lockgate_proof import ProofError, Statement, Trust, VerifiedBundle, seal, verify_bundle, verify_verdict
+from lockgate_step import BadCall, Record, file_digest, io_root, layout, read_spec
 from lockgate_store import Store, open_store
 
 from lockgate_deploy.local import Local
@@ -26,7 +26,7 @@ class Place:
 
     def pointers(self, model: str) -> Pointers:
         """Return the model's pointers."""
-        return Pointers(self.store, model)
+        return Pointers(self.store, model, Trust.read(), self.platform.accepted(model))
 
 
 def here() -> Place:
@@ -41,6 +41,11 @@ def here() -> Place:
         raise BadCall(msg, fix="start the program through its workflow")
     store = stored()
     return Place(store, _platform(root, store), run)
+
+
+def sign(record: Record) -> dict[str, Any]:
+    """Sign a promotion with the key of `promote`, as the SDK signs the program's output: the bytes are the same."""
+    return seal(record, {"program": "promote"}, io_root())
 
 
 def stored() -> Store:

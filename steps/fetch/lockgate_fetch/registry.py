@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from lockgate_step import BadCall, OutsideFailed, Refusal, log
+from lockgate_step import BadCall, OutsideFailed, Refusal, log, without_credentials
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -32,6 +32,10 @@ _QUIET = {
 _SECRET = re.compile(r"//[^/@\s]*@")  # in an address like http://user:password@host
 MODEL, TEXT = 2 << 30, 16 << 20  # the maximum number of bytes of a model, and of every other file
 _NEWEST = 5  # how many versions a message lists
+
+_NO_CREDENTIALS = (
+    "write the address alone to `registry` of lockgate-environment, and replace the credentials, since they were shown"
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def find(uri: str, name: str, version: str, *, ca: Path | None = None) -> Regist
     Errors: BadCall when there is none, with the newest versions; Refusal when its files are stored outside the
     registry; OutsideFailed when the registry cannot be reached or fails.
     """
-    allowed = _schemes(uri)
+    allowed = _schemes(without_credentials(uri, "the registry's address", fix=_NO_CREDENTIALS))
     os.environ.update(_QUIET | ({"MLFLOW_TRACKING_SERVER_CERT_PATH": str(ca)} if ca else {}))
     import mlflow
     from mlflow.artifacts import list_artifacts

@@ -1,10 +1,9 @@
 """Copies the present live version, so that the run compares its candidate with the same base throughout."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from lockgate_proof import bundle_digest, read_manifest
+from lockgate_proof import Trust, bundle_digest, read_manifest, read_promotion
 from lockgate_step import Refusal, canonical, file_digest, log
 from lockgate_store import Missing, Store
 
@@ -12,7 +11,8 @@ from lockgate_store import Missing, Store
 def freeze_base(store: Store, model: str, folder: Path) -> dict[str, Any]:
     """Write base.json and, if a version is live, its bundle; return the content of base.json.
 
-    Errors: Refusal when the live bundle does not match its digest.
+    Errors: Refusal when the live bundle does not match its digest; ProofError when no key that may promote signed the
+    live pointer. `deploy` and `promote` also check the promotions before it.
     """
     base = _live(store, model)
     folder.mkdir(parents=True, exist_ok=True)
@@ -24,15 +24,12 @@ def freeze_base(store: Store, model: str, folder: Path) -> dict[str, Any]:
 
 
 def _live(store: Store, model: str) -> dict[str, Any]:
-    key = f"models/{model}/live.json"
     try:
-        live = json.loads(store.read(key).data)
-        return {"bundle": live["bundle"], "generation": int(live["generation"]), "model": model}
+        content = store.read(f"models/{model}/live.json").data
     except Missing:
         return {"bundle": None, "generation": 0, "model": model}
-    except (ValueError, KeyError, TypeError) as error:
-        msg = f"{key} in the store is damaged"
-        raise Refusal(msg, fix=f"restore it from the newest record in models/{model}/history") from error
+    live = read_promotion(content, Trust.read(), model=model)
+    return {"bundle": live.bundle, "generation": live.generation, "model": model}
 
 
 def _bundle(store: Store, model: str, digest: str, folder: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from lockgate_step import BadCall, OutsideFailed, file_digest, log
+from lockgate_step import BadCall, OutsideFailed, file_digest, log, without_credentials
 from lockgate_store import Missing, open_at
 
 Form = Literal["csv", "gzip", "parquet"]
@@ -53,7 +53,7 @@ def opened(uri: str, environment: Path, credentials: Path, scratch: Path, *, sha
     Errors: BadCall when it does not exist or has another digest; OutsideFailed when the remote service fails or the
     file changes while it is read.
     """
-    url = urlsplit(uri)
+    url = urlsplit(without_credentials(uri, "the data address"))
     name = unquote(posixpath.basename(url.path))
     match url.scheme:
         case "file" if url.netloc in ("", "localhost"):
@@ -64,11 +64,11 @@ def opened(uri: str, environment: Path, credentials: Path, scratch: Path, *, sha
             if not os.access(path, os.R_OK):
                 msg = f"permission denied: this user cannot read {path}"
                 raise BadCall(msg, fix="give this user permission to read it")
-        case "s3" if url.netloc and name and "@" not in url.netloc:
+        case "s3" if url.netloc and name:
             path = scratch / "copy"
             _copy(uri, path, environment, credentials)
         case _:
-            msg = "the data address contains credentials" if "@" in uri else f"{uri!r} is not a data address"
+            msg = f"{uri!r} is not a data address"
             raise BadCall(msg, fix="write file:///folder/file (three slashes) or s3://bucket/key")
     before = _stamp(path)
     digest = file_digest(path)

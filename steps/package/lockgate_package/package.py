@@ -3,13 +3,15 @@
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.resources import files as resources
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from lockgate_proof import Trust, bundle_digest, seal, verify_bundle
-from lockgate_step import Record, Refusal, canonical, file_digest, io_root, layout, log, read_contract
+from lockgate_step import Record, Refusal, canonical, copy_supplied, file_digest, io_root, layout, log, read_contract
 from lockgate_store import Exists, Store, open_store, put_tree
 
 from lockgate_package.bundle import lay_out
@@ -26,6 +28,13 @@ def seal_and_publish(files: Files, folder: Path, report: Path) -> Record:
     The manifest makes the bundle exist in the store, and the signed record makes it deployable; each is written after
     everything that it refers to.
     """
+    with TemporaryDirectory() as private:
+        model = Path(private, "model")  # the files that are proven are the files that are sealed and registered
+        copy_supplied(files.model, model)
+        return _seal_and_publish(replace(files, model=model), folder, report)
+
+
+def _seal_and_publish(files: Files, folder: Path, report: Path) -> Record:
     root = io_root()
     trust, now = Trust.read(), datetime.now(UTC)
     evidence = prove(files, trust, now=now)

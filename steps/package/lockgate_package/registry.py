@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lockgate_step import BadCall, OutsideFailed, log
+from lockgate_step import BadCall, OutsideFailed, log, without_credentials
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -29,6 +29,10 @@ _QUIET = {
 _FILE = "sqlite:///"
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")  # in an address like http://user:password@host
 
+_NO_CREDENTIALS = (
+    "write the address alone to `registry` of lockgate-environment, and replace the credentials, since they were shown"
+)
+
 
 @dataclass(frozen=True)
 class Registered:
@@ -46,7 +50,7 @@ def register(
     uri: `http(s)://…` of a server or `sqlite:////…/registry.db` of a file. bundle: its digest. model: its model folder.
     Errors: BadCall for another type of URI, OutsideFailed when the registry cannot be reached or fails.
     """
-    artifacts = _artifacts(uri)
+    artifacts = _artifacts(without_credentials(uri, "the registry's address", fix=_NO_CREDENTIALS))
     os.environ.update(_QUIET)
     if ca is not None:
         os.environ["MLFLOW_TRACKING_SERVER_CERT_PATH"] = str(ca)

@@ -1,14 +1,15 @@
 """Predicts the same rows with the candidate and the base; the base may fail, the candidate may not."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import assert_never
 
 import pyarrow.parquet as pq
 from lockgate_model import BadModel, read
 from lockgate_proof import ProofError, Statement, Trust, verify, verify_bundle
-from lockgate_step import BadCall, Record, Refusal, SpecFile, file_digest, log, read_spec, tree_digest
+from lockgate_step import BadCall, Record, Refusal, SpecFile, copy_supplied, file_digest, log, read_spec, tree_digest
 
 from lockgate_predict.answers import Answered, CannotAnswer, answer, write
 from lockgate_predict.golden import golden
@@ -29,8 +30,19 @@ class Inputs:
 def run(given: Inputs, answers: Path, *, batch: int) -> Record:
     """Predict the test rows and return the record of the answers.
 
+    Both models are copied first: the files whose digests are signed are the files that are loaded.
     Errors: BadCall; Refusal when the record or the columns do not match or the candidate refuses rows; BadModel.
     """
+    with TemporaryDirectory() as private:
+        candidate, before = Path(private, "candidate"), Path(private, "base")
+        copy_supplied(given.model, candidate)
+        if given.base is not None:
+            copy_supplied(given.base, before)
+        copies = replace(given, model=candidate, base=before if given.base is not None else None)
+        return _run(copies, answers, batch=batch)
+
+
+def _run(given: Inputs, answers: Path, *, batch: int) -> Record:
     if batch < 1:
         msg = f"batch is {batch}"
         raise BadCall(msg, fix="use at least 1 row per request")

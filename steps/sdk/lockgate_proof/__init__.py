@@ -5,17 +5,28 @@ a bundle needs before it may be served. The library is imported where it is used
 imports only the standard library.
 """
 
-from lockgate_proof._bundle import GATES_OF_A_BUNDLE, VerifiedBundle, bundle_digest, read_manifest, verify_bundle
+from lockgate_proof._bundle import (
+    GATES_OF_A_BUNDLE,
+    VerifiedBundle,
+    bundle_digest,
+    copy_bundle,
+    read_manifest,
+    verify_bundle,
+)
 from lockgate_proof._envelope import Statement, new_key, predicate, sign, verify
 from lockgate_proof._errors import ProofError
 from lockgate_proof._main import main
+from lockgate_proof._promotion import Accepted, Promotion, promotion, prove_live, read_promotion
 from lockgate_proof._seal import seal
 from lockgate_proof._trust import Trust, TrustedKey
 from lockgate_proof._verdict import verify_verdict
-from lockgate_proof._waiver import Waiver, ignored, read_waiver, read_waivers, waiver_for
+from lockgate_proof._waiver import LONGEST, Waiver, ignored, read_waiver, read_waivers, waiver_for
 
 __all__ = [
     "GATES_OF_A_BUNDLE",
+    "LONGEST",
+    "Accepted",
+    "Promotion",
     "ProofError",
     "Statement",
     "Trust",
@@ -23,11 +34,15 @@ __all__ = [
     "VerifiedBundle",
     "Waiver",
     "bundle_digest",
+    "copy_bundle",
     "ignored",
     "main",
     "new_key",
     "predicate",
+    "promotion",
+    "prove_live",
     "read_manifest",
+    "read_promotion",
     "read_waiver",
     "read_waivers",
     "seal",

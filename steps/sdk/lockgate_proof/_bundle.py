@@ -3,10 +3,22 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from lockgate_step import BadCall, canonical, file_digest, loads, sha256, tree_digest
+from lockgate_step import (
+    LARGEST_RECORD,
+    BadCall,
+    UnsafeFile,
+    canonical,
+    copy_supplied,
+    is_plain,
+    loads,
+    read_supplied,
+    sha256,
+    stream_digest,
+    supplied_files,
+)
 
 from lockgate_proof._envelope import Statement, verify
 from lockgate_proof._errors import ProofError
@@ -23,6 +35,7 @@ GATES_OF_A_BUNDLE: Mapping[str, tuple[str, ...]] = {
 
 # Not listed in the manifest: the manifest itself and its signature.
 _UNLISTED = {"manifest.json", "record.json"}
+_AGAIN = "download the bundle again from the store"
 
 
 @dataclass(frozen=True)
@@ -55,10 +68,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Errors: ProofError.
     """
     try:
-        manifest = loads((folder / "manifest.json").read_bytes())
-        names = list(manifest["files"])
-        wellformed = (manifest["protocol"], type(manifest["model"]), type(manifest["files"])) == (1, str, dict)
-        safe = all(not PurePosixPath(n).is_absolute() and ".." not in PurePosixPath(n).parts for n in names)
+        manifest = loads(read_supplied(folder / "manifest.json"))
+        files = dict(manifest["files"])
+        protocol, model = manifest["protocol"], manifest["model"]
+        wellformed = type(protocol) is int and protocol == 1 and isinstance(model, str) and is_plain(model)
+        safe = all(is_plain(name) and isinstance(digest, str) for name, digest in files.items())
+        canonical(manifest)
+    except UnsafeFile as error:
+        msg = f"{folder.name} is not a bundle: its {error.message}"
+        raise ProofError(msg, fix="deploy a bundle as the package step wrote it") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         msg = f"{folder.name} is not a bundle: its manifest.json is missing or damaged"
         raise ProofError(msg, fix="deploy a bundle as the package step wrote it") from error
@@ -66,6 +84,19 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         msg = f"{folder.name} is not a bundle of protocol 1"
         raise ProofError(msg, fix="deploy a bundle as the package step wrote it")
     return dict(manifest)
+
+
+def copy_bundle(folder: Path, target: Path) -> Path:
+    """Copy a bundle to a new folder of this user alone, to verify it and load it there; return that folder.
+
+    Errors: ProofError if it has anything but regular files with plain names.
+    """
+    try:
+        copy_supplied(folder, target)
+    except UnsafeFile as error:
+        msg = f"the bundle cannot be verified: {error.message}"
+        raise ProofError(msg, fix=_AGAIN) from error
+    return target
 
 
 def verify_bundle(
@@ -77,42 +108,48 @@ def verify_bundle(
     policy: str | None = None,
     digest: str | None = None,
 ) -> VerifiedBundle:
-    """Verify a bundle from its files and the trust file alone.
+    """Verify a bundle from its files and the trust file alone; each file is read once.
 
+    A bundle that is loaded afterwards must be in a folder that nobody else writes: see `copy_bundle`.
     now: the time at which waivers must be valid; None if expired ones are accepted (a server that restarts).
     model, policy, digest: the expected values, if the caller knows them.
     Errors: ProofError, for the first check that fails.
     """
     manifest = read_manifest(folder)
-    _check_files(folder, manifest)
+    digests = _check_files(folder, manifest)
+
+    def read(file: str) -> bytes:
+        return _read(folder, file, digests)
+
     found = bundle_digest(manifest)
     name = str(manifest["model"])
     _same("bundle", found, digest)
     _same("model", name, model)
 
-    data = verify(folder / "data.json", trust, signer="ingest")
-    answers = verify(folder / "answers.json", trust, signer="predict")
+    data = verify(read("data.json"), trust, signer="ingest", name="data.json")
+    answers = verify(read("answers.json"), trust, signer="predict", name="answers.json")
     subjects = {
         "bundle": found,
-        "model": tree_digest(folder / "model"),
+        "model": _model_digest(digests),
         "data": data.subjects.get("data", ""),
         "base": data.subjects.get("base", ""),
-        "policy": file_digest(folder / "policy.toml"),
+        "policy": digests.get("policy.toml", "none"),
     }
     _same("policy", subjects["policy"], policy)
     _judged("the answers record", answers, {k: subjects[k] for k in ("model", "data", "base")})
-    golden = file_digest(folder / "golden.json") if (folder / "golden.json").is_file() else "nothing"
+    golden = digests.get("golden.json", "none")
     _judged("the answers record", answers, {"test": data.subjects.get("test", ""), "golden": golden})
     for record in (data, answers):
         _same("model", str(record.predicate.get("model")), name)
-    seal = verify(folder / "record.json", trust, signer="package")
+    seal = verify(read("record.json"), trust, signer="package", name="record.json")
     _judged("the bundle's record", seal, subjects)
 
-    waivers = _waivers(folder / "waivers.json", trust)
+    waivers = _waivers(read("waivers.json"), trust) if "waivers.json" in digests else []
     verdicts = {
         gate: verify_verdict(
-            folder / "verdicts" / f"{gate}.json",
+            read(f"verdicts/{gate}.json"),
             trust,
+            name=f"{gate}.json",
             gate=gate,
             model=name,
             subjects={k: subjects[k] for k in judged},
@@ -125,24 +162,54 @@ def verify_bundle(
     return VerifiedBundle(folder, found, name, subjects, dict(data.predicate["base"]), records, verdicts, waivers)
 
 
-def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
-    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() or p.is_symlink()} - _UNLISTED
-    named = set(manifest["files"])
-    if present != named:
-        odd = sorted(present ^ named)[0]
-        problem = "is not in the manifest" if odd in present else "is missing"
-        msg = f"the files of the bundle do not match its manifest: {odd} {problem}"
-        raise ProofError(msg, fix="download the bundle again from the store")
-    for name, digest in manifest["files"].items():
-        path = folder / name
-        if path.is_symlink() or file_digest(path) != digest:
-            msg = f"the files of the bundle do not match its manifest: {name} was changed"
-            raise ProofError(msg, fix="download the bundle again from the store")
-
-
-def _waivers(path: Path, trust: Trust) -> list[Waiver]:
+def _check_files(folder: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Return the digest of each file that the manifest names: the one that the manifest says."""
+    found = {}
     try:
-        return read_waivers(path, trust) if path.is_file() else []
+        for name, stream in supplied_files(folder):
+            if name not in _UNLISTED:
+                found[name] = stream_digest(stream)
+    except UnsafeFile as error:
+        msg = f"the bundle cannot be verified: {error.message}"
+        raise ProofError(msg, fix=_AGAIN) from error
+    named = manifest["files"]
+    if odd := sorted(found.keys() ^ named.keys()):
+        problem = "is not in the manifest" if odd[0] in found else "is missing"
+        msg = f"the files of the bundle do not match its manifest: {odd[0]} {problem}"
+        raise ProofError(msg, fix=_AGAIN)
+    for name, digest in named.items():
+        if found[name] != digest:
+            raise _changed(name)
+    return found
+
+
+def _read(folder: Path, name: str, digests: Mapping[str, str]) -> bytes:
+    """Return a file's bytes: those whose digest was checked, unless it is the record, which is signed itself."""
+    try:
+        content = read_supplied(folder / name, LARGEST_RECORD)
+    except FileNotFoundError as error:
+        msg = f"{name.rpartition('/')[2]} is missing"
+        raise ProofError(msg, fix="run the whole workflow, with the gate that writes it") from error
+    except (UnsafeFile, OSError) as error:
+        raise _changed(name) from error
+    if name not in _UNLISTED and sha256(content) != digests.get(name):
+        raise _changed(name)
+    return content
+
+
+def _model_digest(digests: Mapping[str, str]) -> str:
+    """Return the digest of the folder `model`, by the rule of `tree_digest`."""
+    return sha256(canonical({n.removeprefix("model/"): d for n, d in digests.items() if n.startswith("model/")}))
+
+
+def _changed(name: str) -> ProofError:
+    msg = f"the files of the bundle do not match its manifest: {name} was changed"
+    return ProofError(msg, fix=_AGAIN)
+
+
+def _waivers(content: bytes, trust: Trust) -> list[Waiver]:
+    try:
+        return read_waivers(content, trust)
     except BadCall as error:  # not a fault of the call: the waivers are part of the bundle
         raise ProofError(error.message, fix="run the workflow again to package a new bundle") from error
 

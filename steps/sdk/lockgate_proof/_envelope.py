@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lockgate_step import BadCall, canonical, loads, sha256
+from lockgate_step import BadCall, UnsafeFile, canonical, loads, read_supplied, sha256
 
 from lockgate_proof._errors import ProofError
 from lockgate_proof._trust import Trust
@@ -21,7 +21,7 @@ class Statement:
     """A statement whose signature was verified.
 
     subjects: name -> `sha256:<hex>`.
-    kind: `data`, `answers`, `verdict`, `bundle` or `waiver`, as in the predicate type.
+    kind: `data`, `answers`, `verdict`, `bundle`, `promotion` or `waiver`, as in the predicate type.
     digest: of the envelope; it identifies the statement.
     owner: the owner of the key that signed it, from the trust file.
     """
@@ -80,18 +80,19 @@ def sign(kind: str, subjects: Mapping[str, str], predicate: Mapping[str, Any], k
 
 
 def verify(
-    record: Path | Mapping[str, Any] | bytes, trust: Trust, *, signer: str, kind: str | None = None
+    record: Path | Mapping[str, Any] | bytes, trust: Trust, *, signer: str, kind: str | None = None, name: str = ""
 ) -> Statement:
     """Verify that a key that may sign as `signer` signed exactly these bytes; return the statement.
 
-    record: a file, its bytes, or the envelope as JSON values.
+    record: a file, its bytes, or the envelope as JSON values. name: of the file, for messages.
     kind: the expected kind; by default the one that the signer signs.
     Errors: ProofError, for the first check that fails.
     """
     from securesystemslib.dsse import Envelope
     from securesystemslib.exceptions import VerificationError
 
-    where = f"{record.name} " if isinstance(record, Path) else ""
+    name = name or (record.name if isinstance(record, Path) else "")
+    where = f"{name} " if name else ""
     envelope = _parse(record, where)
     keys = trust.for_signer(signer)
     if not keys:
@@ -117,7 +118,13 @@ def verify(
     )
 
 
-KINDS: Mapping[str, str] = {"ingest": "data", "predict": "answers", "package": "bundle", "waive": "waiver"}
+KINDS: Mapping[str, str] = {
+    "ingest": "data",
+    "predict": "answers",
+    "package": "bundle",
+    "promote": "promotion",
+    "waive": "waiver",
+}
 
 
 def predicate(envelope: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,15 +135,17 @@ def predicate(envelope: Mapping[str, Any]) -> dict[str, Any]:
 def _parse(record: Path | Mapping[str, Any] | bytes, where: str) -> Mapping[str, Any]:
     try:
         if isinstance(record, Path):
-            record = record.read_bytes()
+            record = read_supplied(record)
         if isinstance(record, bytes):
             record = loads(record)
     except FileNotFoundError as error:
         msg = f"{where}is missing"
         raise ProofError(msg, fix="run the whole workflow, with the gate that writes it") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         msg = f"{where}is not a signed record"
         raise ProofError(msg, fix="use the unchanged file that the step wrote") from error
+    except UnsafeFile as error:
+        raise ProofError(error.message, fix=error.fix) from error
     if not isinstance(record, Mapping):
         msg = f"{where}is not a signed record"
         raise ProofError(msg, fix="use the unchanged file that the step wrote")
@@ -151,7 +160,9 @@ def _statement(envelope: Mapping[str, Any], where: str) -> dict[str, Any]:
         if envelope["payloadType"] != PAYLOAD_TYPE or statement["_type"] != STATEMENT_TYPE:
             raise ValueError(statement["_type"])
         names = [subject["name"] for subject in statement["subject"]]
-        if len(names) != len(set(names)) or not isinstance(statement["predicate"], dict):
+        digests = [subject["digest"]["sha256"] for subject in statement["subject"]]
+        wellformed = all(isinstance(each, str) for each in (*names, *digests, statement["predicateType"]))
+        if not wellformed or len(names) != len(set(names)) or not isinstance(statement["predicate"], dict):
             raise ValueError(names)
         return dict(statement)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -25,11 +25,19 @@ class TrustedKey:
     @cached_property
     def key(self) -> "SSlibKey":
         """The key in the form of securesystemslib; its id is computed from the key, never read from a file."""
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
         from cryptography.hazmat.primitives.serialization import load_pem_public_key
         from securesystemslib.signer import SSlibKey
 
-        # securesystemslib checks the type of the key at run time; its annotation is narrower than cryptography's.
-        return SSlibKey.from_crypto(load_pem_public_key(self.public.encode()))  # type: ignore[arg-type]
+        try:
+            public = load_pem_public_key(self.public.encode())
+        except (ValueError, UnsupportedAlgorithm):
+            public = None
+        if not isinstance(public, Ed25519PublicKey):
+            msg = f"a key of the trust file (owner {self.owner!r}) is not an Ed25519 public key in PEM form"
+            raise ProofError(msg, fix="replace it, or remove it from the trust file")
+        return SSlibKey.from_crypto(public)
 
     def to_json(self) -> dict[str, Any]:
         """Return the key's entry in the trust file."""
@@ -55,18 +63,22 @@ class Trust:
         except FileNotFoundError as error:
             msg = f"there is no trust file at {path}"
             raise ProofError(msg, fix="write the local environment with: lockgate doctor") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             msg = f"{path} is not a trust file"
             raise ProofError(msg, fix="restore it, or run: lockgate doctor") from error
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Trust":
         """Parse the content of a trust file."""
-        if value["version"] != 1:
+        if type(value["version"]) is not int or value["version"] != 1:
             msg = f"version {value['version']!r}"
             raise ValueError(msg)
-        keys = (TrustedKey(k["public"], tuple(k["may"]), k.get("owner", "")) for k in value["keys"])
-        return cls(tuple(keys), bool(value.get("untrusted_elsewhere", False)))
+        keys = tuple(_key(entry) for entry in value["keys"])
+        here_only = value.get("untrusted_elsewhere", False)
+        if not isinstance(here_only, bool):
+            msg = "untrusted_elsewhere is neither true nor false"
+            raise TypeError(msg)
+        return cls(keys, here_only)
 
     def to_bytes(self) -> bytes:
         """Return the bytes of the trust file."""
@@ -76,3 +88,11 @@ class Trust:
     def for_signer(self, signer: str) -> list[TrustedKey]:
         """Return the keys that may sign as this program."""
         return [key for key in self.keys if signer in key.may]
+
+
+def _key(entry: Mapping[str, Any]) -> TrustedKey:
+    public, may, owner = entry["public"], entry["may"], entry.get("owner", "")
+    if not isinstance(may, list) or not all(isinstance(text, str) for text in (public, owner, *may)):
+        msg = "a key is not text, with a list of what it may sign"
+        raise TypeError(msg)
+    return TrustedKey(public, tuple(may), owner)

@@ -20,29 +20,38 @@ def verify_verdict(
     subjects: Mapping[str, str],
     waivers: Sequence[Waiver] = (),
     now: datetime | None,
+    name: str = "",
 ) -> Statement:
     """Verify that a gate's verdict on exactly these subjects passed, with a waiver for every listed reason.
 
-    subjects: name -> the digest that the verdict must have.
+    subjects: name -> the digest that the verdict must have. name: of the file, for messages.
     now: the time at which waivers must be valid; None if expired ones are accepted (a server that restarts).
     Errors: ProofError, for the first check that fails.
     """
-    statement = verify(record, trust, signer=gate, kind="verdict")
+    statement = verify(record, trust, signer=gate, kind="verdict", name=name)
     verdict = statement.predicate
     if (verdict.get("gate"), verdict.get("model")) != (gate, model):
         msg = f"this is the verdict of {verdict.get('gate')} on {verdict.get('model')}, not of {gate} on {model}"
         raise ProofError(msg, fix="use verdicts of the same run")
-    for name, digest in subjects.items():
-        if statement.subjects.get(name) != digest:
-            msg = f"{gate} judged another {name}: {statement.subjects.get(name, 'none')}, not {digest}"
+    for subject, digest in subjects.items():
+        if statement.subjects.get(subject) != digest:
+            msg = f"{gate} judged another {subject}: {statement.subjects.get(subject, 'none')}, not {digest}"
             raise ProofError(msg, fix="run the gates again on what you want to deploy")
     if verdict.get("result") != "passed":
         msg = f"{gate} did not pass: {verdict.get('result')}"
         raise ProofError(msg, fix=f"lockgate report {verdict.get('run', '')}".strip())
-    for reason in verdict.get("reasons", []):
+    reasons = verdict.get("reasons")
+    if not isinstance(reasons, list) or not all(_is_reason(reason) for reason in reasons):
+        msg = f"the verdict of {gate} is signed, but does not list its reasons"
+        raise ProofError(msg, fix="run the gate again, with the same version as this program")
+    for reason in reasons:
         judged, rule = statement.subjects, reason["rule"]
         if waiver_for(waivers, model=model, gate=gate, rule=rule, subjects=judged, now=now) is None:
             others = ignored(waivers, model=model, gate=gate, rules=[rule], subjects=judged, now=now)
             msg = "; ".join([f"{reason['id']} of {gate} is not covered by a valid waiver", *others])
             raise ProofError(msg, fix=f"lockgate waive {verdict.get('run', 'RUN')} {reason['id']}")
     return statement
+
+
+def _is_reason(reason: object) -> bool:
+    return isinstance(reason, dict) and all(isinstance(reason.get(name), str) for name in ("id", "rule"))

@@ -2,16 +2,19 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from lockgate_step import BadCall, loads
+from lockgate_step import BadCall, loads, read_supplied, read_time
 
 from lockgate_proof._envelope import Statement, verify
 from lockgate_proof._errors import ProofError
 from lockgate_proof._trust import Trust
 
+# The longest time from now to the end of a waiver, wherever one is signed or read.
+LONGEST = timedelta(days=366)
+_LONGEST_TEXT = 4000
 _FIX = "sign a new one with lockgate waive, or remove it"
 
 
@@ -63,13 +66,17 @@ class Waiver:
         }
 
 
-def read_waivers(content: Path, trust: Trust) -> list[Waiver]:
+def read_waivers(content: Path | bytes, trust: Trust) -> list[Waiver]:
     """Read a JSON list of `{"file", "envelope"}` and verify each waiver.
 
+    content: a file or its bytes.
     Errors: as `read_waiver`; BadCall if it is not such a list.
     """
     try:
-        entries = [(str(entry["file"]), entry["envelope"]) for entry in loads(content.read_bytes())]
+        listed = loads(read_supplied(content) if isinstance(content, Path) else content)
+        entries = [(entry["file"], entry["envelope"]) for entry in listed]
+        if not isinstance(listed, list) or not all(_shown(file) for file, _ in entries):
+            raise ValueError(listed)
     except (ValueError, KeyError, TypeError) as error:
         msg = "the waivers are not a list of signed waivers, each with its file"
         raise BadCall(msg, fix="write them with: lockgate waive RUN GATE/N") from error
@@ -79,7 +86,8 @@ def read_waivers(content: Path, trust: Trust) -> list[Waiver]:
 def read_waiver(file: str, envelope: Any, trust: Trust) -> Waiver:
     """Verify one waiver.
 
-    Errors: ProofError if its signature is invalid, BadCall if it is not a waiver.
+    Its last day is at most a year (`LONGEST`) from now, whoever signed it and with which program.
+    Errors: ProofError if its signature is invalid, BadCall if it is not a waiver or lasts too long.
     """
     try:
         statement = verify(envelope, trust, signer="waive")
@@ -89,15 +97,21 @@ def read_waiver(file: str, envelope: Any, trust: Trust) -> Waiver:
     signed = statement.predicate
     try:
         model, gate, reason, approver, why = (signed[n] for n in ("model", "gate", "reason", "approver", "why"))
-        expires = datetime.fromisoformat(signed["expires"])
-        # Terminals show these texts. A time without a zone is another moment on another machine.
-        printable = all(text.strip() and text.isprintable() for text in (model, gate, reason, approver, why))
-        if not printable or expires.tzinfo is None:
+        expires = read_time(signed["expires"])
+        if not all(_shown(text) for text in (model, gate, reason, approver, why)):
             raise ValueError(signed["expires"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         msg = f"{file} is signed, but does not state its model, gate, reason, approver, why and expires"
         raise BadCall(msg, fix=_FIX) from error
-    return Waiver(file, statement, model, gate, reason, approver, why, expires.astimezone(UTC))
+    if expires > datetime.now(UTC) + LONGEST:
+        msg = f"{file} lasts until {expires:%Y-%m-%d}; a waiver lasts at most {LONGEST.days} days from now"
+        raise BadCall(msg, fix=_FIX)
+    return Waiver(file, statement, model, gate, reason, approver, why, expires)
+
+
+def _shown(text: object) -> bool:
+    """Return whether a text can be shown on one line of a terminal."""
+    return isinstance(text, str) and bool(text.strip()) and text.isprintable() and len(text) <= _LONGEST_TEXT
 
 
 def waiver_for(

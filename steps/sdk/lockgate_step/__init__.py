@@ -5,9 +5,10 @@ surroundings agree on (folders, exit codes, contract.json), not of this package:
 would no longer run beside a new one.
 """
 
+from lockgate_step._address import without_credentials
 from lockgate_step._columns import Category, Column, Number, named, read_columns, without_bands
 from lockgate_step._contract import EXIT_CODES, PROTOCOL, ContractError, is_folder, read_contract
-from lockgate_step._digest import canonical, file_digest, loads, sha256, tree_digest
+from lockgate_step._digest import canonical, file_digest, loads, sha256, stream_digest, tree_digest
 from lockgate_step._errors import BadCall, LockgateError, OutsideFailed, Refusal, SpecError
 from lockgate_step._files import (
     Answers,
@@ -22,6 +23,7 @@ from lockgate_step._files import (
     ModelFile,
     Out,
     Policy,
+    PromotionRecord,
     QualityVerdict,
     Report,
     SmokeVerdict,
@@ -34,10 +36,25 @@ from lockgate_step._log import log
 from lockgate_step._outcome import Inconclusive, Outcome, Passed, Reason, Record, Refused
 from lockgate_step._run import Sealer, io_root, main, program
 from lockgate_step._spec import Data, Scalar, Serving, SpecFile, Split, Target, read_spec
+from lockgate_step._supplied import (
+    LARGEST_FOLDER,
+    LARGEST_RECORD,
+    MOST_FILES,
+    UnsafeFile,
+    copy_supplied,
+    is_plain,
+    open_supplied,
+    read_supplied,
+    supplied_files,
+)
 from lockgate_step._synthetic import synthetic_rows
+from lockgate_step._time import read_time
 
 __all__ = [
     "EXIT_CODES",
+    "LARGEST_FOLDER",
+    "LARGEST_RECORD",
+    "MOST_FILES",
     "PROTOCOL",
     "Answers",
     "BadCall",
@@ -62,6 +79,7 @@ __all__ = [
     "OutsideFailed",
     "Passed",
     "Policy",
+    "PromotionRecord",
     "QualityVerdict",
     "Reason",
     "Record",
@@ -79,21 +97,30 @@ __all__ = [
     "Staged",
     "Table",
     "Target",
+    "UnsafeFile",
     "Waivers",
     "canonical",
+    "copy_supplied",
     "file_digest",
     "io_root",
     "is_folder",
+    "is_plain",
     "loads",
     "log",
     "main",
     "named",
+    "open_supplied",
     "program",
     "read_columns",
     "read_contract",
     "read_spec",
+    "read_supplied",
+    "read_time",
     "sha256",
+    "stream_digest",
+    "supplied_files",
     "synthetic_rows",
     "tree_digest",
     "without_bands",
+    "without_credentials",
 ]

@@ -28,7 +28,7 @@ _KINDS: dict[str, type[_files.Kind]] = {
     for name, kind in vars(_files).items()
     if isinstance(kind, type) and issubclass(kind, _files.Kind) and kind is not _files.Kind
 }
-SIGNED_FILES = ("DataRecord", "DataVerdict", "QualityVerdict", "BiasVerdict", "SmokeVerdict")
+SIGNED_FILES = ("DataRecord", "DataVerdict", "QualityVerdict", "BiasVerdict", "SmokeVerdict", "PromotionRecord")
 
 
 class ContractError(ValueError):

@@ -3,9 +3,10 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from pathlib import Path
+from io import BufferedReader
 from typing import Any
+
+from lockgate_step._supplied import supplied_files
 
 
 def canonical(value: object) -> bytes:
@@ -34,16 +35,17 @@ def sha256(data: bytes) -> str:
 def file_digest(path: str | os.PathLike[str]) -> str:
     """Return `sha256:<hex>` of one file, read in pieces."""
     with open(path, "rb") as stream:
-        return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+        return stream_digest(stream)
 
 
-def tree_files(folder: str | os.PathLike[str]) -> Iterator[tuple[str, Path]]:
-    """Yield each regular file below the folder with its `/`-separated relative name, sorted by that name."""
-    root = Path(folder)
-    files = [path for path in root.rglob("*") if path.is_file()]
-    yield from sorted((path.relative_to(root).as_posix(), path) for path in files)
+def stream_digest(stream: BufferedReader) -> str:
+    """Return `sha256:<hex>` of the rest of an open file."""
+    return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
 
 
 def tree_digest(folder: str | os.PathLike[str]) -> str:
-    """Return `sha256:<hex>` of a folder: of the canonical JSON object {relative name: file digest}."""
-    return sha256(canonical({name: file_digest(path) for name, path in tree_files(folder)}))
+    """Return `sha256:<hex>` of a folder: of the canonical JSON object {relative name: file digest}.
+
+    Errors: UnsafeFile for a folder that has anything but regular files with plain names.
+    """
+    return sha256(canonical({name: stream_digest(stream) for name, stream in supplied_files(folder)}))

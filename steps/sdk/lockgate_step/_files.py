@@ -63,6 +63,10 @@ class Staged(Kind):
     """The address of a deployed version that gets no requests of users yet."""
 
 
+class PromotionRecord(Kind):
+    """The signed record that made a bundle live."""
+
+
 class Report(Kind):
     """A static HTML page."""
 

@@ -69,7 +69,7 @@ class Inconclusive(Judgement):
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What a program that signs but is not a gate returns; `kind` is `data`, `answers` or `bundle`."""
+    """What a program that signs but is not a gate returns; `kind` is `data`, `answers`, `bundle` or `promotion`."""
 
     kind: str
     subjects: Mapping[str, str]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from lockgate_step._address import without_credentials
 from lockgate_step._columns import Category, Column, read_columns, without_bands
 from lockgate_step._digest import loads
 from lockgate_step._errors import BadCall, SpecError
@@ -50,7 +51,7 @@ class Data:
     uri: `s3://bucket/key`, `file:///path`, or a path relative to the model's folder.
     test: the official test file, if there is one; otherwise `Split` applies.
     columns: the column names, if the file has no header.
-    Errors: SpecError when the delimiter is invalid.
+    Errors: SpecError when the delimiter is invalid, BadCall when an address contains credentials.
     """
 
     uri: str
@@ -66,6 +67,8 @@ class Data:
         if len(self.delimiter) != 1 or self.delimiter in '"\r\n':
             msg = f"the model spec has the invalid delimiter {self.delimiter!r}"
             raise SpecError(msg, fix="use one character, e.g. , ; or a tab")
+        for address in filter(None, (self.uri, self.test)):
+            without_credentials(address, "the data address")
 
     @property
     def in_reach_of_pods(self) -> bool:

@@ -37,6 +37,7 @@ USER = 65532
 BUNDLE = "lockgate.io/bundle"  # the label has the first 12 digits, the annotation the whole digest
 GENERATION = "lockgate.io/generation"
 LEASE = "lockgate.io/lease"
+PROMOTION = "lockgate.io/promotion"  # the digest of the signed record
 
 
 def key_secret(signer: str) -> str:

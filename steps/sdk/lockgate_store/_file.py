@@ -8,11 +8,14 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
+from lockgate_step import OutsideFailed, UnsafeFile, open_supplied
+
 from lockgate_store._disk import CHUNK, disk, settle, staged, sync, sync_folder
-from lockgate_store._store import Blob, Exists, Missing, Moved, TooLarge, check_key
+from lockgate_store._store import LARGEST_READ, Blob, Exists, Missing, Moved, check_key, check_size
 
 _STALE = 24 * 3600  # seconds after which a part that a killed writer left is deleted
 
@@ -32,14 +35,9 @@ class FileStore:
 
     def read(self, key: str, *, at_most: int | None = None) -> Blob:
         """Return the bytes and their version."""
-        with self._disk("read", key):
-            try:
-                with self._path(key).open("rb") as stream:
-                    data = stream.read(-1 if at_most is None else at_most + 1)
-            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-                raise Missing(key) from None
-        if at_most is not None and len(data) > at_most:
-            raise TooLarge(key)
+        with self._disk("read", key), self._open(key) as stream:
+            data = stream.read((LARGEST_READ if at_most is None else at_most) + 1)
+        check_size(self, key, len(data), at_most)
         return Blob(data, _version(data))
 
     def create(self, key: str, data: bytes) -> str:
@@ -92,15 +90,11 @@ class FileStore:
     def download(self, key: str, path: str | os.PathLike[str]) -> None:
         """Copy the content of a key to a file, in pieces."""
         target = Path(path)
-        with disk(f"cannot copy {key} of {self} to {target}"):
-            try:
-                source = self._path(key).open("rb")
-            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-                raise Missing(key) from None
-            with source, staged(target.parent) as part:
-                shutil.copyfileobj(source, part, CHUNK)
-                sync(part)
-                settle(part, target)
+        doing = disk(f"cannot copy {key} of {self} to {target}")
+        with doing, self._open(key) as source, staged(target.parent) as part:
+            shutil.copyfileobj(source, part, CHUNK)
+            sync(part)
+            settle(part, target)
 
     def sweep(self) -> None:
         """Delete the parts that killed writers left more than a day ago."""
@@ -108,6 +102,19 @@ class FileStore:
             with suppress(FileNotFoundError):  # its writer has just finished
                 if time.time() - part.stat().st_mtime > _STALE:
                     part.unlink()
+
+    def _open(self, key: str) -> BufferedReader:
+        """Open a key's file; a link, a FIFO or a device in its place is not read, and nobody waits for it."""
+        path = self._path(key)
+        try:
+            return open_supplied(path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise Missing(key) from None
+        except UnsafeFile as error:
+            if path.is_dir() and not path.is_symlink():
+                raise Missing(key) from None
+            msg = f"{key} in the store {self} is not a regular file"
+            raise OutsideFailed(msg, fix="find out who put it there, and restore the file") from error
 
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)

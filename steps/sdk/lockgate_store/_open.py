@@ -3,7 +3,7 @@
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from lockgate_step import BadCall
+from lockgate_step import BadCall, without_credentials
 
 from lockgate_store._file import FileStore
 from lockgate_store._store import Store
@@ -30,8 +30,11 @@ def open_store(environment: Path, credentials: Path | None = None) -> Store:
 
 
 def open_at(address: str, environment: Path, credentials: Path | None = None) -> Store | None:
-    """Open the store at an address with the settings of this environment; None if it is not a store's address."""
-    url = urlsplit(address)
+    """Open the store at an address with the settings of this environment; None if it is not a store's address.
+
+    Errors: BadCall if it contains credentials.
+    """
+    url = urlsplit(without_credentials(address, "the store's address"))
     if url.scheme == "file" and url.netloc in ("", "localhost") and url.path.startswith("/"):
         store = FileStore(Path(unquote(url.path)))
         store.sweep()

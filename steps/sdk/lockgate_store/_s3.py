@@ -26,10 +26,10 @@ from botocore.exceptions import (
     ResponseStreamingError,
     SSLError,
 )
-from lockgate_step import BadCall, OutsideFailed, layout
+from lockgate_step import BadCall, OutsideFailed, layout, without_credentials
 
 from lockgate_store._disk import CHUNK, disk, settle, staged, sync
-from lockgate_store._store import Blob, Exists, Missing, Moved, TooLarge, check_key
+from lockgate_store._store import Blob, Exists, Missing, Moved, TooLarge, check_key, check_size
 
 _WRITER: Final = "lockgate-write"
 _TRIES: Final = 5
@@ -64,6 +64,7 @@ class S3Settings:
             msg = f"{path}: unknown {', '.join(wrong)}"
             raise BadCall(msg, fix=_S3_JSON)
         ca = environment / "ca.pem"
+        without_credentials(fields["endpoint"] or "", f"endpoint in {path}")
         return cls(
             endpoint=fields["endpoint"],
             region=fields["region"],
@@ -128,9 +129,11 @@ class S3Store:
         with self._outside(key):
             answer = self.client.get_object(**self._at(key))
             # botocore never returns more than Content-Length, which it checks when the last byte is read.
-            if at_most is not None and answer["ContentLength"] > at_most:
+            try:
+                check_size(self, key, answer["ContentLength"], at_most)
+            except (TooLarge, OutsideFailed):
                 answer["Body"].close()
-                raise TooLarge(key)
+                raise
             return Blob(answer["Body"].read(), _version(answer))
 
     def create(self, key: str, data: bytes) -> str:

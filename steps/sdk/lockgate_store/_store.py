@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from lockgate_step import OutsideFailed
+
+LARGEST_READ = 64 << 20  # bytes of a key that is read whole; larger ones are downloaded to a file
 _SEGMENT = re.compile(r"[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*")
 
 
@@ -87,6 +90,18 @@ class Store(Protocol):
 
     def download(self, key: str, path: str | os.PathLike[str]) -> None:
         """Copy the content of a key to a file, in pieces; the file appears complete or not at all."""
+
+
+def check_size(store: Store, key: str, size: int, at_most: int | None) -> None:
+    """Check the size of a key that is read whole.
+
+    Errors: TooLarge for more bytes than the caller accepts; OutsideFailed for more than any caller accepts.
+    """
+    if at_most is not None and size > at_most:
+        raise TooLarge(key)
+    if size > LARGEST_READ:
+        msg = f"{key} in the store {store} has more than {LARGEST_READ:,} bytes"
+        raise OutsideFailed(msg, fix="find out who wrote it, and restore it")
 
 
 def check_key(key: str) -> str:

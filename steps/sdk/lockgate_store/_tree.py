@@ -3,7 +3,7 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lockgate_step import file_digest
+from lockgate_step import LARGEST_FOLDER, MOST_FILES, OutsideFailed, file_digest
 
 from lockgate_store._store import Exists, Missing, Store, check_key
 
@@ -32,10 +32,18 @@ def put_file(store: Store, path: Path, key: str) -> None:
 
 
 def get_tree(store: Store, prefix: str, folder: Path) -> None:
-    """Copy everything below the prefix into the folder; `Missing` if there is nothing."""
+    """Copy everything below the prefix into the folder; `Missing` if there is nothing.
+
+    Errors: OutsideFailed if there is more than a bundle may have.
+    """
     keys = list(store.list(f"{prefix}/"))
     if not keys:
         raise Missing(prefix)
+    size = 0
     for key in keys:
         path = folder / check_key(key.removeprefix(f"{prefix}/"))
         store.download(key, path)
+        size += path.stat().st_size
+        if len(keys) > MOST_FILES or size > LARGEST_FOLDER:
+            msg = f"{prefix} in the store {store} has more than {MOST_FILES:,} files or {LARGEST_FOLDER:,} bytes"
+            raise OutsideFailed(msg, fix="find out who wrote them, and remove what does not belong there")

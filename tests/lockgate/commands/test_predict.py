@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lockgate_step import sha256
 
 from lockgate.commands.predict import check_header, checked_rows, predict_csv, takes
 from lockgate.definition.model import Data, ModelSpec, category, label, number
@@ -16,6 +17,7 @@ from lockgate.definition.project import Project
 from lockgate.errors import BadCall, OutsideFailed
 from lockgate.records.environment import Environment, ensure_environment
 from lockgate.records.store import store_of
+from tests.promotions import make_live
 
 SPEC = ModelSpec(
     name="income",
@@ -125,7 +127,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Env
         monkeypatch.setenv("LOCKGATE_PORT", str(server.server_port))
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        yield ensure_environment(Project(tmp_path), ["bias-audit"])
+        yield ensure_environment(Project(tmp_path), ["promote"])
         server.shutdown()
         thread.join()
 
@@ -143,8 +145,7 @@ def sent(environment: Environment, folder: Path, text: str) -> str:
 
 def test_the_whole_way(environment: Environment, tmp_path: Path) -> None:
     assert sent(environment, tmp_path, "Age\n1\n") == "income has no live version|"
-    live = {"bundle": f"sha256:{'1' * 64}", "generation": 1, "at": "2026-11-30T00:00:00+00:00"}
-    store_of(environment).put("models/income/live.json", json.dumps(live).encode())
+    make_live(store_of(environment), "income", environment.key("promote"), sha256(b"a bundle"))
     head = "id,age,gain,work class\n"
     assert sent(environment, tmp_path, f"{head}a,40,,private\n") == (
         "id,age,gain,work class,label,score\r\na,40,,private,much,0.75\r\n"

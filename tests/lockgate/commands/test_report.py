@@ -17,7 +17,9 @@ from lockgate.definition.project import Project
 from lockgate.records.environment import Environment
 from lockgate.records.evidence import Evidence
 from lockgate.records.runs import RunRecord
+from lockgate.records.store import store_of
 from lockgate.report.lines import refusal_lines
+from tests.promotions import sign_recorded
 
 RECORDED = Path(__file__).parent / "reported"  # as recorded/, and every signed record with the keys to check it
 MINE, OTHER = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
@@ -37,8 +39,7 @@ class Pages:
         (self.environment.config / "store").write_text(store.as_uri())
         shutil.copyfile(RECORDED / end / "trust.json", self.environment.config / "trust.json")
         self.pointer = store / "models" / "adult-income" / "live.json"
-        self.pointer.parent.mkdir(parents=True)
-        shutil.copyfile(RECORDED / end / "live.json", self.pointer)
+        self.promote(json.loads((RECORDED / end / "live.json").read_bytes()))
         for gate in ("gates.bias-audit.0", "gates.package.0"):
             if (self.folder / "nodes" / gate).is_dir():
                 name = "card" if "package" in gate else "report"
@@ -53,8 +54,12 @@ class Pages:
         return Evidence(self.record, self.environment.trust, json.loads(self.pointer.read_bytes()))
 
     def live(self, bundle: str) -> None:
-        said = json.loads(self.pointer.read_bytes()) | {"bundle": bundle, "at": "2026-12-01T08:00:00+00:00"}
-        self.pointer.write_text(json.dumps(said))
+        said = json.loads(self.pointer.read_bytes())
+        self.promote({**said, "bundle": bundle, "at": "2026-12-01T08:00:00+00:00"})
+
+    def promote(self, said: dict[str, Any]) -> None:
+        store = store_of(self.environment)
+        sign_recorded(self.environment.config, self.root / "promote.pem", store, "adult-income", said)
 
     def html(self, name: str = "index") -> str:
         report_of(Machine(Project(self.root), self.environment), self.record)

@@ -32,6 +32,7 @@ from lockgate.definition.project import Project
 from lockgate.errors import BadCall, OutsideFailed, UnknownName
 from lockgate.records.environment import Environment
 from lockgate.records.store import store_of
+from tests.promotions import sign_recorded
 from tests.seaweed import BUCKET, SeaweedFS, seaweed
 
 Json = dict[str, Any]
@@ -176,9 +177,9 @@ def here(root: Path, end: str) -> Place:
     trust = machine.environment.config / "trust.json"
     theirs, mine = Trust.read(RECORDED / end / "trust.json"), Trust.read(trust)
     trust.write_bytes(Trust((*theirs.keys, *mine.for_signer("waive"))).to_bytes())
-    pointer = project.state / "store" / "models" / MODEL / "live.json"
-    pointer.parent.mkdir(parents=True)
-    shutil.copyfile(RECORDED / end / "live.json", pointer)
+    live = json.loads((RECORDED / end / "live.json").read_bytes())
+    place = machine.environment
+    sign_recorded(place.config, root / "promote.pem", store_of(place), MODEL, live)
     return Place(machine, None)
 
 
@@ -204,11 +205,12 @@ def there(root: Path, end: str, s3: SeaweedFS) -> Place:
     (environment.config / "trust.json").write_bytes(Trust((*theirs.keys, approver)).to_bytes())
     live = json.loads((RECORDED / end / "live.json").read_bytes())
     store = store_of(environment)
-    store.create(f"models/{MODEL}/live.json", json.dumps(live).encode())
     before = json.loads((recorded(end) / "about.json").read_bytes())["before"]
-    history = {each["generation"]: each for each in (before, live) if each}
-    for generation, pointer in history.items():
-        store.create(f"models/{MODEL}/history/{generation}.json", json.dumps(pointer).encode())
+    for pointer in (before, live):
+        if pointer:
+            sign_recorded(environment.config, root / "promote.pem", store, MODEL, pointer)
+            key = f"models/{MODEL}/live.json"
+            store.put(f"models/{MODEL}/history/{pointer['generation']}.json", store.read(key).data)
     workflow = as_workflow(with_pages(Path(shutil.copytree(recorded(end), root / "recorded"))), upload)
     notes = {"lockgate.io/bundle": live["bundle"], "lockgate.io/generation": str(live["generation"])}
     argo = RecordedArgo([workflow], {"metadata": {"annotations": notes}})

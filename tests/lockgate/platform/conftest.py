@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lockgate_proof import Trust, TrustedKey, new_key
 from lockgate_step import canonical
 from lockgate_store import Missing, Store, open_store
 
 from lockgate.platform import supervisor
 from lockgate.platform.supervisor import Platform, Running
+from tests.promotions import make_live
 
 FOREGROUND = Path(__file__).with_name("foreground.py")
 WAIT = 30.0
@@ -38,6 +40,9 @@ class World:
         self.environment = self.root / "environment"
         self.environment.mkdir(parents=True)
         (self.environment / "store").write_text(self.uri)
+        self.key = self.root / "promote.pem"
+        public = TrustedKey(new_key(self.key), ("promote",), "promote@example.org")
+        (self.environment / "trust.json").write_bytes(Trust((public,)).to_bytes())
         self.platform = Platform(state=self.root / "serve", store=self.uri, port=self.port)
 
     @property
@@ -64,8 +69,7 @@ class World:
         return f"sha256:{digest}"
 
     def live(self, model: str, bundle: str, generation: int = 1) -> None:
-        said = {"bundle": bundle, "generation": generation, "previous": None, "run": "r", "at": now()}
-        self.store.put(f"models/{model}/live.json", canonical(said))
+        make_live(self.store, model, self.key, bundle, generation)
 
     def candidate(self, model: str, bundle: str, run: str = "r1", seconds: float = 600) -> None:
         until = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()

@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from lockgate_proof import Trust
 from lockgate_store import open_store
 from lockgate_wire import Hosts, Limits
 
@@ -35,6 +36,7 @@ if __name__ == "__main__":
             ),
             open_store(Path(environment), Path(environment).parent / "credentials"),
             command,
+            lambda: Trust.read(Path(environment) / "trust.json"),
             Patience(**json.loads(patience)),
         )
     except LockgateError as error:

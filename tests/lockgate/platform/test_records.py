@@ -3,17 +3,19 @@
 from pathlib import Path
 
 import pytest
-from lockgate_proof import ProofError
+from lockgate_proof import ProofError, Trust
 from lockgate_store import Missing, Store
 
 from lockgate.platform.records import Records
+from lockgate.records.promotions import Memory
 from tests.lockgate.platform.conftest import World
 
 
 @pytest.fixture
 def records(world: World) -> Records:
     """The store as a remote one: only the URI shows that it is a folder."""
-    return Records(world.store, "s3://evidence", world.root / "copies")
+    trust = Trust.read(world.environment / "trust.json")
+    return Records(world.store, "s3://evidence", world.root / "copies", lambda: trust, Memory(world.root / "accepted"))
 
 
 def names(folder: Path) -> set[str]:

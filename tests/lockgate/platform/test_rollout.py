@@ -21,6 +21,8 @@ def run(bench: Bench, program: str, *settings: str, run: str, **files: Path | by
     io = bench.root / "io" / f"{run}-{program}"
     (io / "in").mkdir(parents=True)
     (io / "environment").symlink_to(bench.environment)
+    (io / "key").mkdir()
+    (io / "key" / "private.pem").symlink_to(bench.keys["promote"])
     for name, content in files.items():
         if isinstance(content, bytes):
             (io / "in" / name).write_bytes(content)
@@ -47,6 +49,7 @@ def roll_out(bench: Bench, folder: Path, name: str, promoting: list[str]) -> Non
 def test_users_notice_nothing_but_the_new_digest(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "bench")
     world = World(tmp_path / "platform", (tmp_path / "bench" / "store").as_uri())
+    (world.environment / "trust.json").write_bytes(bench.trust.to_bytes())
     address = world.start().address
     try:
         promoting: list[str] = []

@@ -359,7 +359,7 @@ def test_a_damaged_pointer_changes_nothing(world: World, http: Http) -> None:
     address = world.start().address
     world.ready("adult", "live", bundle)
     world.store.put("models/adult/live.json", b'{"bundle": "../../etc"}')
-    world.until(lambda: "damaged-pointer" in world.platform.log.read_text())
+    world.until(lambda: "promotion-refused" in world.platform.log.read_text())
     assert digest_of(http(f"{address}/v2/models/adult/infer", INFER)) == bundle
     other = world.bundle("credit")
     world.live("credit", other)

@@ -228,3 +228,30 @@ def test_a_key_below_another_key_is_refused_with_a_message(tmp_path: Path) -> No
     store.create("a", b"")
     with pytest.raises(OutsideFailed, match="cannot write a/b"):
         store.create("a/b", b"")
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "device"])
+def test_anything_but_a_regular_file_is_not_read_and_nobody_waits(tmp_path: Path, kind: str) -> None:
+    store = open_folder(tmp_path / "kept", tmp_path)
+    store.put("models/m/live.json", b"{}")
+    path = tmp_path / "kept" / "models" / "m" / "live.json"
+    path.rename(tmp_path / "moved")
+    match kind:
+        case "link":
+            path.symlink_to(tmp_path / "moved")
+        case "fifo":
+            os.mkfifo(path)
+        case "device":
+            path.symlink_to("/dev/zero")
+    with pytest.raises(OutsideFailed, match=r"models/m/live\.json in the store .* is not a regular file"):
+        store.read("models/m/live.json")
+    with pytest.raises(OutsideFailed, match=r"models/m/live\.json in the store .* is not a regular file"):
+        store.download("models/m/live.json", tmp_path / "x")
+
+
+def test_a_key_that_is_too_large_is_not_read_whole(tmp_path: Path) -> None:
+    store = open_folder(tmp_path / "kept", tmp_path)
+    store.put("models/m/live.json", b"{}")
+    os.truncate(tmp_path / "kept" / "models" / "m" / "live.json", (64 << 20) + 1)
+    with pytest.raises(OutsideFailed, match="has more than 67,108,864 bytes"):
+        store.read("models/m/live.json")

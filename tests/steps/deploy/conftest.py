@@ -20,9 +20,11 @@ from lockgate_proof import Trust, TrustedKey, bundle_digest, new_key, sign, veri
 from lockgate_step import canonical, file_digest, sha256, tree_digest
 from lockgate_store import Missing, Store, open_store
 
+from tests.promotions import make_live
 from tests.seaweed import seaweed
 
-SIGNERS = ("ingest", "predict", "validate-data", "validate-model", "bias-audit", "package", "smoke-test", "waive")
+GATES = ("validate-data", "validate-model", "bias-audit", "smoke-test")
+SIGNERS = ("ingest", "predict", *GATES, "package", "promote", "waive")
 
 
 def spec_of(model: str, **more: Any) -> dict[str, Any]:
@@ -152,9 +154,8 @@ class Bench:
 
     def live(self, bundle: str, generation: int = 1, run: str = "earlier") -> dict[str, Any]:
         """Make a bundle live; return the base of a run that starts now."""
-        at = datetime.now(UTC).isoformat()
-        self.put("live.json", {"bundle": bundle, "generation": generation, "previous": None, "run": run, "at": at})
-        self.put(f"history/{generation}.json", {"bundle": bundle, "generation": generation, "run": run})
+        live = make_live(self.store, self.model, self.keys["promote"], bundle, generation, run=run)
+        self.put(f"history/{generation}.json", live)
         return {"bundle": bundle, "generation": generation}
 
     def records(self) -> dict[str, bytes]:
@@ -171,6 +172,9 @@ class Bench:
         (io / "in").mkdir(parents=True)
         (io / "environment").symlink_to(self.environment)
         (io / "credentials").symlink_to(self.root / "credentials")
+        if program == "promote":
+            (io / "key").mkdir()
+            (io / "key" / "private.pem").symlink_to(self.keys["promote"])
         for name, content in (files or {}).items():
             if isinstance(content, bytes):
                 (io / "in" / name).write_bytes(content)

@@ -14,8 +14,8 @@ from lockgate_deploy.deploy import stage
 from lockgate_deploy.local import Local
 from lockgate_deploy.pointers import Pointers
 from lockgate_deploy.promote import go_live
-from lockgate_proof import Statement, Trust, VerifiedBundle, verify_bundle, verify_verdict
-from lockgate_step import OutsideFailed, Refusal, sha256
+from lockgate_proof import Statement, Trust, VerifiedBundle, sign, verify_bundle, verify_verdict
+from lockgate_step import OutsideFailed, Record, Refusal, sha256
 from lockgate_store import Blob, Store
 
 from tests.steps.deploy.conftest import Bench
@@ -83,8 +83,12 @@ class Mortal:
 class Proof:
     """A verified bundle and smoke-test's verdict on it."""
 
+    bench: Bench
     bundle: VerifiedBundle
     smoke: Statement
+
+    def sign(self, record: Record) -> dict[str, Any]:
+        return sign(record.kind, record.subjects, record.predicate, self.bench.keys["promote"])
 
 
 def prove(bench: Bench, base: dict[str, Any], mark: str) -> Proof:
@@ -95,15 +99,15 @@ def prove(bench: Bench, base: dict[str, Any], mark: str) -> Proof:
     smoke = verify_verdict(
         bench.smoke(folder), trust, gate="smoke-test", model=bundle.model, subjects=bundle.subjects, now=now
     )
-    return Proof(bundle, smoke)
+    return Proof(bench, bundle, smoke)
 
 
 def steps(store: Store, proof: Proof, run: str) -> list[Callable[[], object]]:
     """Return the three programs in the order of the workflow."""
-    pointers = Pointers(store, proof.bundle.model)
+    pointers = Pointers(store, proof.bundle.model, proof.bench.trust)
     return [
         lambda: stage(pointers, Local(), proof.bundle, run=run, wait=30),
-        lambda: go_live(pointers, Local(), proof.bundle, proof.smoke, run=run, wait=30),
+        lambda: go_live(pointers, Local(), proof.bundle, proof.smoke, run=run, wait=30, signed=proof.sign),
         lambda: tidy(pointers, Local(), run=run, status="Succeeded", wait=30),
     ]
 
@@ -173,7 +177,7 @@ def test_a_killed_program_that_runs_again_ends_as_if_it_had_not_been(bench: Benc
 def test_after_a_kill_conclude_alone_lets_the_next_run_proceed(bench: Bench) -> None:
     for world, proof, mortal in kills(bench):
         drive(mortal, proof, "r2")
-        tidy(Pointers(world.store, proof.bundle.model), Local(), run="r2", status="Failed", wait=30)
+        tidy(Pointers(world.store, proof.bundle.model, world.trust), Local(), run="r2", status="Failed", wait=30)
         live = world.get("live.json")
         done = live["run"] == "r2"
         summary = world.get("runs/r2/summary.json")
@@ -209,10 +213,11 @@ def test_of_many_runs_on_one_base_exactly_one_goes_live(bench: Bench) -> None:
     barrier, ends = Barrier(len(proofs)), []
 
     def promote(number: int) -> None:
-        pointers = Pointers(Mortal(bench.store, lambda: None), bench.model)
+        pointers = Pointers(Mortal(bench.store, lambda: None), bench.model, bench.trust)
         barrier.wait()
         try:
-            go_live(pointers, Local(), proofs[number].bundle, proofs[number].smoke, run=f"r{number}", wait=0)
+            proof = proofs[number]
+            go_live(pointers, Local(), proof.bundle, proof.smoke, run=f"r{number}", wait=0, signed=proof.sign)
         except OutsideFailed:  # it is live, but no platform serves it here
             ends.append(number)
         except Refusal:

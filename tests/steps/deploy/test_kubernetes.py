@@ -10,7 +10,7 @@ from lockgate_deploy import objects, pods
 from lockgate_deploy.objects import Object, Version
 from lockgate_deploy.pods import Rollout
 from lockgate_deploy.pointers import Live
-from lockgate_proof import verify_bundle
+from lockgate_proof import Promotion, Statement, verify_bundle
 from lockgate_step import OutsideFailed, Refusal, Serving, canonical, sha256
 
 from tests.steps.deploy.conftest import Bench, spec_of
@@ -26,7 +26,9 @@ POD = DEPLOYMENT["spec"]["template"]["spec"]
 
 
 def live(generation: int) -> Live:
-    return Live(sha256(f"bundle {generation}".encode()), generation, None, f"r{generation}", "then")
+    bundle, run, signed = sha256(f"bundle {generation}".encode()), f"r{generation}", sha256(bytes(generation))
+    statement = Statement({}, "promotion", {}, signed)
+    return Live.of(Promotion("m", bundle, generation, None, None, {}, run, "then", statement, {}))
 
 
 def judged_in(bench: Bench, image: object, **spec: Any) -> Version:
@@ -241,3 +243,12 @@ def test_only_pods_that_are_ready_are_asked() -> None:
         {"endpoints": [endpoint("c"), {"addresses": ["10.0.0.9"]}]},
     ]
     assert pods.asked(slices) == {"a", "c"}
+
+
+def test_the_users_service_remembers_the_promotion_that_it_follows() -> None:
+    service = objects.users_service(live(3), "m")
+    promoted = live(3).promotion
+    assert promoted is not None
+    assert objects.accepted_by(service) == promoted.accepted
+    del service["metadata"]["annotations"]["lockgate.io/promotion"]
+    assert objects.accepted_by(service) is None

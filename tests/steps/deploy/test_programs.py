@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lockgate_proof import read_promotion
 from lockgate_step import canonical, sha256
 
 from tests.steps.deploy.conftest import Bench
@@ -38,6 +39,9 @@ def test_a_first_version_is_staged_promoted_and_concluded(bench_anywhere: Bench)
     assert bench.get("candidate.json") is None
     history = bench.get("history/1.json")
     assert {**live, "verdicts": history["verdicts"]} == history
+    promoted = read_promotion(canonical(live), bench.trust, model=bench.model)
+    assert (promoted.before, promoted.statement.subjects["smoke-test"]) == (None, history["verdicts"]["smoke-test"])
+    assert (bench.root / "io/out/record").read_bytes() == canonical(live["promotion"])
     assert set(history["verdicts"]) == {"validate-data", "validate-model", "bias-audit", "smoke-test"}
     assert history["verdicts"]["bias-audit"] == sha256((folder / "verdicts/bias-audit.json").read_bytes())
     assert bench.run("conclude", "--model", bench.model, "--status", "Succeeded").code == 0
@@ -56,6 +60,8 @@ def test_the_next_version_follows_on_the_one_it_was_compared_with(bench: Bench) 
     live = bench.get("live.json")
     assert (live["bundle"], live["generation"], live["previous"]) == (bench.digest(folder), 5, OTHER)
     assert bench.get("history/5.json")["bundle"] == bench.digest(folder)
+    before = sha256(canonical(bench.get("history/4.json")["promotion"]))
+    assert read_promotion(canonical(live), bench.trust, model=bench.model).before == before
 
 
 def test_a_reason_that_a_valid_waiver_covers_passes(bench: Bench) -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from lockgate_ingest.ingest import Tables, freeze
-from lockgate_proof import new_key
+from lockgate_proof import Trust, TrustedKey, new_key
 from lockgate_step import Record
 from lockgate_store import Store, open_store
 
@@ -58,6 +58,8 @@ class Workspace:
         (self.root / "environment" / "store").write_text((self.root / "kept").as_uri())
         if not (self.root / "key").exists():
             new_key(self.root / "key" / "private.pem")
+            promote = TrustedKey(new_key(self.root / "promote.pem"), ("promote",), "promote@example.org")
+            (self.root / "environment" / "trust.json").write_bytes(Trust((promote,)).to_bytes())
 
     @property
     def store(self) -> Store:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from lockgate_step import Refusal, canonical, file_digest, sha256
 
+from tests.promotions import make_live
 from tests.steps.ingest.conftest import TABLES, Workspace, spec
 
 TRAIN = """|a comment, with a "quote
@@ -119,8 +120,7 @@ class TestBase:
         prefix = f"models/tiny/bundles/{digest.removeprefix('sha256:')}"
         for name, data in {**files, "record.json": b"{}\n", "manifest.json": canonical(manifest)}.items():
             workspace.store.create(f"{prefix}/{name}", data)
-        live = {"bundle": digest, "generation": 7, "previous": None, "run": "r", "at": "2026-11-22T00:00:00Z"}
-        workspace.store.create("models/tiny/live.json", canonical(live))
+        make_live(workspace.store, "tiny", workspace.root / "promote.pem", digest, 7)
         workspace.write("tiny.csv", TRAIN)
         workspace.write("tiny.test", TEST)
         return workspace, digest
@@ -162,7 +162,7 @@ class TestBase:
     def test_a_damaged_pointer_is_refused(self, ready: tuple[Workspace, str], live: bytes) -> None:
         workspace, _ = ready
         workspace.store.put("models/tiny/live.json", live)
-        with pytest.raises(Refusal, match=r"models/tiny/live\.json in the store is damaged"):
+        with pytest.raises(Refusal, match=r"models/tiny/live\.json (is damaged|has no signed promotion)"):
             self.freeze(workspace)
 
     def test_a_path_out_of_the_bundle_is_refused(self, ready: tuple[Workspace, str]) -> None:
@@ -172,6 +172,6 @@ class TestBase:
         workspace.store.create(
             f"models/tiny/bundles/{digest.removeprefix('sha256:')}/manifest.json", canonical(manifest)
         )
-        workspace.store.put("models/tiny/live.json", canonical({"bundle": digest, "generation": 8}))
+        make_live(workspace.store, "tiny", workspace.root / "promote.pem", digest, 8)
         with pytest.raises(Refusal, match="is not a bundle"):
             self.freeze(workspace)

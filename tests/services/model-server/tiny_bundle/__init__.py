@@ -14,7 +14,8 @@ from lockgate_proof import Trust, TrustedKey, bundle_digest, new_key, sign
 from lockgate_step import canonical, file_digest, sha256, tree_digest
 
 NAME = "tiny"
-SIGNERS = ("ingest", "predict", "package", "validate-data", "validate-model", "bias-audit", "smoke-test")
+GATES = ("validate-data", "validate-model", "bias-audit", "smoke-test")
+SIGNERS = ("ingest", "predict", *GATES, "package", "promote")
 INPUTS: list[dict[str, Any]] = [
     {"name": "age", "kind": "number", "low": 17, "high": 90, "whole": True, "missing": False, "unit": "years"},
     {"name": "hours", "kind": "number", "low": 1, "high": 99, "whole": False, "missing": True},
