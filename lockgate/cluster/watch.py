@@ -25,7 +25,6 @@ from lockgate.engine.record import Node, Run
 from lockgate.errors import BadCall, LockgateError, OutsideFailed
 from lockgate.records.live import Live
 from lockgate.records.runs import About, RunRecord, Step, program_steps
-from lockgate.records.store import DIGEST
 from lockgate.report.tree import LiveTree
 
 Json = dict[str, Any]
@@ -36,6 +35,7 @@ ENDED = ("Succeeded", "Failed", "Error")
 ORDINARY = ("ContainerCreating", "PodInitializing")  # every pod has these for a moment
 NO_IMAGE = re.compile(r'(?:ErrImagePull|ImagePullBackOff): [^"]*"([^"]+)"')
 NAME, COMPONENT, PART_OF = (f"app.kubernetes.io/{key}" for key in ("name", "component", "part-of"))
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _ID = re.compile(r"[a-z0-9][a-z0-9.-]*")  # it becomes the name of a folder
 _OF_A_NODE = {
     **dict.fromkeys(("id", "name", "displayName", "type", "templateName", "phase", "boundaryID", "message"), str),

@@ -66,8 +66,8 @@ def parse(data: bytes, accepted: Collection[str] = ()) -> Any:
         _refuse("defines functions of its own", "convert it without functions")
     if model.training_info:
         _refuse("contains training information", "export it for inference")
-    domains = ["" if opset.domain == "ai.onnx" else opset.domain for opset in model.opset_import]
-    if len(set(domains)) != len(domains):
+    opsets = {("" if opset.domain == "ai.onnx" else opset.domain, opset.version) for opset in model.opset_import}
+    if len(opsets) != len({domain for domain, _ in opsets}):  # skl2onnx may write the same version twice
         _refuse("states two versions of the same operators", _CONVERT)
     if {tensor.name for tensor in model.graph.initializer} & {value.name for value in model.graph.input}:
         _refuse("has an input with a value of its own", _CONVERT)
@@ -112,9 +112,10 @@ def _check_graph(graph: Any, accepted: Collection[str], depth: int) -> None:
     for node in graph.node:
         name = name_of(node)
         if name not in STANDARD and name not in accepted:
+            instead = "convert it with zipmap off" if node.op_type == "ZipMap" else _CONVERT
             _refuse(
                 f"uses the operator {name}, which is not on the list of operators that compute each row by itself",
-                f'{_CONVERT}; or accept it in policy.toml: [[accepted_operator]] operator = "{name}", why = "…"',
+                f'{instead}; or accept it in policy.toml: [[accepted_operator]] operator = "{name}", why = "…"',
             )
         if name in ("Constant", "Shape"):
             sized.add(node.output[0])

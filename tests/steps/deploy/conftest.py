@@ -99,6 +99,7 @@ class Bench:
         (folder / "policy.toml").write_bytes(self.policy.read_bytes())
         (folder / "spec.json").write_bytes(self.spec.read_bytes())
         (folder / "waivers.json").write_bytes(canonical([]))
+        (folder / "golden.json").write_bytes(canonical({"tolerance": 1e-5, "requests": [], "answers": []}))
         subjects = {
             "data": sha256(b"data"),
             "base": sha256(canonical({**base, "model": self.model})),
@@ -109,6 +110,7 @@ class Bench:
         data = {"model": self.model, "base": dict(base)}
         (folder / "data.json").write_bytes(canonical(sign("data", frozen, data, self.keys["ingest"])))
         answered = {name: {**subjects, **frozen}[name] for name in ("model", "data", "base", "test")}
+        answered["golden"] = file_digest(folder / "golden.json")
         answers = sign("answers", answered, {"model": self.model}, self.keys["predict"])
         (folder / "answers.json").write_bytes(canonical(answers))
         (folder / "verdicts").mkdir()

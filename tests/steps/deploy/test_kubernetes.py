@@ -11,7 +11,7 @@ from lockgate_deploy.objects import Object, Version
 from lockgate_deploy.pods import Rollout
 from lockgate_deploy.pointers import Live
 from lockgate_proof import Promotion, Statement, verify_bundle
-from lockgate_step import OutsideFailed, Refusal, Serving, canonical, sha256
+from lockgate_step import OutsideFailed, Refusal, Serving, canonical, file_digest, sha256
 
 from tests.steps.deploy.conftest import Bench, spec_of
 
@@ -39,6 +39,7 @@ def judged_in(bench: Bench, image: object, **spec: Any) -> Version:
         from lockgate_proof import sign
 
         answered = {name: subjects.get(name, sha256(b"test")) for name in ("model", "data", "base", "test")}
+        answered["golden"] = file_digest(folder / "golden.json")
         said = {"model": bench.model, "program": {"image": image}}
         (folder / "answers.json").write_bytes(canonical(sign("answers", answered, said, bench.keys["predict"])))
 

@@ -80,6 +80,8 @@ RESEALED = {
     "bias-audit left out": remove("verdicts/bias-audit.json"),
     "the data record left out": remove("data.json"),
     "the answers record left out": remove("answers.json"),
+    "the golden answers left out": remove("golden.json"),
+    "golden answers that predict did not sign": lambda _, folder, __: (folder / "golden.json").write_bytes(b"{}"),
     "refused": rewrite("bias-audit", result="refused"),
     "inconclusive": rewrite("validate-model", result="inconclusive"),
     "no result": rewrite("validate-data", result=None),

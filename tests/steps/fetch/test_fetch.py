@@ -98,7 +98,7 @@ REFUSED: dict[str, tuple[Mapping[str, bytes], str, str]] = {
     "nothing known": ({"README.md": b"hello"}, "stored as flavour unknown", "convert it"),
     "only a folder": ({"model/model.onnx": b""}, "has no files", "with the folder that contains the model"),
     "pickle called ONNX": (
-        {**flavour("strings"), "model.onnx": PICKLE}, "onnxruntime cannot run the graph", "convert it",
+        {**flavour("strings"), "model.onnx": PICKLE}, "not a graph that onnxruntime can run", "convert the model",
     ),
     "pickle called skops": (
         {**own("skops"), "model.skops": PICKLE}, "model.skops of .* is not a skops file", "convert it",
@@ -123,7 +123,7 @@ REFUSED: dict[str, tuple[Mapping[str, bytes], str, str]] = {
     "MLmodel that is a list": ({"MLmodel": b"- a"}, "MLmodel of .* cannot be read", "convert"),
     "MLmodel that is deep": ({"MLmodel": b"[" * 5000}, "MLmodel of .* cannot be read", "convert"),
     "one matrix": (flavour("matrix"), "they differ in X, income, job", r"float32 \[N,1\] for a number"),
-    "zipped outputs": (flavour("zipped"), "has the outputs output_label, output_probability", "zipmap off"),
+    "zipped outputs": (flavour("zipped"), "uses the operator ai.onnx.ml.ZipMap", "zipmap off"),
     "other labels": (flavour("others"), "the labels of .* are not the spec's", "fit it on 0 for the negative"),
     "model.json is a list": ({**own("onnx"), "model.json": b"[]"}, "does not describe a model", "train"),
     "model.json of another form": (changed("onnx", format="pickle"), "neither onnx nor skops", "train"),

@@ -121,6 +121,12 @@ def test_bytes_that_only_another_reader_would_see_are_not_run(tmp_path: Path) ->
         load(folder)
 
 
+def test_the_same_version_of_the_operators_stated_twice_is_honest(tmp_path: Path) -> None:
+    """skl2onnx writes it so for some models."""
+    graph = hostile.graph([node("Identity", ["s"], ["score"])], more=[("", 18)])
+    assert depends_on_its_row_alone(load(folder_of(graph, tmp_path / "model")))
+
+
 @pytest.mark.parametrize("opset", [11, 13, 18, 21])
 def test_an_honest_graph_is_proved_in_every_opset(tmp_path: Path, opset: int) -> None:
     graph = hostile.graph(
