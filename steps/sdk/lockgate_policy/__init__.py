@@ -9,6 +9,7 @@
 from lockgate_policy._power import chance_to_pass, rows_to_decide
 from lockgate_policy._read import check, read
 from lockgate_policy._rules import (
+    AcceptedSmallGroup,
     AtLeast,
     AtMost,
     BiasRule,
@@ -26,6 +27,7 @@ from lockgate_policy._rules import (
 )
 
 __all__ = [
+    "AcceptedSmallGroup",
     "AtLeast",
     "AtMost",
     "BiasRule",

@@ -13,16 +13,15 @@ from itertools import accumulate
 from random import Random
 from statistics import NormalDist
 
-from lockgate_policy._rules import AtLeast, AtMost, Settings
+from lockgate_policy._rules import Settings
 
 LIKELY = 0.8  # a rule "decides" if a fair model passes at least this often
-MOST_ROWS = 100_000_000
+MOST_ROWS = 10_000_000
 _DRAWS = 1000
-_PAIRS = 40_000  # pairs of groups to compare over all draws: with many groups there are fewer draws
+_EXTREME = 12  # of many groups, only so many at either end can be the widest pair
 _SEED = 20
 
-Limit = AtMost | AtLeast
-Limits = list[tuple[float, float, float]]  # for each group its rate, and the limits of the rate
+Limits = tuple[float, float, float]  # a rate, and its lower and upper limit
 
 
 def chance_to_pass(
@@ -41,10 +40,9 @@ def chance_to_pass(
     settings = settings or Settings()
     if len(group_sizes) < 2 or min(group_sizes) < settings.minimum_support:
         return 0.0
-    confidence = settings.confidence
-    if measure == "equalized_odds_difference":
-        confidence = 1 - (1 - confidence) / 2  # as the audit divides the error probability between the two rates
-    return _chance(tuple(sorted(group_sizes)), rate, limit, measure.endswith("_ratio"), confidence)
+    sizes = tuple(sorted(group_sizes))
+    critical = _critical(sizes, rate, _confidence(measure, settings))
+    return _chance(sizes, rate, limit, measure.endswith("_ratio"), critical, _draws(len(sizes)))
 
 
 def rows_to_decide(
@@ -66,9 +64,15 @@ def rows_to_decide(
     if len(group_sizes) < 2 or min(group_sizes) < 1 or not reachable:
         return None
 
+    # The critical value depends on the proportions and hardly on the number of rows, so one is enough.
+    least = -(-settings.minimum_support // min(group_sizes))
+    critical = _critical(tuple(sorted(size * least for size in group_sizes)), rate, _confidence(measure, settings))
+
     def enough(rows: int) -> bool:
-        sizes = [rows * size // total for size in group_sizes]
-        return chance_to_pass(sizes, rate, limit, measure, settings=settings) >= chance
+        sizes = tuple(sorted(rows * size // total for size in group_sizes))
+        draws = _draws(len(sizes)) // 3
+        ratio = measure.endswith("_ratio")
+        return sizes[0] >= settings.minimum_support and _chance(sizes, rate, limit, ratio, critical, draws) >= chance
 
     few, many = 0, 100
     while not enough(many):
@@ -82,39 +86,42 @@ def rows_to_decide(
     return -(-many // place) * place
 
 
+def _confidence(measure: str, settings: Settings) -> float:
+    """The confidence of one rate: the audit divides the error probability between the two of equalized odds."""
+    return 1 - (1 - settings.confidence) / 2 if measure == "equalized_odds_difference" else settings.confidence
+
+
 @lru_cache(maxsize=4096)
-def _chance(sizes: tuple[int, ...], rate: float, limit: float, ratio: bool, confidence: float) -> float:
-    critical = _critical(sizes, rate, confidence)
+def _chance(sizes: tuple[int, ...], rate: float, limit: float, ratio: bool, critical: float, draws: int) -> float:
     shift = 0.0 if len(sizes) == 2 else 0.5
     tables = {size: _Binomial(size, rate, critical, shift) for size in sizes}
-    random, draws = Random(_SEED), max(50, min(_DRAWS, _PAIRS // len(sizes) ** 2 + 1))
+    random = Random(_SEED)  # noqa: S311 - a simulation
     passed = 0
     for _ in range(draws):
         limits = [tables[size].draw(random.random()) for size in sizes]
-        passed += _ratios_reach(limits, limit) if ratio else _differences_stay(limits, limit)
+        lows = sorted(range(len(sizes)), key=lambda at: limits[at][1])[:_EXTREME]
+        highs = sorted(range(len(sizes)), key=lambda at: -limits[at][2])[:_EXTREME]
+        pairs = [(limits[low], limits[high]) for low in lows for high in highs if low != high]
+        passed += all(_ratio_reaches(*pair, limit) if ratio else _difference_stays(*pair, limit) for pair in pairs)
     return passed / draws
 
 
-def _differences_stay(limits: Limits, limit: float) -> bool:
-    """Whether the upper limit of every pair's difference is at most the limit."""
-    return all(
-        one - other + math.hypot(high - one, other - low) <= limit
-        for at, (one, _, high) in enumerate(limits)
-        for place, (other, low, _) in enumerate(limits)
-        if at != place
-    )
+def _draws(groups: int) -> int:
+    return max(100, min(_DRAWS, 20_000 // groups))
 
 
-def _ratios_reach(limits: Limits, limit: float) -> bool:
-    """Whether the lower limit of every pair's ratio is at least the limit."""
-    for at, (one, low, _) in enumerate(limits):
-        for place, (other, _, high) in enumerate(limits):
-            if at != place:
-                product, floor = one * other, low * (2 * one - low)
-                root = product + math.sqrt(max(product**2 - floor * high * (2 * other - high), 0.0))
-                if (floor / root if root else 0.0) < limit:
-                    return False
-    return True
+def _difference_stays(lower: Limits, higher: Limits, limit: float) -> bool:
+    """Whether the upper limit of a pair's difference is at most the limit."""
+    (small, low, _), (large, _, high) = lower, higher
+    return large - small + math.hypot(high - large, small - low) <= limit
+
+
+def _ratio_reaches(lower: Limits, higher: Limits, limit: float) -> bool:
+    """Whether the lower limit of a pair's ratio is at least the limit."""
+    (small, low, _), (large, _, high) = lower, higher
+    product, floor = small * large, low * (2 * small - low)
+    root = product + math.sqrt(max(product**2 - floor * high * (2 * large - high), 0.0))
+    return (floor / root if root else 0.0) >= limit
 
 
 class _Binomial:
@@ -126,9 +133,9 @@ class _Binomial:
         last = min(tries, math.ceil(tries * rate + spread))
         self._below = list(accumulate(_mass(hits, tries, rate) for hits in range(self._first, last + 1)))
         self._tries, self._critical, self._shift = tries, critical, shift
-        self._known: dict[int, tuple[float, float, float]] = {}
+        self._known: dict[int, Limits] = {}
 
-    def draw(self, share: float) -> tuple[float, float, float]:
+    def draw(self, share: float) -> Limits:
         """The rate and its limits at this share of the distribution."""
         hits = self._first + min(bisect_right(self._below, share), len(self._below) - 1)
         if hits not in self._known:
@@ -157,16 +164,21 @@ def _mass(hits: int, tries: int, rate: float) -> float:
 @lru_cache(maxsize=4096)
 def _critical(sizes: tuple[int, ...], rate: float, confidence: float) -> float:
     """The critical value for simultaneous intervals of all pairs; the audit finds it by resampling the counts."""
-    one = NormalDist().inv_cdf((1 + confidence) / 2)
+    one_pair = NormalDist().inv_cdf((1 + confidence) / 2)
     if len(sizes) == 2:
-        return one
+        return one_pair
     damped = [(size * rate + 2) / (size + 4) for size in sizes]
     errors = [math.sqrt(each * (1 - each) / (size + 4)) for each, size in zip(damped, sizes, strict=True)]
     spreads = [math.sqrt(rate * (1 - rate) / size) for size in sizes]
-    random, draws = Random(_SEED), max(200, min(2000, 10 * _PAIRS // len(sizes) ** 2))
+    random = Random(_SEED)  # noqa: S311 - a simulation
     widest = []
-    for _ in range(draws):
-        moved = [(random.gauss(0, spread), error) for spread, error in zip(spreads, errors, strict=True)]
-        pairs = ((one, other) for at, one in enumerate(moved) for other in moved[:at])
+    for _ in range(draws := 2 * _draws(len(sizes))):
+        moved = sorted(((random.gauss(0, s), e) for s, e in zip(spreads, errors, strict=True)), key=_scaled)
+        pairs = ((one, other) for one in moved[:_EXTREME] for other in moved[-_EXTREME:] if one is not other)
         widest.append(max(abs(m - n) / math.hypot(d, e) for (m, d), (n, e) in pairs))
-    return max(one, sorted(widest)[min(draws - 1, math.ceil(confidence * draws))])
+    return max(one_pair, sorted(widest)[min(draws - 1, math.ceil(confidence * draws))])
+
+
+def _scaled(moved: tuple[float, float]) -> float:
+    """A deviation in standard errors."""
+    return moved[0] / moved[1]

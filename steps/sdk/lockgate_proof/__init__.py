@@ -11,11 +11,12 @@ from lockgate_proof._errors import ProofError
 from lockgate_proof._main import main
 from lockgate_proof._seal import seal
 from lockgate_proof._trust import Trust, TrustedKey
-from lockgate_proof._verdict import verify_verdict
+from lockgate_proof._verdict import MAY_JUDGE_NOTHING, verify_verdict
 from lockgate_proof._waiver import Waiver, ignored, read_waiver, read_waivers, waiver_for
 
 __all__ = [
     "GATES_OF_A_BUNDLE",
+    "MAY_JUDGE_NOTHING",
     "ProofError",
     "Statement",
     "Trust",

@@ -1,4 +1,4 @@
-"""How often a fair model passes: laws of the figure. `tests/steps/bias-audit/test_power.py` compares it with the audit."""
+"""How often a fair model passes: laws of the figure; bias-audit's own tests compare it with the audit."""
 
 import time
 
