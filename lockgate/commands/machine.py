@@ -44,9 +44,10 @@ class Machine:
         url, candidate = address_of(self.environment, model), read_json(store, f"{key}/candidate.json")
         pointer = read_json(store, f"{key}/live.json")
         if pointer is None:
-            return Live(None, url, candidate=candidate, waived=[])
+            return Live(None, url, candidate=candidate, waived=[], unjudged=[])
         served = (read_json(store, f"{key}/status.json") or {}).get("live") or {}
         up = platform_up(self.environment)
+        verdicts = _verdicts(store, key, pointer["bundle"])
         problem = str(served.get("problem") or "") if up else "the local platform is not running: lockgate serve"
         return Live(
             pointer,
@@ -54,7 +55,8 @@ class Machine:
             answers=up and bool(served.get("ready")),
             problem=problem,
             candidate=candidate,
-            waived=_waived(store, key, pointer["bundle"]),
+            waived=[reason for verdict in verdicts for reason in verdict["reasons"]],
+            unjudged=[str(verdict["gate"]) for verdict in verdicts if verdict["result"] == "not_judged"],
         )
 
     def fetch_logs(self, run: RunRecord, steps: Sequence[Step]) -> list[str]:
@@ -82,8 +84,8 @@ class Machine:
         return []
 
 
-def _waived(store: Store, key: str, bundle: str) -> list[dict[str, Any]]:
-    """The reasons against a bundle that waivers cover, as its verdicts name them; `lockgate verify` proves them."""
+def _verdicts(store: Store, key: str, bundle: str) -> list[dict[str, Any]]:
+    """The verdicts on a bundle; a reason in them is covered by a waiver. `lockgate verify` proves them."""
     kept = f"{key}/bundles/{bundle.removeprefix('sha256:')}/verdicts"
     envelopes = (read_json(store, f"{kept}/{gate}.json") for gate in GATES_OF_A_BUNDLE)
-    return [reason for envelope in envelopes if envelope for reason in predicate(envelope)["reasons"]]
+    return [dict(predicate(envelope)) for envelope in envelopes if envelope]

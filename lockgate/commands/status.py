@@ -9,7 +9,7 @@ from lockgate.commands.target import Target, start
 from lockgate.errors import UnknownName
 from lockgate.records.live import Live
 from lockgate.records.runs import RunRecord
-from lockgate.report.lines import duration, run_word, short, waived_lines
+from lockgate.report.lines import duration, run_word, short, unjudged_lines, waived_lines
 
 LAST = 5  # runs shown of each model
 
@@ -33,6 +33,7 @@ class ModelStatus:
             "url": live.url,
             "candidate": live.candidate,
             "waived": live.waived,
+            "unjudged": live.unjudged,
             "runs": [
                 {
                     "run": run.id,
@@ -67,7 +68,12 @@ class ModelStatus:
         if live.answers is False:
             reached = f"  does not answer: {live.problem}" if live.problem else "  is starting"
         waived = [line for reason in live.waived or () for line in waived_lines(reason)]
-        return [f"{short(live.pointer['bundle'])}, generation {live.pointer['generation']}{since}", reached, *waived]
+        return [
+            f"{short(live.pointer['bundle'])}, generation {live.pointer['generation']}{since}",
+            reached,
+            *waived,
+            *unjudged_lines(live.unjudged or ()),
+        ]
 
 
 @dataclass(frozen=True)
