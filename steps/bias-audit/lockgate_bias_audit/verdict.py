@@ -92,9 +92,12 @@ class Wording:
     def lines(self, judged: Judged) -> tuple[str, ...]:
         """The finding in figures: the two groups, the gap, the limit, the groups left out, and the power."""
         found = judged.gap
-        more = [f"left out: {self.named(judged, [each])}" for each in judged.left if not each.accepted]
-        if len(more) > 2 * _FEW:
-            more = [f"left out: {self.named(judged, [each for each in judged.left if not each.accepted])}"]
+        left = [each for each in judged.left if not each.accepted]
+        lines = [[each] for each in left] if len(left) <= 2 * _FEW else [left]
+        more = [f"left out: {self.named(judged, groups)}" for groups in lines]
+        if left and judged.standing == "left out":
+            column = "+".join(judged.grouped.between)
+            more.append(f'to accept that: [[accepted_small_group]] with column = "{column}", value, why and until')
         if judged.standing not in ("within", "beyond"):
             more += self.power(judged)
         if found is None:
@@ -109,8 +112,8 @@ class Wording:
     def named(self, judged: Judged, left: Sequence[LeftOut]) -> str:
         """Groups that a rule leaves out, each with the rows in its denominator."""
         return ", ".join(
-            f"{judged.grouped.names[each.group]} ({_rows(judged.shown.tries[each.rate][each.group])}"
-            f"{self.labelled(_DENOMINATOR[each.rate])})"
+            f"{judged.grouped.names[each.group]} ("
+            f"{_rows(judged.shown.tries[each.rate][each.group], self.labelled(_DENOMINATOR[each.rate]))})"
             for each in left
         )
 
@@ -282,8 +285,8 @@ def _accepted(audit: Audit, words: Wording) -> Iterator[str]:
         yield f"left out by {by}: {size}, accepted until {entry.until}: {entry.why} ({entry.source}){warned}"
 
 
-def _rows(tries: str) -> str:
-    return "size not shown" if tries == "not shown" else f"{tries} rows"
+def _rows(tries: str, of: str = "") -> str:
+    return "size not shown" if tries == "not shown" else f"{tries} rows{of}"
 
 
 def _constant(positive: bool, words: Wording) -> str:

@@ -82,7 +82,7 @@ def rows_to_decide(
     while many - few > max(1, many // 50):
         middle = (few + many) // 2
         few, many = (few, middle) if enough(middle) else (middle, many)
-    place = 10 ** max(0, len(str(many)) - 2)
+    place: int = 10 ** max(0, len(str(many)) - 2)
     return -(-many // place) * place
 
 
