@@ -49,10 +49,11 @@ class Machine:
         except ProofError as error:
             found, alert = memory.kept(model, self.environment.trust), f"{error.message}. Next: {error.fix}"
         if found is None:
-            return Live(None, url, candidate=candidate, waived=[], alert=alert)
+            return Live(None, url, candidate=candidate, waived=[], unjudged=[], alert=alert)
         served = (read_json(store, f"{key}/status.json") or {}).get("live")
         served = served if isinstance(served, dict) else {}
         up = platform_up(self.environment)
+        verdicts = _verdicts(store, key, found.bundle)
         problem = str(served.get("problem") or "") if up else "the local platform is not running: lockgate serve"
         return Live(
             found.pointer,
@@ -60,8 +61,9 @@ class Machine:
             answers=up and bool(served.get("ready")),
             problem=problem,
             candidate=candidate,
-            waived=_waived(store, key, found.bundle),
             alert=alert,
+            waived=[reason for verdict in verdicts for reason in verdict["reasons"] if reason.get("waiver")],
+            unjudged=[str(verdict["gate"]) for verdict in verdicts if verdict["result"] == "not_judged"],
         )
 
     def fetch_logs(self, run: RunRecord, steps: Sequence[Step]) -> list[str]:
@@ -89,9 +91,8 @@ class Machine:
         return []
 
 
-def _waived(store: Store, key: str, bundle: str) -> list[dict[str, Any]]:
-    """The reasons against a bundle that waivers cover, as its verdicts name them; `lockgate verify` proves them."""
+def _verdicts(store: Store, key: str, bundle: str) -> list[dict[str, Any]]:
+    """The verdicts on a bundle; a reason in them is covered by a waiver. `lockgate verify` proves them."""
     kept = f"{key}/bundles/{bundle.removeprefix('sha256:')}/verdicts"
     envelopes = (read_json(store, f"{kept}/{gate}.json") for gate in GATES_OF_A_BUNDLE)
-    reasons = [reason for envelope in envelopes if envelope for reason in verdict_in(envelope)["reasons"]]
-    return [reason for reason in reasons if reason.get("waiver")]
+    return [verdict_in(envelope) for envelope in envelopes if envelope]

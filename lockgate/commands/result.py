@@ -6,7 +6,16 @@ from typing import Any
 
 from lockgate.records.live import Live
 from lockgate.records.runs import RunRecord
-from lockgate.report.lines import again, ending_lines, exit_code, next_lines, outcome_lines, waived_lines, ways_out
+from lockgate.report.lines import (
+    again,
+    ending_lines,
+    exit_code,
+    next_lines,
+    open_lines,
+    outcome_lines,
+    waived_lines,
+    ways_out,
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ class Result:
             return outcome_lines(record, live.pointer, self.before, live.url)
         if record.phase == "Succeeded":
             waived = [line for reason in record.waived for line in waived_lines(reason)]
-            return [f"Released: {record.about.model} has a new live version.", *waived]
+            return [f"Released: {record.about.model} has a new live version.", *waived, *open_lines(record)]
         promoted = any(step.name == "promote" and step.phase == "Succeeded" for step in record.steps)
         return [*ending_lines(record), *([] if promoted else ["Nothing changed for users: promote did not succeed."])]
 

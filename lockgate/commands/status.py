@@ -11,7 +11,7 @@ from lockgate.commands.target import Target, start
 from lockgate.errors import UnknownName
 from lockgate.records.live import Live
 from lockgate.records.runs import RunRecord
-from lockgate.report.lines import duration, run_word, short, waived_lines
+from lockgate.report.lines import duration, run_word, short, unjudged_lines, waived_lines
 
 LAST = 5  # runs shown of each model
 
@@ -36,6 +36,7 @@ class ModelStatus:
             "candidate": live.candidate,
             "waived": live.waived,
             "alert": live.alert,
+            "unjudged": live.unjudged,
             "runs": [
                 {
                     "run": run.id,
@@ -80,7 +81,8 @@ class ModelStatus:
             reached = f"  does not answer: {live.problem}" if live.problem else "  is starting"
         waived = [line for reason in live.waived or () for line in waived_lines(reason)]
         named = f"{short(live.pointer['bundle'])}, generation {live.pointer['generation']}{since}"
-        return [f"  {named} is still live" if live.alert else named, reached, *waived]
+        shown = f"  {named} is still live" if live.alert else named
+        return [shown, reached, *waived, *unjudged_lines(live.unjudged or ())]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from lockgate.errors import BadCall
 from lockgate.records.environment import Environment
 from lockgate.records.promotions import Memory, live_promotion
 from lockgate.records.store import store_of
-from lockgate.report.lines import short
+from lockgate.report.lines import short, unjudged_lines
 
 
 def verify_what(project: Project, environment: Environment, what: str) -> tuple[dict[str, Any], list[str]]:
@@ -46,6 +46,7 @@ def verify_what(project: Project, environment: Environment, what: str) -> tuple[
     lines = [f"{proven.model} {short(proven.digest)} is verified: each file, signature, subject and waiver."]
     lines += [f"  {name:<16} {digest}" for name, digest in proven.subjects.items()]
     lines += [line for check in checks for line in _lines(check)]
+    lines += unjudged_lines(each["check"] for each in checks if each["result"] == "not judged")
     if trust.untrusted_elsewhere:
         lines.append("  These keys were made on this machine; no other machine trusts them.")
     return value, lines
@@ -69,7 +70,8 @@ def _checks(proven: VerifiedBundle, now: datetime) -> Iterator[dict[str, Any]]:
         yield {"check": f"{record.kind} record", "result": "valid", **_signed(record)}
     for gate, verdict in proven.verdicts.items():
         reasons = verdict.predicate["reasons"]
-        yield {"check": gate, "result": "passed by waiver" if reasons else "passed", **_signed(verdict)}
+        result = str(verdict.predicate["result"]).replace("_", " ")
+        yield {"check": gate, "result": "passed by waiver" if reasons else result, **_signed(verdict)}
         for reason in reasons:
             rule, judged = reason["rule"], verdict.subjects
             waiver = waiver_for(proven.waivers, model=proven.model, gate=gate, rule=rule, subjects=judged, now=now)

@@ -116,7 +116,18 @@ class Evidence:
         return list(measured.get("unaudited", ()))
 
     @property
-    def unjudged(self) -> list[str]:
+    def left_out(self) -> list[str]:
+        """The groups that a rule with a limit leaves out, by the rule's columns, each with its size."""
+        found: dict[str, None] = {}
+        for figure in self.judged:
+            groups = [f"{each['group']} ({each['rows']})" for each in figure.said.get("left_out", ())]
+            if groups:
+                share = f", {figure.said['left_out_share']}"
+                found[f"{figure.rule.split(':')[1].replace('+', ' and ')}: {', '.join(groups)}{share}"] = None
+        return list(found)
+
+    @property
+    def without_verdict(self) -> list[str]:
         """The gates without a verdict."""
         return [step.name for step in self.record.steps if step.name in GATES and not step.verdict]
 

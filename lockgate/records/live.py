@@ -16,6 +16,7 @@ class Live:
     problem: why it does not answer.
     candidate: the version that is being tried; None if there is none, or if this was not checked.
     waived: the reasons against it that waivers cover; None if this was not checked.
+    unjudged: the gates that judged nothing of it; None if this was not checked.
     alert: why the store's live pointer is not followed; then `pointer` is the version accepted before.
     """
 
@@ -26,4 +27,5 @@ class Live:
     problem: str = ""
     candidate: Mapping[str, Any] | None = None
     waived: Sequence[Mapping[str, Any]] | None = None
+    unjudged: Sequence[str] | None = None
     alert: str = ""

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lockgate_proof import GATES_OF_A_BUNDLE, ProofError, predicate
+from lockgate_proof import GATES_OF_A_BUNDLE, MAY_JUDGE_NOTHING, ProofError, predicate
 from lockgate_step import canonical, layout, loads, read_time
 
 from lockgate.engine.record import Node, Run
@@ -67,10 +67,10 @@ class Step:
         """The outcome in one word, for people."""
         if self.verdict and self.phase in ("Succeeded", "Failed"):
             waived = any(reason["waived_by"] for reason in self.verdict["reasons"])
-            return "passed by waiver" if waived and self.verdict["result"] == "passed" else str(self.verdict["result"])
-        done = (
-            "passed" if self.name in GATES else "done"
-        )  # a gate that exits 0 has passed, even if its verdict is not here
+            result = str(self.verdict["result"]).replace("_", " ")
+            return "passed by waiver" if waived and result == "passed" else result
+        # A gate that exits 0 has passed, even if its verdict is not here; or it judged nothing, if it may.
+        done = "passed" if self.name in GATES and self.name not in MAY_JUDGE_NOTHING else "done"
         words = {"Succeeded": done, "Running": "running", "Error": "error", "Failed": "failed"}
         return "refused" if self.exit_code == 3 else words.get(self.phase, "not reached")
 
@@ -273,8 +273,20 @@ class RunRecord:
 
     @property
     def refused(self) -> list[Step]:
-        """The gates whose verdict is not `passed`."""
-        return [step for step in self.steps if step.verdict and step.verdict["result"] != "passed"]
+        """The gates whose verdict does not let the run continue."""
+        let = ("passed", "not_judged")
+        return [step for step in self.steps if step.verdict and step.verdict["result"] not in let]
+
+    @property
+    def unjudged(self) -> list[Step]:
+        """The gates that judged nothing, because no rule of the policy has a limit."""
+        return [step for step in self.steps if step.verdict and step.verdict["result"] == "not_judged"]
+
+    @property
+    def left_out(self) -> list[str]:
+        """The small groups that a rule with a limit left out and the policy accepts, as the verdicts note them."""
+        notes = (note for step in self.steps for note in (step.verdict or {"notes": ()})["notes"])
+        return [note for note in notes if note.startswith("left out ")]
 
     @property
     def waived(self) -> list[dict[str, Any]]:

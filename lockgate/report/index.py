@@ -21,7 +21,7 @@ from lockgate_report import (
 
 from lockgate.records.evidence import Evidence, Figure, moment
 from lockgate.records.runs import UNREACHED, Step
-from lockgate.report.lines import again, duration, exit_code, failure_message, short
+from lockgate.report.lines import SUBJECTS, again, duration, exit_code, failure_message, open_lines, short
 
 PAGES = {"report": "report", "card": "model card"}
 TONES: dict[str, Tone] = {
@@ -29,9 +29,16 @@ TONES: dict[str, Tone] = {
     "passed": "good",
     "passed by waiver": "unsure",
     "inconclusive": "unsure",
+    "not judged": "unsure",
     "not reached": "plain",
 }
-STANDINGS: dict[str, Tone] = {"within": "good", "beyond": "bad", "undecided": "unsure", "too few": "unsure"}
+STANDINGS: dict[str, Tone] = {
+    "within": "good",
+    "beyond": "bad",
+    "undecided": "unsure",
+    "too few": "unsure",
+    "left out": "unsure",
+}
 
 
 def index(evidence: Evidence, pages: Mapping[str, Step]) -> str:
@@ -55,15 +62,18 @@ def _banner(evidence: Evidence) -> Html:
     """How the run ended, with the finding: a reader of this page alone must not think that everything passed."""
     record = evidence.record
     if exit_code(record) == 0:
-        if unproven := [*evidence.unproven, *evidence.unjudged]:
+        if unproven := [*evidence.unproven, *evidence.without_verdict]:
             return banner("unsure", say("run.released"), say("run.released.unproven", gates=", ".join(unproven)))
+        beside = [el("p", el("strong", sentence(line.strip()))) for line in open_lines(record)]
         if not record.waived:
-            return banner("good", say("run.released"), say("run.passed", model=record.about.model))
+            model, gates = record.about.model, ", ".join(SUBJECTS.get(s.name, s.name) for s in record.unjudged)
+            headline = say("run.passed.unjudged", model=model, gates=gates) if gates else say("run.passed", model=model)
+            return banner("unsure" if beside else "good", say("run.released"), headline, *beside)
         headline = "; ".join(sentence(reason["message"]) for reason in record.waived)
         blocks = [
             finding(reason["lines"], why=reason["why"], excepted=excepted(reason["waiver"])) for reason in record.waived
         ]
-        return banner("unsure", say("run.waived"), headline, *blocks)
+        return banner("unsure", say("run.waived"), headline, *blocks, *beside)
     refusing = [(step, r) for step in record.refused for r in (step.verdict or {})["reasons"] if not r["waived_by"]]
     if not refusing:
         failed = record.failed[:1]
@@ -134,6 +144,10 @@ def _judged(evidence: Evidence, pages: Mapping[str, Step]) -> Iterator[Html]:
     rows = [[*_figure(each), links.get(each.gate, el("span", each.gate, class_="nowrap"))] for each in evidence.judged]
     if rows:
         yield table(say("run.judged.caption"), head, rows)
+    for step in evidence.record.unjudged:
+        yield el("p", el("strong", say("run.unjudged.none", gate=step.name)))
+    if evidence.left_out:
+        yield el("p", el("strong", say("run.left", groups="; ".join(evidence.left_out))))
     if evidence.reported:
         key = "run.reported.one" if len(evidence.reported) == 1 else "run.reported"
         lead = say(key, count=len(evidence.reported))
@@ -141,8 +155,8 @@ def _judged(evidence: Evidence, pages: Mapping[str, Step]) -> Iterator[Html]:
         yield el("ul", *(el("li", f"{_name(each)}: ", *_measured(each)) for each in evidence.reported))
     if evidence.unaudited:
         yield el("p", say("run.unaudited", columns=", ".join(evidence.unaudited)))
-    if evidence.unjudged and not evidence.record.run.alive:
-        yield el("p", say("run.unjudged", gates=", ".join(evidence.unjudged)))
+    if evidence.without_verdict and not evidence.record.run.alive:
+        yield el("p", say("run.unjudged", gates=", ".join(evidence.without_verdict)))
     used = [el("li", f"{each['id']}: ", excepted(each["waiver"])) for each in evidence.record.waived if each["waiver"]]
     yield join([el("p", say("run.waivers.used")), el("ul", *used)]) if used else el("p", say("run.waivers.none"))
 

@@ -7,6 +7,7 @@ from typing import Any
 from lockgate.records.runs import UNREACHED, RunRecord, Step
 
 SHORT = 6
+SUBJECTS = {"bias-audit": "bias"}  # what a gate judges, in a word
 STOPPED = 130  # the exit code of a shell after Ctrl-C
 
 
@@ -61,6 +62,16 @@ def waived_lines(reason: Mapping[str, Any]) -> list[str]:
         f"  under a waiver until {waiver['expires'][:10]}: {reason['message']}",
         f"    approved by {waiver['approver']}; signed by {waiver['signer']}",
     ]
+
+
+def unjudged_lines(gates: Iterable[str]) -> list[str]:
+    """The gates that judged nothing: a release without them is not one that passed every gate."""
+    return [f"  {SUBJECTS.get(gate, gate)}: not judged; no rule of the policy has a limit" for gate in gates]
+
+
+def open_lines(run: RunRecord) -> list[str]:
+    """What a run that succeeded did not judge: gates without a rule, and groups that the policy accepts as small."""
+    return unjudged_lines(step.name for step in run.unjudged) + [f"  {note}" for note in run.left_out]
 
 
 def failure_message(step: Step) -> str:
@@ -152,6 +163,7 @@ def outcome_lines(
         return [
             f"Released: {run.about.model} {short(live['bundle'])} is live, generation {live['generation']}.",
             *(line for reason in run.waived for line in waived_lines(reason)),
+            *open_lines(run),
             f"  {url}",
         ]
     lines = ending_lines(run)

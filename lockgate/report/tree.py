@@ -27,7 +27,10 @@ from lockgate.images.pins import image_name
 from lockgate.records.runs import RunRecord
 from lockgate.report.lines import duration, step_lines
 
-STYLES = {"done": "green", "passed": "green", "refused": "red", "failed": "red", "error": "red", "running": "cyan"}
+STYLES = {
+    "done": "green", "passed": "green", "refused": "red", "failed": "red", "error": "red", "running": "cyan",
+    "not judged": "yellow", "inconclusive": "yellow",
+}  # fmt: skip
 
 
 class LiveTree:
@@ -162,6 +165,8 @@ class LiveTree:
 
 
 def _mark(word: str) -> Text:
+    if word == "not judged":
+        return Text("–", "yellow")
     return Text("✓", "green") if word in ("done", "passed", "passed by waiver") else Text("✗", "red")
 
 

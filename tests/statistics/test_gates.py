@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from lockgate_bias_audit.measures import MEASURES, Counts, gap, resample
-from lockgate_policy import AtMost, Interval, Settings
+from lockgate_bias_audit.small import surest
+from lockgate_policy import AtLeast, AtMost, Interval, Settings, chance_to_pass
 from lockgate_validate.measures import Bools, Given, gain, measure
 
 DRAWS = int(os.environ.get("LOCKGATE_DRAWS", "2000"))  # fewer are enough to find a gross fault
@@ -79,6 +80,42 @@ def test_the_power_to_find_a_gap_grows_with_the_rows() -> None:
         assert passed <= 0.03
     assert list(refused.values()) == sorted(refused.values())
     assert refused[5000] > 0.99
+
+
+@pytest.mark.parametrize("sizes", [(1000, 1000, 29), (1000, 1000, *(29,) * 10), (2000, 300, *(15,) * 40)], ids=str)
+@pytest.mark.parametrize("base", [0.05, 0.3])
+def test_small_groups_hardly_ever_refuse_a_fair_model(sizes: Sequence[int], base: float) -> None:
+    """The judged and the small groups share the error probability, so together they keep it."""
+    random, measure_ = np.random.default_rng(12), MEASURES["selection_rate_difference"]
+    half, alarms = 1 - (1 - CONFIDENCE) / 2, 0
+    for number in range(DRAWS):
+        counts = table(random, sizes, [base] * len(sizes))
+        again = resample(counts, 400, number)
+        judged = gap(counts, again, measure_, support=50, confidence=half)
+        small = surest(counts, again, measure_, support=50, confidence=half, alone=range(len(sizes)), pooled=True)
+        alarms += any(each and each.measured.low > 0 for each in (judged, small))
+    print(f"null {sizes} at {base} with small groups: false alarm {alarms / DRAWS:.3f}")
+    assert alarms / DRAWS <= 1 - CONFIDENCE + SLACK + 0.005
+
+
+@pytest.mark.parametrize("sizes", [(200, 200), (5000, 60), (500, 300, 100, 60), (100,) * 8], ids=str)
+@pytest.mark.parametrize("name", ["selection_rate_difference", "selection_rate_ratio"])
+@pytest.mark.parametrize("base", [0.1, 0.4])
+def test_the_chance_that_a_fair_model_passes_is_the_audits(sizes: Sequence[int], name: str, base: float) -> None:
+    random, ratio = np.random.default_rng(13), name.endswith("ratio")
+    found = []
+    for number in range(DRAWS):
+        hits = random.binomial(sizes, base)
+        counts = np.stack([np.stack([np.array(sizes) - hits, hits], 1), np.zeros((len(sizes), 2), int)], 1)
+        gap_ = gap(counts, resample(counts, 400, number), MEASURES[name], support=10, confidence=CONFIDENCE)
+        assert gap_ is not None
+        found.append(gap_.measured)
+    for limit in (0.3, 0.5, 0.7) if ratio else (0.1, 0.2, 0.3):
+        rule = AtLeast(limit) if ratio else AtMost(limit)
+        real = sum(rule.judge(each) == "within" for each in found) / DRAWS
+        said = chance_to_pass(sizes, base, limit, name)
+        print(f"power {name} {sizes} at {base}, limit {limit}: {real:.3f}, computed {said:.3f}")
+        assert abs(said - real) <= 0.05 + 2 * math.sqrt(0.25 / DRAWS)
 
 
 def draw(random: np.random.Generator, rows: int) -> tuple[Bools, Given, Given]:

@@ -7,6 +7,7 @@ from lockgate_step import (
     DataRecord,
     In,
     Inconclusive,
+    NotJudged,
     Out,
     Passed,
     Policy,
@@ -32,7 +33,7 @@ def bias_audit(
     report: Out[Report],
     *,
     seed: int = 0,
-) -> Passed | Refused | Inconclusive:
+) -> Passed | NotJudged | Refused | Inconclusive:
     """Compare the model's answers between the groups of each sensitive column; judge each gap by its interval.
 
     seed: seed of the random resampling.

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from lockgate_bias_audit.groups import Grouped
 from lockgate_bias_audit.measures import RATES, Counts, RateName, parts
+from lockgate_bias_audit.small import SMALLEST
 
 Bools = NDArray[np.bool_]
 
-SMALLEST = 10
 _OVERALL: tuple[RateName, ...] = ("selection_rate", "accuracy")
 _COVER = 20  # rows that must be hidden in addition to the small counts
 
@@ -69,6 +69,29 @@ def release(grouped: Grouped, wanted: Sequence[RateName], support: int) -> Relea
         },
         row_numbers=tuple(None if gone else int(size) for size, gone in zip(sizes, no_rows, strict=True)),
     )
+
+
+def release_pool(cells: Counts, rate: RateName, members: Sequence[str]) -> tuple[Shown, str]:
+    """Return one rate of all small groups together, and its denominator, as they may be shown.
+
+    members: the denominator of each, as it is shown. If one is hidden, the sum and any rate of it would reveal that.
+    """
+    if not all(each[0].isdigit() for each in members):
+        return _HIDDEN, _HIDDEN.text
+    return _rates(cells, (rate,), SMALLEST)[rate], f"{int(parts(cells, rate)[1]):,}"
+
+
+def share(rows: Sequence[int | None], sizes: Sequence[int], total: int) -> str:
+    """Return which part of all rows these groups have, from what is shown of each alone.
+
+    rows: the number of rows of each group, or None if it is hidden. sizes: the true numbers.
+    """
+    shown = sum(SMALLEST if number is None else number for number in rows)
+    if None not in rows:
+        return f"{100 * shown / total:.1f} % of the rows"
+    if any(number is None and size >= SMALLEST for number, size in zip(rows, sizes, strict=True)):
+        return "a part of the rows that is not shown"
+    return f"under {math.ceil(1000 * shown / total) / 10:g} % of the rows"
 
 
 def _hidden(small: Bools, columns: Sequence[Counts]) -> Bools:

@@ -79,43 +79,72 @@ def joint_limits(rates: Rates, critical: float) -> tuple[Floats, Floats]:
     return low, high
 
 
-def widest_difference(rates: Rates, critical: float) -> tuple[Interval, int, int]:
-    """Return the largest difference of two rates with its interval, and the groups of the highest and lowest rate."""
+@dataclass(frozen=True)
+class Pairs:
+    """The value of every pair of groups with its interval, indexed [one, other]; a group has no gap to itself."""
+
+    value: Floats
+    low: Floats
+    high: Floats
+
+    def interval(self, one: int, other: int) -> Interval:
+        """Return the interval of one pair, limited to the range of the value."""
+        low, high = np.clip([self.low[one, other], self.high[one, other]], 0, 1)
+        return Interval(float(self.value[one, other]), float(low), float(high))
+
+
+def differences(rates: Rates, critical: float) -> Pairs:
+    """Return the difference of every two rates, the first minus the other."""
     value = rates.values
     low, high = joint_limits(rates, critical)
     apart = value[:, None] - value[None, :]
     lowest = apart - np.hypot((value - low)[:, None], (high - value)[None, :])
     highest = apart + np.hypot((high - value)[:, None], (value - low)[None, :])
-    interval = Interval(
-        float(apart.max()),
-        float(np.clip(_off_diagonal(lowest).max(), 0, 1)),
-        float(np.clip(_off_diagonal(highest).max(), 0, 1)),
-    )
-    return interval, int(value.argmax()), int(value.argmin())
+    return Pairs(*(_others(each, -np.inf) for each in (apart, lowest, highest)))
 
 
-def smallest_ratio(rates: Rates, critical: float) -> tuple[Interval, int, int]:
-    """Return the smallest ratio of two rates with its interval, and the groups of the highest and lowest rate.
+def ratios(rates: Rates, critical: float) -> Pairs:
+    """Return the ratio of every two rates, the first by the other.
 
-    If no group has a hit, the rates are equal, so the ratio is 1; the interval shows how uncertain that is.
+    Two rates of 0 are equal, so their ratio is 1; the interval shows how uncertain that is.
     """
     value = rates.values
     low, high = joint_limits(rates, critical)
     top, bottom = value[:, None], value[None, :]
     product = top * bottom
-    floor, floor_of = (
-        low * (2 * value - low),
-        high * (2 * value - high),
-    )  # rate² - (rate - limit)², for either limit
+    # rate² - (rate - limit)², for either limit
+    floor, floor_of = low * (2 * value - low), high * (2 * value - high)
     lowest = _root_ratio(product, floor[:, None], floor_of[None, :], -1)
     highest = _root_ratio(product, floor_of[:, None], floor[None, :], 1)
-    ratio = value.min() / value.max() if value.max() > 0 else 1.0
-    interval = Interval(
-        float(ratio),
-        float(np.clip(_off_diagonal(lowest).min(), 0, 1)),
-        float(np.clip(_off_diagonal(highest).min(), 0, 1)),
-    )
-    return interval, int(value.argmax()), int(value.argmin())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(bottom > 0, top / bottom, np.where(top > 0, np.inf, 1.0))
+    return Pairs(*(_others(each, np.inf) for each in (ratio, lowest, highest)))
+
+
+def widest_difference(pairs: Pairs) -> tuple[Interval, int, int]:
+    """Return the largest difference of two rates with its interval, and the groups of the higher and the lower rate."""
+    highest, lowest = _place(pairs.value.argmax(), pairs)
+    low, high = np.clip([pairs.low.max(), pairs.high.max()], 0, 1)
+    return Interval(float(pairs.value[highest, lowest]), float(low), float(high)), highest, lowest
+
+
+def smallest_ratio(pairs: Pairs) -> tuple[Interval, int, int]:
+    """Return the smallest ratio of two rates with its interval, and the groups of the higher and the lower rate."""
+    lowest, highest = _place(pairs.value.argmin(), pairs)
+    low, high = np.clip([pairs.low.min(), pairs.high.min()], 0, 1)
+    return Interval(float(pairs.value[lowest, highest]), float(low), float(high)), highest, lowest
+
+
+def surest_difference(pairs: Pairs, allowed: NDArray[np.bool_]) -> tuple[Interval, int, int]:
+    """Return the difference that is largest at the least, among the allowed pairs, with its own interval."""
+    highest, lowest = _place(np.where(allowed, pairs.low, -np.inf).argmax(), pairs)
+    return pairs.interval(highest, lowest), highest, lowest
+
+
+def surest_ratio(pairs: Pairs, allowed: NDArray[np.bool_]) -> tuple[Interval, int, int]:
+    """Return the ratio that is smallest at the most, among the allowed pairs, with its own interval."""
+    lowest, highest = _place(np.where(allowed, pairs.high, np.inf).argmin(), pairs)
+    return pairs.interval(lowest, highest), highest, lowest
 
 
 def _root_ratio(product: Floats, top: Floats, bottom: Floats, sign: int) -> Floats:
@@ -129,6 +158,11 @@ def _root_ratio(product: Floats, top: Floats, bottom: Floats, sign: int) -> Floa
     return np.where(bottom > 0, value, np.inf)
 
 
-def _off_diagonal(square: Floats) -> Floats:
-    """The pairs of two different groups."""
-    return square[~np.eye(len(square), dtype=bool)]
+def _others(square: Floats, instead: float) -> Floats:
+    """The pairs of two different groups; the others have a value that is never chosen."""
+    return np.where(np.eye(len(square), dtype=bool), instead, square)
+
+
+def _place(at: np.intp, pairs: Pairs) -> tuple[int, int]:
+    one, other = divmod(int(at), len(pairs.value))
+    return one, other

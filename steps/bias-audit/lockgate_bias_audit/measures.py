@@ -11,7 +11,16 @@ import numpy as np
 from lockgate_policy import Interval
 from numpy.typing import NDArray
 
-from lockgate_bias_audit.intervals import Floats, Rates, joint_critical, smallest_ratio, widest_difference
+from lockgate_bias_audit.intervals import (
+    Floats,
+    Pairs,
+    Rates,
+    differences,
+    joint_critical,
+    ratios,
+    smallest_ratio,
+    widest_difference,
+)
 
 Counts = NDArray[np.int64]
 RateName = Literal["selection_rate", "true_positive_rate", "false_positive_rate", "accuracy"]
@@ -39,12 +48,16 @@ MEASURES: Mapping[str, Measure] = {
 
 @dataclass(frozen=True)
 class Gap:
-    """The gap of one measure: its interval, its rate, and the two groups (indices into the counts)."""
+    """The gap of one measure: its interval, its rate, and the two groups (indices into the counts).
+
+    pooled: the small groups that are one of the two together: then its index is the number of groups.
+    """
 
     measured: Interval
     rate: RateName
     highest: int
     lowest: int
+    pooled: tuple[int, ...] = ()
 
 
 def parts(counts: Counts, rate: RateName) -> tuple[Counts, Counts]:
@@ -61,10 +74,15 @@ def parts(counts: Counts, rate: RateName) -> tuple[Counts, Counts]:
 
 
 def resample(counts: Counts, times: int, seed: int) -> Counts:
-    """Bootstrap the counts `times` times; resampling counts is equivalent to resampling rows, and much faster."""
+    """Bootstrap the counts `times` times; resampling counts is equivalent to resampling rows, and much faster.
+
+    Groups are drawn in the order of their counts, so that their names and their order change nothing.
+    """
     total = int(counts.sum())
-    drawn = np.random.default_rng(seed).multinomial(total, counts.ravel() / total, size=times)
-    return drawn.reshape(times, *counts.shape)
+    order = np.lexsort(counts.reshape(len(counts), -1).T)
+    drawn = np.random.default_rng(seed).multinomial(total, counts[order].ravel() / total, size=times)
+    back = np.argsort(order)
+    return drawn.reshape(times, *counts.shape)[:, back]
 
 
 def judged(counts: Counts, rate: RateName, support: int) -> NDArray[np.intp]:
@@ -77,11 +95,11 @@ def gap(counts: Counts, resampled: Counts, measure: Measure, *, support: int, co
     groups = {rate: judged(counts, rate, support) for rate in measure.rates}
     if any(len(chosen) < 2 for chosen in groups.values()):
         return None
-    rates = {rate: _rates(counts, resampled, rate, chosen) for rate, chosen in groups.items()}
-    # Divide the error probability between the rates of the measure, because the widest gap of all rates is selected.
-    share = 1 - (1 - confidence) / len(rates)
     widen = widest_difference if measure.form == "difference" else smallest_ratio
-    found = {rate: widen(rates[rate], joint_critical(rates[rate], share)) for rate in rates}
+    found = {
+        rate: widen(paired(counts[chosen], resampled[:, chosen], rate, measure, confidence))
+        for rate, chosen in groups.items()
+    }
     name = max(found, key=lambda rate: found[rate][0].value)
     _, highest, lowest = found[name]
     interval = Interval(
@@ -92,10 +110,12 @@ def gap(counts: Counts, resampled: Counts, measure: Measure, *, support: int, co
     return Gap(interval, name, int(groups[name][highest]), int(groups[name][lowest]))
 
 
-def _rates(counts: Counts, resampled: Counts, rate: RateName, groups: NDArray[np.intp]) -> Rates:
-    hits, tries = parts(counts[groups], rate)
-    again_hits, again_tries = parts(resampled[:, groups], rate)
-    return Rates(_float(hits), _float(tries), _float(again_hits), _float(again_tries))
+def paired(counts: Counts, resampled: Counts, rate: RateName, measure: Measure, confidence: float) -> Pairs:
+    """Return the simultaneous intervals of one rate for all pairs of these groups."""
+    rates = Rates(*(_float(each) for each in (*parts(counts, rate), *parts(resampled, rate))))
+    # Divide the error probability between the rates of the measure, because the widest gap of all rates is selected.
+    critical = joint_critical(rates, 1 - (1 - confidence) / len(measure.rates))
+    return (differences if measure.form == "difference" else ratios)(rates, critical)
 
 
 def _float(counts: Counts) -> Floats:

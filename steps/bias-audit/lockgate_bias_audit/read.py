@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from lockgate_evidence import Evidence
-from lockgate_step import BadCall, Category, Target
+from lockgate_step import BadCall, Category, Refusal, Target
 from numpy.typing import NDArray
 
 from lockgate_bias_audit.groups import Column, column, encode
@@ -26,7 +26,8 @@ class Rows:
 def read(evidence: Evidence, answers: Path, truth: Path, sensitive: Path | None) -> Rows:
     """Read answers, truth and sensitive columns.
 
-    Errors: BadCall if a table does not have one row per test row, or has a label that is not one of the target's.
+    Errors: BadCall if a table does not have one row per test row, or has a label that is not one of the target's;
+    Refusal if a score is not a probability: then the answers are broken, and so is what their labels say.
     """
     target = evidence.spec.target
     wanted = evidence.spec.sensitive
@@ -42,7 +43,8 @@ def read(evidence: Evidence, answers: Path, truth: Path, sensitive: Path | None)
         listed = each.values if isinstance(each, Category) else None
         columns[each.name] = column(each.name, groups[each.name], listed)
         _one_each(len(columns[each.name].codes), evidence.rows, f"the column `{each.name}`")
-    given = pq.ParquetFile(answers / "answers.parquet").read()
+    given = pq.ParquetFile(answers / "answers.parquet").read(["label", "score"])
+    _probabilities(given["score"])
     return Rows(
         truth=_positive(pq.ParquetFile(truth).read()[target.name], target, evidence.rows, "truth"),
         predicted=_positive(given["label"], target, evidence.rows, "answers"),
@@ -57,6 +59,18 @@ def _positive(labels: pa.ChunkedArray, target: Target, rows: int, what: str) -> 
         msg = f"the table `{what}` has a label that is neither {target.positive} nor {target.negative}"
         raise BadCall(msg, fix="list every spelling of the two labels in the model's target")
     return np.array([value == target.positive for value in seen], dtype=np.bool_)[codes]
+
+
+def _probabilities(scores: pa.ChunkedArray) -> None:
+    column = scores.cast(pa.float64()).combine_chunks()
+    if column.null_count:
+        broken = column.null_count
+    else:
+        values = np.from_dlpack(column)
+        broken = int((~((values >= 0) & (values <= 1))).sum())
+    if broken:
+        msg = f"the answers are broken: {broken:,} of {len(column):,} scores are not numbers from 0 to 1"
+        raise Refusal(msg, fix="correct the model: the score of an answer is the probability of the positive label")
 
 
 def _one_each(found: int, wanted: int, what: str) -> None:

@@ -19,33 +19,45 @@ from lockgate_report import (
     say,
     scale,
     section,
+    sentence,
     strip,
     table,
     verdict,
 )
-from lockgate_step import Inconclusive, Passed, Refused
+from lockgate_step import Inconclusive, NotJudged, Passed, Refused
 
 from lockgate_bias_audit.audit import Audit, Judged
 from lockgate_bias_audit.disclosure import Released, Shown
 from lockgate_bias_audit.groups import Grouped
 from lockgate_bias_audit.intervals import normal_critical, wilson
 from lockgate_bias_audit.measures import MEASURES, RATES, RateName, parts
-from lockgate_bias_audit.verdict import Wording, shown_gap, ungated
+from lockgate_bias_audit.verdict import Wording, chance, shown_gap, ungated
 
-_TONE: Mapping[str, Tone] = {"within": "good", "beyond": "bad", "undecided": "unsure", "too few": "unsure"}
+_TONE: Mapping[str, Tone] = {
+    "within": "good",
+    "beyond": "bad",
+    "undecided": "unsure",
+    "too few": "unsure",
+    "left out": "unsure",
+}
 
 _HALF = 0.5  # if every rate is above this, a scale from zero would hide the differences
 
 
 def render(
-    audit: Audit, outcome: Passed | Refused | Inconclusive, words: Wording, *, seed: int, waivers: Mapping[str, Waiver]
+    audit: Audit,
+    outcome: Passed | NotJudged | Refused | Inconclusive,
+    words: Wording,
+    *,
+    seed: int,
+    waivers: Mapping[str, Waiver],
 ) -> str:
     """Render the page."""
     gating = [each for each in audit.judged if each.standing != "reported"]
     support = words.policy.settings.minimum_support
     body = join(
         [
-            _answer(outcome, len(gating), len(audit.judged) - len(gating), waivers),
+            _answer(outcome, gating, len(audit.judged) - len(gating), words, waivers),
             el("p", say("bias.lead", model=outcome.model, rows=f"{audit.rows:,}", positive=words.positive)),
             section(say("rules"), *_rules(gating, words, say("bias.rules.caption"))) if gating else None,
             _open(audit, words),
@@ -66,12 +78,23 @@ def render(
 
 
 def _answer(
-    outcome: Passed | Refused | Inconclusive, judged: int, reported: int, waivers: Mapping[str, Waiver]
+    outcome: Passed | NotJudged | Refused | Inconclusive,
+    gating: Sequence[Judged],
+    reported: int,
+    words: Wording,
+    waivers: Mapping[str, Waiver],
 ) -> Html:
-    """The verdict with its scope: a gap without a limit must not be reported as within a limit."""
-    scope = say("bias.scope", judged=judged or say("none"), reported=reported or say("none"))
-    passed = say("bias.passed" if judged else "bias.passed.none", scope=scope)
-    return verdict(outcome, passed=passed, waivers=waivers, lead=say("bias.scope.lead", scope=scope))
+    """The verdict with its scope: a gap without a limit, or a group left out, must not be shown as within a limit."""
+    scope = say("bias.scope", judged=len(gating) or say("none"), reported=reported or say("none"))
+    passed = say("bias.passed" if gating else "bias.passed.none", scope=scope)
+    left = []
+    for each in gating:  # a reason names the others
+        groups = [one for one in each.left if one.accepted or not outcome.reasons]
+        if groups:
+            columns = " and ".join(each.rule.between)
+            left.append(say("bias.left", columns=columns, groups=words.named(each, groups)))
+    lead = say("bias.scope.lead", scope=scope)
+    return verdict(outcome, passed=passed, waivers=waivers, lead=lead, left=list(dict.fromkeys(left)))
 
 
 def _rules(judged: Sequence[Judged], words: Wording, caption: str) -> list[Html]:
@@ -107,7 +130,8 @@ def _rule(judged: Judged) -> Html:
 
 def _measured(judged: Judged, words: Wording) -> Html:
     value, span = words.interval(judged)
-    return join([value, el("div", span, class_="soft small nowrap")])
+    fair = el("div", sentence(chance(judged)), class_="soft small") if judged.power else None
+    return join([value, el("div", span, class_="soft small nowrap"), fair])
 
 
 def _limit(judged: Judged) -> Html:

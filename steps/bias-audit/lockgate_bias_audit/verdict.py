@@ -1,15 +1,16 @@
 """Turn an audit into the gate's verdict: sentences, figures and measurements, all of which may be shown."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lockgate_policy import AtLeast, AtMost, Policy, ReportedOnly, asked
-from lockgate_step import Inconclusive, Passed, Reason, Refused
+from lockgate_step import Inconclusive, NotJudged, Passed, Reason, Refused
 
 from lockgate_bias_audit.audit import Audit, Judged
-from lockgate_bias_audit.disclosure import Released
+from lockgate_bias_audit.disclosure import Released, Shown, release_pool, share
 from lockgate_bias_audit.groups import Grouped
 from lockgate_bias_audit.measures import MEASURES, Gap, RateName
+from lockgate_bias_audit.small import LeftOut
 
 # The sentences of the verdict by the rate of the gap; {positive} and {negative} are the target's labels.
 _FOUND: Mapping[RateName, str] = {
@@ -30,6 +31,19 @@ _DENOMINATOR: Mapping[RateName, str] = {
     "false_positive_rate": " that are {negative}",
     "accuracy": "",
 }
+
+
+POOL = "all small groups together"
+_FEW = 3  # groups that a sentence names; if there are more, it counts them, and a line names them
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two groups of a gap: its name, its rate, and the rate's denominator, as they may be shown."""
+
+    name: str
+    rate: Shown
+    tries: str
 
 
 @dataclass(frozen=True)
@@ -58,25 +72,58 @@ class Wording:
             return f"{by}, nothing can be compared: fewer than two groups are large enough to judge"
         if judged.standing == "undecided":
             return f"{by}, {_UNSURE[found.rate]} may differ by more than the policy allows: too few rows to decide"
-        names = judged.grouped.names
-        often, than = _often(judged)
-        words = {"high": names[found.highest], "low": names[found.lowest], "often": often, "than": than}
-        return f"{by}, {self.labelled(_FOUND[found.rate], **words)}"
+        if judged.standing == "left out":
+            left = [each for each in judged.left if not each.accepted]
+            names = [judged.grouped.names[each.group] for each in left]
+            listed = ", ".join(names) if len(names) <= _FEW else f"{len(names)} groups"
+            return f"{by}, too small to judge: {listed}, with {left_share(judged, left)}"
+        return f"{by}, {self.compared(found, judged)}"
+
+    def compared(self, found: Gap, judged: Judged) -> str:
+        """What a gap says about its two groups."""
+        high, low = sides(found, judged)
+        if judged.standing != "beyond" and None in (high.rate.value, low.rate.value):
+            # Which rate is the higher one would reveal something about the hidden one.
+            return f"the widest gap in {_UNSURE[found.rate]} is between {high.name} and {low.name}"
+        often, than = _often(high.rate.value, low.rate.value)
+        words = {"high": high.name, "low": low.name, "often": often, "than": than}
+        return self.labelled(_FOUND[found.rate], **words)
 
     def lines(self, judged: Judged) -> tuple[str, ...]:
-        """The finding in figures: the two groups, the gap, the limit."""
+        """The finding in figures: the two groups, the gap, the limit, the groups left out, and the power."""
         found = judged.gap
+        left = [each for each in judged.left if not each.accepted]
+        lines = [[each] for each in left] if len(left) <= 2 * _FEW else [left]
+        more = [f"left out: {self.named(judged, groups)}" for groups in lines]
+        if left and judged.standing == "left out":
+            column = "+".join(judged.grouped.between)
+            more.append(f'to accept that: [[accepted_small_group]] with column = "{column}", value, why and until')
+        if judged.standing not in ("within", "beyond"):
+            more += self.power(judged)
         if found is None:
-            return (f"a group is judged if its denominator has at least {self.policy.settings.minimum_support} rows",)
-        shown = judged.shown
-        table = [
-            (judged.grouped.names[at], shown.rates[at][found.rate].text, shown.tries[found.rate][at])
-            for at in (found.highest, found.lowest)
-        ]
+            few = f"a group is judged if its denominator has at least {self.policy.settings.minimum_support} rows"
+            return (few, *more)
+        table = [(each.name, each.rate.text, each.tries) for each in sides(found, judged)]
         wide = [max(map(len, column)) for column in zip(*table, strict=True)]
         of = self.labelled(_DENOMINATOR[found.rate])
         groups = [f"{name:<{wide[0]}}  {rate:>{wide[1]}}  of {count:>{wide[2]}}{of}" for name, rate, count in table]
-        return (*groups, f"{self.measured(judged)}; {limit(judged)}")
+        return (*groups, f"{self.measured(judged)}; {limit(judged)}", *more)
+
+    def named(self, judged: Judged, left: Sequence[LeftOut]) -> str:
+        """Groups that a rule leaves out, each with the rows in its denominator."""
+        return ", ".join(
+            f"{judged.grouped.names[each.group]} ("
+            f"{_rows(judged.shown.tries[each.rate][each.group], self.labelled(_DENOMINATOR[each.rate]))})"
+            for each in left
+        )
+
+    def power(self, judged: Judged) -> list[str]:
+        """How often a fair model would pass with these groups, and how many rows would decide; one line."""
+        if judged.power is None:
+            return []
+        rows = judged.power.rows
+        enough = "no number of rows would decide it" if rows is None else f"about {rows:,} test rows would decide it"
+        return [f"{chance(judged)}; {enough}"]
 
     def measured(self, judged: Judged) -> str:
         """The gap and its interval."""
@@ -106,9 +153,10 @@ class Wording:
 
 def judgement(
     audit: Audit, words: Wording, *, model: str, subjects: Mapping[str, str]
-) -> Passed | Refused | Inconclusive:
-    """Return the gate's verdict."""
-    notes = tuple(_notes(audit, words))
+) -> Passed | NotJudged | Refused | Inconclusive:
+    """Return the gate's verdict: not judged if no rule has a limit, since then nothing could have been refused."""
+    gating = any(each.standing != "reported" for each in audit.judged)
+    notes = tuple(_notes(audit, words, gating=gating))
     measurements = {
         "rows": audit.rows,
         "rules": {each.rule.key: _measurement(each) for each in audit.judged},
@@ -116,13 +164,45 @@ def judgement(
         "groups": {"+".join(between): _figures(*table) for between, table in audit.tables.items()},
     }
     reasons = tuple(words.reason(each) for each in audit.judged if each.standing not in ("within", "reported"))
+    if gating and audit.constant is not None:
+        reasons = (*reasons, Reason(rule="bias:constant", message=_constant(audit.constant, words)))
     if not audit.rows:
         reasons = (Reason(rule="bias:rows", message="no test row was answered, so there is nothing to audit"),)
     if any(each.standing == "beyond" for each in audit.judged):
         return Refused(model=model, subjects=subjects, reasons=reasons, notes=notes, measurements=measurements)
     if reasons:
         return Inconclusive(model=model, subjects=subjects, reasons=reasons, notes=notes, measurements=measurements)
+    if not gating:
+        return NotJudged(model=model, subjects=subjects, notes=notes, measurements=measurements)
     return Passed(model=model, subjects=subjects, notes=notes, measurements=measurements)
+
+
+def sides(found: Gap, judged: Judged) -> tuple[Side, Side]:
+    """Return the two groups that a gap compares, the one with the higher rate first; no small one shows its rate."""
+    high, low = (_side(at, found, judged) for at in (found.highest, found.lowest))
+    return high, low
+
+
+def _side(at: int, found: Gap, judged: Judged) -> Side:
+    if at == len(judged.grouped.members):
+        members = [judged.shown.tries[found.rate][each] for each in found.pooled]
+        return Side(POOL, *release_pool(judged.grouped.counts[list(found.pooled)].sum(0), found.rate, members))
+    rate, shown = judged.shown.rates[at][found.rate], judged.shown
+    hidden = Shown("not shown", kind="hidden")
+    return Side(judged.grouped.names[at], hidden if rate.kind == "small" else rate, shown.tries[found.rate][at])
+
+
+def left_share(judged: Judged, left: Sequence[LeftOut]) -> str:
+    """Return which part of all rows these groups have, as it may be shown."""
+    sizes = [int(size) for size in judged.grouped.sizes]
+    at = [each.group for each in left]
+    return share([judged.shown.row_numbers[each] for each in at], [sizes[each] for each in at], sum(sizes))
+
+
+def chance(judged: Judged) -> str:
+    """Return how often a fair model would pass the rule, as a sentence."""
+    assert judged.power is not None
+    return f"with these groups a fair model passes {100 * judged.power.chance:.0f} % of the time"
 
 
 def limit(judged: Judged) -> str:
@@ -141,7 +221,7 @@ def shown_gap(judged: Judged) -> dict[str, float | None] | None:
     found = judged.gap
     if found is None:
         return None
-    hidden = any(value is None for value in _extremes(judged, found))
+    hidden = any(side.rate.value is None for side in sides(found, judged))
     places = 2 if hidden else 3
     return {
         "value": None if hidden else round(found.measured.value, places),
@@ -164,40 +244,82 @@ def _figures(grouped: Grouped, shown: Released) -> list[dict[str, object]]:
     ]
 
 
-def _notes(audit: Audit, words: Wording) -> list[str]:
+def _notes(audit: Audit, words: Wording, *, gating: bool) -> Iterator[str]:
     """Findings that a reader must know although they do not refuse the model."""
-    notes = []
+    if not gating:
+        yield "not judged: no rule of the policy has a limit between groups"
     if not audit.tables:
-        notes.append("the model has no sensitive column that is audited")
+        yield "the model has no sensitive column that is audited"
+    if not gating and audit.constant is not None:
+        yield _constant(audit.constant, words)
+    yield from _accepted(audit, words)
     for each in audit.judged:
         if each.standing == "reported":
             found = f"{words.headline(each)} ({words.measured(each)})"
-            notes.append(f"measured for information only: {found}; {each.rule.why}")
-    notes += [f"not audited: {entry.column}; {entry.why}" for entry in words.policy.unaudited]
-    for between, (grouped, _) in audit.tables.items():
-        if small := int((grouped.sizes < words.policy.settings.minimum_support).sum()):
-            groups = "1 group is" if small == 1 else f"{small} groups are"
-            notes.append(f"by {' and '.join(between)}, {groups} too small to judge")
-    return notes
+            yield f"measured for information only: {found}; {each.rule.why}"
+    for entry in words.policy.unaudited:
+        yield f"not audited: {entry.column}; {entry.why}"
+    limited = {each.rule.between for each in audit.judged if each.standing != "reported"}
+    for between, (grouped, shown) in audit.tables.items():
+        few = grouped.sizes < words.policy.settings.minimum_support
+        if between not in limited and few.any():
+            tries = shown.tries["selection_rate"]
+            small = [f"{name} ({_rows(tries[at])})" for at, name in enumerate(grouped.names) if few[at]]
+            yield f"by {' and '.join(between)}, too small to compare: {', '.join(small)}"
+
+
+def _accepted(audit: Audit, words: Wording) -> Iterator[str]:
+    """Each small group that the policy accepts, with its size; and each acceptance that has no effect, with why."""
+    for entry in words.policy.accepted:
+        place = f"{entry.value} of {entry.column} ({entry.source})"
+        hit = [(each, left) for each in audit.judged for left in each.left if left.accepted is entry]
+        if not hit:
+            over = entry.until < audit.day
+            yield f"accepted small group {place} " + (f"expired on {entry.until}" if over else "is not left out")
+            continue
+        judged, left = hit[0]
+        size = f"{words.named(judged, [left])}, {left_share(judged, [left])}"
+        beyond = any(each.excused and left.group in (each.excused.highest, each.excused.lowest) for each, _ in hit)
+        warned = "; its whole interval is beyond the limit" if beyond else ""
+        by = " and ".join(judged.grouped.between)
+        yield f"left out by {by}: {size}, accepted until {entry.until}: {entry.why} ({entry.source}){warned}"
+
+
+def _rows(tries: str, of: str = "") -> str:
+    return "size not shown" if tries == "not shown" else f"{tries} rows{of}"
+
+
+def _constant(positive: bool, words: Wording) -> str:
+    label = words.positive if positive else words.negative
+    return f"every answer is {label}, so equal rates show nothing about fairness"
 
 
 def _measurement(judged: Judged) -> dict[str, object]:
-    return {"standing": judged.standing, **asked(judged.rule), **(shown_gap(judged) or {})}
+    found: dict[str, object] = {"standing": judged.standing, **asked(judged.rule), **(shown_gap(judged) or {})}
+    if judged.gap:
+        found["compared"] = [side.name for side in sides(judged.gap, judged)]
+    if judged.left:
+        found["left_out"] = [
+            {
+                "group": judged.grouped.names[each.group],
+                "rows": judged.shown.tries[each.rate][each.group],
+                "accepted_until": each.accepted.until.isoformat() if each.accepted else None,
+            }
+            for each in judged.left
+        ]
+        found["left_out_share"] = left_share(judged, judged.left)
+    if judged.power:
+        found["fair_model_passes"] = round(judged.power.chance, 2)
+        if judged.standing not in ("within", "beyond"):
+            found["rows_to_decide"] = judged.power.rows
+    return found
 
 
-def _often(judged: Judged) -> tuple[str, str]:
+def _often(high: float | None, low: float | None) -> tuple[str, str]:
     """How much more often, if both rates may be shown, and the conjunction of the comparison."""
-    assert judged.gap is not None
-    high, low = _extremes(judged, judged.gap)
     if not high or not low:
         return "more often", "than"
     if high == low:
         return "as often", "as"
     times = f"{high / low:.1f}" if high / low >= 1.05 else f"{high / low:.2f}"
     return f"{times} times as often", "as"
-
-
-def _extremes(judged: Judged, found: Gap) -> tuple[float | None, float | None]:
-    """The highest and the lowest rate; None if it may not be shown."""
-    high, low = (judged.shown.rates[at][found.rate].value for at in (found.highest, found.lowest))
-    return high, low

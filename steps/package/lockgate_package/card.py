@@ -46,6 +46,7 @@ def card(evidence: Evidence, request: Mapping[str, Any]) -> Document:
         Section("Data", list(_data(evidence))),
         Section("Results by group", list(_groups(evidence))),
         Section("Measured for information only", list(_ungated(evidence))),
+        Section("Small groups left out", list(_left_out(evidence))),
         Section("Waivers in force", list(_waivers(evidence))),
         Section("Caveats and limits", list(_caveats(evidence))),
         Section("How to call the model", list(_call(evidence, request))),
@@ -120,7 +121,8 @@ def _metrics(evidence: Evidence) -> Iterator[Block]:
     settings = policy.settings
     yield Text(
         f"A rule passes if the whole {settings.confidence * 100:g} % interval is within its limit. A group is judged "
-        f"if the denominator of the rate has {settings.minimum_support} rows or more."
+        f"if the denominator of the rate has {settings.minimum_support} rows or more; a smaller one is named, and the "
+        "rule is undecided unless the policy accepts that group."
     )
     measured = {**_rules(evidence, "validate-model"), **_rules(evidence, "bias-audit")}
     rules: list[Rule] = [*policy.quality, *policy.bias]
@@ -183,6 +185,29 @@ def _ungated(evidence: Evidence) -> Iterator[Block]:
     yield Points(points) if points else Text(none)
 
 
+def _left_out(evidence: Evidence) -> Iterator[Block]:
+    """The groups that a rule with a limit does not judge, each with the rows in its denominator."""
+    rows = [
+        (
+            _words(key.split(":")[2]),
+            key.split(":")[1].replace("+", " and "),
+            each["group"],
+            f"{each['rows']} rows",
+            until,
+        )
+        for key, said in _rules(evidence, "bias-audit").items()
+        for each in said.get("left_out", ())
+        for until in [each["accepted_until"] or "not accepted"]
+    ]
+    if not rows:
+        yield Text("None: every rule with a limit judges every group.")
+        return
+    yield Text(
+        "These groups are too small for a rule with a limit to judge. The policy accepts each by name, until a day."
+    )
+    yield Grid("Groups left out", ("Measure", "Compared by", "Group", "Size", "Accepted until"), rows)
+
+
 def _cited(evidence: Evidence) -> list[tuple[Mapping[str, Any], Waiver]]:
     """Return each reason that a waiver covers, with its waiver."""
     granted = {waiver.statement.digest: waiver for waiver in evidence.waivers}
@@ -195,7 +220,11 @@ def _cited(evidence: Evidence) -> list[tuple[Mapping[str, Any], Waiver]]:
 
 
 def _exceptions(evidence: Evidence) -> Iterator[str]:
-    """Yield a sentence for each waiver: the rule that was not met, who approved it, and when it expires."""
+    """Yield what was not judged; and for each waiver the rule that was not met, who approved it, when it expires."""
+    bias = evidence.verdicts["bias-audit"].predicate
+    if bias["result"] == "not_judged":
+        yield "Bias: not judged. No rule of the policy has a limit between groups"
+    yield from (sentence(note) for note in bias.get("notes", ()) if note.startswith("left out "))
     rules = {**_rules(evidence, "validate-model"), **_rules(evidence, "bias-audit")}
     for reason, waiver in _cited(evidence):
         standing = rules.get(str(reason["rule"]), {}).get("standing")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lockgate_policy import Policy, PolicyError, check, read
 from lockgate_proof import ProofError, Statement, Trust, Waiver, read_waivers, verify, waiver_for
-from lockgate_step import BadCall, Inconclusive, Passed, Refused, SpecFile, file_digest, read_spec
+from lockgate_step import BadCall, Inconclusive, NotJudged, Passed, Refused, SpecFile, file_digest, read_spec
 
 __all__ = ["Evidence", "answered", "frozen", "policy_for", "waived"]
 
@@ -104,7 +104,7 @@ def policy_for(path: Path, sensitive: Sequence[str]) -> Policy:
 
 
 def waived(
-    outcome: Passed | Refused | Inconclusive, gate: str, waivers: Path | None, trust: Trust
+    outcome: Passed | NotJudged | Refused | Inconclusive, gate: str, waivers: Path | None, trust: Trust
 ) -> dict[str, Waiver]:
     """Return the waivers that cover reasons of this outcome, by rule.
 

@@ -9,12 +9,14 @@ import tomllib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from lockgate_policy._rules import (
     AcceptedOperator,
+    AcceptedSmallGroup,
     AtLeast,
     AtMost,
     BiasRule,
@@ -29,6 +31,7 @@ from lockgate_policy._rules import (
 )
 
 NAME = "policy.toml"
+LONGEST = timedelta(days=5 * 366)  # an acceptance must be looked at again
 
 # The limit that each measure can have. A limit that could never refuse is out of range: that is `reported_only`.
 _SCORES = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc")
@@ -125,6 +128,7 @@ def read(source: str | os.PathLike[str] | bytes) -> Policy:
         smoke=_rules(tables["smoke"], _smoke),
         unaudited=tuple(_unaudited(table) for table in tables["unaudited"]),
         operators=tuple(_operator(table) for table in tables["accepted_operator"]),
+        accepted=_accepted(tables["accepted_small_group"]),
         settings=_settings(tables["settings"][0]) if tables["settings"] else Settings(),
     )
     if not any(isinstance(rule.limit, AtLeast | AtMost) for rule in policy.quality):
@@ -164,6 +168,12 @@ def check(policy: Policy, sensitive: Sequence[str]) -> None:
         if column not in named and column not in excused:
             fix = f'add [[bias]] with between = ["{column}"], or [[unaudited]] with column = "{column}" and a why'
             raise PolicyError(NAME, f"sensitive column `{column}` has neither a rule nor an [[unaudited]] entry", fix)
+    limited = sorted({"+".join(rule.between) for rule in policy.bias if not isinstance(rule.limit, ReportedOnly)})
+    for each in policy.accepted:
+        if each.column not in limited:
+            raise PolicyError(
+                each.source, f"no [[bias]] rule on `{each.column}` has a limit", _meant(each.column, limited)
+            )
 
 
 def _rules(tables: Sequence[_Table], make: Callable[[_Table], _Rule]) -> tuple[_Rule, ...]:
@@ -226,6 +236,32 @@ def _operator(table: _Table) -> AcceptedOperator:
     return AcceptedOperator(name, table.text("why"), table.at("operator"))
 
 
+def _accepted(tables: Sequence[_Table]) -> tuple[AcceptedSmallGroup, ...]:
+    found: dict[tuple[str, str], AcceptedSmallGroup] = {}
+    for table in tables:
+        table.only("column", "value", "why", "until")
+        column, value, why = table.text("column"), table.text("value"), table.text("why")
+        if (column, value) in found:
+            table.refuse(f"`{value}` of `{column}` is already accepted above", "keep one of the two")
+        found[column, value] = AcceptedSmallGroup(column, value, why, _day(table, "until"), table.at("value"))
+    return tuple(found.values())
+
+
+def _day(table: _Table, key: str) -> date:
+    """A day within the next five years, or in the past; the gate ignores an entry whose day is past."""
+    value, today = table.values.get(key), datetime.now(UTC).date()
+    write = f"write {key} = {today + timedelta(days=180)}"
+    if value is None:
+        table.refuse(f"[[{table.name}]] has no `{key}`", write, key)
+    if not isinstance(value, date) or isinstance(value, datetime):
+        table.refuse(f"`{key}` is not a date", f"{write}, without quotes and without a time", key)
+    if value > today + LONGEST:
+        table.refuse(
+            f"`{key}` = {value} is not within the next five years", "choose a nearer day; it can be renewed", key
+        )
+    return value
+
+
 def _settings(table: _Table) -> Settings:
     values, default = table.values, Settings()
     table.only("confidence", "minimum_support", "resamples")
@@ -270,7 +306,7 @@ def _meant(word: str, allowed: Sequence[str]) -> str:
     return f"use one of: {', '.join(allowed)}" if allowed else "remove it: the model has none"
 
 
-_LISTS = ("quality", "bias", "smoke", "unaudited", "accepted_operator")
+_LISTS = ("quality", "bias", "smoke", "unaudited", "accepted_operator", "accepted_small_group")
 _SHAPES: dict[str, type] = {**dict.fromkeys(_LISTS, list), "settings": dict}
 _Path = tuple[str | int, ...]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import ClassVar, Literal
 
 Finding = Literal["within", "beyond", "undecided"]
@@ -147,6 +149,24 @@ class AcceptedOperator:
     source: str
 
 
+class AcceptedSmallGroup:
+    """A group that a rule may leave out because it is too small to judge, until the end of a day.
+
+    column: the columns of the rule, joined by `+` if it has several. value: the name of the group; that of an
+        intersection joins its values by ` & `.
+    """
+
+    column: str
+    value: str
+    why: str
+    until: date
+    source: str
+
+    def covers(self, between: Sequence[str], name: str) -> bool:
+        """Return whether it names this group of a rule, whatever the day."""
+        return ("+".join(between), name) == (self.column, self.value)
+
+
 @dataclass(frozen=True)
 class Settings:
     """The confidence, smallest denominator and number of resamples of every interval."""
@@ -165,4 +185,5 @@ class Policy:
     smoke: tuple[SmokeRule, ...] = ()
     unaudited: tuple[Unaudited, ...] = ()
     operators: tuple[AcceptedOperator, ...] = ()
+    accepted: tuple[AcceptedSmallGroup, ...] = ()
     settings: Settings = field(default_factory=Settings)

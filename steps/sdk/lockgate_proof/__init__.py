@@ -19,12 +19,13 @@ from lockgate_proof._main import main
 from lockgate_proof._promotion import Accepted, Promotion, promotion, prove_live, read_promotion
 from lockgate_proof._seal import seal
 from lockgate_proof._trust import Trust, TrustedKey
-from lockgate_proof._verdict import verify_verdict
+from lockgate_proof._verdict import MAY_JUDGE_NOTHING, verify_verdict
 from lockgate_proof._waiver import LONGEST, Waiver, ignored, read_waiver, read_waivers, waiver_for
 
 __all__ = [
     "GATES_OF_A_BUNDLE",
     "LONGEST",
+    "MAY_JUDGE_NOTHING",
     "Accepted",
     "Promotion",
     "ProofError",

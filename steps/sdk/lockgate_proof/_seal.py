@@ -7,7 +7,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, assert_never
 
-from lockgate_step import Inconclusive, Outcome, Passed, Reason, Record, Refused, canonical, file_digest, layout, sha256
+from lockgate_step import (
+    Inconclusive,
+    NotJudged,
+    Outcome,
+    Passed,
+    Reason,
+    Record,
+    Refused,
+    canonical,
+    file_digest,
+    layout,
+    sha256,
+)
 
 from lockgate_proof._envelope import sign
 from lockgate_proof._trust import Trust
@@ -38,7 +50,7 @@ def seal(outcome: Outcome, contract: Mapping[str, Any], root: Path) -> dict[str,
     verdict = {
         "model": outcome.model,
         "gate": gate,
-        "result": "passed" if all(r["waived_by"] for r in reasons) else _result(outcome),
+        "result": "passed" if reasons and all(r["waived_by"] for r in reasons) else _result(outcome),
         "reasons": reasons,
         "notes": [*outcome.notes, *unused],
         "measurements": dict(outcome.measurements),
@@ -47,10 +59,12 @@ def seal(outcome: Outcome, contract: Mapping[str, Any], root: Path) -> dict[str,
     return sign("verdict", outcome.subjects, verdict, key)
 
 
-def _result(outcome: Passed | Refused | Inconclusive) -> str:
+def _result(outcome: Passed | NotJudged | Refused | Inconclusive) -> str:
     match outcome:
         case Passed():
             return "passed"
+        case NotJudged():
+            return "not_judged"
         case Refused():
             return "refused"
         case Inconclusive():

@@ -10,6 +10,9 @@ from lockgate_proof._errors import ProofError
 from lockgate_proof._trust import Trust
 from lockgate_proof._waiver import Waiver, ignored, waiver_for
 
+# A policy may leave out every rule of these gates; of any other gate, `not_judged` is a verdict that nobody may sign.
+MAY_JUDGE_NOTHING = ("bias-audit",)
+
 
 def verify_verdict(
     record: Path | Mapping[str, Any] | bytes,
@@ -24,6 +27,8 @@ def verify_verdict(
 ) -> Statement:
     """Verify that a gate's verdict on exactly these subjects passed, with a waiver for every listed reason.
 
+    A verdict `not_judged` is valid too, of a gate whose rules a policy may leave out; whoever shows it must say so.
+
     subjects: name -> the digest that the verdict must have. name: of the file, for messages.
     now: the time at which waivers must be valid; None if expired ones are accepted (a server that restarts).
     Errors: ProofError, for the first check that fails.
@@ -37,7 +42,8 @@ def verify_verdict(
         if statement.subjects.get(subject) != digest:
             msg = f"{gate} judged another {subject}: {statement.subjects.get(subject, 'none')}, not {digest}"
             raise ProofError(msg, fix="run the gates again on what you want to deploy")
-    if verdict.get("result") != "passed":
+    unjudged = verdict.get("result") == "not_judged" and gate in MAY_JUDGE_NOTHING and not verdict.get("reasons")
+    if verdict.get("result") != "passed" and not unjudged:
         msg = f"{gate} did not pass: {verdict.get('result')}"
         raise ProofError(msg, fix=f"lockgate report {verdict.get('run', '')}".strip())
     reasons = verdict.get("reasons")

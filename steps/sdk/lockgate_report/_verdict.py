@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lockgate_step import Inconclusive, Passed, Reason, Refused
+from lockgate_step import Inconclusive, NotJudged, Passed, Reason, Refused
 
 from lockgate_report._html import Html, el
 from lockgate_report._parts import Tone, banner
@@ -16,21 +16,30 @@ if TYPE_CHECKING:
 
 
 def verdict(
-    outcome: Passed | Refused | Inconclusive, *, passed: str, waivers: Mapping[str, Waiver], lead: str = ""
+    outcome: Passed | NotJudged | Refused | Inconclusive,
+    *,
+    passed: str,
+    waivers: Mapping[str, Waiver],
+    lead: str = "",
+    left: Sequence[str] = (),
 ) -> Html:
     """Render the verdict, and each reason with its figures, the purpose of its rule, and its waiver, if any.
 
     passed: the headline if there is no reason. lead: a sentence above the reasons, if there are any.
+    left: sentences that name what was not judged; with one of them, nothing is simply "good".
     """
+    beside = [el("p", sentence(each)) for each in left]
     if not outcome.reasons:
-        return banner("good", say("verdict.passed"), passed)
+        unsure = isinstance(outcome, NotJudged) or bool(left)
+        name = say("verdict.notjudged" if isinstance(outcome, NotJudged) else "verdict.passed")
+        return banner("unsure" if unsure else "good", name, passed, *beside)
     tone: Tone = "bad" if isinstance(outcome, Refused) else "unsure"
     name = say(f"verdict.{type(outcome).__name__.lower()}")
     if all(reason.rule in waivers for reason in outcome.reasons):
         tone, name = "unsure", say("verdict.waived")
     first, *others = outcome.reasons
     blocks = [_reason(first, waivers, ""), *(_reason(each, waivers, each.message) for each in others)]
-    return banner(tone, name, sentence(first.message), el("p", lead) if lead else "", *blocks)
+    return banner(tone, name, sentence(first.message), el("p", lead) if lead else "", *blocks, *beside)
 
 
 def finding(lines: Sequence[str], *, why: str, excepted: str = "", title: str = "") -> Html:

@@ -33,7 +33,7 @@ from lockgate_step._files import (
     Waivers,
 )
 from lockgate_step._log import log
-from lockgate_step._outcome import Inconclusive, Outcome, Passed, Reason, Record, Refused
+from lockgate_step._outcome import Inconclusive, NotJudged, Outcome, Passed, Reason, Record, Refused
 from lockgate_step._run import Sealer, io_root, main, program
 from lockgate_step._spec import Data, Scalar, Serving, SpecFile, Split, Target, read_spec
 from lockgate_step._supplied import (
@@ -73,6 +73,7 @@ __all__ = [
     "Kind",
     "LockgateError",
     "ModelFile",
+    "NotJudged",
     "Number",
     "Out",
     "Outcome",

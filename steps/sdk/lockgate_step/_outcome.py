@@ -23,7 +23,7 @@ class Reason:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """The common part of a gate's three results.
+    """The common part of a gate's results.
 
     subjects: name -> `sha256:<hex>` of everything that was judged.
     measurements: the evidence as JSON values; counts and rates only.
@@ -44,6 +44,16 @@ class Passed(Judgement):
     def __post_init__(self) -> None:
         if self.reasons:
             msg = "Passed cannot have reasons"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotJudged(Judgement):
+    """No rule of the policy can refuse: nothing was judged, so nothing has passed. The run continues, and says so."""
+
+    def __post_init__(self) -> None:
+        if self.reasons:
+            msg = "NotJudged cannot have reasons"
             raise ValueError(msg)
 
 
@@ -76,4 +86,4 @@ class Record:
     predicate: Mapping[str, object]
 
 
-Outcome = Record | Passed | Refused | Inconclusive
+Outcome = Record | Passed | NotJudged | Refused | Inconclusive

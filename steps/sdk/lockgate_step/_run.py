@@ -18,7 +18,7 @@ from lockgate_step._digest import canonical, file_digest, sha256
 from lockgate_step._errors import BadCall, LockgateError, OutsideFailed
 from lockgate_step._files import In, Out
 from lockgate_step._log import log
-from lockgate_step._outcome import Inconclusive, Outcome, Passed, Record, Refused
+from lockgate_step._outcome import Inconclusive, NotJudged, Outcome, Passed, Record, Refused
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -31,7 +31,7 @@ _UNREADABLE = {"ArrowInvalid", "JSONDecodeError", "TOMLDecodeError", "BadZipFile
 def program(*, gate: bool = False, signs: bool = False, uses: Sequence[str] = (), image: str = "") -> Callable[[F], F]:
     """Mark a function as a program; its contract is read from the source, so the marks must be literals.
 
-    gate: it can refuse; its function returns Passed, Refused or Inconclusive.
+    gate: it can refuse; its function returns Passed, Refused, Inconclusive or NotJudged.
     signs: what it returns is signed with its own key and written to its signed output; `lockgate_proof.main` runs it.
     uses: the external services it connects to, of `store`, `registry` and `platform`.
     image: the image it runs in, if it is not its own step's.
@@ -236,7 +236,7 @@ def _finish(outcome: object, contract: Mapping[str, Any], root: Path, sealer: Se
     match outcome:
         case None if not contract["signs"] and not contract["gate"]:
             return 0
-        case Record() | Passed() | Refused() | Inconclusive() if contract["signs"] and sealer is not None:
+        case Record() | Passed() | NotJudged() | Refused() | Inconclusive() if contract["signs"] and sealer is not None:
             pass
         case _:
             msg = f"{contract['program']} returned {type(outcome).__name__}, which its contract does not allow"
@@ -258,7 +258,7 @@ def _verdict(predicate: Mapping[str, Any], digest: str) -> int:
     shown = [{key: reason[key] for key in _SHOWN} for reason in reasons]
     _terminate({"result": result, "verdict": digest, "reasons": shown, "notes": notes})
     match result:
-        case "passed":
+        case "passed" | "not_judged":
             return 0
         case "refused" | "inconclusive":
             return 3

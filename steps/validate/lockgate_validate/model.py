@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from lockgate_evidence import Evidence
 from lockgate_policy import AtLeast, AtMost, Interval, NoWorseThanLive, QualityRule, asked
-from lockgate_step import BadCall, Inconclusive, Passed, Reason, Refused, Target
+from lockgate_step import BadCall, Inconclusive, Passed, Reason, Refusal, Refused, Target
 from numpy.typing import NDArray
 
 from lockgate_validate.measures import MEASURES, Counts, Floats, Given, Measured, TooFew, confusion, gain, measure
@@ -44,7 +44,8 @@ class Quality:
 def judge(evidence: Evidence, answers: Path, truth: Path, *, seed: int) -> Quality:
     """Read the verified tables, measure, and judge every rule.
 
-    Errors: BadCall if a table does not have one row per test row, or has an invalid label or score.
+    Errors: BadCall if a table does not have one row per test row, or has an invalid label; Refusal if a score is not a
+    probability: then the answers are broken.
     """
     target, rows = evidence.spec.target, evidence.rows
     true = _positive(pq.ParquetFile(truth).read()[target.name], target, rows, "truth")
@@ -64,6 +65,8 @@ def judgement(quality: Quality, evidence: Evidence) -> Passed | Refused | Inconc
     reasons = tuple(
         _reason(each, quality, evidence) for each in quality.judged if each.standing not in ("within", "no live")
     )
+    constant = _constant(quality, evidence)
+    reasons = (*constant, *reasons)
     none_live = any(each.standing == "no live" for each in quality.judged)
     notes = ("no live version yet: nothing to compare with",) if none_live else ()
     measurements = {
@@ -77,13 +80,23 @@ def judgement(quality: Quality, evidence: Evidence) -> Passed | Refused | Inconc
         "gain": {name: figures(each) for name, each in quality.gains.items()},
     }
     subjects = dict(evidence.subjects)
-    if any(each.standing == "beyond" for each in quality.judged):
+    if constant or any(each.standing == "beyond" for each in quality.judged):
         return Refused(model=evidence.model, subjects=subjects, reasons=reasons, notes=notes, measurements=measurements)
     if reasons:
         return Inconclusive(
             model=evidence.model, subjects=subjects, reasons=reasons, notes=notes, measurements=measurements
         )
     return Passed(model=evidence.model, subjects=subjects, notes=notes, measurements=measurements)
+
+
+def _constant(quality: Quality, evidence: Evidence) -> tuple[Reason, ...]:
+    """The reason against a model that gives every row the same label: whatever its accuracy, it decides nothing."""
+    answered = quality.confusion.sum(0)
+    if quality.rows < evidence.policy.settings.minimum_support or answered.all():
+        return ()
+    target = evidence.spec.target
+    label = target.positive if answered[1] else target.negative
+    return (Reason(rule="quality:constant", message=f"every answer is {label}: the model tells no row from another"),)
 
 
 def figures(measured: Measured | None) -> dict[str, float | None]:
@@ -166,8 +179,8 @@ def _given(path: Path, target: Target, rows: int) -> Given:
     column = table["score"].cast(pa.float64()).combine_chunks()
     score: Floats = np.from_dlpack(column).astype(np.float64) if not column.null_count else np.array([math.nan])
     if not np.all((score >= 0) & (score <= 1)):
-        msg = f"the table `{path.stem}` has a score that is not between 0 and 1"
-        raise BadCall(msg, fix="the score of an answer must be the probability of the positive label")
+        msg = f"the answers are broken: the table `{path.stem}` has scores that are not numbers from 0 to 1"
+        raise Refusal(msg, fix="correct the model: the score of an answer is the probability of the positive label")
     return Given(positive, score)
 
 

@@ -97,3 +97,24 @@ def test_a_record_of_another_form_is_refused(name: str, content: bytes, bench: B
     (folder / name).write_bytes(content)
     with pytest.raises(ProofError):
         verify_what(Project(bench.root), environment(bench), str(folder))
+
+
+def unjudged(bench: Bench, gate: str) -> Path:
+    """A bundle with a gate that judged nothing."""
+
+    def alter(bench: Bench, folder: Path, subjects: dict[str, str]) -> None:
+        judged = {name: subjects[name] for name in ("model", "data", "base", "policy")}
+        (folder / f"verdicts/{gate}.json").write_bytes(bench.verdict(gate, judged, result="not_judged"))
+
+    return bench.bundle(alter=alter)
+
+
+def test_a_gate_that_judged_nothing_is_not_said_to_have_passed(bench: Bench) -> None:
+    value, lines = verify_what(Project(bench.root), environment(bench), str(unjudged(bench, "bias-audit")))
+    assert {check["check"]: check["result"] for check in value["checks"]}["bias-audit"] == "not judged"
+    assert "  bias: not judged; no rule of the policy has a limit" in lines
+
+
+def test_no_other_gate_may_judge_nothing(bench: Bench) -> None:
+    with pytest.raises(ProofError, match="validate-model did not pass: not_judged"):
+        verify_what(Project(bench.root), environment(bench), str(unjudged(bench, "validate-model")))

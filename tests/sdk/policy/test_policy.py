@@ -1,5 +1,7 @@
 """A policy is read strictly, and every rule and every fault names its line."""
 
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -211,12 +213,12 @@ def test_a_limit_judges_the_whole_interval(measured: Interval, bound: float) -> 
     assert NoWorseThanLive(bound).judge(mirrored) == AtLeast(-bound).judge(mirrored)
 
 
-ACCEPTED = '[[accepted_operator]]\noperator = "{}"\n{}'
+OPERATOR = '[[accepted_operator]]\noperator = "{}"\n{}'
 
 
 @pytest.mark.parametrize("name", ["Scan", "com.microsoft.CDist", "ai.onnx.ml.ZipMap"])
 def test_an_operator_is_accepted_by_name_with_a_reason(name: str) -> None:
-    (entry,) = read((FLOOR + ACCEPTED.format(name, 'why = "Twelve months."')).encode()).operators
+    (entry,) = read((FLOOR + OPERATOR.format(name, 'why = "Twelve months."')).encode()).operators
     assert (entry.operator, entry.why, entry.source) == (name, "Twelve months.", "policy.toml:6")
 
 
@@ -230,4 +232,49 @@ def test_an_operator_is_accepted_by_name_with_a_reason(name: str) -> None:
 )
 def test_an_operator_is_not_accepted_in_silence(name: str, rest: str, said: str) -> None:
     with pytest.raises(PolicyError, match=said):
-        read((FLOOR + ACCEPTED.format(name, rest)).encode())
+        read((FLOOR + OPERATOR.format(name, rest)).encode())
+
+
+LIMITED = '[[bias]]\nbetween = ["sex", "race"]\nmeasure = "selection_rate_difference"\nat_most = 0.2\nwhy = "Fair."\n'
+DAY = datetime.now(UTC).date() + timedelta(days=30)
+ACCEPTED = '[[accepted_small_group]]\ncolumn = "sex+race"\nvalue = "Female & Other"\nwhy = "New."\n'
+
+
+def test_an_accepted_small_group_is_read_with_its_line() -> None:
+    policy = read((FLOOR + LIMITED + ACCEPTED + f"until = {DAY}\n").encode())
+    (entry,) = policy.accepted
+    assert (entry.column, entry.value, entry.until, entry.source) == (
+        "sex+race",
+        "Female & Other",
+        DAY,
+        "policy.toml:12",
+    )
+    assert entry.covers(("sex", "race"), "Female & Other")
+    assert not entry.covers(("race", "sex"), "Female & Other")
+    check(policy, ["sex", "race"])
+    read((FLOOR + LIMITED + ACCEPTED + "until = 2001-01-01\n").encode())  # ended: the gate ignores it
+
+
+@pytest.mark.parametrize(
+    ("until", "said"),
+    [
+        ("", "policy.toml:10: [[accepted_small_group]] has no `until`"),
+        ('until = "2027-01-01"', "policy.toml:14: `until` is not a date"),
+        ("until = 2027-01-01T00:00:00Z", "policy.toml:14: `until` is not a date"),
+        ("until = true", "policy.toml:14: `until` is not a date"),
+        ("until = 9999-12-31", "policy.toml:14: `until` = 9999-12-31 is not within the next five years"),
+        (f"until = {DAY}\nuntill = 1", "policy.toml:15: `untill` is not a setting of [[accepted_small_group]]"),
+        (f"until = {DAY}\n{ACCEPTED}until = {DAY}", "`Female & Other` of `sex+race` is already accepted above"),
+    ],
+)
+def test_an_acceptance_is_read_strictly(until: str, said: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        read((FLOOR + LIMITED + ACCEPTED + until + "\n").encode())
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("column", ["sex", "race+sex", "region"])
+def test_an_acceptance_names_the_columns_of_a_rule_with_a_limit(column: str) -> None:
+    policy = read((FLOOR + LIMITED + ACCEPTED.replace("sex+race", column) + f"until = {DAY}\n").encode())
+    with pytest.raises(PolicyError, match=f"policy.toml:12: no .* rule on `{re.escape(column)}` has a limit"):
+        check(policy, ["sex", "race"])

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from lockgate_bias_audit.disclosure import SMALLEST, release
+from lockgate_bias_audit.disclosure import release
 from lockgate_bias_audit.groups import Grouped
 from lockgate_bias_audit.measures import RATES, RateName, parts
+from lockgate_bias_audit.small import SMALLEST
 
 CELL = st.one_of(st.integers(0, 25), st.integers(0, 400))
 GROUPS = st.lists(st.lists(CELL, min_size=4, max_size=4).filter(lambda cells: sum(cells) > 0), min_size=1, max_size=5)

@@ -138,7 +138,7 @@ def test_every_kind_of_rule(model_bench: Bench) -> None:
 def test_one_class_or_no_row_is_inconclusive(model_bench: Bench) -> None:
     model_bench.policy = POLICY.replace('"accuracy"', '"recall"', 1)
     model_bench.freeze({"truth": {"income": ["low"] * 200}})
-    model_bench.answer(["low"] * 200)
+    model_bench.answer(["low"] * 150 + ["high"] * 50)
     assert model_bench.run().returncode == 3
     assert model_bench.verdict["result"] == "inconclusive"
     model_bench.freeze({"truth": {"income": []}})
@@ -203,12 +203,13 @@ def test_a_policy_that_is_not_the_pinned_one_is_refused(model_bench: Bench) -> N
 
 
 @pytest.mark.parametrize("score", [None, 1.5, float("nan")])
-def test_a_score_that_cannot_be_is_a_bad_call(model_bench: Bench, score: float | None) -> None:
+def test_a_score_that_cannot_be_is_refused(model_bench: Bench, score: float | None) -> None:
     model_bench.freeze({"truth": {"income": TRUTH}})
     model_bench.answer(TRUTH, [score, *scores(TRUTH)[1:]])
     result = model_bench.run()
-    assert result.returncode == 2
-    assert "a score that is not between 0 and 1" in result.stderr
+    assert result.returncode == 3
+    assert not model_bench.out("verdict").exists()
+    assert "has scores that are not numbers from 0 to 1" in result.stderr
 
 
 def test_nothing_heavy_is_imported(model_bench: Bench) -> None:
@@ -228,3 +229,16 @@ def test_nothing_heavy_is_imported(model_bench: Bench) -> None:
         check=False,
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("label", ["high", "low"])
+def test_constant_answers_are_refused(model_bench: Bench, label: str) -> None:
+    """Calling everyone low is right in three of four cases here; a policy that asks for less must not let it pass."""
+    model_bench.policy = '[[quality]]\nmeasure = "accuracy"\nat_least = 0.1\nwhy = "A low bar."\n'
+    model_bench.policy += '[[unaudited]]\ncolumn = "sex"\nwhy = "Not now."\n'
+    fill(model_bench, [label] * ROWS)
+    assert model_bench.run().returncode == 3
+    assert model_bench.verdict["result"] == "refused"
+    (reason,) = model_bench.verdict["reasons"]
+    assert reason["rule"] == "quality:constant"
+    assert reason["message"] == f"every answer is {label}: the model tells no row from another"

@@ -1,0 +1,288 @@
+"""Nothing passes by being left out: small groups, groups without positives, broken and constant answers, no rule."""
+
+import math
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lockgate_bias_audit.audit import Audit, audit
+from lockgate_bias_audit.groups import Column
+from lockgate_bias_audit.verdict import Wording, judgement
+from lockgate_policy import Policy, read
+from lockgate_step import Inconclusive, NotJudged, Passed, Refused
+
+from tests.steps.audit_bench import POLICY, AuditBench, people
+
+TODAY = datetime.now(UTC).date()
+RULE = "bias:sex:selection_rate_difference"
+Group = tuple[str | None, int, int]  # name, rows, selected
+BIG: tuple[Group, ...] = (("Male", 2000, 500), ("Female", 2000, 500))
+
+
+def accepting(value: str, *, days: int = 30, column: str = "sex") -> str:
+    until = TODAY + timedelta(days=days)
+    return f'\n[[accepted_small_group]]\ncolumn = "{column}"\nvalue = "{value}"\nwhy = "New region."\nuntil = {until}\n'
+
+
+def listed(bench: AuditBench, *names: str) -> None:
+    bench.spec["sensitive"][0]["values"] = ["Female", "Male", *names]
+
+
+def truths(bench: AuditBench, *groups: tuple[str, int, int, int]) -> None:
+    """Groups of (name, rows, truly positive, found of them)."""
+    truth: list[str] = []
+    answers: list[str] = []
+    sex: list[str | None] = []
+    for name, rows, positive, found in groups:
+        truth += ["high"] * positive + ["low"] * (rows - positive)
+        answers += ["high"] * found + ["low"] * (rows - found)
+        sex += [name] * rows
+    bench.fill(truth, answers, sex)
+
+
+def test_a_large_group_with_few_positives_is_named_and_refused(bench: AuditBench) -> None:
+    listed(bench, "C")
+    bench.policy = POLICY.replace("selection_rate", "true_positive_rate")
+    truths(bench, ("Male", 5000, 1500, 1350), ("Female", 5000, 1500, 1350), ("C", 5000, 29, 0))
+    assert bench.run().returncode == 3
+    assert bench.verdict["result"] == "refused"
+    (reason,) = bench.verdict["reasons"]
+    assert reason["message"].startswith("by sex, if the truth is high, the answer is high more often for ")
+    assert reason["message"].endswith(" than for C")
+    assert "C " in reason["lines"][1]
+    assert reason["lines"][1].endswith("of    29 that are high")
+    assert "interval 0." in reason["lines"][2]
+    assert reason["lines"][3] == "left out: C (29 rows that are high)"
+    (rule,) = bench.verdict["measurements"]["rules"].values()
+    assert rule["left_out"] == [{"group": "C", "rows": "29", "accepted_until": None}]
+    assert rule["left_out_share"] == "33.3 % of the rows"
+    assert rule["compared"][1] == "C"
+    assert "left out: C (29 rows that are high)" in bench.report
+
+
+def test_a_group_without_any_positive_is_left_out_and_said_so(bench: AuditBench) -> None:
+    listed(bench, "C")
+    bench.policy = POLICY.replace("selection_rate", "true_positive_rate")
+    truths(bench, ("Male", 5000, 1500, 1350), ("Female", 5000, 1500, 1350), ("C", 5000, 0, 0))
+    assert bench.run().returncode == 3
+    assert bench.verdict["result"] == "inconclusive"
+    (reason,) = bench.verdict["reasons"]
+    assert reason["message"] == "by sex, too small to judge: C, with 33.3 % of the rows"
+    assert "left out: C (fewer than 10 rows that are high)" in reason["lines"]
+
+
+def test_a_high_minimum_support_hides_no_group(bench: AuditBench) -> None:
+    listed(bench, "C")
+    bench.policy = POLICY + "\n[settings]\nminimum_support = 2000\n"
+    bench.people(("Male", 3000, 750), ("Female", 3000, 750), ("C", 1900, 0))
+    assert bench.run().returncode == 3
+    assert bench.verdict["result"] == "refused"
+    assert bench.verdict["measurements"]["rules"][RULE]["left_out"][0]["rows"] == "1,900"
+    # A group that is not beyond the limit is not passed either.
+    bench.people(("Male", 3000, 750), ("Female", 3000, 750), ("C", 1900, 400))
+    assert bench.run().returncode == 3
+    assert bench.verdict["result"] == "inconclusive"
+    assert bench.verdict["reasons"][0]["message"] == "by sex, too small to judge: C, with 24.1 % of the rows"
+
+
+def test_a_small_group_that_the_policy_accepts_by_name_is_named_everywhere(bench: AuditBench) -> None:
+    listed(bench, "C")
+    bench.policy = POLICY + "\n[settings]\nminimum_support = 2000\n" + accepting("C")
+    bench.people(("Male", 3000, 750), ("Female", 3000, 750), ("C", 1900, 0))
+    assert bench.run().returncode == 0
+    assert bench.verdict["result"] == "passed"
+    (note,) = bench.verdict["notes"]
+    assert note.startswith("left out by sex: C (1,900 rows), 24.1 % of the rows, accepted until ")
+    assert "New region." in note
+    assert note.endswith("; its whole interval is beyond the limit")
+    assert "Left out by sex, too small to judge: C (1,900 rows)" in bench.report.split("<section>")[0]
+    assert 'class="banner unsure"' in bench.report
+
+
+@pytest.mark.parametrize("more", [accepting("C", days=-1), accepting("D")])
+def test_an_expired_acceptance_or_that_of_another_group_accepts_nothing(bench: AuditBench, more: str) -> None:
+    listed(bench, "C", "D")
+    bench.policy = POLICY + more
+    bench.people(*BIG, ("C", 29, 7))
+    assert bench.run().returncode == 3
+    assert bench.verdict["result"] == "inconclusive"
+    assert any("expired on" in note or "is not left out" in note for note in bench.verdict["notes"])
+
+
+def test_many_small_groups_are_judged_together(bench: AuditBench) -> None:
+    names = [f"Region {at}" for at in range(40)]
+    listed(bench, *names)
+    small: tuple[Group, ...] = tuple((name, 29, 0) for name in names)
+    bench.people(*BIG, *small)
+    assert bench.run().returncode == 3
+    assert bench.verdict["result"] == "refused"
+    (reason,) = bench.verdict["reasons"]
+    assert reason["message"].endswith("is selected more often than all small groups together")
+    assert "of 1,160" in reason["lines"][1]
+    assert all(name in reason["lines"][-1] for name in names)
+    assert bench.verdict["measurements"]["rules"][RULE]["left_out_share"] == "22.5 % of the rows"
+    # To accept each of them by name does not excuse all of them together.
+    bench.policy = POLICY + "".join(accepting(name) for name in names)
+    bench.people(*BIG, *small)
+    assert bench.run().returncode == 3
+    assert bench.verdict["result"] == "refused"
+    bench.people(*BIG, *((name, 29, 7) for name in names))
+    assert bench.run().returncode == 0
+
+
+def test_rows_without_a_group_are_not_forgotten(bench: AuditBench) -> None:
+    bench.people(*BIG, (None, 29, 0))
+    assert bench.run().returncode == 3
+    assert bench.verdict["reasons"][0]["message"] == "by sex, too small to judge: (missing), with 0.7 % of the rows"
+    bench.policy = POLICY + accepting("(missing)")
+    bench.people(*BIG, (None, 29, 0))
+    assert bench.run().returncode == 0
+
+
+def test_no_count_below_ten_is_named(bench: AuditBench) -> None:
+    listed(bench, "C")
+    bench.people(*BIG, ("C", 7, 0))
+    result = bench.run()
+    assert result.returncode == 3
+    reason = bench.verdict["reasons"][0]
+    assert reason["message"] == "by sex, too small to judge: C, with under 0.3 % of the rows"
+    assert "left out: C (fewer than 10 rows)" in reason["lines"]
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, -0.1, 1.1, None])
+def test_broken_scores_are_refused(bench: AuditBench, score: float | None) -> None:
+    truth, answers, sex = people(*BIG)
+    bench.fill(truth, answers, sex)
+    bench.answer(answers, [score] * len(answers))
+    result = bench.run()
+    assert result.returncode == 3
+    assert "the answers are broken: 4,000 of 4,000 scores are not numbers from 0 to 1" in result.stderr
+    assert not bench.out("verdict").exists()
+
+
+@pytest.mark.parametrize(("selected", "label"), [(0, "low"), (2000, "high")])
+@pytest.mark.parametrize(
+    "policy", [POLICY, POLICY.replace("difference", "ratio").replace("at_most = 0.15", "at_least = 0.8")]
+)
+def test_constant_answers_do_not_pass(bench: AuditBench, policy: str, selected: int, label: str) -> None:
+    bench.policy = policy
+    bench.people(("Male", 2000, selected), ("Female", 2000, selected))
+    assert bench.run().returncode == 3
+    messages = [reason["message"] for reason in bench.verdict["reasons"]]
+    assert f"every answer is {label}, so equal rates show nothing about fairness" in messages
+    (rule,) = bench.verdict["measurements"]["rules"].values()
+    assert sorted(rule["compared"]) == ["Female", "Male"]
+
+
+@pytest.mark.parametrize("selected", [500, 0, 2000])
+def test_equal_groups_are_two_groups(bench: AuditBench, selected: int) -> None:
+    bench.policy = POLICY.replace("at_most = 0.15", "at_most = 0.0")
+    truth, answers, sex = people(("Male", 2000, selected), ("Female", 2000, selected))
+    bench.fill(truth, answers, sex)
+    assert bench.run().returncode == 3
+    reason = bench.verdict["reasons"][0]
+    assert {line.split()[0] for line in reason["lines"][:2]} == {"Female", "Male"}
+    assert reason["lines"][-1] == (
+        "with these groups a fair model passes 0 % of the time; no number of rows would decide it"
+    )
+
+
+def test_the_power_is_stated_with_an_undecided_rule_and_on_the_page(bench: AuditBench) -> None:
+    bench.people(("Male", 60, 15), ("Female", 60, 15))
+    assert bench.run().returncode == 3
+    power = bench.verdict["reasons"][0]["lines"][-1]
+    assert power.startswith("with these groups a fair model passes ")
+    assert power.endswith("0 test rows would decide it")
+    rule = bench.verdict["measurements"]["rules"][RULE]
+    assert rule["fair_model_passes"] < 0.3
+    assert 300 <= rule["rows_to_decide"] <= 500
+    assert "With these groups a fair model passes " in bench.report
+
+
+def test_without_a_limit_nothing_is_passed(bench: AuditBench) -> None:
+    bench.policy = POLICY.replace("at_most = 0.15", "reported_only = true")
+    bench.people(*BIG)
+    assert bench.run().returncode == 0
+    assert bench.verdict["result"] == "not_judged"
+    assert bench.verdict["notes"][0] == "not judged: no rule of the policy has a limit between groups"
+    assert '<p class="verdict">Not judged</p>' in bench.report
+    assert "Passed" not in bench.report
+
+
+def test_without_any_rule_nothing_is_passed(bench: AuditBench) -> None:
+    bench.policy = POLICY[: POLICY.index("[[bias]]")] + '[[unaudited]]\ncolumn = "sex"\nwhy = "Not now."\n'
+    bench.people(*BIG)
+    assert bench.run().returncode == 0
+    assert bench.verdict["result"] == "not_judged"
+
+
+def test_the_part_of_small_groups_reveals_no_hidden_count(bench: AuditBench) -> None:
+    """7 rows are hidden, so neither the part of 7 and 25 rows together nor their pooled rate may be exact."""
+    listed(bench, "B", "D")
+    bench.people(("Male", 500, 250), ("Female", 487, 243), ("B", 7, 0), ("D", 25, 0))
+    result = bench.run()
+    assert result.returncode == 3
+    said = bench.everything(result)
+    assert "3.1 %" not in said  # 32 of 1,019
+    assert "of 32" not in said
+    assert bench.verdict["measurements"]["rules"][RULE]["left_out_share"] in (
+        "under 3.5 % of the rows", "a part of the rows that is not shown",
+    )  # fmt: skip
+
+
+# Laws
+
+
+def audited(groups: list[tuple[str, int, int]], more: str = "") -> tuple[Audit, object]:
+    names = sorted({name for name, _, _ in groups})
+    codes = np.concatenate([np.full(rows, names.index(name)) for name, rows, _ in groups])
+    predicted = np.concatenate([np.arange(rows) < selected for _, rows, selected in groups])
+    policy: Policy = read((POLICY + more + "\n[settings]\nresamples = 200\n").encode())
+    columns = {"sex": Column("sex", tuple(names), codes)}
+    found = audit(columns, np.arange(len(codes)) % 2 == 0, predicted, policy, seed=0)
+    outcome = judgement(found, Wording("high", "low", policy), model="m", subjects={"model": "sha256:0"})
+    return found, outcome
+
+
+ROWS = st.one_of(st.integers(1, 40), st.integers(100, 3000))
+GROUPS = st.lists(st.tuples(ROWS, st.floats(0, 1)), min_size=2, max_size=6).map(
+    lambda each: [(f"g{at}", rows, round(rows * share)) for at, (rows, share) in enumerate(each)]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(GROUPS)
+def test_every_group_is_judged_or_named(groups: list[tuple[str, int, int]]) -> None:
+    found, outcome = audited(groups)
+    (judged,) = found.judged
+    left = {judged.grouped.names[each.group] for each in judged.left}
+    assert left == {name for name, rows, _ in groups if rows < 30}
+    assert isinstance(outcome, Passed | Refused | Inconclusive)
+    if left:
+        assert not isinstance(outcome, Passed)
+        said = outcome.measurements["rules"][RULE]["left_out"]  # type: ignore[index]
+        assert {each["group"] for each in said} == left
+
+
+@settings(max_examples=60, deadline=None)
+@given(GROUPS, ROWS)
+def test_a_group_beyond_the_limit_never_makes_a_pass(groups: list[tuple[str, int, int]], rows: int) -> None:
+    rates = [selected / size for _, size, selected in groups]
+    worst = 0 if max(rates) > 0.5 else rows  # a gap of at least a half
+    _, outcome = audited([*groups, ("new", rows, worst)])
+    assert not isinstance(outcome, Passed | NotJudged)
+
+
+@settings(max_examples=60, deadline=None)
+@given(GROUPS, st.randoms(use_true_random=False))
+def test_names_and_their_order_change_nothing(groups: list[tuple[str, int, int]], random: object) -> None:
+    names = [name for name, _, _ in groups]
+    shuffled = list(names)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    renamed = [(other, rows, selected) for other, (_, rows, selected) in zip(shuffled, groups, strict=True)]
+    (one, first), (two, second) = audited(groups), audited(renamed)
+    assert type(first) is type(second)
+    before, after = (each.judged[0].gap for each in (one, two))
+    assert (before and before.measured) == (after and after.measured)
