@@ -35,6 +35,7 @@ from lockgate_step._outcome import Inconclusive, Outcome, Passed, Reason, Record
 from lockgate_step._run import Sealer, io_root, main, program
 from lockgate_step._spec import Data, Scalar, Serving, SpecFile, Split, Target, read_spec
 from lockgate_step._synthetic import synthetic_rows
+from lockgate_step._visible import visible
 
 __all__ = [
     "EXIT_CODES",
@@ -94,5 +95,6 @@ __all__ = [
     "sha256",
     "synthetic_rows",
     "tree_digest",
+    "visible",
     "without_bands",
 ]
