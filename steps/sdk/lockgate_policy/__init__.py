@@ -3,8 +3,10 @@
 - `read(path)` returns a `Policy`; every fault is a `PolicyError` with the line and the next action.
 - `check(policy, sensitive)` requires a rule for every sensitive column, or a reason for having none.
 - `rule.limit.judge(interval)` judges an interval, never a point estimate.
+- `chance_to_pass(group_sizes, rate, limit, measure)` states how often a fair model would pass a rule.
 """
 
+from lockgate_policy._power import chance_to_pass, rows_to_decide
 from lockgate_policy._read import check, read
 from lockgate_policy._rules import (
     AtLeast,
@@ -38,6 +40,8 @@ __all__ = [
     "SmokeRule",
     "Unaudited",
     "asked",
+    "chance_to_pass",
     "check",
     "read",
+    "rows_to_decide",
 ]
