@@ -32,6 +32,7 @@ from lockgate_step._files import (
 )
 from lockgate_step._log import log
 from lockgate_step._outcome import Inconclusive, Outcome, Passed, Reason, Record, Refused
+from lockgate_step._reading import Limits, Records, check_unpacked, unpacked
 from lockgate_step._run import Sealer, io_root, main, program
 from lockgate_step._spec import Data, Scalar, Serving, SpecFile, Split, Target, read_spec
 from lockgate_step._synthetic import synthetic_rows
@@ -55,6 +56,7 @@ __all__ = [
     "In",
     "Inconclusive",
     "Kind",
+    "Limits",
     "LockgateError",
     "ModelFile",
     "Number",
@@ -66,6 +68,7 @@ __all__ = [
     "QualityVerdict",
     "Reason",
     "Record",
+    "Records",
     "Refusal",
     "Refused",
     "Report",
@@ -82,6 +85,7 @@ __all__ = [
     "Target",
     "Waivers",
     "canonical",
+    "check_unpacked",
     "file_digest",
     "io_root",
     "is_folder",
@@ -95,6 +99,7 @@ __all__ = [
     "sha256",
     "synthetic_rows",
     "tree_digest",
+    "unpacked",
     "visible",
     "without_bands",
 ]

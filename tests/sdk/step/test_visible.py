@@ -33,7 +33,9 @@ def test_json_stays_the_same_value(value: object) -> None:
     assert json.loads(visible(written, keep="\n")) == json.loads(written)
 
 
-@pytest.mark.parametrize("text", ["Montréal", "Élodie L'Heureux", "10\u00a0000\u202f$", "日本語", "नमस्ते", "עברית", "😀"])
+@pytest.mark.parametrize(
+    "text", ["Montréal", "Élodie L'Heureux", "10\u00a0000\u202f$", "日本語", "नमस्ते", "עברית", "😀"]
+)
 def test_what_can_be_seen_stays(text: str) -> None:
     assert visible(text) == text
 
