@@ -3,9 +3,12 @@
 import csv
 import gzip
 import io
+import resource
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, TextIO
 
 import pyarrow as pa
@@ -16,6 +19,7 @@ from lockgate_step import BadCall, Data, Limits, Records, check_unpacked, log, u
 from lockgate_ingest.source import Source
 
 CELLS = 500_000  # of a batch: limits memory for any number of columns
+MEMORY = 4 << 30  # bytes that reading Parquet may add
 DECODED = 64 << 20  # bytes of text in a batch of Parquet, where one long value may stand for many rows
 
 
@@ -30,10 +34,16 @@ def batches(source: Source, traits: Data, wanted: Sequence[str]) -> Iterator[pa.
 
 def _parquet(source: Source, limits: Limits, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
     try:
+        said = pq.read_metadata(source.path, memory_map=True)
+        _check_size(source, limits, said)
+        columns = [said.schema.column(at) for at in range(said.num_columns)]
         # Text as a dictionary: its length is known before it is repeated for each row.
-        texts = [name for name, kind in _kinds(source, limits) if pa.types.is_string(kind) or pa.types.is_binary(kind)]
-        with pq.ParquetFile(source.path, memory_map=True, read_dictionary=texts) as file:
+        texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+        with _bounded(source), pq.ParquetFile(source.path, memory_map=True, read_dictionary=texts) as file:
             _choose(source, file.schema_arrow.names, wanted)
+            kinds = [file.schema_arrow.field(name).type for name in wanted]
+            # No rows first: a column of another type is refused before its values are read.
+            yield pa.RecordBatch.from_arrays([pa.array([], kind) for kind in kinds], list(wanted))
             total = 0
             for batch in file.iter_batches(max(1, CELLS // len(wanted)), columns=list(wanted)):
                 chosen = batch.select(list(wanted))
@@ -45,13 +55,35 @@ def _parquet(source: Source, limits: Limits, wanted: Sequence[str]) -> Iterator[
         raise BadCall(msg, fix="copy it again completely") from error
 
 
-def _kinds(source: Source, limits: Limits) -> list[tuple[str, pa.DataType]]:
-    """Check what the file says of its own size; return its columns with their types."""
-    said = pq.read_metadata(source.path, memory_map=True)
+def _check_size(source: Source, limits: Limits, said: pq.FileMetaData) -> None:
+    """Check what the file says of its own size; what it says may be wrong, so its batches are counted too."""
     limits.check_columns(source.name, said.num_columns)
+    longest = max((said.schema.column(at).length or 0 for at in range(said.num_columns)), default=0)
+    if longest > limits.cell:
+        limits.refuse(source.name, f"has values of {longest:,} bytes; at most {limits.cell:,} are read", "cell")
     sizes = [said.row_group(at).total_byte_size for at in range(said.num_row_groups)]
-    limits.check_unpacked(source.name, max(sum(sizes), said.num_rows * said.num_columns), source.path.stat().st_size)
-    return [(field.name, field.type) for field in said.schema.to_arrow_schema()]
+    cells = said.num_rows * said.num_columns * 8  # as numbers, which may be one value that is said once
+    limits.check_unpacked(source.name, max(sum(sizes), cells), source.path.stat().st_size)
+
+
+@contextmanager
+def _bounded(source: Source) -> Iterator[None]:
+    """Limit the memory of this process: a page of a Parquet file may say any size up to 2 GiB, in every column.
+
+    Only on Linux. Beyond the limit the reader fails, as for any other damaged file.
+    """
+    pages = Path("/proc/self/statm")
+    if not pages.exists():
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = int(pages.read_text().split()[0]) * resource.getpagesize()
+    wanted += MEMORY + source.path.stat().st_size  # the map of the file counts too
+    resource.setrlimit(resource.RLIMIT_AS, (min(each for each in (wanted, soft, hard) if each >= 0), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _decoded(source: Source, limits: Limits, batch: pa.RecordBatch) -> int:
