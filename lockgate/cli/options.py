@@ -95,12 +95,12 @@ def print_json(value: object) -> None:
 
 
 def print_result(lines: list[str], value: object, as_json: bool) -> None:
-    """Print a result as lines, or as one JSON value."""
+    """Print a result as lines, or as one JSON value; a line break inside a line is data, so it is shown as a code."""
     if as_json:
         print_json(value)
         return
     for line in lines:
-        say(line)
+        say(visible(line))
 
 
 def find_project() -> "Project":

@@ -65,7 +65,8 @@ class Power:
 def power(groups: Sequence[Group], share: float, measure: str, limit: float, settings: Settings | None = None) -> Power:
     """Compute the power of a rule. share: the share of the rows that are tested."""
     settings = settings or Settings()
-    chance, needed, small = 1.0, [], dict[str, None]()
+    chance, needed = 1.0, list[float]()
+    small: dict[str, None] = {}
     for sizes, rate in _denominators(groups, share, measure):
         chance *= chance_to_pass(sizes, rate, limit, measure, settings=settings)
         support = settings.minimum_support

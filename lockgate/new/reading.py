@@ -56,7 +56,8 @@ class Source:
 def open_csv(path: Path) -> Source:
     """Find the delimiter and the header of a file. Errors: BadCall, naming what is wrong with the file."""
     _check_kind(path)
-    found, refused = [], None
+    found: list[tuple[int, str, list[str]]] = []
+    refused: BadCall | None = None
     for delimiter in _DELIMITERS:
         try:
             if header := _header(path, delimiter):

@@ -167,7 +167,7 @@ def _mark(word: str) -> Text:
 
 
 def _text(line: str, style: str = "") -> Text:
-    return Text(visible(line, keep="\n"), style)
+    return Text(visible(line), style)
 
 
 def _styled(line: str) -> Text:

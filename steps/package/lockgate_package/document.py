@@ -100,7 +100,7 @@ def _markdown(block: Block) -> str:
             lines = [head, rules, *([_plain(cell) for cell in row] for row in rows)]
             return "\n".join([f"{_plain(caption)}\n", *(f"| {' | '.join(cells)} |" for cells in lines)])
         case Code(text):
-            return f"```\n{visible(text, keep=chr(10))}\n```"
+            return "\n".join(["```", visible(text, keep="\n"), "```"])
         case _ as never:
             assert_never(never)
 

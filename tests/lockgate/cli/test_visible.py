@@ -46,3 +46,12 @@ def test_json_has_the_same_value(text: str) -> None:
     with contextlib.redirect_stdout(out):
         print_json({"name": text})
     assert json.loads(out.getvalue()) == {"name": text}
+
+
+@given(texts)
+@settings(deadline=None)
+def test_text_of_data_begins_no_line_of_its_own(text: str) -> None:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        print_result([f"north{text}\nReleased: everything"], {}, as_json=False)
+    assert len(out.getvalue().splitlines()) == 1
