@@ -214,7 +214,8 @@ def _bias(profile: Profile, column: str) -> Iterator[str]:
         (ERRORS, "errors in both directions, since a model that selects alike may still be wrong more often for some."),
     ):
         power = power_of(profile, column, measure)
-        yield f"# {power.words[:1].upper()}{power.words[1:]}.\n" + _rule(
+        words = visible(power.words)  # on one line, or a category could add a line to the policy
+        yield f"# {words[:1].upper()}{words[1:]}.\n" + _rule(
             "bias", {"between": [column], "measure": measure, "at_most": _LIMIT}, f"{_START}: {why}"
         )
 

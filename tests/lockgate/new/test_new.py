@@ -138,7 +138,9 @@ def test_no_rule_is_disarmed_for_want_of_rows(data: Path) -> None:
     rules = policy(profile(data, "approved"), "cases")
     assert "reported_only" not in rules
     assert rules.count("at_most = 0.2") == 4  # two rules for each sensitive column
-    assert "# Error rates within 0.2: a fair model passes 0% of the time, because of too few rows of fr" in rules
+    assert re.search(
+        "# Error rates within 0.2: a fair model passes 0% of the time, because of too few rows of .*fr", rules
+    )
 
 
 def test_the_caller_chooses_label_and_columns(data: Path) -> None:
@@ -495,8 +497,8 @@ def test_render_states_the_power_of_the_rules(tmp_path: Path, limit: str, says: 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: gzip.compress(b"a,b," + b"x" * (1 << 30), 1),
-        lambda: gzip.compress(b"\n" * 400_000_000, 9),
+        lambda: gzip.compress(b"a,b,") + gzip.compress(b"x" * (1 << 20)) * 1024,
+        lambda: gzip.compress(b"\n" * (1 << 20)) * 400,
         lambda: b"\n" * 5_000_000,
         lambda: b"a,b,approved\n" + b'"\n",' * 1_000_000,
         lambda: (",".join(f"c{n}" for n in range(3000)) + "\n").encode() * 3,
