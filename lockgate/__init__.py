@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lockgate.definition.model import (
         Category,
         Data,
+        Limits,
         ModelSpec,
         Number,
         Schedule,
@@ -30,6 +31,7 @@ _HOMES = {
     "model": (
         "Category",
         "Data",
+        "Limits",
         "ModelSpec",
         "Number",
         "Schedule",
@@ -48,6 +50,7 @@ __all__ = [
     "Candidate",
     "Category",
     "Data",
+    "Limits",
     "ModelSpec",
     "Number",
     "Schedule",

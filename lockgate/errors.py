@@ -22,7 +22,7 @@ LockgateError             1  the root, in the SDK; `message` and `fix`, the next
 import difflib
 from collections.abc import Iterable
 
-from lockgate_step import BadCall, LockgateError, OutsideFailed, Refusal, SpecError
+from lockgate_step import BadCall, LockgateError, OutsideFailed, Refusal, SpecError, visible
 
 __all__ = ["BadCall", "LockgateError", "NotRendered", "OutsideFailed", "Refusal", "SpecError", "UnknownName"]
 
@@ -33,7 +33,7 @@ class UnknownName(BadCall):
     """A name that does not exist; `fix` suggests similar names."""
 
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
-        names = sorted(known)
+        names = sorted(map(visible, known))
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         more = ", ..." if len(names) > _SHOWN else ""
         fix = f"did you mean {', '.join(near)}?" if near else f"choose one of {', '.join(names[:_SHOWN])}{more}"

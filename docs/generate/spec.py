@@ -10,7 +10,7 @@ import lockgate
 from docs.generate.place import DOCS
 from docs.generate.tables import code, explained, summary, table
 
-PARTS = ("ModelSpec", "Data", "label", "number", "category", "Split", "Serving", "Schedule")
+PARTS = ("ModelSpec", "Data", "Limits", "label", "number", "category", "Split", "Serving", "Schedule")
 # A function's class, whose docstring explains the parameters.
 MADE = {"label": "Target", "number": "Number", "category": "Category"}
 

@@ -7,11 +7,12 @@ import sys
 from typing import Any
 
 import typer
+from lockgate_step import visible
 
 from lockgate.cli import model, platform
 from lockgate.cli.app import app
 from lockgate.cli.options import say
-from lockgate.errors import LockgateError
+from lockgate.errors import LockgateError, OutsideFailed
 
 __all__ = ["app", "run_app"]
 
@@ -77,7 +78,8 @@ def _fail(message: str, fix: str, code: int, as_json: bool) -> int:
         # On one line, since the log is one JSON object per line.
         say(json.dumps({"error": {"message": message, "fix": fix}, "exit_code": code}, ensure_ascii=False))
         return code
-    say(f"Error: {message}", err=True)
+    # The output of another program has several lines; elsewhere a line break is part of a name in the data.
+    say(f"Error: {message if code == OutsideFailed.exit_code else visible(message)}", err=True)
     if fix:
-        say(f"Next: {fix}", err=True)
+        say(f"Next: {visible(fix)}", err=True)
     return code

@@ -14,6 +14,7 @@ from lockgate.cli.options import (
     Json,
     ModelName,
     RunName,
+    Screen,
     Settings,
     Version,
     cluster_options,
@@ -125,7 +126,7 @@ def predict(
     if as_json:
         print_json(predict_json(environment, spec, rows))
     else:
-        predict_csv(environment, spec, rows, sys.stdout)
+        predict_csv(environment, spec, rows, Screen())
 
 
 @app.command(rich_help_panel=YOURS)

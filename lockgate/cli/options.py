@@ -2,12 +2,15 @@
 
 import functools
 import inspect
+import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from lockgate_step import visible
 
 from lockgate.errors import BadCall
 
@@ -74,8 +77,16 @@ def given_settings(settings: list[str] | None, data: str | None = None, version:
 
 
 def say(text: str = "", *, err: bool = False) -> None:
-    """Print a line; err: to standard error."""
-    typer.echo(text, err=err)
+    """Print a line, with each character that nobody can see as its code; err: to standard error."""
+    typer.echo(visible(text, keep="\n"), err=err)
+
+
+class Screen(io.TextIOBase):
+    """Standard output for values of data: unchanged in a file or a pipe, visible in a terminal."""
+
+    def write(self, text: str) -> int:
+        """Write a text."""
+        return sys.stdout.write(visible(text, keep="\r\n") if sys.stdout.isatty() else text)
 
 
 def print_json(value: object) -> None:
@@ -84,12 +95,12 @@ def print_json(value: object) -> None:
 
 
 def print_result(lines: list[str], value: object, as_json: bool) -> None:
-    """Print a result as lines, or as one JSON value."""
+    """Print a result as lines, or as one JSON value; a line break inside a line is data, so it is shown as a code."""
     if as_json:
         print_json(value)
         return
     for line in lines:
-        say(line)
+        say(visible(line))
 
 
 def find_project() -> "Project":

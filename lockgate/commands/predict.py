@@ -1,6 +1,7 @@
 """`lockgate predict`: check the rows of a CSV, send them to the live model, write the answers."""
 
 import csv
+import io
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ SHOWN, ROWS, CATEGORIES = 3, 5, 12  # problems of one refusal, rows of a problem
 SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 
 
-def predict_csv(environment: Environment, spec: ModelSpec, rows: Path, out: TextIO) -> None:
+def predict_csv(environment: Environment, spec: ModelSpec, rows: Path, out: io.TextIOBase | TextIO) -> None:
     """Send the rows of a CSV to the live model; write them back with `label` and `score` added.
 
     Errors: BadCall if a column is missing, a row does not fit the spec, or the model refuses the rows; OutsideFailed

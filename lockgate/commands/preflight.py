@@ -4,23 +4,21 @@ The programs check both again; here a typing error is found at once, with the ne
 """
 
 import csv
-import gzip
+import io
 import zlib
 from collections.abc import Iterable
 from difflib import get_close_matches
-from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from lockgate_step import Data
+from lockgate_step import Data, Records, unpacked
 
 from lockgate.definition.catalog import Catalog
 from lockgate.definition.model import ModelSpec
 from lockgate.errors import BadCall
 
-LINE = 1 << 20
-GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
+PARQUET = b"PAR1"
 
 
 def check_columns(spec: ModelSpec, uri: str) -> None:
@@ -87,19 +85,16 @@ def _header(uri: str, source: Data) -> list[str] | None:
             begins = raw.read(4)
         if begins == PARQUET:
             return None
-        opened = gzip.open if begins.startswith(GZIP) else open
-        with opened(path, "rt", encoding=_encoding(source), newline="") as text:
-            lines = (line for line in iter(lambda: text.readline(LINE), "") if not _is_comment(line, source))
-            spaced = source.delimiter != " "
-            rows = csv.reader(islice(lines, 1000), delimiter=source.delimiter, skipinitialspace=spaced, strict=True)
-            found = next((row for row in rows if row not in ([], [""])), None)
-    except (OSError, EOFError, zlib.error, ValueError, LookupError, csv.Error, TypeError):
+        with (
+            path.open("rb") as raw,
+            unpacked(raw, path.name, source.limits) as plain,
+            io.TextIOWrapper(plain, _encoding(source), newline="") as text,
+        ):
+            records = Records(text, path.name, source.delimiter, source.limits, comment=source.comment)
+            found = next(iter(records), None)
+    except (BadCall, OSError, EOFError, zlib.error, ValueError, LookupError, csv.Error, TypeError):
         return None
     return [name.strip() for name in found] if found else None
-
-
-def _is_comment(line: str, source: Data) -> bool:
-    return bool(source.comment) and line.startswith(source.comment or "")
 
 
 def _encoding(source: Data) -> str:

@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from lockgate_policy import read as read_policy
+
 from lockgate.definition.catalog import Catalog
-from lockgate.definition.project import Project, own_sources
+from lockgate.definition.project import Model, Project, own_sources
 from lockgate.errors import NotRendered, UnknownName
+from lockgate.new.power import stated
 from lockgate.rendering.contracts import contract_bytes, functions_source, step_contract
 from lockgate.rendering.files import model_files, write_or_check
 from lockgate.rendering.readme import with_tables
@@ -41,7 +44,14 @@ def render_project(project: Project, names: list[str], *, check: bool) -> tuple[
         f"  {len(models)} models; each rendered file agrees with its source"
     ]
     notes = [note for model in models.values() for note in model.notes]
-    return written + [f"  note: {note}" for note in notes], {"models": sorted(models), "written": shown, "notes": notes}
+    rules = [] if check else [line for model in models.values() for line in _power(model)]
+    lines = [*written, *(f"  power: {line}" for line in rules), *(f"  note: {note}" for note in notes)]
+    return lines, {"models": sorted(models), "written": shown, "notes": notes, "power": rules}
+
+
+def _power(model: Model) -> list[str]:
+    """The rules that a fair model would often not pass, with the groups of the model's own data."""
+    return stated(model.spec, read_policy(model.folder / "policy.toml"), model.folder)
 
 
 def _cluster_files(project: Project) -> dict[Path, bytes]:

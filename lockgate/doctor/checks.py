@@ -22,6 +22,12 @@ class Finding:
     fix: str = ""
 
     @property
+    def lines(self) -> list[str]:
+        """Return the finding for the terminal."""
+        found = f"  {'ok  ' if self.well else 'FAIL'} {self.what:<12} {self.found}"
+        return [found, f"      next: {self.fix}"] if self.fix else [found]
+
+    @property
     def well(self) -> bool:
         """Return whether the check passed."""
         return not self.fix
@@ -30,10 +36,7 @@ class Finding:
 def examined(checks: Mapping[str, Callable[[], Finding]]) -> tuple[int, list[str], dict[str, Any]]:
     """Run each check; return exit code, lines, JSON values."""
     findings = [_tried(what, check) for what, check in checks.items()]
-    lines = [
-        f"  {'ok  ' if f.well else 'FAIL'} {f.what:<12} {f.found}" + (f"\n      next: {f.fix}" if f.fix else "")
-        for f in findings
-    ]
+    lines = [line for finding in findings for line in finding.lines]
     value = {f.what: {"well": f.well, "found": f.found, "fix": f.fix} for f in findings}
     return (0 if all(f.well for f in findings) else 2), lines, value
 

@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lockgate_step import visible
+
 from lockgate.definition.model import NOBODY
 from lockgate.errors import BadCall
 from lockgate.new.describing import describe
+from lockgate.new.expecting import COVERED
 from lockgate.new.profiling import Profile, profile
 from lockgate.new.writing import check_name, outlook, write
 
@@ -32,12 +35,13 @@ def command(
     found = profile(data, target, positive=positive, sensitive=columns)
     write(found, name, folder)
     written = folder.relative_to(project.root).as_posix()
-    expected = list(outlook(found))
+    expected = [visible(line) for line in outlook(found)]
     lines = [
         *describe(found),
         *expected,
         "",
         f"Written: {written}/ (pipeline.py, policy.toml, expectations.json, README.md, data/)",
+        f"  expectations.json suggests row counts, missing shares and means; {COVERED[:1].lower()}{COVERED[1:]}",
         "Next",
         f"  {written}/pipeline.py: check that {found.positive.name!r} is the label that counts as selected",
         f"  lockgate run {name:<24} from data to an audited, served model",

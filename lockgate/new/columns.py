@@ -48,8 +48,12 @@ Guess = Number | Category | LeftOut
 
 @dataclass
 class Tally:
-    """The counts and traits of one column so far; its memory does not grow with the number of rows."""
+    """The counts and traits of one column so far; its memory does not grow with the number of rows.
 
+    most: the maximum of different values to count.
+    """
+
+    most: int = MANY
     rows: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     many: bool = False
@@ -72,7 +76,7 @@ class Tally:
         if self.many:
             return
         self.counts.update(seen)
-        if len(self.counts) > MANY:
+        if len(self.counts) > self.most:
             self.many, self.unique = True, self.counts.total() - len(self.counts) < len(self.counts) // 100
             self.counts = Counter({value: self.counts[value] for value in MISSING & self.counts.keys()})
 

@@ -2,21 +2,31 @@
 
 from collections.abc import Iterator, Sequence
 
-from lockgate_step import Category, Column, Number
+from lockgate_step import Category, Column, Number, visible
 
 from lockgate.new.columns import SUPPORT, looks_sensitive
+from lockgate.new.gaps import find_missing
+from lockgate.new.groups import Group
 from lockgate.new.labels import reads_as_selected
 from lockgate.new.profiling import Profile
+
+_GROUPS = 8  # of a column, in the terminal
 
 
 def describe(found: Profile) -> Iterator[str]:
     """Yield the profile in lines for the terminal."""
+    return map(visible, _lines(found))  # a line break in a category would begin a line that looks like another
+
+
+def _lines(found: Profile) -> Iterator[str]:
     total = found.positive.rows + found.negative.rows
     share = found.positive.rows / total
     by_name = reads_as_selected(found.positive.name) != reads_as_selected(found.negative.name)
     guessed = f"{'by its name' if by_name else 'the rarer label'}; change it with --positive"
     chosen = "set with --positive" if found.positive_was_given else guessed
     yield f"{found.source.path.name}: {found.rows:,} rows"
+    if found.unlabelled:
+        yield f"no label   {few(found.unlabelled)} rows have no {found.target}; they are left out, and counted by group"
     yield f"target     {found.target}: {found.positive.name!r} counts as selected ({share:.1%} of rows; {chosen})"
     yield f"score      = probability of {found.positive.name!r}"
     yield f"missing    spelled {', '.join(repr(each) for each in found.missing)}"
@@ -24,10 +34,37 @@ def describe(found: Profile) -> Iterator[str]:
     yield from (f"  {name:<24} {_described(column)}" for name, column in found.inputs.items())
     yield f"sensitive  {len(found.sensitive) or 'none found by name; list them with --sensitive'}"
     yield from (f"  {name:<24} {_described(column)}" for name, column in found.sensitive.items())
+    yield from _groups(found)
     if found.left_out:
         yield f"left out   {len(found.left_out)}"
         yield from (f"  {name:<24} {why}" for name, why in found.left_out.items())
     yield from _cautions(found)
+
+
+def few(count: int) -> str:
+    """A count of people as it may be shown."""
+    return f"{count:,}" if count >= SUPPORT else f"fewer than {SUPPORT}"
+
+
+def percent(rate: float | None) -> str:
+    """A rate as it may be shown."""
+    return "few" if rate is None else f"{rate:.1%}"
+
+
+def _groups(found: Profile) -> Iterator[str]:
+    """The groups of each sensitive column, the largest first, with the rates of the label and of missing labels."""
+    for name, groups in found.groups.items():
+        without = " and rows without a label" if found.unlabelled else ""
+        yield f"groups     by {name}: rows, share of {found.positive.name!r}{without}"
+        for group in sorted(groups, key=lambda each: -each.rows)[:_GROUPS]:
+            yield f"  {group.name:<24} {_rates(found, group)}"
+        if len(groups) > _GROUPS:
+            yield f"  and {len(groups) - _GROUPS} more; README.md lists them"
+
+
+def _rates(found: Profile, group: Group) -> str:
+    rows = f"{few(group.rows + group.unlabelled):>14}  {percent(group.rate):>6}"
+    return f"{rows}  {percent(group.unlabelled_rate):>6}" if found.unlabelled else rows
 
 
 def _cautions(found: Profile) -> Iterator[str]:
@@ -45,6 +82,8 @@ def _cautions(found: Profile) -> Iterator[str]:
     for proxy in found.proxies:
         strength = f"Cramér's V {proxy.strength:.2f}"
         yield f"proxy      {proxy.column} is associated with {proxy.of} ({strength}); a model may use it as a proxy"
+    for missing in find_missing(found):
+        yield f"missing    {missing.words}; a model may use a missing value as a proxy"
     for name, rare in found.rare.items():
         yield f"rare       {name}: {rare} of its values are in fewer than {SUPPORT} rows; merge them if possible"
     if found.key:

@@ -16,15 +16,16 @@ JUDGED = 30  # the minimum denominator of a rate that the audit judges: the defa
 
 @dataclass(frozen=True)
 class Group:
-    """One group of a sensitive column, with its number of rows by label."""
+    """One group of a sensitive column, with its number of rows by label, and of those without one."""
 
     name: str
     positive: int
     negative: int
+    unlabelled: int = 0
 
     @property
     def rows(self) -> int:
-        """The number of rows."""
+        """The number of rows with a label."""
         return self.positive + self.negative
 
     def tested(self, share: float) -> float:
@@ -39,15 +40,33 @@ class Group:
         """Whether the audit will judge the error rates too, of the positive and of the negative rows."""
         return min(self.positive, self.negative) * share >= JUDGED
 
+    @property
+    def rate(self) -> float | None:
+        """The share of positive labels; None if it rests on so few people that it may identify somebody."""
+        return self.positive / self.rows if min(self.positive, self.negative) >= SUPPORT else None
+
+    @property
+    def unlabelled_rate(self) -> float | None:
+        """The share of rows without a label; None as for `rate`."""
+        if not self.unlabelled:
+            return 0.0
+        return self.unlabelled / (self.rows + self.unlabelled) if min(self.unlabelled, self.rows) >= SUPPORT else None
+
     def to_json(self, share: float) -> dict[str, Any]:
         """The group as JSON values, without a count that is so small that it may identify somebody."""
         rows = self.rows if self.rows >= SUPPORT else None
         return {
             "group": self.name,
             "rows": rows,
+            "label_rate": _rounded(self.rate),
+            "unlabelled_rate": _rounded(self.unlabelled_rate),
             "judged": self.judged(share),
             "errors_judged": self.errors_judged(share),
         }
+
+
+def _rounded(rate: float | None) -> float | None:
+    return None if rate is None else round(rate, 3)
 
 
 def count_groups(
@@ -57,11 +76,14 @@ def count_groups(
 
     pairs: (value of the column, value of the target) -> rows. missing: the file's spellings of a missing value.
     """
-    counts: dict[str, Counter[bool]] = {name: Counter() for name in _group_names(column)}
+    counts: dict[str, Counter[bool | None]] = {name: Counter() for name in _group_names(column)}
     for (value, label), count in pairs.items():
         if (name := group_of(column, value, missing)) is not None:
-            counts.setdefault(name, Counter())[label in (positive.name, *positive.spellings)] += count
-    return [Group(name, counted[True], counted[False]) for name, counted in counts.items() if counted.total()]
+            labelled = None if label in missing else label in (positive.name, *positive.spellings)
+            counts.setdefault(name, Counter())[labelled] += count
+    return [
+        Group(name, counted[True], counted[False], counted[None]) for name, counted in counts.items() if counted.total()
+    ]
 
 
 def _group_names(column: Column) -> Sequence[str]:

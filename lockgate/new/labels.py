@@ -36,12 +36,10 @@ def find_labels(tally: Tally, target: str, positive: str | None, missing: Sequen
     missing: the file's spellings of a missing value.
     Errors: BadCall if the column does not have two labels with enough rows; UnknownName.
     """
-    if gaps := tally.missing(missing):
-        about = f"{gaps:,}" if gaps >= SUPPORT else f"fewer than {SUPPORT}"
-        msg = f"{about} of the {tally.rows:,} rows have no {target}"
-        raise BadCall(msg, fix="remove the rows without a known outcome, then try again")
     variants: dict[str, Counter[str]] = {}
     for value, count in tally.counts.items():
+        if value in missing:
+            continue
         variants.setdefault(value.strip().rstrip(".").casefold(), Counter())[value] += count
     if tally.many or len(variants) > 2:
         many = "many" if tally.many or len(variants) > 20 else str(len(variants))

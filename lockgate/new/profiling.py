@@ -10,13 +10,15 @@ from typing import Any
 from lockgate_step import Category, Column, Split, named
 
 from lockgate.errors import BadCall, UnknownName
-from lockgate.new.columns import SUPPORT, LeftOut, Tally, guess, looks_like_identifier, looks_sensitive, spellings
+from lockgate.new.columns import MANY, SUPPORT, LeftOut, Tally, guess, looks_like_identifier, looks_sensitive, spellings
 from lockgate.new.groups import Group, count_groups
 from lockgate.new.labels import Label, find_labels
 from lockgate.new.proxies import Proxy, find_proxies
 from lockgate.new.reading import Source, open_csv
 
-_SAMPLE = 20_000  # rows to find proxies with
+_SAMPLE = 20_000  # rows to find proxies with; fewer if there are many columns
+_SAMPLED = 2_000_000  # cells
+_COUNTED = 4_000_000  # different values of all columns together
 _PAIRS = 100_000  # the maximum of different (value, label) pairs to count per sensitive column
 
 
@@ -24,12 +26,15 @@ _PAIRS = 100_000  # the maximum of different (value, label) pairs to count per s
 class Profile:
     """All guesses about a file.
 
+    unlabelled: the number of rows without a label. sample: rows of the file, at most 20,000.
     key: the column that identifies a row's subject, if there is one.
     left_out: column -> reason. rare: column -> number of rare categories.
     """
 
     source: Source
     rows: int
+    unlabelled: int
+    sample: Sequence[Sequence[str]]
     target: str
     positive: Label
     negative: Label
@@ -48,12 +53,18 @@ class Profile:
         """The share of rows that the gates test on."""
         return Split().test_share
 
+    def sampled(self, name: str) -> list[str]:
+        """The values of a column in the sample."""
+        at = self.source.header.index(name)
+        return [row[at] for row in self.sample]
+
     def to_json(self) -> dict[str, Any]:
         """The profile as JSON values, without counts of groups below ten."""
         return {
             "file": self.source.path.name,
             "delimiter": self.source.delimiter,
             "rows": self.rows,
+            "unlabelled": self.unlabelled if not 0 < self.unlabelled < SUPPORT else None,
             "target": {
                 "name": self.target,
                 "positive": self.positive.name,
@@ -104,6 +115,8 @@ def profile(path: Path, target: str, *, positive: str | None = None, sensitive: 
     return Profile(
         source=source,
         rows=seen.rows,
+        unlabelled=seen.tallies[target].missing(missing),
+        sample=seen.sample,
         target=target,
         positive=yes,
         negative=no,
@@ -148,7 +161,8 @@ def _named(source: Source, target: str, sensitive: Sequence[str] | None) -> list
 
 def _read(source: Source, target: str, sensitive: Sequence[str]) -> _Seen:
     at = {name: place for place, name in enumerate(source.header)}
-    seen = _Seen({name: Tally() for name in at}, {name: Counter() for name in sensitive}, [])
+    most, size = min(MANY, max(1000, _COUNTED // len(at))), min(_SAMPLE, max(1000, _SAMPLED // len(at)))
+    seen = _Seen({name: Tally(most) for name in at}, {name: Counter() for name in sensitive}, [])
     draw = random.Random(0)  # noqa: S311 - a reproducible sample, not a secret
     for piece in source.pieces():
         columns = list(zip(*piece, strict=True))
@@ -159,9 +173,9 @@ def _read(source: Source, target: str, sensitive: Sequence[str]) -> _Seen:
                 pairs.update(zip(columns[at[name]], columns[at[target]], strict=True))
         for row in piece:
             seen.rows += 1
-            if len(seen.sample) < _SAMPLE:
+            if len(seen.sample) < size:
                 seen.sample.append(row)
-            elif (place := draw.randrange(seen.rows)) < _SAMPLE:
+            elif (place := draw.randrange(seen.rows)) < size:
                 seen.sample[place] = row
     if not seen.rows:
         msg = f"{source.path.name} has a header but no rows"

@@ -10,11 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, TextIO, cast
+from typing import TextIO
+
+from lockgate_step import Limits, Records, check_unpacked, unpacked
 
 from lockgate.errors import BadCall
 
-PIECE = 20_000  # rows
+LIMITS = Limits()
+CELLS = 500_000  # of a piece: limits memory for any number of columns
 _DELIMITERS = (",", ";", "\t", "|")
 _LOOKED_AT = 50  # records to find the delimiter with
 
@@ -28,24 +31,24 @@ class Source:
     delimiter: str
 
     def pieces(self) -> Iterator[list[list[str]]]:
-        """Yield the rows after the header in pieces of PIECE rows. Errors: BadCall, naming the line, never a value."""
+        """Yield the rows after the header in pieces of about CELLS cells. Errors: BadCall, naming the line."""
         with _text(self.path) as text:
-            records = _Records(text, self.delimiter)
+            records = _records(self.path, text, self.delimiter)
             yield from self._checked(records)
 
-    def _checked(self, records: "_Records") -> Iterator[list[list[str]]]:
+    def _checked(self, records: Records) -> Iterator[list[list[str]]]:
         with _readable(self.path, records):
             rows = self._rows(records)
             next(rows)  # the header
-            while piece := list(islice(rows, PIECE)):
+            while piece := list(islice(rows, max(1, CELLS // len(self.header)))):
                 yield piece
 
-    def _rows(self, records: "_Records") -> Iterator[list[str]]:
+    def _rows(self, records: Records) -> Iterator[list[str]]:
         width = len(self.header)
         for row in records:
             if len(row) == width:
                 yield row
-            elif row not in ([], [""]):
+            else:
                 msg = f"line {records.line} of {self.path.name} has {len(row)} fields, not {width}"
                 raise BadCall(msg, fix="correct that line: quote the fields that contain the delimiter or a line break")
 
@@ -53,11 +56,21 @@ class Source:
 def open_csv(path: Path) -> Source:
     """Find the delimiter and the header of a file. Errors: BadCall, naming what is wrong with the file."""
     _check_kind(path)
-    found = [(len(header), delimiter, header) for delimiter in _DELIMITERS if (header := _header(path, delimiter))]
+    found: list[tuple[int, str, list[str]]] = []
+    refused: BadCall | None = None
+    for delimiter in _DELIMITERS:
+        try:
+            if header := _header(path, delimiter):
+                found.append((len(header), delimiter, header))
+        except BadCall as error:  # with another delimiter the values may be within the limits
+            refused = refused or error
+    if not found and refused:
+        raise refused
     if not found:
         msg = f"{path.name} has only one column, or rows of different lengths"
         raise BadCall(msg, fix="use a CSV file whose fields are separated by a comma, semicolon, tab or |")
     _, delimiter, header = max(found, key=lambda each: each[0])
+    LIMITS.check_columns(path.name, len(header))
     source = Source(path, tuple(name.strip() for name in header), delimiter)
     _check_header(source)
     return source
@@ -86,6 +99,8 @@ def _check_kind(path: Path) -> None:
         raise BadCall(msg, fix="save the sheet as CSV (UTF-8), or unpack the archive")
     if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise _not_utf8(path, "is UTF-16, not UTF-8", "utf-16")
+    if first[:2] == b"\x1f\x8b":
+        check_unpacked(path, path.name, LIMITS)
 
 
 def _check_header(source: Source) -> None:
@@ -111,45 +126,33 @@ def _is_number(text: str) -> bool:
 def _header(path: Path, delimiter: str) -> list[str] | None:
     """The header, if this delimiter splits the first records into the same number of fields, at least two."""
     with _text(path) as text:
-        records = _Records(text, delimiter)
+        records = _records(path, text, delimiter)
         with _readable(path, records):
             try:
-                first = [row for row in islice(records, _LOOKED_AT) if row not in ([], [""])]
+                first = list(islice(records, _LOOKED_AT))
             except csv.Error:  # the quotes are not valid with this delimiter
                 return None
     alike = len({len(row) for row in first}) == 1
     return first[0] if alike and len(first[0]) > 1 else None
 
 
-class _Records:
-    """The records of a text, and the number of the last line read."""
-
-    def __init__(self, text: TextIO, delimiter: str) -> None:
-        self._reader = csv.reader(text, delimiter=delimiter, skipinitialspace=True, strict=True)
-
-    @property
-    def line(self) -> int:
-        return self._reader.line_num
-
-    def __iter__(self) -> Iterator[list[str]]:
-        return self._reader
-
-
 @contextmanager
 def _text(path: Path) -> Iterator[TextIO]:
-    with path.open("rb") as raw:
-        gzipped = raw.read(2) == b"\x1f\x8b"
-    with gzip.open(path) if gzipped else path.open("rb") as binary, _decoded(binary) as text:
+    # utf-8-sig skips a byte-order mark.
+    with (
+        path.open("rb") as raw,
+        unpacked(raw, path.name, LIMITS) as plain,
+        io.TextIOWrapper(plain, encoding="utf-8-sig", newline="") as text,
+    ):
         yield text
 
 
-def _decoded(binary: object) -> TextIO:
-    # utf-8-sig skips a byte-order mark.
-    return io.TextIOWrapper(cast(IO[bytes], binary), encoding="utf-8-sig", newline="")
+def _records(path: Path, text: TextIO, delimiter: str) -> Records:
+    return Records(text, path.name, delimiter, LIMITS)
 
 
 @contextmanager
-def _readable(path: Path, records: _Records) -> Iterator[None]:
+def _readable(path: Path, records: Records) -> Iterator[None]:
     """Raise BadCall for an error in the file."""
     try:
         yield

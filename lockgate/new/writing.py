@@ -1,7 +1,6 @@
 """Write the folder of a model from a profile: a spec, a policy and a README."""
 
 import json
-import math
 import os
 import re
 import shutil
@@ -9,16 +8,20 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from lockgate_step import Category, Column, Number
+from lockgate_step import Category, Column, Number, visible
 
 from lockgate.definition.model import NOBODY
 from lockgate.errors import BadCall
-from lockgate.new.groups import Group
+from lockgate.new.describing import few, percent
+from lockgate.new.expecting import COVERED, expectations
+from lockgate.new.gaps import find_missing
+from lockgate.new.groups import JUDGED, Group
+from lockgate.new.power import Power, power
 from lockgate.new.profiling import Profile
 
-_LIMIT = 0.2  # the starting limit of the difference between selection rates
+_LIMIT = 0.2  # the starting limit of the difference between groups
+SELECTION, ERRORS = "selection_rate_difference", "equalized_odds_difference"
 _WIDTH = 110  # the maximum length of a column's line
-_WIDEST = 0.1  # the widest half-interval with which such a limit can decide
 _START = "Starting limit, which the owner decides before the first release"
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
@@ -53,7 +56,7 @@ def files(profile: Profile, name: str) -> Mapping[str, str]:
     return {
         "pipeline.py": pipeline(profile, name),
         "policy.toml": policy(profile, name),
-        "expectations.json": "[]\n",
+        "expectations.json": expectations(profile),
         "README.md": readme(profile, name),
     }
 
@@ -80,8 +83,7 @@ def pipeline(profile: Profile, name: str) -> str:
         "MODEL = ModelSpec(",
         f"    name={_quoted(name)},",
         f"    owner={_quoted(NOBODY)},  # the person or team responsible for the model",
-        f"    data=Data(uri={_quoted(f'data/{data_name(profile)}')}, delimiter={_quoted(profile.source.delimiter)}, "
-        f"missing={_tuple([_quoted(each) for each in profile.missing])}),",
+        *_data(profile),
         f"    target=label({_quoted(profile.target)}, positive={_quoted(profile.positive.name)}, "
         f"negative={_quoted(profile.negative.name)}{f', spellings={_dict(spelled)}' if spelled else ''}),",
         "    # The columns that a caller sends.",
@@ -102,6 +104,17 @@ def pipeline(profile: Profile, name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _data(profile: Profile) -> Iterator[str]:
+    uri, delimiter = _quoted(f"data/{data_name(profile)}"), _quoted(profile.source.delimiter)
+    fields = f"uri={uri}, delimiter={delimiter}, missing={_tuple([_quoted(each) for each in profile.missing])}"
+    if profile.unlabelled:
+        about = f"{few(profile.unlabelled)} of the {profile.rows:,} rows have no {_docstring(profile.target)}"
+        yield f"    # {about}: they are left out, and counted by group."
+        yield "    # The data gate refuses data in which their share differs between groups."
+        fields += ', unlabelled="exclude"'
+    yield f"    data=Data({fields}),"
+
+
 def policy(profile: Profile, name: str) -> str:
     """The first rules, each with the reason for its starting limit."""
     rules = [
@@ -111,7 +124,7 @@ def policy(profile: Profile, name: str) -> str:
             {"measure": "accuracy", "no_worse_than_live_by": 0.02},
             f"{_START}: a new version may give two more wrong answers in a hundred than the live one.",
         ),
-        *(_bias(profile, column) for column in profile.sensitive),
+        *(rule for column in profile.sensitive for rule in _bias(profile, column)),
         _rule("smoke", {"measure": "p99_ms", "at_most": 250}, f"{_START}: a caller waits for the answer."),
     ]
     head = f"# The rules of the gates for {name}. Every limit is a decision that the owner is responsible for.\n"
@@ -120,25 +133,40 @@ def policy(profile: Profile, name: str) -> str:
 
 def readme(profile: Profile, name: str) -> str:
     """The README of the folder: its content, the guesses and the next steps."""
-    left_out = [f"- `{column}`: {why}" for column, why in profile.left_out.items()] or ["- none"]
+    left_out = [f"- `{_plain(column)}`: {why}" for column, why in profile.left_out.items()]
     proxies = [
-        f"- `{each.column}` is associated with `{each.of}` (Cramér's V {each.strength:.2f})" for each in profile.proxies
+        f"- `{_plain(each.column)}` is associated with `{_plain(each.of)}` (Cramér's V {each.strength:.2f})"
+        for each in profile.proxies
     ]
+    missing = [f"- {_plain(each.words)}" for each in find_missing(profile)]
     return "\n".join(
         [
             f"# {name}",
             "",
-            f"Predicts `{profile.target}` from {len(profile.inputs)} columns of `data/{data_name(profile)}`. "
+            f"Predicts `{_plain(profile.target)}` from {len(profile.inputs)} columns of `data/{data_name(profile)}`. "
             "The spec in `pipeline.py` is a guess from the data.",
             "",
             "Before the first release, decide: the owner, the intended and excluded uses, each limit in `policy.toml`, "
             "and whether the columns below are used correctly.",
             "",
+            f"{COVERED} `expectations.json` suggests what that does not cover: row counts, missing shares and means.",
+            "",
             "## Left out",
-            *left_out,
+            "",
+            *(left_out or ["- none"]),
             "",
             "## Possible proxies for a sensitive column",
+            "",
             *(proxies or ["- none found"]),
+            "",
+            "## Missing more often in one group",
+            "",
+            *(missing or ["- none found"]),
+            "",
+            "## Groups in the data",
+            "",
+            "Counts of fewer than ten people are not shown.",
+            *(line for column in profile.groups for line in _table(profile, column)),
             "",
             "## Run it",
             "",
@@ -148,58 +176,89 @@ def readme(profile: Profile, name: str) -> str:
     )
 
 
-def resolvable(groups: Sequence[Group], share: float) -> tuple[float, float] | None:
-    """The difference between the groups' label rates, and its half-interval on test rows; None for too few groups."""
-    judged = [group for group in groups if group.judged(share)]
-    if len(judged) < 2:
-        return None
-    rates = [group.positive / group.rows for group in judged]
-    overall = sum(group.positive for group in judged) / sum(group.rows for group in judged)
-    small = sorted(group.tested(share) for group in judged)[:2]
-    critical = 2.0 if len(judged) == 2 else 3.0  # for all pairs of several groups together
-    half = critical * math.sqrt(overall * (1 - overall) * sum(1 / rows for rows in small))
-    return max(rates) - min(rates), half
+def _table(profile: Profile, column: str) -> Iterator[str]:
+    yield from (
+        "",
+        f"| {_plain(column)} | rows | share of {_plain(profile.positive.name)} | without a label |",
+        "|---|---:|---:|---:|",
+    )
+    for group in profile.groups[column]:
+        rates = f"{percent(group.rate)} | {percent(group.unlabelled_rate)}"
+        yield f"| {_plain(group.name)} | {few(group.rows + group.unlabelled)} | {rates} |"
+    yield ""
+    for measure in (SELECTION, ERRORS):
+        yield f"- By {_plain(column)}, {_plain(power_of(profile, column, measure).words)}."
+
+
+def _plain(text: str) -> str:
+    """Text of the data for Markdown: on one line, without its markup."""
+    return re.sub(r"([\\`*_\[\]<>#|~])", r"\\\1", visible(" ".join(text.split()))) if text.strip() else "(blank)"
+
+
+def label_gap(groups: Sequence[Group]) -> float:
+    """The largest difference between the label rates of the groups that the audit judges; 0 if there are not two."""
+    rates = [group.positive / group.rows for group in groups if group.rows >= JUDGED]
+    return max(rates) - min(rates) if len(rates) > 1 else 0.0
 
 
 def _widest(profile: Profile) -> str:
-    """The gating sensitive column with the largest difference between label rates; the first column if none gates."""
-    found = {column: resolvable(groups, profile.test_share) for column, groups in profile.groups.items()}
-    gaps = {column: gap for column, each in found.items() if each for gap, half in [each] if half <= _WIDEST}
-    return max(gaps, key=lambda column: gaps[column]) if gaps else next(iter(found))
+    """The sensitive column with the largest difference between label rates."""
+    return max(profile.groups, key=lambda column: label_gap(profile.groups[column]))
 
 
-def _bias(profile: Profile, column: str) -> str:
-    found = resolvable(profile.groups[column], profile.test_share)
-    measure: dict[str, object] = {"between": [column], "measure": "selection_rate_difference"}
-    if found is None:
-        why = "fewer than two groups have enough test rows to compare; set a limit when there is more data."
-        return _rule("bias", measure | {"reported_only": True}, f"Reported only at first: {why}")
-    gap, half = found
-    if half > _WIDEST:
-        why = f"the interval would be about ±{half:.2f}, too wide to decide a limit of {_LIMIT}."
-        return _rule("bias", measure | {"reported_only": True}, f"Reported only at first: {why}")
-    why = f"the label rates in the data differ by {gap:.2f} between these groups."
-    return _rule("bias", measure | {"at_most": _LIMIT}, f"{_START}: {why}")
+def _bias(profile: Profile, column: str) -> Iterator[str]:
+    """The rules for a sensitive column: selected alike, and wrong alike. A limit is set however few rows there are."""
+    gap = label_gap(profile.groups[column])
+    for measure, why in (
+        (SELECTION, f"the label rates in the data differ by {gap:.2f} between these groups."),
+        (ERRORS, "errors in both directions, since a model that selects alike may still be wrong more often for some."),
+    ):
+        power = power_of(profile, column, measure)
+        words = visible(power.words)  # on one line, or a category could add a line to the policy
+        yield f"# {words[:1].upper()}{words[1:]}.\n" + _rule(
+            "bias", {"between": [column], "measure": measure, "at_most": _LIMIT}, f"{_START}: {why}"
+        )
+
+
+def power_of(profile: Profile, column: str, measure: str) -> Power:
+    """How often a fair model would pass a rule of the first policy."""
+    return power(profile.groups[column], profile.test_share, measure, _LIMIT)
 
 
 def outlook(profile: Profile) -> Iterator[str]:
     """Yield what to expect from the first run, in lines for the terminal."""
+    undecided = False
     for column, groups in profile.groups.items():
-        found = resolvable(groups, profile.test_share)
-        if found is None or found[1] > _WIDEST:
-            yield f"{column} is reported only and does not gate: too few rows to decide; see policy.toml"
-        elif found[0] + found[1] > _LIMIT:
+        for measure in (SELECTION, ERRORS):
+            power = power_of(profile, column, measure)
+            undecided |= not power.decides
+            yield f"power      by {column}, {power.words}"
+        if (gap := label_gap(groups)) > _LIMIT / 2:
             yield (
-                f"by {column}, the label rates in the data differ by {found[0]:.2f} and the limit starts at {_LIMIT}: "
+                f"by {column}, the label rates in the data differ by {gap:.2f} and the limit starts at {_LIMIT}: "
                 "bias-audit may refuse a model that repeats this; --set mitigation=grid-search may help"
             )
+    if undecided:
+        yield (
+            "What the rows cannot decide ends inconclusive and is not released: use more rows, merge small groups, "
+            "or let a named person accept it (lockgate waive, or [[accepted_small_group]] in policy.toml)"
+        )
 
 
 def _rule(table: str, entries: Mapping[str, object], why: str) -> str:
     pairs = {**entries, "why": why}
     wide = max(map(len, pairs))
-    lines = [f"{key:<{wide}} = {json.dumps(value, ensure_ascii=False)}" for key, value in pairs.items()]
+    lines = [f"{key:<{wide}} = {_value(value)}" for key, value in pairs.items()]
     return "\n".join([f"[[{table}]]", *lines, ""])
+
+
+def _value(value: object) -> str:
+    match value:
+        case str():
+            return _quoted(value)
+        case list():
+            return f"[{', '.join(map(_value, value))}]"
+    return json.dumps(value)
 
 
 def _entry(name: str, column: Column) -> str:
@@ -224,7 +283,9 @@ def _number(value: float) -> str:
 
 
 def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+    """A string in Python or TOML; what nobody can see is written as its code, since a reviewer reads the file."""
+    shown = json.dumps(text, ensure_ascii=False)
+    return "".join(each if visible(each) == each else f"\\U{ord(each):08x}" for each in shown)
 
 
 def _tuple(values: Sequence[str]) -> str:
@@ -236,4 +297,4 @@ def _dict(values: Mapping[str, str]) -> str:
 
 
 def _docstring(text: str) -> str:
-    return " ".join(text.split()).replace("\\", "\\\\").replace('"', "'")
+    return visible(" ".join(text.split())).replace("\\", "\\\\").replace('"', "'")

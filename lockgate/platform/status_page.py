@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from html import escape as markup
+
+from lockgate_step import visible
 
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1b1b;background:#fff}
@@ -55,6 +57,11 @@ def _row(view: ModelView) -> str:
 def _state(view: ModelView) -> str:
     state = "ready" if view.ready else "starting" if view.bundle else "no live bundle"
     return f"{state}: {view.problem}" if view.problem else state
+
+
+def escape(text: str) -> str:
+    """Escape markup, and show the characters that nobody can see."""
+    return markup(visible(text))
 
 
 def _digest(digest: str | None) -> str:

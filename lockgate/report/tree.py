@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from lockgate_step import visible
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -87,7 +88,7 @@ class LiveTree:
     def note(self, line: str) -> None:
         """Print a line that stays."""
         if not self._quiet:
-            self._console.print(Text(line), soft_wrap=True)
+            self._console.print(_text(line), soft_wrap=True)
 
     def __call__(self, event: Event) -> None:
         """Show one event of the engine."""
@@ -140,14 +141,14 @@ class LiveTree:
             self._notes[name] = f"{values.get('done')} of {values.get('total')} {values.get('what', '')}"
         if self._verbose:
             rest = " ".join(f"{key}={value}" for key, value in values.items() if key not in ("time", "event"))
-            self._console.print(Text(f"    {name}: {values.get('event', '')} {rest}"), soft_wrap=True)
+            self.note(f"    {name}: {values.get('event', '')} {rest}")
 
     def _say(self, line: str) -> None:
         if not self._quiet and not self._drawn:
-            self._console.print(Text(line), soft_wrap=True)
+            self._console.print(_text(line), soft_wrap=True)
 
     def _table(self) -> Table:
-        table = Table(box=None, show_header=False, padding=(0, 1), title=self._headline, title_justify="left")
+        table = Table(box=None, show_header=False, padding=(0, 1), title=_text(self._headline), title_justify="left")
         table.add_column(width=1)
         table.add_column(width=17)
         table.add_column(justify="right", width=11)
@@ -158,9 +159,9 @@ class LiveTree:
                 table.add_row(_mark(word), name, duration(took), Text(word, style=STYLES.get(word, "")))
             elif name in self._started:
                 took = time.monotonic() - self._started[name]
-                table.add_row(Text("•", "cyan"), name, duration(took), Text(self._notes.get(name, "running"), "cyan"))
+                table.add_row(Text("•", "cyan"), name, duration(took), _text(self._notes.get(name, "running"), "cyan"))
             else:
-                table.add_row("", Text(name, "dim"), "", Text(self._notes.get(name, ""), "dim"))
+                table.add_row("", Text(name, "dim"), "", _text(self._notes.get(name, ""), "dim"))
         return table
 
 
@@ -170,9 +171,13 @@ def _mark(word: str) -> Text:
     return Text("✓", "green") if word in ("done", "passed", "passed by waiver") else Text("✗", "red")
 
 
+def _text(line: str, style: str = "") -> Text:
+    return Text(visible(line), style)
+
+
 def _styled(line: str) -> Text:
-    text = Text(line)
+    text = _text(line)
     for word, style in STYLES.items():
         if line.endswith(word):
-            text.stylize(style, len(line) - len(word))
+            text.stylize(style, len(text) - len(word))
     return text

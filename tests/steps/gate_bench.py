@@ -39,6 +39,7 @@ class Bench:
     policy: str
     live: str | None = None
     base_problem: str | None = None
+    unlabelled: dict[str, Any] | None = None
     data_subjects: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -84,6 +85,7 @@ class Bench:
             "model": self.spec["name"],
             "rows": {"total": test + train, "train": train, "test": test},
             "base": {"bundle": self.live, "generation": 0},
+            "unlabelled": self.unlabelled,
         }
         self.data_subjects = fixed | present
         self.path("data").write_bytes(self.sign("data", "ingest", self.data_subjects, frozen))

@@ -30,24 +30,37 @@ class Converter:
 
     def __init__(self, spec: SpecFile) -> None:
         self._columns = wanted(spec)
-        self._target = spec.target
+        self._target, self._excludes = spec.target, spec.data.unlabelled == "exclude"
         self._missing = pa.array(spec.data.missing, pa.string())
         self._schema = schema(self._columns)
         self._bad: Counter[str] = Counter()
+        self._without = self._rows = 0
 
     def convert(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Convert a batch; a value that cannot be converted becomes null and is counted."""
+        self._rows += batch.num_rows
         arrays = [self._array(column, batch.column(column.name)) for column in self._columns]
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
     def check(self, called: str) -> None:
-        """Check that every value so far could be converted. Errors: BadCall."""
+        """Check that every value so far could be converted, and that labels are missing only if the spec excludes them.
+
+        Errors: BadCall.
+        """
         if not self._bad:
+            self._check_labels(called)
             return
         said = [f"{count:,} in {name} that {self._complaint(name)}" for name, count in sorted(self._bad.items())]
         msg = f"{called} has values that the spec does not allow: {'; '.join(said)}"
         fix = "list their spelling under `missing` or the target's `spellings` in the spec, or correct the data"
         raise BadCall(msg, fix=f"{fix}; a header is read as a row when the spec has `columns`")
+
+    def _check_labels(self, called: str) -> None:
+        if self._without and not self._excludes:
+            about = f"{self._without:,}" if self._without >= 10 else "fewer than 10"
+            msg = f"{about} of the {self._rows:,} rows of {called} have no {self._target.name}"
+            fix = 'set data=Data(..., unlabelled="exclude") in the spec; they are then counted by group and left out'
+            raise BadCall(msg, fix=f"{fix}. Or give each row a label")
 
     def _complaint(self, name: str) -> str:
         if name == self._target.name:
@@ -63,6 +76,7 @@ class Converter:
             case Category() | Text():
                 array, bad = self._strings(column.name, written), 0
         if column.name == self._target.name:
+            self._without += array.null_count
             array, bad = _labels(array, self._target)
         if bad:
             self._bad[column.name] += bad
@@ -161,7 +175,7 @@ def _labels(array: pa.Array, target: Target) -> tuple[pa.Array, int]:
     for spelling, label in target.spellings.items():
         array = pc.if_else(pc.equal(array, spelling), label, array)
     known = pc.is_in(array, pa.array([target.positive, target.negative], pa.string()))
-    return pc.if_else(known, array, None), len(array) - (pc.sum(known).as_py() or 0)
+    return pc.if_else(known, array, None), len(array) - array.null_count - (pc.sum(known).as_py() or 0)
 
 
 def _parsed(text: pa.Array) -> pa.Array:

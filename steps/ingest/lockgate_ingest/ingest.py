@@ -18,6 +18,7 @@ from lockgate_ingest.columns import kept, wanted
 from lockgate_ingest.read import batches
 from lockgate_ingest.source import Source, beside, named, opened
 from lockgate_ingest.split import in_test
+from lockgate_ingest.unlabelled import Unlabelled
 from lockgate_ingest.views import View
 from lockgate_ingest.write import TableWriter
 
@@ -96,7 +97,7 @@ def freeze(
             for name, uri, wanted in (("data", data, data_sha256), ("official", official, ""))
             if uri
         ]
-        train, test, snapshot = divide(spec, tables, sources, scratch)
+        train, test, snapshot, unlabelled = divide(spec, tables, sources, scratch)
         snapshot.keep(store, spec.name)
     base = freeze_base(store, spec.name, base_folder)
     keyed = {"kind": "keyed", **asdict(spec.split), "key": list(spec.split.key)}
@@ -113,18 +114,21 @@ def freeze(
             "uri": named(data),
             "sources": {source.name: source.digest for source in sources},
             "rows": {"total": train.rows + test.rows, "train": train.rows, "test": test.rows},
+            "unlabelled": unlabelled.to_json(),
             "split": {"kind": "official", "uri": named(official)} if official else keyed,
             "base": {"bundle": base["bundle"], "generation": base["generation"]},
         },
     )
 
 
-def divide(spec: SpecFile, tables: Tables, sources: Sequence[Source], scratch: Path) -> tuple[Share, Share, Snapshot]:
+def divide(
+    spec: SpecFile, tables: Tables, sources: Sequence[Source], scratch: Path
+) -> tuple[Share, Share, Snapshot, Unlabelled]:
     """Read the data, then the official test file if there is one, and write tables and snapshot.
 
     Errors: BadCall.
     """
-    converter = Converter(spec)
+    converter, unlabelled = Converter(spec), Unlabelled(spec)
     inputs, target, sensitive = View(spec.inputs), View([spec.target.column]), View(spec.sensitive, bands=True)
     files = [scratch / name for name in ("rows.parquet", "test.parquet")[: len(sources)]]
     digests = [LogicalDigest(kept(spec)) for _ in sources]
@@ -143,7 +147,7 @@ def divide(spec: SpecFile, tables: Tables, sources: Sequence[Source], scratch: P
         for source, file, digest, share in zip(sources, files, digests, (train, test), strict=False):
             snapshot, shown = table(file, View(kept(spec)))
             for batch in batches(source, spec.data, [column.name for column in wanted(spec)]):
-                rows = converter.convert(batch)
+                rows = unlabelled.take(converter.convert(batch))
                 digest.update(rows)
                 snapshot.add(shown.of(rows))
                 if len(sources) > 1:
@@ -155,9 +159,10 @@ def divide(spec: SpecFile, tables: Tables, sources: Sequence[Source], scratch: P
                 if digest.rows % PROGRESS < rows.num_rows:
                     log("progress", done=digest.rows, what="rows", file=source.name)
             if not digest.rows:
+                converter.check(source.name)
                 msg = f"{source.name} has no rows"
                 raise BadCall(msg, fix="point data at a file with rows")
             converter.check(source.name)
         for share in (train, test):
             share.check()
-    return train, test, Snapshot(snapshot_hex(digests), files)
+    return train, test, Snapshot(snapshot_hex(digests), files), unlabelled

@@ -3,20 +3,24 @@
 import csv
 import gzip
 import io
+import resource
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
-from typing import IO, TextIO, cast
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TextIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from lockgate_step import BadCall, Data, log
+from lockgate_step import BadCall, Data, Limits, Records, check_unpacked, log, unpacked
 
 from lockgate_ingest.source import Source
 
 CELLS = 500_000  # of a batch: limits memory for any number of columns
-LINE = 16 << 20  # characters; a longer line is cut here to limit memory, and its number of fields is then wrong
+MEMORY = 4 << 30  # bytes that reading Parquet may add
+DECODED = 64 << 20  # bytes of text in a batch of Parquet, where one long value may stand for many rows
 
 
 def batches(source: Source, traits: Data, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -25,24 +29,97 @@ def batches(source: Source, traits: Data, wanted: Sequence[str]) -> Iterator[pa.
     if traits.format == "parquet" and form != "parquet":
         msg = f"{source.name} is not Parquet, but the spec says so"
         raise BadCall(msg, fix="write it as Parquet, or set format in the spec")
-    yield from _parquet(source, wanted) if form == "parquet" else _csv(source, traits, wanted, gzipped=form == "gzip")
+    yield from _parquet(source, traits.limits, wanted) if form == "parquet" else _csv(source, traits, wanted)
 
 
-def _parquet(source: Source, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def _parquet(source: Source, limits: Limits, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
     try:
-        with pq.ParquetFile(source.path, memory_map=True) as file:
-            names = file.schema_arrow.names
-            _choose(source, names, wanted)
+        said = pq.read_metadata(source.path, memory_map=True)
+        _check_size(source, limits, said)
+        columns = [said.schema.column(at) for at in range(said.num_columns)]
+        # Text as a dictionary: its length is known before it is repeated for each row.
+        texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+        with _bounded(source), pq.ParquetFile(source.path, memory_map=True, read_dictionary=texts) as file:
+            _choose(source, file.schema_arrow.names, wanted)
+            kinds = [file.schema_arrow.field(name).type for name in wanted]
+            # No rows first: a column of another type is refused before its values are read.
+            yield pa.RecordBatch.from_arrays([pa.array([], kind) for kind in kinds], list(wanted))
+            total = 0
             for batch in file.iter_batches(max(1, CELLS // len(wanted)), columns=list(wanted)):
-                yield batch.select(list(wanted))
-    except (pa.ArrowInvalid, OSError) as error:
+                chosen = batch.select(list(wanted))
+                total += _decoded(source, limits, chosen)
+                limits.check_unpacked(source.name, total, source.path.stat().st_size)
+                yield from _small(source, limits, chosen)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         msg = f"{source.name} starts as Parquet but cannot be read to its end"
         raise BadCall(msg, fix="copy it again completely") from error
 
 
-def _csv(source: Source, traits: Data, wanted: Sequence[str], *, gzipped: bool) -> Iterator[pa.RecordBatch]:
-    with source.path.open("rb") as raw, _inflated(raw, gzipped=gzipped) as plain, _text(plain, traits) as text:
-        records = _Records(text, traits)
+def _check_size(source: Source, limits: Limits, said: pq.FileMetaData) -> None:
+    """Check what the file says of its own size; what it says may be wrong, so its batches are counted too."""
+    limits.check_columns(source.name, said.num_columns)
+    longest = max((said.schema.column(at).length or 0 for at in range(said.num_columns)), default=0)
+    if longest > limits.cell:
+        limits.refuse(source.name, f"has values of {longest:,} bytes; at most {limits.cell:,} are read", "cell")
+    sizes = [said.row_group(at).total_byte_size for at in range(said.num_row_groups)]
+    cells = said.num_rows * said.num_columns * 8  # as numbers, which may be one value that is said once
+    limits.check_unpacked(source.name, max(sum(sizes), cells), source.path.stat().st_size)
+
+
+@contextmanager
+def _bounded(source: Source) -> Iterator[None]:
+    """Limit the memory of this process: a page of a Parquet file may say any size up to 2 GiB, in every column.
+
+    Only on Linux. Beyond the limit the reader fails, as for any other damaged file.
+    """
+    pages = Path("/proc/self/statm")
+    if not pages.exists():
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = int(pages.read_text().split()[0]) * resource.getpagesize()
+    wanted += MEMORY + source.path.stat().st_size  # the map of the file counts too
+    resource.setrlimit(resource.RLIMIT_AS, (min(each for each in (wanted, soft, hard) if each >= 0), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _decoded(source: Source, limits: Limits, batch: pa.RecordBatch) -> int:
+    """Return the bytes of a batch when each row has its own values. Errors: BadCall for a value that is too long."""
+    total = 0
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if not isinstance(column, pa.DictionaryArray):
+            total += column.nbytes
+            continue
+        lengths = pc.binary_length(column.dictionary)
+        if (pc.max(lengths).as_py() or 0) > limits.cell:
+            problem = f"has a value of more than {limits.cell:,} bytes in {name}"
+            limits.refuse(source.name, problem, "cell", "shorten it")
+        total += pc.sum(lengths.cast(pa.int64()).take(column.indices)).as_py() or 0
+    return total
+
+
+def _small(source: Source, limits: Limits, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Divide a batch whose text is long."""
+    if batch.num_rows <= 1 or _decoded(source, limits, batch) <= DECODED:
+        yield batch
+        return
+    half = batch.num_rows // 2
+    yield from _small(source, limits, batch.slice(0, half))
+    yield from _small(source, limits, batch.slice(half))
+
+
+def _csv(source: Source, traits: Data, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    if source.form == "gzip":
+        check_unpacked(source.path, source.name, traits.limits)
+    with (
+        source.path.open("rb") as raw,
+        unpacked(raw, source.name, traits.limits) as plain,
+        _text(plain, traits) as text,
+    ):
+        records = Records(text, source.name, traits.delimiter, traits.limits, comment=traits.comment)
         try:
             yield from _csv_batches(source, records, traits, wanted)
         except UnicodeDecodeError as error:
@@ -60,45 +137,14 @@ def _csv(source: Source, traits: Data, wanted: Sequence[str], *, gzipped: bool) 
             raise BadCall(msg, fix='close each quote, and double the quotes inside a value ("")') from error
 
 
-class _Records:
-    """The records of a CSV text without its comments, and the number of the last line read."""
-
-    def __init__(self, text: TextIO, traits: Data) -> None:
-        lines = iter(partial(text.readline, LINE), "")
-        self._comments = 0
-        self._reader = csv.reader(
-            self._without(traits.comment, lines) if traits.comment else lines,
-            delimiter=traits.delimiter,
-            skipinitialspace=traits.delimiter != " ",
-            strict=True,
-        )
-
-    @property
-    def line(self) -> int:
-        return self._reader.line_num + self._comments
-
-    def __iter__(self) -> Iterator[list[str]]:
-        return self._reader
-
-    def _without(self, comment: str, lines: Iterator[str]) -> Iterator[str]:
-        quoted = False  # a line inside quotes is part of a value, even if it starts like a comment
-        for line in lines:
-            if line.startswith(comment) and not quoted:
-                self._comments += 1
-            else:
-                quoted ^= line.count('"') % 2 == 1
-                yield line
-
-
-def _csv_batches(source: Source, records: _Records, traits: Data, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def _csv_batches(source: Source, records: Records, traits: Data, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
     names = traits.columns if traits.columns is not None else _header(source, records)
     places = _choose(source, names, wanted)
     width = len(names)
+    traits.limits.check_columns(source.name, width)
     cells: list[str] = []  # one flat list: a list per row would cost more in garbage collection than in parsing
     for row in records:
         if len(row) != width:
-            if row in ([], [""]):
-                continue
             raise _ragged(source, records.line, len(row), width, traits)
         cells += row
         if len(cells) >= CELLS:
@@ -109,7 +155,7 @@ def _csv_batches(source: Source, records: _Records, traits: Data, wanted: Sequen
 
 
 def _header(source: Source, records: Iterable[list[str]]) -> list[str]:
-    names = next((row for row in records if row not in ([], [""])), None)
+    names = next(iter(records), None)
     if names is None:
         msg = f"{source.name} has no lines"
         raise BadCall(msg, fix="point data at a file with a header and rows")
@@ -142,10 +188,6 @@ def _ragged(source: Source, line: int, found: int, width: int, traits: Data) -> 
     if found == 1:
         return BadCall(msg, fix=f"set the delimiter in the spec; it is {traits.delimiter!r} there")
     return BadCall(msg, fix="correct that line, or set delimiter, comment or columns in the spec")
-
-
-def _inflated(raw: IO[bytes], *, gzipped: bool) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(raw)) if gzipped else raw
 
 
 def _text(plain: IO[bytes], traits: Data) -> TextIO:

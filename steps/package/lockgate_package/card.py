@@ -152,6 +152,7 @@ def _data(evidence: Evidence) -> Iterator[Block]:
         {
             "Source": str(said["uri"]),
             "Rows": f"{rows['total']:,}: {rows['train']:,} for training, {rows['test']:,} for testing",
+            **_unlabelled(said.get("unlabelled")),
             "Split": _text(said["split"]),
             "Compared with": _text(base["bundle"]) if base["bundle"] else "nothing; no version was live",
         }
@@ -163,6 +164,14 @@ def _data(evidence: Evidence) -> Iterator[Block]:
             f"{checked['critical']:,} of them critical; {checked['met']:,} were met. If a critical expectation is not "
             "met, the data are refused."
         )
+
+
+def _unlabelled(counted: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return the rows that were left out for want of a label; the page of validate-data shows them by group."""
+    if not counted:
+        return {}
+    about = "fewer than 10" if counted["rows"] is None else f"{counted['rows']:,}"
+    return {"Left out": f"{about} of {counted['of']:,} rows, which have no label"}
 
 
 def _groups(evidence: Evidence) -> Iterator[Block]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from lockgate_report import Html, banner, el, facts, join, page, section, table
+from lockgate_step import visible
 
 # Characters in user text that Markdown would read as markup or as HTML.
 _MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>#|~"})
@@ -99,7 +100,7 @@ def _markdown(block: Block) -> str:
             lines = [head, rules, *([_plain(cell) for cell in row] for row in rows)]
             return "\n".join([f"{_plain(caption)}\n", *(f"| {' | '.join(cells)} |" for cells in lines)])
         case Code(text):
-            return f"```\n{text}\n```"
+            return "\n".join(["```", visible(text, keep="\n"), "```"])
         case _ as never:
             assert_never(never)
 
@@ -121,4 +122,4 @@ def _html(block: Block) -> Html:
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.split()).translate(_MARKS)
+    return visible(" ".join(text.split())).translate(_MARKS)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from lockgate_policy import Policy, PolicyError, check, read
 from lockgate_proof import ProofError, Statement, Trust, Waiver, read_waivers, verify, waiver_for
@@ -24,6 +25,7 @@ class Evidence:
     subjects: the subjects of a verdict on them: `data` and `policy`, and `model` and `base` once a model has answered.
     frozen: every subject of the data record.
     rows, train_rows: the number of test rows and of training rows.
+    unlabelled: the rows without a label that were left out, by group, as ingest counted them; None if there were none.
     live: whether a live version existed when the data were frozen.
     base_problem: why the live version could not answer, if it could not.
     """
@@ -36,6 +38,7 @@ class Evidence:
     rows: int
     train_rows: int
     live: bool
+    unlabelled: Mapping[str, Any] | None = None
     base_problem: str | None = None
 
 
@@ -61,6 +64,7 @@ def frozen(data: Path, spec: Path, policy: Path, tables: Mapping[str, Path], tru
         rows=int(record["rows"]["test"]),
         train_rows=int(record["rows"]["train"]),
         live=record["base"]["bundle"] is not None,
+        unlabelled=record.get("unlabelled"),
     )
 
 

@@ -6,6 +6,7 @@
 - `chance_to_pass(group_sizes, rate, limit, measure)` states how often a fair model would pass a rule.
 """
 
+from lockgate_policy._gaps import Gap, certain_gap
 from lockgate_policy._power import chance_to_pass, rows_to_decide
 from lockgate_policy._read import check, read
 from lockgate_policy._rules import (
@@ -34,6 +35,7 @@ __all__ = [
     "AtMost",
     "BiasRule",
     "Finding",
+    "Gap",
     "Interval",
     "NoWorseThanLive",
     "Policy",
@@ -44,6 +46,7 @@ __all__ = [
     "SmokeRule",
     "Unaudited",
     "asked",
+    "certain_gap",
     "chance_to_pass",
     "check",
     "read",

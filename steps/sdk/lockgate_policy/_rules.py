@@ -149,6 +149,7 @@ class AcceptedOperator:
     source: str
 
 
+@dataclass(frozen=True)
 class AcceptedSmallGroup:
     """A group that a rule may leave out because it is too small to judge, until the end of a day.
 

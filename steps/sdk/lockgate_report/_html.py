@@ -5,6 +5,8 @@ from functools import cache
 from html import escape
 from pathlib import Path
 
+from lockgate_step import visible
+
 from lockgate_report._words import say
 
 # No script, no font, no image, no request: the page sets this policy itself, wherever it is served from.
@@ -30,7 +32,7 @@ def el(name: str, /, *children: str | None, **attributes: str | int | float | No
     `class_` and `aria_label` stand for `class` and `aria-label`.
     """
     pairs = ((key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items() if value is not None)
-    written = "".join(f' {key}="{escape(str(value))}"' for key, value in pairs)
+    written = "".join(f' {key}="{_safe(str(value))}"' for key, value in pairs)
     if name in _VOID:
         return Html(f"<{name}{written}/>")
     return Html(f"<{name}{written}>{join(children)}</{name}>")
@@ -38,7 +40,7 @@ def el(name: str, /, *children: str | None, **attributes: str | int | float | No
 
 def join(children: Iterable[str | None]) -> Html:
     """Concatenate pieces; escape a piece that is not `Html`, skip None."""
-    return Html("".join(each if isinstance(each, Html) else escape(each) for each in children if each is not None))
+    return Html("".join(each if isinstance(each, Html) else _safe(each) for each in children if each is not None))
 
 
 def page(title: str, body: str, *, about: str = "", lang: str = "en") -> str:
@@ -70,6 +72,11 @@ def cite(whole: str, foot: str, *, top: str = "") -> str:
         if line:
             whole = whole.replace(frame, frame + el("p", line, class_="cite"), 1)
     return whole
+
+
+def _safe(text: str) -> str:
+    """Escape markup, and show the characters that nobody can see."""
+    return escape(visible(text, keep="\n"))
 
 
 @cache

@@ -34,6 +34,7 @@ from lockgate_step._files import (
 )
 from lockgate_step._log import log
 from lockgate_step._outcome import Inconclusive, NotJudged, Outcome, Passed, Reason, Record, Refused
+from lockgate_step._reading import Limits, Records, check_unpacked, unpacked
 from lockgate_step._run import Sealer, io_root, main, program
 from lockgate_step._spec import Data, Scalar, Serving, SpecFile, Split, Target, read_spec
 from lockgate_step._supplied import (
@@ -49,6 +50,7 @@ from lockgate_step._supplied import (
 )
 from lockgate_step._synthetic import synthetic_rows
 from lockgate_step._time import read_time
+from lockgate_step._visible import visible
 
 __all__ = [
     "EXIT_CODES",
@@ -71,6 +73,7 @@ __all__ = [
     "In",
     "Inconclusive",
     "Kind",
+    "Limits",
     "LockgateError",
     "ModelFile",
     "NotJudged",
@@ -84,6 +87,7 @@ __all__ = [
     "QualityVerdict",
     "Reason",
     "Record",
+    "Records",
     "Refusal",
     "Refused",
     "Report",
@@ -101,6 +105,7 @@ __all__ = [
     "UnsafeFile",
     "Waivers",
     "canonical",
+    "check_unpacked",
     "copy_supplied",
     "file_digest",
     "io_root",
@@ -122,6 +127,8 @@ __all__ = [
     "supplied_files",
     "synthetic_rows",
     "tree_digest",
+    "unpacked",
+    "visible",
     "without_bands",
     "without_credentials",
 ]

@@ -19,6 +19,7 @@ from lockgate_step._errors import BadCall, LockgateError, OutsideFailed
 from lockgate_step._files import In, Out
 from lockgate_step._log import log
 from lockgate_step._outcome import Inconclusive, NotJudged, Outcome, Passed, Record, Refused
+from lockgate_step._visible import visible
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -276,7 +277,7 @@ def _terminate(message: Mapping[str, Any]) -> None:
 
 def _fitting(message: Mapping[str, Any]) -> bytes:
     """Shorten a message to what Kubernetes keeps, as JSON: without explanations, then without the last reasons."""
-    while len(data := canonical(message)) > _TERMINATION_BYTES:
+    while len(data := visible(canonical(message).decode(), keep="\n").encode()) > _TERMINATION_BYTES:
         reasons = list(message.get("reasons", ()))
         explained = [at for at, reason in enumerate(reasons) if reason["lines"] or reason["why"]]
         if message.get("notes"):

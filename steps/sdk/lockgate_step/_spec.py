@@ -11,6 +11,7 @@ from lockgate_step._address import without_credentials
 from lockgate_step._columns import Category, Column, read_columns, without_bands
 from lockgate_step._digest import loads
 from lockgate_step._errors import BadCall, SpecError
+from lockgate_step._reading import Limits
 
 _CPU = re.compile(r"[1-9]\d*m?")
 _MEMORY = re.compile(r"[1-9]\d*[MG]i?")
@@ -51,7 +52,10 @@ class Data:
     uri: `s3://bucket/key`, `file:///path`, or a path relative to the model's folder.
     test: the official test file, if there is one; otherwise `Split` applies.
     columns: the column names, if the file has no header.
-    Errors: SpecError when the delimiter is invalid, BadCall when an address contains credentials.
+    unlabelled: `exclude` leaves out the rows without a label; the data record counts them by group, and the data gate
+        refuses data in which their share differs between groups. By default such rows are refused.
+    limits: the largest file that is read.
+    Errors: SpecError when the delimiter or `unlabelled` is invalid, BadCall when an address contains credentials.
     """
 
     uri: str
@@ -62,6 +66,8 @@ class Data:
     missing: tuple[str, ...] = ("",)
     comment: str | None = None
     encoding: str = "utf-8"
+    unlabelled: Literal["refuse", "exclude"] = "refuse"
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         if len(self.delimiter) != 1 or self.delimiter in '"\r\n':
@@ -69,6 +75,9 @@ class Data:
             raise SpecError(msg, fix="use one character, e.g. , ; or a tab")
         for address in filter(None, (self.uri, self.test)):
             without_credentials(address, "the data address")
+        if self.unlabelled not in ("refuse", "exclude"):
+            msg = f"the model spec has the invalid unlabelled={self.unlabelled!r}"
+            raise SpecError(msg, fix="use refuse or exclude")
 
     @property
     def in_reach_of_pods(self) -> bool:
@@ -195,6 +204,8 @@ class SpecFile:
                 missing=tuple(data.get("missing", [""])),
                 comment=data.get("comment") or None,
                 encoding=data.get("encoding", "utf-8"),
+                unlabelled=data.get("unlabelled", "refuse"),
+                limits=Limits(**data.get("limits", {})),
             ),
             target=Target(
                 name=target["name"],
@@ -224,7 +235,7 @@ def read_spec(path: str | os.PathLike[str]) -> SpecFile:
         raise BadCall(msg, fix="use the spec.json that `lockgate render` wrote") from error
 
 
-def _written(part: Target | Data | Split | Serving) -> dict[str, Any]:
+def _written(part: Target | Data | Limits | Split | Serving) -> dict[str, Any]:
     """Return the fields of a part as JSON values."""
     return {name: _plain(value) for name, value in vars(part).items()}
 
@@ -235,4 +246,6 @@ def _plain(value: object) -> object:
             return list(value)
         case Mapping():
             return dict(value)
+        case Limits():
+            return _written(value)
     return value

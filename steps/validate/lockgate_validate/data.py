@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from lockgate_evidence import Evidence
 from lockgate_step import BadCall, Inconclusive, Passed, Reason, Refused
 
+from lockgate_validate import unlabelled
 from lockgate_validate.expectations import Check, derived, read
 
 if TYPE_CHECKING:
@@ -45,16 +46,27 @@ def validate(evidence: Evidence, paths: Mapping[str, Path], expectations: Path) 
 
 
 def judgement(evidence: Evidence, checked: Sequence[Checked]) -> Passed | Refused | Inconclusive:
-    """Return the verdict: a critical check that is not met refuses, a warning becomes a note."""
+    """Return the verdict: a critical check that is not met refuses, a warning becomes a note.
+
+    A share of rows without a label that differs between groups refuses too: the model would learn from, and be judged
+    on, other people than it will be used for.
+    """
     failed = [each.check for each in checked if not each.met]
-    reasons = tuple(_reason(check) for check in failed if check.severity == "critical")
-    notes = tuple(f"warning: {_finding(check)}" for check in failed if check.severity == "warning")
+    reasons = (
+        *(_reason(check) for check in failed if check.severity == "critical"),
+        *unlabelled.reasons(evidence),
+    )
+    notes = (
+        *(f"warning: {_finding(check)}" for check in failed if check.severity == "warning"),
+        *unlabelled.notes(evidence),
+    )
     measurements = {
         "expectations": len(checked),
         "critical": sum(each.check.severity == "critical" for each in checked),
         "met": sum(each.met for each in checked),
         "train_rows": evidence.train_rows,
         "test_rows": evidence.rows,
+        **({"unlabelled": evidence.unlabelled} if evidence.unlabelled else {}),
     }
     subjects = dict(evidence.subjects)
     if reasons:

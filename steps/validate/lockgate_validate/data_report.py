@@ -1,7 +1,8 @@
 """Render the checks of the data as a page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
+from typing import Any
 
 from lockgate_evidence import Evidence
 from lockgate_proof import Waiver
@@ -9,6 +10,7 @@ from lockgate_report import Html, Tone, el, facts, join, page, pill, say, sectio
 from lockgate_step import Inconclusive, Passed, Refused
 
 from lockgate_validate.data import Checked
+from lockgate_validate.unlabelled import excluded, figures
 
 
 def render(
@@ -26,6 +28,7 @@ def render(
         [
             verdict(outcome, passed=say("data.passed"), waivers=waivers),
             el("p", lead),
+            section(say("data.unlabelled"), *_unlabelled(evidence.unlabelled)) if evidence.unlabelled else None,
             section(say("data.failed"), _table(failed, say("data.failed.caption"))) if failed else None,
             section(say("data.met"), _table(met, say("data.met.caption"))) if met else None,
             section(say("settings"), el("p", say("data.method", version=version("great-expectations")))),
@@ -34,6 +37,14 @@ def render(
     )
     title = say("data.title", model=outcome.model, verdict=say(f"verdict.{type(outcome).__name__.lower()}"))
     return page(title, body, about=f"validate-data · {outcome.model}")
+
+
+def _unlabelled(counted: Mapping[str, Any]) -> Iterator[Html]:
+    yield el("p", say("data.unlabelled.lead", rows=excluded(counted), of=f"{counted['of']:,}"))
+    head = [say(f"data.unlabelled.{key}") for key in ("group", "rows", "without", "rate")]
+    for column, found in counted["columns"].items():
+        rows = [[each["group"], *figures(each)] for each in found["groups"]]
+        yield table(say("data.unlabelled.caption", column=column), head, rows, numbers=(1, 2, 3))
 
 
 def _table(checked: Sequence[Checked], caption: str) -> Html:

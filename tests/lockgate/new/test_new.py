@@ -6,10 +6,13 @@ import io
 import json
 import os
 import random
+import re
 import runpy
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+import unicodedata
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,15 +21,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lockgate_policy import check, read
-from lockgate_step import Number
+from lockgate_step import Category, Number
 
 from lockgate.commands.render import render_project
 from lockgate.definition.model import ModelSpec
 from lockgate.definition.project import Project
 from lockgate.errors import BadCall
 from lockgate.new import command, describe, profile, write
+from lockgate.new.gaps import find_missing
 from lockgate.new.proxies import association
-from lockgate.new.writing import check_name, policy
+from lockgate.new.writing import check_name, outlook, policy, power_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -70,7 +74,7 @@ def test_guesses_and_writes_what_loads(data: Path, tmp_path: Path) -> None:
     assert spec.sensitive["langue"].missing
     assert "identifier" in found.left_out["case_id"]
     assert (folder / "data" / "cases.csv").read_bytes() == data.read_bytes()
-    assert json.loads((folder / "expectations.json").read_text()) == []
+    assert json.loads((folder / "expectations.json").read_text())
     check(read(folder / "policy.toml"), list(spec.sensitive))
     assert sorted(path.name for path in folder.parent.iterdir()) == ["small_cases"]
 
@@ -120,17 +124,23 @@ def test_no_count_below_ten_is_shown(data: Path) -> None:
     data.write_text("\n".join(",".join(row) for row in kept))
     found = profile(data, "approved").to_json()
     (small,) = [group for group in found["groups"]["langue"] if group["group"] == "fr"]
-    assert small == {"group": "fr", "rows": None, "judged": False, "errors_judged": False}
+    assert small == {
+        "group": "fr",
+        "rows": None,
+        "label_rate": None,
+        "unlabelled_rate": 0.0,
+        "judged": False,
+        "errors_judged": False,
+    }
 
 
-def test_a_limit_that_the_rows_cannot_decide_is_reported_only(data: Path) -> None:
+def test_no_rule_is_disarmed_for_want_of_rows(data: Path) -> None:
     rules = policy(profile(data, "approved"), "cases")
-    by_sex = rules.split('between       = ["sex"]')[1].split("[[")[0]
-    assert "reported_only = true" in by_sex
-    data.write_text(table(6000), encoding="utf-8")
-    rules = policy(profile(data, "approved"), "cases")
-    by_sex = rules.split('between = ["sex"]')[1].split("[[")[0]
-    assert "at_most = 0.2" in by_sex
+    assert "reported_only" not in rules
+    assert rules.count("at_most = 0.2") == 4  # two rules for each sensitive column
+    assert re.search(
+        "# Error rates within 0.2: a fair model passes 0% of the time, because of too few rows of .*fr", rules
+    )
 
 
 def test_the_caller_chooses_label_and_columns(data: Path) -> None:
@@ -260,7 +270,6 @@ BAD: dict[str, tuple[bytes, str, str]] = {
     "one class": (table().replace("yes", "no").encode(), "the same value", "both labels"),
     "three classes": (table().encode() + b"9999,1,north,F,en,perhaps\n", "3 different values", "two values"),
     "a rare class": (table().replace("yes", "no").encode() + b"9999,1,north,F,en,yes\n", "fewer than 20", "more data"),
-    "labels missing": (table().encode() + b"9999,1,north,F,en,\n", "have no approved", "remove the rows"),
     "not UTF-8": (table().replace("north", "Montréal").encode("latin-1"), "not UTF-8", "iconv"),
     "UTF-16": (table().encode("utf-16"), "UTF-16", "iconv"),
     "Parquet": (b"PAR1...PAR1", "Parquet", "CSV"),
@@ -373,3 +382,166 @@ def test_the_label_that_reads_as_selected_is_positive_though_not_the_rarer(
 def test_the_first_next_step_is_to_check_the_label(data: Path, tmp_path: Path) -> None:
     lines, _ = command(cast(Project, SimpleNamespace(root=tmp_path)), "small", data, "approved", None, None)
     assert "check that 'yes' is the label that counts as selected" in lines[lines.index("Next") + 1]
+
+
+def people(path: Path, count: int, rates: dict[str, float], without: dict[str, int] | None = None) -> Path:
+    """Rows in equal groups, each with its own share of the label; the first of a group have none."""
+    draw, names = random.Random(4), list(rates)
+    lines = ["sex,income,approved"]
+    left = dict(without or {})
+    for number in range(count):
+        sex = names[number % len(names)]
+        label = "yes" if draw.random() < rates[sex] else "no"
+        if left.get(sex, 0):
+            left[sex] -= 1
+            label = ""
+        lines.append(f"{sex},{draw.randrange(9000) if draw.random() < 0.9 else ''},{label}")
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_1500_rows_in_two_equal_groups_are_judged(tmp_path: Path) -> None:
+    """The interval of a fair model is 0.10 to either side of its gap, so a limit of 0.2 decides most of the time."""
+    found = profile(people(tmp_path / "cases.csv", 1500, {"F": 0.4, "M": 0.4}), "approved")
+    rules = policy(found, "cases")
+    assert "reported_only" not in rules
+    assert power_of(found, "sex", "selection_rate_difference").chance > 0.9
+    errors = power_of(found, "sex", "equalized_odds_difference")
+    assert not errors.decides
+    assert errors.rows is not None and 2000 < errors.rows < 6000
+    lines = list(outlook(found))
+    assert any("selection rates within 0.2: a fair model passes 9" in line for line in lines)
+    assert any("rows in all would decide it" in line for line in lines)
+
+
+def test_the_column_with_the_widest_gap_gates_and_is_mitigated(tmp_path: Path) -> None:
+    found = profile(people(tmp_path / "cases.csv", 1500, {"F": 0.2, "M": 0.6, "X": 0.3}), "approved")
+    assert "reported_only" not in policy(found, "cases")
+    assert any("differ by 0.4" in line for line in outlook(found))
+
+
+def test_rows_without_a_label_are_excluded_by_the_spec(tmp_path: Path) -> None:
+    path = people(tmp_path / "cases.csv", 1500, {"F": 0.4, "M": 0.4}, {"F": 100, "M": 42})
+    found = profile(path, "approved")
+    write(found, "cases", tmp_path / "made")
+    source = (tmp_path / "made" / "pipeline.py").read_text()
+    assert 'unlabelled="exclude"' in source
+    assert "# 142 of the 1,500 rows have no approved: they are left out, and counted by group." in source
+    assert load(tmp_path / "made").source.unlabelled == "exclude"
+    lines = "\n".join(describe(found))
+    assert "no label   142 rows have no approved" in lines
+    assert re.search(r"  F +750 +\d\d\.\d% +13\.3%", lines)
+    assert "| F | 750 |" in (tmp_path / "made" / "README.md").read_text()
+    assert [group["unlabelled_rate"] for group in found.to_json()["groups"]["sex"]] == [0.133, 0.056]
+
+
+def test_labelled_data_exclude_nothing(data: Path, tmp_path: Path) -> None:
+    write(profile(data, "approved"), "cases", tmp_path / "made")
+    assert "unlabelled" not in (tmp_path / "made" / "pipeline.py").read_text()
+
+
+def test_expectations_cover_what_the_spec_does_not(tmp_path: Path) -> None:
+    write(profile(people(tmp_path / "cases.csv", 1500, {"F": 0.4, "M": 0.4}), "approved"), "cases", tmp_path / "made")
+    entries = json.loads((tmp_path / "made" / "expectations.json").read_text())
+    assert [(each["type"], each["table"], each["severity"]) for each in entries] == [
+        ("expect_table_row_count_to_be_between", "rows", "critical"),
+        ("expect_table_row_count_to_be_between", "test", "critical"),
+        ("expect_column_values_to_not_be_null", "rows", "warning"),
+        ("expect_column_mean_to_be_between", "rows", "warning"),
+    ]
+    assert all(each["why"] for each in entries)
+    assert entries[0]["kwargs"] == {"min_value": 562}
+    assert 0.7 < entries[2]["kwargs"]["mostly"] < 0.9
+    assert entries[3]["kwargs"]["min_value"] < 4500 < entries[3]["kwargs"]["max_value"]
+
+
+def test_values_missing_more_often_in_one_group_are_named(tmp_path: Path) -> None:
+    draw = random.Random(6)
+    lines = ["sex,income,other,approved"]
+    for number in range(1000):
+        sex = "FM"[number % 2]
+        income = "" if draw.random() < (0.2 if sex == "F" else 0.02) else str(draw.randrange(9000))
+        other = "" if draw.random() < 0.1 else str(draw.randrange(9000))
+        lines.append(f"{sex},{income},{other},{draw.choice(['yes', 'no'])}")
+    path = tmp_path / "cases.csv"
+    path.write_text("\n".join(lines))
+    found = profile(path, "approved")
+    (missing,) = find_missing(found)
+    assert (missing.column, missing.by, missing.high, missing.low) == ("income", "sex", "F", "M")
+    assert any(line.startswith("missing    income is missing in 2") for line in describe(found))
+
+
+@pytest.mark.parametrize(
+    ("limit", "says"),
+    [
+        ("at_most = 0.0", "passes 0% of the time; no number of rows can show exactly 0"),
+        ("at_most = 0.05", r"passes \d+% of the time; about [\d,]+ rows in all would decide it"),
+        ("at_most = 0.3", ""),
+    ],
+)
+def test_render_states_the_power_of_the_rules(tmp_path: Path, limit: str, says: str) -> None:
+    path = people(tmp_path / "cases.csv", 1500, {"F": 0.4, "M": 0.4}, {"F": 10, "M": 10})
+    folder = tmp_path / "pipelines" / "cases"
+    write(profile(path, "approved"), "cases", folder)
+    rules = (folder / "policy.toml").read_text().split("[[bias]]")
+    (folder / "policy.toml").write_text("[[bias]]".join([rules[0], rules[1].replace("at_most = 0.2", limit)]))
+    lines, value = render_project(Project(tmp_path), [], check=False)
+    if not says:
+        assert value["power"] == []
+        return
+    (stated,) = value["power"]
+    assert re.search(f"cases, policy.toml:\\d+: by sex, selection rates within [0-9.]+: a fair model {says}", stated)
+    assert f"  power: {stated}" in lines
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: gzip.compress(b"a,b,") + gzip.compress(b"x" * (1 << 20)) * 1024,
+        lambda: gzip.compress(b"\n" * (1 << 20)) * 400,
+        lambda: b"\n" * 5_000_000,
+        lambda: b"a,b,approved\n" + b'"\n",' * 1_000_000,
+        lambda: (",".join(f"c{n}" for n in range(3000)) + "\n").encode() * 3,
+        lambda: b"a,b,approved\n1,2," + b"x" * 200_000,
+    ],
+)
+def test_a_file_beyond_the_limits_is_refused_with_the_figure(tmp_path: Path, make: Callable[[], bytes]) -> None:
+    path = tmp_path / "cases.csv"
+    path.write_bytes(make())
+    began = time.process_time()
+    with pytest.raises(BadCall, match=r"[\d,]{4,}") as refused:
+        profile(path, "approved")
+    assert refused.value.fix
+    assert time.process_time() - began < 5
+
+
+def test_a_long_line_with_another_delimiter_is_no_long_value(tmp_path: Path) -> None:
+    path = tmp_path / "cases.csv"
+    wide = [f"c{n}" for n in range(900)]
+    rows = [",".join([*("x" * 200 for _ in wide), "yes" if n % 2 else "no", str(n % 7)]) for n in range(60)]
+    path.write_text("\n".join([",".join([*wide, "approved", "amount"]), *rows]))
+    assert profile(path, "approved").rows == 60
+
+
+HOSTILE = "north\x1b]0;pwn\x07\nReleased: everything"
+
+
+def test_hostile_names_are_shown_as_codes_and_stay_the_same_in_the_spec(tmp_path: Path) -> None:
+    lines = [f'{n % 50},"{HOSTILE if n % 3 else "south"}",{"FM"[n % 2]},{"yes" if n % 5 else "no"}' for n in range(400)]
+    path = tmp_path / "cases\u202evsc.csv"
+    path.write_text("\n".join(["amount,bra\u202ench\U000e0041,sex,approved", *lines]), encoding="utf-8")
+    done = lockgate(["cases", "--data", str(path), "--target", "approved"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    for text in (done.stdout, *((tmp_path / "pipelines" / "cases" / name).read_text() for name in WRITTEN)):
+        assert not {unicodedata.category(each) for each in text if each != "\n"} & {"Cc", "Cf"}
+        assert "\nReleased" not in text
+    assert r"\u001b]0;pwn\u0007\u000aReleased" in done.stdout
+    assert r"bra\u202enc" in done.stdout
+    column = load(tmp_path / "pipelines" / "cases").inputs["bra\u202ench\U000e0041"]
+    assert isinstance(column, Category) and HOSTILE in column.values
+    wrong = lockgate(["other", "--data", str(path), "--target", "\x1bapproved"], tmp_path)
+    assert wrong.returncode == 2
+    assert not {unicodedata.category(each) for each in wrong.stderr if each != "\n"} & {"Cc", "Cf"}
+
+
+WRITTEN = ("pipeline.py", "policy.toml", "README.md")

@@ -33,6 +33,8 @@ WRITTEN: dict[str, Any] = {
     "data": {
         "uri": "data/adult.data.gz", "test": "data/adult.test.gz", "format": "csv", "columns": ["age", "sex"],
         "delimiter": ";", "missing": ["?"], "comment": "|", "encoding": "latin-1",
+        "unlabelled": "exclude",
+        "limits": {"unpacked": 1 << 30, "ratio": 9, "line": 900, "cell": 90, "columns": 9},
     },
     "target": {"name": "income", "positive": ">50K", "negative": "<=50K", "spellings": {">50K.": ">50K"}},
     "inputs": [

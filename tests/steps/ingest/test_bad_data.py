@@ -62,7 +62,10 @@ CASES: dict[str, tuple[str | bytes, dict[str, Any], str, str]] = {
     ),
     "open quote": (HEADER + GOOD + f'3,"{CANARY},F,3,no\n', {}, "not CSV at line 10: unexpected", "close each quote"),
     "text after a quote": (HEADER + f'3,"{CANARY}"x,F,3,no\n', {}, "not CSV at line 2", "close each quote"),
-    "huge field": (HEADER + f'3,"{CANARY * 30_000}",F,3,no\n', {}, "field larger than", "close each quote"),
+    "huge field": (
+        HEADER + f'3,"{CANARY * 30_000}",F,3,no\n', {},
+        "a value of more than 131,072 characters at line 2", "close each",
+    ),
     "not utf-8": (
         (HEADER + GOOD).encode() + f"3,{CANARY}é,F,3,no\n".encode("latin-1"), {}, "line 10 of tiny.csv is not utf-8",
         "encoding in the spec",
@@ -80,7 +83,7 @@ CASES: dict[str, tuple[str | bytes, dict[str, Any], str, str]] = {
         HEADER + GOOD + "n/a,x,F,3,no\n", {}, "1 in income that are not numbers", "list their spelling under `missing`",
     ),
     "unknown label": (
-        HEADER + GOOD + f"1,x,F,3,{CANARY}\n1,x,F,3,\n", {}, "2 in paid that are neither 'no' nor 'yes'", "spellings",
+        HEADER + GOOD + f"1,x,F,3,{CANARY}\n1,x,F,3,\n", {}, "1 in paid that are neither 'no' nor 'yes'", "spellings",
     ),
     "one class": (
         HEADER + GOOD.replace("yes", "no"), {}, r"none of the \d+ rows of .* has paid = 'yes'", "both labels",

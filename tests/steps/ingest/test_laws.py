@@ -64,7 +64,7 @@ def frozen(folder: Path, value: SpecFile, *contents: bytes) -> tuple[str, dict[s
         path.write_bytes(content)
         sources.append(Source(path.name, path, ""))
     tables = Tables(*(folder / name for name in TABLES))
-    _, _, snapshot = divide(value, tables, sources, folder)
+    _, _, snapshot, _ = divide(value, tables, sources, folder)
     outputs = {name: (folder / name).read_bytes() for name in TABLES}
     return snapshot.hex, outputs | {path.name: path.read_bytes() for path in snapshot.files}
 

@@ -1,0 +1,171 @@
+"""State before a run how often a fair model would pass each bias rule with the groups of the data."""
+
+import csv
+import io
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lockgate_policy import AtLeast, AtMost, BiasRule, Policy, Settings, chance_to_pass, rows_to_decide
+from lockgate_step import Data, LockgateError, Records, unpacked
+
+from lockgate.definition.model import ModelSpec
+from lockgate.new.groups import Group, group_of
+
+LIKELY = 0.8  # a rule decides if a fair model passes at least this often
+_SEARCHED = 6  # groups: with more, the search for the number of rows takes seconds
+_LARGEST = 64 << 20  # bytes of a data file that `lockgate render` reads
+_FOUND = 0.7  # the assumed rate of a model's right answers: no model has answered yet
+_SHORT = {
+    "selection_rate_difference": "selection rates",
+    "selection_rate_ratio": "the ratio of selection rates",
+    "true_positive_rate_difference": "true positive rates",
+    "false_positive_rate_difference": "false positive rates",
+    "equalized_odds_difference": "error rates",
+    "accuracy_difference": "accuracies",
+}
+
+
+@dataclass(frozen=True)
+class Power:
+    """How often a fair model passes a rule, and what would decide it.
+
+    chance: from 0 to 1. rows: of the whole data, so that it passes at least 80 % of the time; None if unknown or never.
+    small: the groups that are too small to judge.
+    """
+
+    measure: str
+    limit: float
+    chance: float
+    rows: int | None
+    small: tuple[str, ...]
+
+    @property
+    def decides(self) -> bool:
+        """Whether a fair model likely passes."""
+        return self.chance >= LIKELY
+
+    @property
+    def words(self) -> str:
+        """One sentence, without a subject: `a fair model passes 6 % of the time …`."""
+        bound = "at least" if self.measure.endswith("_ratio") else "within"
+        said = f"{_SHORT[self.measure]} {bound} {self.limit:g}: a fair model passes {self.chance:.0%} of the time"
+        if self.decides:
+            return said
+        if self.small:
+            some = ", ".join(self.small[:4]) + (f" and {len(self.small) - 4} more" if len(self.small) > 4 else "")
+            said += f", because of too few rows of {some}"
+        if self.limit in (0, 1) and self.limit == (1 if self.measure.endswith("_ratio") else 0):
+            return f"{said}; no number of rows can show exactly {self.limit:g}"
+        return said + (f"; about {self.rows:,} rows in all would decide it" if self.rows else "")
+
+
+def power(groups: Sequence[Group], share: float, measure: str, limit: float, settings: Settings | None = None) -> Power:
+    """Compute the power of a rule. share: the share of the rows that are tested."""
+    settings = settings or Settings()
+    chance, needed = 1.0, list[float]()
+    small: dict[str, None] = {}
+    for sizes, rate in _denominators(groups, share, measure):
+        chance *= chance_to_pass(sizes, rate, limit, measure, settings=settings)
+        support = settings.minimum_support
+        small |= dict.fromkeys(group.name for group, size in zip(groups, sizes, strict=True) if size < support)
+        needed.append(_needed(sizes, rate, limit, measure, settings))
+    rows = sum(group.rows for group in groups)
+    factor = max(needed) if all(needed) else 0
+    wanted = None if not factor else _rounded(rows * factor)
+    return Power(measure, limit, chance, wanted if chance < LIKELY else None, tuple(small))
+
+
+def _denominators(groups: Sequence[Group], share: float, measure: str) -> Iterator[tuple[list[int], float]]:
+    """The test rows of each group in the denominator of each rate, and the rate that is assumed for a fair model."""
+    positive = [round(group.positive * share) for group in groups]
+    negative = [round(group.negative * share) for group in groups]
+    every = [round(group.rows * share) for group in groups]
+    if measure.startswith("selection"):
+        yield every, sum(group.positive for group in groups) / max(1, sum(group.rows for group in groups))
+    elif measure.startswith("accuracy"):
+        yield every, _FOUND
+    if measure.startswith(("true", "equalized")):
+        yield positive, _FOUND
+    if measure.startswith(("false", "equalized")):
+        yield negative, 1 - _FOUND
+
+
+def _needed(sizes: Sequence[int], rate: float, limit: float, measure: str, settings: Settings) -> float:
+    """How many times as many rows decide a rule; 0 if unknown."""
+    if min(sizes) < 1 or chance_to_pass(sizes, rate, limit, measure, settings=settings) >= LIKELY:
+        return float(min(sizes) >= 1)
+    if len(sizes) > _SEARCHED:
+        return max(1.0, settings.minimum_support / min(sizes))
+    return (rows_to_decide(sizes, rate, limit, measure, settings=settings) or 0) / sum(sizes)
+
+
+def _rounded(rows: float) -> int:
+    place = 10 ** max(0, len(str(int(rows))) - 2)
+    return int(-(-rows // place) * place)
+
+
+def stated(spec: ModelSpec, policy: Policy, folder: Path) -> list[str]:
+    """Return a line for each rule that a fair model would often not pass, from the model's own data file.
+
+    Empty if the data are not a local CSV file that can be read quickly: their groups are then not known here.
+    """
+    rules = [rule for rule in policy.bias if isinstance(rule.limit, AtMost | AtLeast)]
+    path = folder / (spec.source.test or spec.source.uri)
+    if not rules or "://" in str(spec.source.uri) or not path.is_file() or path.stat().st_size > _LARGEST:
+        return []
+    try:
+        counted = _counted(path, spec, [rule.between for rule in rules])
+    except (LockgateError, csv.Error, OSError, ValueError, EOFError, zlib.error):
+        return []  # `ingest` says what is wrong with the file
+    share = 1.0 if spec.source.test else spec.split.test_share
+    found = ((rule, power(counted[rule.between], share, rule.measure, _limit(rule), policy.settings)) for rule in rules)
+    return [
+        f"{spec.name}, {rule.source}: by {' and '.join(rule.between)}, {each.words}"
+        for rule, each in found
+        if not each.decides
+    ]
+
+
+def _limit(rule: BiasRule) -> float:
+    return float(rule.limit.value or 0)
+
+
+def _counted(
+    path: Path, spec: ModelSpec, wanted: Sequence[tuple[str, ...]]
+) -> Mapping[tuple[str, ...], Sequence[Group]]:
+    """Count the groups of each of these columns, or of their intersections."""
+    data, target = spec.source, spec.target
+    counts: dict[tuple[str, ...], Counter[tuple[str, ...]]] = {between: Counter() for between in wanted}
+    for row in _rows(path, data):
+        for between, counter in counts.items():
+            counter[*(row[name] for name in between), row[target.name]] += 1
+    positives = {target.positive, *(each for each, label in target.spellings.items() if label == target.positive)}
+    groups: dict[tuple[str, ...], dict[str, Counter[bool]]] = {}
+    for between, counter in counts.items():
+        named = groups.setdefault(between, {})
+        for (*values, label), count in counter.items():
+            parts = [
+                group_of(spec.sensitive[name], value, data.missing) for name, value in zip(between, values, strict=True)
+            ]
+            if label not in data.missing and None not in parts:
+                named.setdefault(", ".join(map(str, parts)), Counter())[label in positives] += count
+    return {
+        between: [Group(name, counted[True], counted[False]) for name, counted in sorted(named.items())]
+        for between, named in groups.items()
+    }
+
+
+def _rows(path: Path, data: Data) -> Iterator[dict[str, str]]:
+    encoding = "utf-8-sig" if data.encoding.lower() in ("utf-8", "utf8") else data.encoding
+    with (
+        path.open("rb") as raw,
+        unpacked(raw, path.name, data.limits) as plain,
+        io.TextIOWrapper(plain, encoding, newline="") as text,
+    ):
+        rows = iter(Records(text, path.name, data.delimiter, data.limits, comment=data.comment))
+        header = data.columns or [name.strip() for name in next(rows, [])]
+        for row in rows:
+            yield dict(zip(header, row, strict=True))

@@ -1,0 +1,68 @@
+"""Mutated CSV files: `lockgate new` reads each or refuses it with a next action, in bounded memory and time."""
+
+import gzip
+import json
+import os
+import random
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from lockgate.errors import BadCall
+from lockgate.new import describe, profile
+from lockgate.new.writing import files, outlook
+from tests.lockgate.new.test_new import table
+
+SECONDS = float(os.environ.get("LOCKGATE_FUZZ_SECONDS") or 1)
+PLAIN = table(200).encode()
+FILES = {"plain": PLAIN, "gzip": gzip.compress(PLAIN)}
+TOKENS = (b'"', b",", b"\n", b"\r", b"\0", b"\xff", b"\x1b]0;x\x07", b"1e999", b"nan", "\u202e".encode(), b"{{", b'""')
+
+
+def mutated(content: bytes, draw: random.Random) -> bytes:
+    """Change, insert, remove or repeat bytes, also those that mean something in CSV."""
+    changed = bytearray(content)
+    for _ in range(draw.choice((1, 1, 2, 5, 20))):
+        at, size = draw.randrange(len(changed) + 1), draw.choice((1, 2, 4, 40))
+        match draw.randrange(5):
+            case 0:
+                changed[at : at + size] = draw.randbytes(size)
+            case 1:
+                changed[at:at] = draw.choice(TOKENS)
+            case 2:
+                changed[at : at + size] = draw.choice(TOKENS)
+            case 3:
+                del changed[at : at + size]
+            case _:
+                changed[at:at] = changed[at : at + size] * draw.choice((1, 3, 1000))
+    return bytes(changed)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("form", FILES)
+def test_a_real_file_with_changed_bytes_is_read_or_refused(tmp_path: Path, form: str) -> None:
+    path, seed, end = tmp_path / "cases.csv", 0, time.monotonic() + SECONDS / len(FILES)
+    while time.monotonic() < end or seed < 10:
+        seed += 1  # a failure can be repeated: the file is made from the seed alone
+        path.write_bytes(mutated(FILES[form], random.Random(seed)))
+        began = time.process_time()
+        try:
+            guess(path)
+        except BadCall as refused:
+            assert refused.fix
+        except Exception as error:
+            error.add_note(f"{form}, seed {seed}")
+            raise
+        assert time.process_time() - began < 5
+
+
+def guess(path: Path) -> None:
+    """Make everything that `lockgate new` would show and write."""
+    found = profile(path, "approved")
+    assert [*describe(found), *outlook(found)]
+    written = files(found, "cases")
+    tomllib.loads(written["policy.toml"])
+    compile(written["pipeline.py"], "pipeline.py", "exec")
+    assert json.loads(written["expectations.json"])
