@@ -51,7 +51,7 @@ class Suite:
 def suites() -> list[Suite]:
     """Return every suite; the lock of a step's tests is its image's, plus the tests' tools and oracles."""
     catalog = Catalog.find()
-    names = ("lockgate", "conformance", "rendered", "contracts", "journeys")
+    names = ("lockgate", "conformance", "rendered", "contracts", "adversary", "journeys")
     composer = [f for f in (TESTS / name for name in names) if f.is_dir()]
     here = [Suite(f.name, f, None, ()) for f in composer]
     sdk = [f for f in sorted((TESTS / "sdk").glob("*/")) if not (f / "lock.txt").is_file()]

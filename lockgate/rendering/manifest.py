@@ -22,10 +22,11 @@ from lockgate_step import canonical, layout, sha256
 
 from lockgate.definition import workflows
 from lockgate.definition.catalog import Catalog, Program
-from lockgate.definition.contract import RAW
+from lockgate.definition.contract import RAW, shipped
 from lockgate.definition.graph import Graph, Setting, Task
 from lockgate.definition.project import Model
 from lockgate.errors import SpecError
+from lockgate.images.pins import NOWHERE, UNBUILT
 from lockgate.rendering.canonical import dump
 from lockgate.rendering.rules import broken
 
@@ -62,7 +63,7 @@ def render_model(model: Model, catalog: Catalog, images: Mapping[str, str]) -> d
     Errors: SpecError, naming what is invalid.
     """
     model.check()
-    programs = {**catalog.programs, **model.own_programs}
+    programs = {**model.own_programs, **catalog.programs}
     release = workflow_template(model, workflows.release(model.spec), programs, images)
     review = workflow_template(model, workflows.review(model.spec), programs, images)
     documents = {
@@ -93,6 +94,10 @@ def workflow_template(
     if twice:
         msg = f"{model.spec.name}: two templates would be named {twice[0]!r}"
         raise SpecError(msg, fix="give one of the tasks another name")
+    for task in tasks:
+        if task.program in model.own_programs and (taken := shipped(task.name)):
+            msg = f"{model.spec.name}: a task of your own program {task.program} is named {task.name}"
+            raise SpecError(msg, fix=f"give the task another name than that of Lockgate's own {taken}")
     templates: list[m.Template | Templatable] = [_dag(graph) for graph in whole.graphs()]
     templates += [_container(model, task, programs, images) for task in tasks]
     spec = model.spec
@@ -339,8 +344,8 @@ class _Keyed(Artifact):
 
 
 def image_of(program: Program, images: Mapping[str, str]) -> str:
-    """The image that a program runs in; its tag is `unbuilt` if it is not built yet."""
-    return images.get(program.image, f"lockgate/{program.image}:unbuilt")
+    """The image that a program runs in. If it is not built yet, a name that no registry can ever have (RFC 6761)."""
+    return images.get(program.image, f"{NOWHERE}/{program.image}{UNBUILT}")
 
 
 def _retrain(model: Model, release: str) -> dict[str, Any]:
