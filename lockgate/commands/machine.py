@@ -16,6 +16,7 @@ from lockgate.records.address import address_of, platform_up, public
 from lockgate.records.environment import Environment, ensure_environment
 from lockgate.records.live import Live
 from lockgate.records.runs import RunRecord, Runs, Step
+from lockgate.records.schedule import Schedule
 from lockgate.records.store import read_json, store_of
 
 
@@ -56,6 +57,11 @@ class Machine:
             candidate=candidate,
             waived=_waived(store, key, pointer["bundle"]),
         )
+
+    def schedules(self, model: str) -> list[Schedule] | None:
+        """Nothing: only a cluster starts runs by itself."""
+        del model
+        return []
 
     def fetch_logs(self, run: RunRecord, steps: Sequence[Step]) -> list[str]:
         """Nothing: the logs of a run on this machine are in its folder."""

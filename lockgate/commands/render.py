@@ -30,6 +30,8 @@ def render_project(project: Project, names: list[str], *, check: bool) -> tuple[
     for model in models.values():
         if not names or model.spec.name in names:
             stale += write_or_check(model_files(project, model, check=check), check=check)
+    if not check:
+        _make_current(project)
     if not names:
         stale += _orphans(project, check=check)
         stale += write_or_check(_cluster_files(project), check=check)
@@ -42,6 +44,16 @@ def render_project(project: Project, names: list[str], *, check: bool) -> tuple[
     ]
     notes = [note for model in models.values() for note in model.notes]
     return written + [f"  note: {note}" for note in notes], {"models": sorted(models), "written": shown, "notes": notes}
+
+
+def _make_current(project: Project) -> None:
+    """Tell this machine's environment, if there is one, which policies are current: runs in progress read it too."""
+    from lockgate.records.environment import Environment
+    from lockgate.rendering.current import write_current
+
+    environment = Environment.below(project.state / "environment")
+    if environment.config.is_dir():
+        write_current(project, environment)
 
 
 def _cluster_files(project: Project) -> dict[Path, bytes]:

@@ -5,7 +5,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lockgate_proof import Statement, VerifiedBundle, read_manifest, verify_bundle, waiver_for
+from lockgate_proof import (
+    ProofError,
+    Statement,
+    VerifiedBundle,
+    read_manifest,
+    verify_bundle,
+    verify_current,
+    waiver_for,
+)
+from lockgate_step import layout
 from lockgate_store import get_tree
 
 from lockgate.definition.project import Project
@@ -32,7 +41,14 @@ def verify_what(project: Project, environment: Environment, what: str) -> tuple[
         get_tree(store_of(environment), f"models/{model}/bundles/{digest.removeprefix('sha256:')}", folder)
     trust, now = environment.trust, datetime.now(UTC)
     proven = verify_bundle(folder, trust, now=now, model=model, digest=digest)
-    checks = list(_checks(proven, now))
+    current = "current"
+    try:
+        verify_current(folder, proven.model, environment.config / layout.CURRENT)
+    except ProofError:
+        if digest:  # what is live; the folder of an earlier version remains valid evidence of its time
+            raise
+        current = "not the current ones"
+    checks = list(_checks(proven, now, current))
     value = {
         "model": proven.model,
         "bundle": proven.digest,
@@ -48,11 +64,13 @@ def verify_what(project: Project, environment: Environment, what: str) -> tuple[
     return value, lines
 
 
-def _checks(proven: VerifiedBundle, now: datetime) -> Iterator[dict[str, Any]]:
+def _checks(proven: VerifiedBundle, now: datetime, current: str) -> Iterator[dict[str, Any]]:
     """Each check: its subjects, who signed it, in which record, and when it expires."""
     count = len(read_manifest(proven.folder)["files"])
     sealed = {"bundle": proven.digest}
     yield {"check": "files", "result": f"{count} unchanged", "subjects": sealed, **_signed(None)}
+    judged = {"policy": proven.subjects["policy"]}
+    yield {"check": "policy and spec", "result": current, "subjects": judged, **_signed(None)}
     for record in proven.records.values():
         yield {"check": f"{record.kind} record", "result": "valid", **_signed(record)}
     for gate, verdict in proven.verdicts.items():

@@ -27,7 +27,9 @@ from lockgate_step import BiasVerdict, In, Out, Passed, Table, main, program
 def step(folder: Path, *, file: str = "mine", function: str = "mine", marks: str = "") -> Path:
     """Write a step of a model's author."""
     source = folder / f"{file}.py"
-    body = f'@program({marks})\ndef {function}(rows: In[Table], verdict: Out[BiasVerdict]) -> Passed:\n    """Pass."""\n'
+    body = (
+        f'@program({marks})\ndef {function}(rows: In[Table], verdict: Out[BiasVerdict]) -> Passed:\n    """Pass."""\n'
+    )
     source.write_text(HEAD + body, encoding="utf-8")
     return source
 
@@ -53,7 +55,7 @@ def test_a_step_with_the_gates_name_and_key_replaces_nothing(
 )  # fmt: skip
 @pytest.mark.parametrize("where", ["file", "function"])
 def test_no_name_is_taken_or_looks_like_one(tmp_path: Path, name: str, where: str) -> None:
-    with pytest.raises(SpecError, match="Lockgate's own|not a valid name"):
+    with pytest.raises(SpecError, match=r"Lockgate's own|not a valid name"):
         own_step(step(tmp_path, **{where: name}), "grants")
 
 
@@ -100,7 +102,7 @@ def test_an_own_task_does_not_carry_the_name_of_a_program(tmp_path: Path) -> Non
         "    return brought(steps.train(data.rows), data, checked)\n\n"
         "MODEL = ModelSpec(\n    candidate=candidate,",
     )
-    source.write_text(text.replace("    tunable=(\"mitigation\", \"threshold\", \"seed\"),\n", ""), encoding="utf-8")
+    source.write_text(text.replace('    tunable=("mitigation", "threshold", "seed"),\n', ""), encoding="utf-8")
     step(project.pipeline)
     with pytest.raises(SpecError, match="named fetch"):
         _render(project.root)

@@ -14,6 +14,7 @@ TERMINATION = "termination"
 # Files in these folders.
 PRIVATE_KEY = "private.pem"
 TRUST = "trust.json"
+CURRENT = "current.json"  # the policy and the spec by which a version may go live
 ACCESS_KEY, SECRET_KEY = "access_key_id", "secret_access_key"
 
 # ConfigMaps and Secrets.
@@ -37,6 +38,7 @@ USER = 65532
 BUNDLE = "lockgate.io/bundle"  # the label has the first 12 digits, the annotation the whole digest
 GENERATION = "lockgate.io/generation"
 LEASE = "lockgate.io/lease"
+PROJECT = "lockgate.io/project"  # on all objects of a project's namespace
 
 
 def key_secret(signer: str) -> str:
