@@ -15,6 +15,7 @@ COMPOSER = [
     "lockgate",
     "tests/lockgate",
     "tests/rendered",
+    "tests/adversary",
     "tests/contracts",
     "tests/journeys",
     "tests/cluster",

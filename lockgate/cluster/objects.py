@@ -32,10 +32,11 @@ class ClusterObjects:
             return None
 
     def listed(self, version: str, kind: str, labels: Mapping[str, str]) -> list[dict[str, Any]]:
-        """Return the objects of our namespace with these labels. Errors: NotAllowed, OutsideFailed."""
-        resource, _ = _resource(version, kind)
+        """Return the objects with these labels, in our namespace or cluster-wide. Errors: NotAllowed, OutsideFailed."""
+        resource, of_namespace = _resource(version, kind)
+        place = {"namespace": self.settings.namespace} if of_namespace else {}
         with self.connection.asked():
-            found = self.connection.client.list(resource, namespace=self.settings.namespace, labels=dict(labels))
+            found = self.connection.client.list(resource, labels=dict(labels), **place)
             return [dict(each.to_dict()) for each in found]
 
     def different(self, wanted: Iterable[Mapping[str, Any]]) -> Iterator[str]:

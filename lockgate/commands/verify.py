@@ -9,6 +9,7 @@ from lockgate_proof import (
     ProofError,
     Statement,
     VerifiedBundle,
+    read_current,
     read_manifest,
     verify_bundle,
     verify_current,
@@ -21,6 +22,7 @@ from lockgate.definition.project import Project
 from lockgate.errors import BadCall
 from lockgate.records.environment import Environment
 from lockgate.records.store import live_of, store_of
+from lockgate.rendering.current import Current
 from lockgate.report.lines import short
 
 
@@ -43,7 +45,7 @@ def verify_what(project: Project, environment: Environment, what: str) -> tuple[
     proven = verify_bundle(folder, trust, now=now, model=model, digest=digest)
     current = "current"
     try:
-        verify_current(folder, proven.model, environment.config / layout.CURRENT)
+        verify_current(folder, proven.model, _current(project, environment, proven.model))
     except ProofError:
         if digest:  # what is live; the folder of an earlier version remains valid evidence of its time
             raise
@@ -62,6 +64,13 @@ def verify_what(project: Project, environment: Environment, what: str) -> tuple[
     if trust.untrusted_elsewhere:
         lines.append("  These keys were made on this machine; no other machine trusts them.")
     return value, lines
+
+
+def _current(project: Project, environment: Environment, model: str) -> dict[str, Any]:
+    """What is current: on this machine by the model's own files, on a cluster by its environment."""
+    if environment.local and model in project.models:
+        return {model: Current.of(project.models[model]).to_json()}
+    return read_current(environment.config / layout.CURRENT)
 
 
 def _checks(proven: VerifiedBundle, now: datetime, current: str) -> Iterator[dict[str, Any]]:

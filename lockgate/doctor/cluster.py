@@ -14,8 +14,10 @@ from lockgate.cluster.manifests import controller as argo
 from lockgate.cluster.manifests.accounts import ACCOUNTS, ARGO, EVENTS, EXECUTOR, NEEDS, SUBMITTER, Right
 from lockgate.cluster.manifests.files import CREDENTIALS, cluster_files
 from lockgate.cluster.manifests.network import closed
+from lockgate.cluster.manifests.objects import LABELS
 from lockgate.cluster.manifests.settings import Cluster
 from lockgate.cluster.objects import ClusterObjects, within
+from lockgate.cluster.watch import PART_OF
 from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
 from lockgate.doctor import running
@@ -155,6 +157,11 @@ def _project(live: ClusterObjects) -> Finding:
         whose = f"belongs to the project {owner}" if owner else f"has no label {layout.PROJECT}"
         fix = "use another namespace: lockgate render --kubernetes --namespace NAME" if owner else _APPLY
         return Finding("project", f"the namespace {place} {whose}, not to {ours}", fix)
+    kind, names = "ValidatingAdmissionPolicyBinding", re.compile(rf"lockgate-[a-z]+\.{place}\.(?!{ours}$).+")
+    bindings = live.listed("admissionregistration.k8s.io/v1", kind, {PART_OF: "lockgate"})
+    if left := [name for each in bindings if names.fullmatch(name := each["metadata"]["name"])]:
+        fix = f"kubectl delete {kind.lower()} {' '.join(left)}"
+        return Finding("project", f"another project's apply left policies for the namespace {place}", fix)
     return Finding("project", f"the namespace {place} belongs to the project {ours}")
 
 
@@ -190,7 +197,8 @@ def _environment(cluster: Cluster, rendered: Mapping[Path, bytes]) -> dict[str, 
     """Return the ConfigMap that kustomize makes from the environment's files."""
     paths = (cluster.environment / key for key in cluster.keys)
     data = {path.name: (rendered.get(path) or path.read_bytes()).decode() for path in paths}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": layout.CONFIG_MAP}, "data": data}
+    metadata = {"name": layout.CONFIG_MAP, "labels": {**LABELS, layout.PROJECT: cluster.settings.owner}}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 
 def _rights(live: ClusterObjects) -> Finding:

@@ -170,7 +170,7 @@ def current(pins: Pins) -> Iterator[tuple[str, str]]:
     """
     label = "params.metadata.?labels[?'app.kubernetes.io/{}'].orValue('')".format
     yield (
-        "this WorkflowTemplate is out of date: start a run of the current one (lockgate submit)",
+        "this WorkflowTemplate is not current: lockgate render, apply kubernetes/ and workflows/, and submit again",
         "object.spec.?workflowTemplateRef.?name.orValue('') != params.metadata.name"
         f" || {label('part-of')} != 'lockgate' || !({label('component')} in ['release', 'review'])"
         f" || params.metadata.name in {listed(*pins.templates)}",

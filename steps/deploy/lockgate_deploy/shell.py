@@ -7,7 +7,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lockgate_proof import ProofError, Statement, Trust, VerifiedBundle, verify_bundle, verify_current, verify_verdict
+from lockgate_proof import (
+    ProofError,
+    Statement,
+    Trust,
+    VerifiedBundle,
+    read_current,
+    verify_bundle,
+    verify_current,
+    verify_verdict,
+)
 from lockgate_step import BadCall, file_digest, io_root, layout, read_spec
 from lockgate_store import Store, open_store
 
@@ -77,7 +86,7 @@ def prove(bundle: Path, spec: Path, policy: Path) -> VerifiedBundle:
     if file_digest(bundle / "spec.json") != file_digest(spec):
         msg = "the bundle was judged under a different model spec than this workflow's"
         raise ProofError(msg, fix="deploy the bundle that this workflow's own run packaged")
-    verify_current(bundle, name)
+    verify_current(bundle, name, read_current())
     return proven
 
 

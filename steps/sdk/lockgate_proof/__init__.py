@@ -6,7 +6,7 @@ imports only the standard library.
 """
 
 from lockgate_proof._bundle import GATES_OF_A_BUNDLE, VerifiedBundle, bundle_digest, read_manifest, verify_bundle
-from lockgate_proof._current import verify_current
+from lockgate_proof._current import read_current, verify_current
 from lockgate_proof._envelope import Statement, new_key, predicate, sign, verify
 from lockgate_proof._errors import ProofError
 from lockgate_proof._main import main
@@ -28,6 +28,7 @@ __all__ = [
     "main",
     "new_key",
     "predicate",
+    "read_current",
     "read_manifest",
     "read_waiver",
     "read_waivers",
