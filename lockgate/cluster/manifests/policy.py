@@ -19,6 +19,7 @@ from lockgate.cluster.manifests.settings import Settings
 
 _GROUP = "admissionregistration.k8s.io/v1"
 _PREFIX = "workflows.argoproj.io/"
+_INSTANCE = f"{_PREFIX}controller-instanceid"
 # Written by `argo` and the Argo server to record the origin of a run; the controller reads none of them.
 _HARMLESS = [
     f"{_PREFIX}{name}"
@@ -53,7 +54,7 @@ def documents(settings: Settings, pins: Pins) -> Iterator[dict[str, Any]]:
     serving, others_of = ["services", "horizontalpodautoscalers", "poddisruptionbudgets"], ["", "autoscaling", "policy"]
     serve = [*ownership.served(), *ownership.services()]
     for policy in (
-        _Policy("runs", [ARGO], ["workflows", "workflows/*"], [*_runs()], others, variables=_RUNS),
+        _Policy("runs", [ARGO], ["workflows", "workflows/*"], [*_runs(settings)], others, variables=_RUNS),
         _Policy("stored", [ARGO], ["workflows"], [*_stored()], others, ["CREATE"], kind),
         # Also for the controller, which starts the runs of a schedule.
         _Policy("current", [ARGO], ["workflows"], [*programs.current(pins)], None, ["CREATE"], kind),
@@ -117,7 +118,7 @@ _VERSIONS = {
 }
 
 
-def _runs() -> Iterator[tuple[str, str]]:
+def _runs(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield message and expression of each rule for a Workflow."""
     stop = listed("shutdown", "suspend")
     yield (
@@ -142,10 +143,11 @@ def _runs() -> Iterator[tuple[str, str]]:
     )
     for what in ("labels", "annotations"):
         new, old = f"variables.{what}", f"variables.old{what.capitalize()}"
+        own = f" || (k == '{_INSTANCE}' && {new}[k] == '{settings.instance_id}')" if settings.instance_id else ""
         yield (
             f"{what} below {_PREFIX} control the controller; a run may set only those that record its origin",
             f"{new}.all(k, !k.startsWith('{_PREFIX}') || k in {listed(*_HARMLESS)}"
-            f" || (k in {old} && {new}[k] == {old}[k]))"
+            f" || (k in {old} && {new}[k] == {old}[k]){own})"
             f" && {old}.all(k, !k.startsWith('{_PREFIX}') || k in {new})",
         )
     yield (

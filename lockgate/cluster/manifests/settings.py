@@ -38,6 +38,7 @@ class Settings:
     argo: minor version of Argo Workflows.
     argo_namespace: the namespace of Argo's controller and its settings.
     controller: the controller's user name at the API server; by default its account in that namespace.
+    instance_id: the controller's `instanceID`, if it has one: the only value of its label that a run may have.
     project: whose objects they are; another project's are not changed. By default the namespace's name.
     api_server, store_egress, registry_egress: the addresses that pods may connect to, separated by commas: ranges
         (10.0.0.1/32) or namespaces (namespace/NAME). Empty = closed, but a store or registry that is named by its IP
@@ -49,6 +50,7 @@ class Settings:
     argo_namespace: str = "argo"
     controller: str = ""
     project: str = ""
+    instance_id: str = ""
     api_server: str = ""
     store_egress: str = ""
     registry_egress: str = ""
@@ -92,6 +94,9 @@ class Settings:
         if self.controller and not _USER.fullmatch(self.controller):
             msg = f"controller {self.controller!r} is not a valid user name"
             raise BadCall(msg, fix="use e.g. system:serviceaccount:argo:argo")
+        if self.instance_id and not _NAME.fullmatch(self.instance_id):
+            msg = f"instance_id {self.instance_id!r} is not a valid label"
+            raise BadCall(msg, fix="use the instanceID of Argo's controller")
         for name in EGRESS:
             for place in self.opened(name):
                 if not _PLACE.fullmatch(place):
