@@ -34,8 +34,9 @@ def prepare(project: Project, given: Mapping[str, str]) -> list[str]:
     _keys(cluster, Catalog.find().signers)
     notes = _credentials(cluster)
     write_or_check(private_files(cluster))
-    return notes + [f"no pod can reach {_SERVERS[name]} until you open its addresses: --set {name}=RANGE,..."
-                    for name in closed(cluster)]  # fmt: skip
+    for name in closed(cluster):
+        notes.append(f"no pod can reach {_SERVERS[name]} until you open its addresses: --set {name}=RANGE,...")
+    return notes
 
 
 def _keys(cluster: Cluster, signers: list[str]) -> None:

@@ -140,9 +140,7 @@ def _manifests(live: ClusterObjects, cluster: Cluster) -> Finding:
     rendered = cluster_files(cluster)
     wanted = [*_objects(rendered), _environment(cluster, rendered)]
     if different := list(live.different(wanted)):
-        return Finding(
-            "manifests", f"different from the rendered files: {', '.join(different)}", f"lockgate render, then {_APPLY}"
-        )
+        return Finding("manifests", f"different from the rendered files: {', '.join(different)}", _again(_APPLY))
     return Finding("manifests", f"{len(wanted)} objects match the rendered files")
 
 
@@ -172,15 +170,18 @@ def _network(cluster: Cluster) -> Finding:
     return Finding("network", "pods may reach only the addresses in the settings")
 
 
+def _again(apply: str) -> str:
+    """Return how to apply over what somebody else has changed or added."""
+    return f"find out who changed it, then lockgate render and {apply} --force-conflicts"
+
+
 def _workflows(live: ClusterObjects, project: Project) -> Finding:
     """Check that the templates, schedules and bindings of every model are on the cluster as rendered."""
     models = project.models.values()
     wanted = [found for model in models for found in _objects(model_files(project, model, check=True))]
     if different := list(live.different(wanted)):
         apply = f"kubectl apply --server-side -n {live.settings.namespace} -R -f workflows"
-        return Finding(
-            "workflows", f"different from the rendered files: {', '.join(different)}", f"lockgate render, then {apply}"
-        )
+        return Finding("workflows", f"different from the rendered files: {', '.join(different)}", _again(apply))
     local = [f"{m.spec.name} ({m.spec.source.uri})" for m in models if not m.spec.source.in_reach_of_pods]
     note = f"; pods cannot read the data of {', '.join(local)}: use --data; the schedule is suspended" if local else ""
     return Finding("workflows", f"{len(wanted)} objects of {len(models)} models match the rendered files{note}")

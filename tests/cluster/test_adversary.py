@@ -297,13 +297,13 @@ def test_doctor_names_an_exception_in_a_policy_and_a_field_that_was_added(attack
         assert wait_for(lambda: patched(attacked, f"workflowtemplate/{name}", hook), 60)
         found = doctor(attacked)
     finally:
-        patch(attacked, f"workflowtemplate/{name}", {"spec": {"hostNetwork": None, "hooks": None}})
-        patch(attacked, runs, {"spec": {"matchConstraints": {"excludeResourceRules": None}}})
-        attacked.apply()
+        for what in ("-k", "kubernetes"), ("-f", f"workflows/{attacked.model}"):  # as doctor says
+            attacked.kubectl("apply", "--server-side", "--force-conflicts", what[0], str(attacked.root / what[1]))
     assert not found["manifests"]["well"] and not found["workflows"]["well"]
     assert f"lockgate-runs.{NAMESPACE}" in found["manifests"]["found"]
     assert "excludeResourceRules" in found["manifests"]["found"]
     assert name in found["workflows"]["found"] and "spec.hooks" in found["workflows"]["found"]
+    assert doctor(attacked)["manifests"]["well"] and doctor(attacked)["workflows"]["well"]
     assert wait_for(lambda: said_by(attacked, changed(attacked, put("spec", "hostNetwork", value=True))) != "", 60)
 
 
