@@ -17,6 +17,7 @@ COMPOSER = [
     "tests/audit",
     "tests/lockgate",
     "tests/rendered",
+    "tests/adversary",
     "tests/contracts",
     "tests/adversary",
     "tests/journeys",

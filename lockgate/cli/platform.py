@@ -44,7 +44,7 @@ def render(
         ),
     ] = None,
     namespace: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The cluster's namespace; by default lockgate.")
+        str | None, typer.Option(metavar="NAME", help="The cluster's namespace; by default the project's folder.")
     ] = None,
     argo: Annotated[
         str | None, typer.Option(metavar="MINOR", help="The cluster's version of Argo: 3.7, 4.0 or 4.1.")

@@ -7,6 +7,7 @@ from typing import Any
 from lockgate.cluster.api import Cluster as Connection
 from lockgate.cluster.api import NotThere
 from lockgate.cluster.manifests.accounts import ARGO, Right
+from lockgate.cluster.manifests.overlays import differences
 from lockgate.cluster.manifests.settings import Settings
 
 
@@ -30,13 +31,37 @@ class ClusterObjects:
         except NotThere:
             return None
 
+    def listed(self, version: str, kind: str, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Return the objects with these labels, in our namespace or cluster-wide. Errors: NotAllowed, OutsideFailed."""
+        resource, of_namespace = _resource(version, kind)
+        place = {"namespace": self.settings.namespace} if of_namespace else {}
+        with self.connection.asked():
+            found = self.connection.client.list(resource, labels=dict(labels), **place)
+            return [dict(each.to_dict()) for each in found]
+
     def different(self, wanted: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-        """Yield the objects that are missing on the cluster or differ; what it adds to an object does not count."""
+        """Yield the objects that are missing on the cluster or differ, with the first field; additions count too.
+
+        The API server says what it makes of the rendered object (a dry run): so its defaults are no differences.
+        """
         for manifest in wanted:
-            metadata, kind = manifest["metadata"], str(manifest["kind"])
-            found = self.find(str(manifest["apiVersion"]), kind, metadata["name"], metadata.get("namespace", ""))
-            if found is None or not within(manifest, found):
-                yield f"{kind} {metadata['name']}"
+            metadata, kind, version = manifest["metadata"], str(manifest["kind"]), str(manifest["apiVersion"])
+            found = self.find(version, kind, metadata["name"], metadata.get("namespace", ""))
+            if found is None:
+                yield f"{kind} {metadata['name']} (missing)"
+            elif changed := next(differences(manifest, self._defaulted(manifest), found), ""):
+                yield f"{kind} {metadata['name']} ({changed})"
+
+    def _defaulted(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an object as the API server would create it, under another name."""
+        resource, of_namespace = _resource(str(manifest["apiVersion"]), str(manifest["kind"]))
+        name = f"{manifest['metadata']['name'][:50].rstrip('.-')}-as-rendered"
+        renamed = {**manifest, "metadata": {**manifest["metadata"], "name": name}}
+        place = {"namespace": self.settings.namespace} if of_namespace else {}
+        if of_namespace:
+            renamed["metadata"]["namespace"] = self.settings.namespace
+        with self.connection.asked():
+            return dict(self.connection.client.create(resource.from_dict(renamed), dry_run=True, **place).to_dict())
 
     def may(self, account: str, rights: Iterable[Right]) -> Iterator[tuple[str, bool]]:
         """Yield each verb with its resource, and whether the account is allowed to use it."""

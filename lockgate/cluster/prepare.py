@@ -7,6 +7,7 @@ from lockgate_proof import Trust
 from lockgate_step import layout
 
 from lockgate.cluster.manifests.files import CREDENTIALS, private_files
+from lockgate.cluster.manifests.network import closed
 from lockgate.cluster.manifests.settings import Cluster, write_settings
 from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
@@ -14,6 +15,11 @@ from lockgate.errors import BadCall
 from lockgate.records.environment import make_keys
 from lockgate.rendering.files import write_or_check
 
+_SERVERS = {
+    "api_server": "the API server (kubectl get endpointslices -n default)",
+    "store_egress": "the store",
+    "registry_egress": "the model registry",
+}
 _FROM = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 
@@ -28,6 +34,8 @@ def prepare(project: Project, given: Mapping[str, str]) -> list[str]:
     _keys(cluster, Catalog.find().signers)
     notes = _credentials(cluster)
     write_or_check(private_files(cluster))
+    for name in closed(cluster):
+        notes.append(f"no pod can reach {_SERVERS[name]} until you open its addresses: --set {name}=RANGE,...")
     return notes
 
 

@@ -77,6 +77,9 @@ class Argo(Protocol):
     def workflows(self, labels: Mapping[str, str]) -> list[Json]:
         """Return the Workflows with these labels, with their status."""
 
+    def crons(self, labels: Mapping[str, str]) -> list[Json]:
+        """Return the CronWorkflows with these labels. Errors: NotAllowed."""
+
     def changes(self, name: str) -> Iterator[Json]:
         """Yield a Workflow at each change, until the server ends the stream. Errors: NotThere if it is deleted."""
 
@@ -131,6 +134,7 @@ class KubernetesApi:
         self._client = cluster.client
         self._workflow = create_namespaced_resource("argoproj.io", "v1alpha1", "Workflow", "workflows")
         self._template = create_namespaced_resource("argoproj.io", "v1alpha1", "WorkflowTemplate", "workflowtemplates")
+        self._cron = create_namespaced_resource("argoproj.io", "v1alpha1", "CronWorkflow", "cronworkflows")
 
     @property
     def namespace(self) -> str:
@@ -154,6 +158,10 @@ class KubernetesApi:
     def workflows(self, labels: Mapping[str, str]) -> list[Json]:
         with self._cluster.asked():
             return [_plain(found) for found in self._client.list(self._workflow, labels=dict(labels))]
+
+    def crons(self, labels: Mapping[str, str]) -> list[Json]:
+        with self._cluster.asked():
+            return [_plain(found) for found in self._client.list(self._cron, labels=dict(labels))]
 
     def changes(self, name: str) -> Iterator[Json]:
         with self._cluster.asked():
@@ -234,8 +242,14 @@ class ArgoServer:
         return self._call("GET", "workflows", name)
 
     def workflows(self, labels: Mapping[str, str]) -> list[Json]:
+        return self._list("workflows", labels)
+
+    def crons(self, labels: Mapping[str, str]) -> list[Json]:
+        return self._list("cron-workflows", labels)
+
+    def _list(self, kind: str, labels: Mapping[str, str]) -> list[Json]:
         wanted = ",".join(f"{key}={value}" for key, value in labels.items())
-        found = self._call("GET", "workflows", query={"listOptions.labelSelector": wanted}).get("items") or []
+        found = self._call("GET", kind, query={"listOptions.labelSelector": wanted}).get("items") or []
         return [_object(each) for each in found] if isinstance(found, list) else [_object(found)]
 
     def changes(self, name: str) -> Iterator[Json]:

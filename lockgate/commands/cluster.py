@@ -8,6 +8,7 @@ from pathlib import Path
 from lockgate_step import layout
 from lockgate_store import Missing, Store, TooLarge
 
+from lockgate.cluster.api import NotAllowed
 from lockgate.cluster.manifests.settings import Cluster
 from lockgate.cluster.watch import NAME, PART_OF, WHO_WRITES, fetch_log, live_on, output_keys, raw_input, record_of
 from lockgate.cluster.workflows import Argo, Where, reach
@@ -17,6 +18,7 @@ from lockgate.records.environment import Environment
 from lockgate.records.evidence import signed_file
 from lockgate.records.live import Live
 from lockgate.records.runs import RunRecord, Step
+from lockgate.records.schedule import Schedule
 from lockgate.records.store import bucket_of, live_at
 from lockgate.report.index import PAGES
 
@@ -70,6 +72,13 @@ class OnCluster:
     def live(self, model: str) -> Live:
         """The version that the users' Service names."""
         return live_on(self.argo, model)
+
+    def schedules(self, model: str) -> list[Schedule] | None:
+        """The CronWorkflows of a model."""
+        try:
+            return [Schedule.of(found) for found in self.argo.crons({PART_OF: "lockgate", NAME: model})]
+        except NotAllowed:
+            return None
 
     def fetch_logs(self, run: RunRecord, steps: Sequence[Step]) -> list[str]:
         """Fetch each log from its pod, or from where the controller archives logs."""

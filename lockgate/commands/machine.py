@@ -17,6 +17,7 @@ from lockgate.records.environment import Environment, ensure_environment
 from lockgate.records.live import Live
 from lockgate.records.promotions import Memory, live_promotion
 from lockgate.records.runs import RunRecord, Runs, Step, verdict_in
+from lockgate.records.schedule import Schedule
 from lockgate.records.store import read_json, store_of
 
 
@@ -65,6 +66,11 @@ class Machine:
             waived=[reason for verdict in verdicts for reason in verdict["reasons"] if reason.get("waiver")],
             unjudged=[str(verdict["gate"]) for verdict in verdicts if verdict["result"] == "not_judged"],
         )
+
+    def schedules(self, model: str) -> list[Schedule] | None:
+        """Nothing: only a cluster starts runs by itself."""
+        del model
+        return []
 
     def fetch_logs(self, run: RunRecord, steps: Sequence[Step]) -> list[str]:
         """Nothing: the logs of a run on this machine are in its folder."""

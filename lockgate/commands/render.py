@@ -33,6 +33,8 @@ def render_project(project: Project, names: list[str], *, check: bool) -> tuple[
     for model in models.values():
         if not names or model.spec.name in names:
             stale += write_or_check(model_files(project, model, check=check), check=check)
+    if not check:
+        _make_current(project)
     if not names:
         stale += _orphans(project, check=check)
         stale += write_or_check(_cluster_files(project), check=check)
@@ -52,6 +54,16 @@ def render_project(project: Project, names: list[str], *, check: bool) -> tuple[
 def _power(model: Model) -> list[str]:
     """The rules that a fair model would often not pass, with the groups of the model's own data."""
     return stated(model.spec, read_policy(model.folder / "policy.toml"), model.folder)
+
+
+def _make_current(project: Project) -> None:
+    """Tell this machine's environment, if there is one, which policies are current: runs in progress read it too."""
+    from lockgate.records.environment import Environment
+    from lockgate.rendering.current import write_current
+
+    environment = Environment.below(project.state / "environment")
+    if environment.config.is_dir():
+        write_current(project, environment)
 
 
 def _cluster_files(project: Project) -> dict[Path, bytes]:

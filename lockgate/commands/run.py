@@ -30,6 +30,7 @@ from lockgate.records.leftovers import remove_older, removed, resumable
 from lockgate.records.runs import About, RunRecord, program_steps
 from lockgate.records.store import live_of
 from lockgate.records.waivers import check_waivers
+from lockgate.rendering.current import write_current
 from lockgate.rendering.files import model_files, write_or_check
 from lockgate.rendering.settings import check_settings
 from lockgate.report.lines import again
@@ -76,6 +77,7 @@ class Session:
             raise UnknownName("workflow", request.workflow, ["release", "review"])
         tree.doing(f"rendering workflows/{model.spec.name}")
         write_or_check(model_files(self.project, model))
+        write_current(self.project, environment)
         path = self.project.workflows / model.spec.name / f"{request.workflow}.yaml"
         # The safe loader, in C where PyYAML was built with it: the manifests are long.
         manifest = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506

@@ -11,6 +11,7 @@ from lockgate.commands.target import Target, start
 from lockgate.errors import UnknownName
 from lockgate.records.live import Live
 from lockgate.records.runs import RunRecord
+from lockgate.records.schedule import Schedule
 from lockgate.report.lines import duration, run_word, short, unjudged_lines, waived_lines
 
 LAST = 5  # runs shown of each model
@@ -23,6 +24,7 @@ class ModelStatus:
     model: str
     live: Live
     runs: Sequence[RunRecord]
+    schedules: Sequence[Schedule] | None = ()
 
     def to_json(self) -> dict[str, Any]:
         """The status as JSON values (schemas/status.schema.json)."""
@@ -37,6 +39,7 @@ class ModelStatus:
             "waived": live.waived,
             "alert": live.alert,
             "unjudged": live.unjudged,
+            "schedules": None if self.schedules is None else [each.to_json() for each in self.schedules],
             "runs": [
                 {
                     "run": run.id,
@@ -54,6 +57,8 @@ class ModelStatus:
         """The status as people read it."""
         found = [f"{self.model}: {line}" if number == 0 else line for number, line in enumerate(self._live(target))]
         found += [_run_line(run) for run in self.runs]
+        found += ["  you have no permission to see its schedule"] if self.schedules is None else []
+        found += [f"  schedule {each.line}" for each in self.schedules or ()]
         if self.runs and self.runs[0].phase == "Interrupted":
             found.append(f"  continue it: lockgate run {self.model} --resume {self.runs[0].id}")
         return found
@@ -119,7 +124,7 @@ def status(target: Target, name: str | None = None) -> Status:
     models = []
     for model in [name] if name else sorted(known):
         runs = [run for run in recorded if run.about.model == model]
-        models.append(ModelStatus(model, target.live(model), runs[:LAST]))
+        models.append(ModelStatus(model, target.live(model), runs[:LAST], target.schedules(model)))
     broken = {} if name else {folder: error.message for folder, error in project.broken.items()}
     return Status(target, models, broken)
 

@@ -15,6 +15,7 @@ from lockgate.errors import BadCall
 from lockgate.records.environment import Environment
 from lockgate.records.live import Live
 from lockgate.records.runs import RunRecord, Step, named
+from lockgate.records.schedule import Schedule
 
 
 class Target(Protocol):
@@ -41,6 +42,9 @@ class Target(Protocol):
 
     def live(self, model: str) -> Live:
         """What users of a model reach."""
+
+    def schedules(self, model: str) -> list[Schedule] | None:
+        """The schedules that start runs of a model there; None if the caller may not see them."""
 
     def fetch_logs(self, run: RunRecord, steps: Sequence[Step]) -> list[str]:
         """Bring the logs of these steps to the run's folder; returns the steps whose log no longer exists."""

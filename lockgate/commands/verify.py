@@ -5,7 +5,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lockgate_proof import Promotion, ProofError, Statement, VerifiedBundle, read_manifest, verify_bundle, waiver_for
+from lockgate_proof import (
+    Promotion,
+    ProofError,
+    Statement,
+    VerifiedBundle,
+    read_current,
+    read_manifest,
+    verify_bundle,
+    verify_current,
+    waiver_for,
+)
+from lockgate_step import layout
 from lockgate_store import Missing, get_tree
 
 from lockgate.definition.project import Project
@@ -13,6 +24,7 @@ from lockgate.errors import BadCall
 from lockgate.records.environment import Environment
 from lockgate.records.promotions import Memory, live_promotion
 from lockgate.records.store import store_of
+from lockgate.rendering.current import Current
 from lockgate.report.lines import short, unjudged_lines
 
 
@@ -35,7 +47,14 @@ def verify_what(project: Project, environment: Environment, what: str) -> tuple[
         _get(environment, f"models/{model}/bundles/{folder.name}", folder)
     trust, now = environment.trust, datetime.now(UTC)
     proven = verify_bundle(folder, trust, now=now, model=model, digest=digest)
-    checks = [*_checks(proven, now), *([_promoted(live)] if live else [])]
+    current = "current"
+    try:
+        verify_current(folder, proven.model, _current(project, environment, proven.model))
+    except ProofError:
+        if digest:  # what is live; the folder of an earlier version remains valid evidence of its time
+            raise
+        current = "not the current ones"
+    checks = [*_checks(proven, now, current), *([_promoted(live)] if live else [])]
     value = {
         "model": proven.model,
         "bundle": proven.digest,
@@ -61,11 +80,20 @@ def _get(environment: Environment, prefix: str, folder: Path) -> None:
         raise ProofError(msg, fix="restore the store from a backup, and check who can write there") from error
 
 
-def _checks(proven: VerifiedBundle, now: datetime) -> Iterator[dict[str, Any]]:
+def _current(project: Project, environment: Environment, model: str) -> dict[str, Any]:
+    """What is current: on this machine by the model's own files, on a cluster by its environment."""
+    if environment.local and model in project.models:
+        return {model: Current.of(project.models[model]).to_json()}
+    return read_current(environment.config / layout.CURRENT)
+
+
+def _checks(proven: VerifiedBundle, now: datetime, current: str) -> Iterator[dict[str, Any]]:
     """Each check: its subjects, who signed it, in which record, and when it expires."""
     count = len(read_manifest(proven.folder)["files"])
     sealed = {"bundle": proven.digest}
     yield {"check": "files", "result": f"{count} unchanged", "subjects": sealed, **_signed(None)}
+    judged = {"policy": proven.subjects["policy"]}
+    yield {"check": "policy and spec", "result": current, "subjects": judged, **_signed(None)}
     for record in proven.records.values():
         yield {"check": f"{record.kind} record", "result": "valid", **_signed(record)}
     for gate, verdict in proven.verdicts.items():

@@ -87,7 +87,7 @@ class _Programs:
 
     @classmethod
     def of(cls, model: Model) -> "_Programs":
-        return cls({**Catalog.find().programs, **model.own_programs}, built(Project.find(model.folder)))
+        return cls({**model.own_programs, **Catalog.find().programs}, built(Project.find(model.folder)))
 
     def container(self, task: Task) -> dict[str, Any]:
         """Return the arguments of `couler.run_container` for a task. Errors: UnknownName."""

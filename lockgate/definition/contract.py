@@ -1,26 +1,74 @@
 """Read the contracts of programs from their source."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 from lockgate_step import ContractError, read_contract
 
-from lockgate.definition.catalog import Program
+from lockgate.definition.catalog import Catalog, Program
 from lockgate.errors import SpecError
 
 # A program reads these as raw artifacts of its template, pinned by digest; no task passes them to another.
 RAW = {"Spec": "spec.json", "Policy": "policy.toml", "Expectations": "expectations.json", "Waivers": "waivers.json"}
 
 
+# Only these characters: other letters can look like the name of another program.
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_LOOK_ALIKE = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "-": None, "_": None, ".": None})
+# A model's own step reads and writes files. The credentials of the store and the platform's token can move `live`.
+_USES_OF_OWN = ("registry",)
+_GUIDE = "docs/writing-a-step.md describes what a step may be"
+
+
 def own_step(source: Path, model: str) -> Program:
-    """Read the program of a user's one-file step in `pipelines/<model>/`. Errors: SpecError."""
+    """Read the program of a user's one-file step in `pipelines/<model>/`.
+
+    Errors: SpecError, also if the step could be taken for one of Lockgate's programs, or asks for a right of theirs.
+    """
     found = _read(source)
     if len(found) != 1:
         msg = f"{source.name} contains {len(found)} programs; a step of your own is one file with one program"
         raise SpecError(msg, fix="move each program to its own file")
     stem = source.stem.replace("_", "-")
     entry = {key: value for key, value in found[0].items() if key != "function"}
-    return Program(entry["program"], stem, f"{model}-{stem}", ("python", "-m", source.stem), (), entry)
+    program = Program(entry["program"], stem, f"{model}-{stem}", ("python", "-m", source.stem), (), entry)
+    _check_own(program, source)
+    return program
+
+
+def shipped(name: str) -> str | None:
+    """Return the program or image of Lockgate that a name is, or looks like; None if there is none."""
+    catalog = Catalog.find()
+    known = sorted({name for each in catalog.programs.values() for name in (each.name, each.image)} | {"waive"})
+    return next((each for each in known if _looks(each) == _looks(name)), None)
+
+
+def _looks(name: str) -> str:
+    return name.casefold().translate(_LOOK_ALIKE)
+
+
+def _check_own(program: Program, source: Path) -> None:
+    """Keys, accounts and credentials belong to Lockgate's own programs; a step must not get one by its name."""
+    for name in (program.name, program.step):
+        if not _NAME.fullmatch(name):
+            msg = f"{source.name}: {name!r} is not a valid name of a step"
+            raise SpecError(msg, fix="use lower case letters a to z, digits and single underscores, e.g. balance_rows")
+    for name in (program.name, program.step, program.image):
+        if (taken := shipped(name)) is not None:
+            what = f"has the name of Lockgate's own {taken}" if name == taken else f"looks like Lockgate's own {taken}"
+            msg = f"{source.name}: {name} {what}; a step of yours cannot replace it"
+            raise SpecError(msg, fix=f"give the function and the file another name than {taken}")
+    for mark in ("gate", "signs"):
+        if program.contract[mark]:
+            msg = f"{source.name}: {program.name} is marked {mark}=True; only Lockgate's own programs get a signing key"
+            raise SpecError(msg, fix=f"remove {mark}=True: the gates of every model judge what the step writes")
+    if denied := [use for use in program.contract["uses"] if use not in _USES_OF_OWN]:
+        msg = f"{source.name}: {program.name} uses {denied[0]}, which only Lockgate's own programs may use"
+        raise SpecError(msg, fix=f"remove {denied[0]!r} from uses; {_GUIDE}")
+    if program.contract["image"]:
+        msg = f"{source.name}: {program.name} names the image {program.contract['image']}"
+        raise SpecError(msg, fix="remove image=...: each step of your own has an image of its name")
 
 
 def _read(source: Path) -> list[dict[str, Any]]:

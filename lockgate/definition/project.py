@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+import tomllib
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -121,6 +122,15 @@ class Project:
     def workflows(self) -> Path:
         """The rendered manifests."""
         return self.root / "workflows"
+
+    @cached_property
+    def owner(self) -> str:
+        """The name of the project on its cluster, a label of every object there; empty without a cluster."""
+        try:
+            settings = tomllib.loads((self.root / "kubernetes" / "settings.toml").read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # without a cluster, or with damaged settings: the cluster's rendering refuses it
+            return ""
+        return str(settings.get("project") or settings.get("namespace") or "")
 
     def folders(self) -> Iterator[Path]:
         """The folder of each model, sorted."""

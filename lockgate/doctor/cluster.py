@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -12,10 +13,14 @@ from lockgate.cluster.api import connect
 from lockgate.cluster.manifests import controller as argo
 from lockgate.cluster.manifests.accounts import ACCOUNTS, ARGO, EVENTS, EXECUTOR, NEEDS, SUBMITTER, Right
 from lockgate.cluster.manifests.files import CREDENTIALS, cluster_files
+from lockgate.cluster.manifests.network import closed
+from lockgate.cluster.manifests.objects import LABELS
 from lockgate.cluster.manifests.settings import Cluster
 from lockgate.cluster.objects import ClusterObjects, within
+from lockgate.cluster.watch import PART_OF
 from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
+from lockgate.doctor import running
 from lockgate.doctor.checks import Finding, examined, race
 from lockgate.errors import BadCall
 from lockgate.images.pins import built
@@ -55,13 +60,17 @@ def examine(
     checks: dict[str, Callable[[], Finding]] = {
         "argo": lambda: _version(live, for_tests=for_tests),
         "controller": lambda: _controller(live),
+        "project": lambda: _project(live),
         "manifests": lambda: _manifests(live, cluster),
+        "network": lambda: _network(cluster),
         "rights": lambda: _rights(live),
         "secrets": lambda: _secrets(live),
         "keys": lambda: _keys(cluster),
         "store": lambda: _store(cluster),
         "images": lambda: _images(project),
         "workflows": lambda: _workflows(live, project),
+        "templates": lambda: running.templates(live, project),
+        "schedules": lambda: running.schedules(live, project),
     }
     return examined(checks)
 
@@ -128,12 +137,42 @@ _SHOWN = "kubernetes/argo-controller/configmap.yaml"
 
 def _manifests(live: ClusterObjects, cluster: Cluster) -> Finding:
     """Check that each object of `kubernetes/` is on the cluster as rendered."""
-    wanted = [*_objects(cluster_files(cluster)), _environment(cluster)]
+    rendered = cluster_files(cluster)
+    wanted = [*_objects(rendered), _environment(cluster, rendered)]
     if different := list(live.different(wanted)):
-        return Finding(
-            "manifests", f"different from the rendered files: {', '.join(different)}", f"lockgate render, then {_APPLY}"
-        )
+        return Finding("manifests", f"different from the rendered files: {', '.join(different)}", _again(_APPLY))
     return Finding("manifests", f"{len(wanted)} objects match the rendered files")
+
+
+def _project(live: ClusterObjects) -> Finding:
+    """Check that the namespace belongs to this project."""
+    ours, place = live.settings.owner, live.settings.namespace
+    found = live.find("v1", "Namespace", place)
+    if found is None:
+        return Finding("project", f"the namespace {place} does not exist", _APPLY)
+    owner = (found["metadata"].get("labels") or {}).get(layout.PROJECT, "")
+    if owner != ours:
+        whose = f"belongs to the project {owner}" if owner else f"has no label {layout.PROJECT}"
+        fix = "use another namespace: lockgate render --kubernetes --namespace NAME" if owner else _APPLY
+        return Finding("project", f"the namespace {place} {whose}, not to {ours}", fix)
+    kind, names = "ValidatingAdmissionPolicyBinding", re.compile(rf"lockgate-[a-z]+\.{place}\.(?!{ours}$).+")
+    bindings = live.listed("admissionregistration.k8s.io/v1", kind, {PART_OF: "lockgate"})
+    if left := [name for each in bindings if names.fullmatch(name := each["metadata"]["name"])]:
+        fix = f"kubectl delete {kind.lower()} {' '.join(left)}"
+        return Finding("project", f"another project's apply left policies for the namespace {place}", fix)
+    return Finding("project", f"the namespace {place} belongs to the project {ours}")
+
+
+def _network(cluster: Cluster) -> Finding:
+    """Show what no pod can reach; whether policies are enforced depends on the network plug-in."""
+    if shut := closed(cluster):
+        return Finding("network", f"closed where policies are enforced: {', '.join(shut)} (--set NAME=RANGE opens it)")
+    return Finding("network", "pods may reach only the addresses in the settings")
+
+
+def _again(apply: str) -> str:
+    """Return how to apply over what somebody else has changed or added."""
+    return f"find out who changed it, then lockgate render and {apply} --force-conflicts"
 
 
 def _workflows(live: ClusterObjects, project: Project) -> Finding:
@@ -142,9 +181,7 @@ def _workflows(live: ClusterObjects, project: Project) -> Finding:
     wanted = [found for model in models for found in _objects(model_files(project, model, check=True))]
     if different := list(live.different(wanted)):
         apply = f"kubectl apply --server-side -n {live.settings.namespace} -R -f workflows"
-        return Finding(
-            "workflows", f"different from the rendered files: {', '.join(different)}", f"lockgate render, then {apply}"
-        )
+        return Finding("workflows", f"different from the rendered files: {', '.join(different)}", _again(apply))
     local = [f"{m.spec.name} ({m.spec.source.uri})" for m in models if not m.spec.source.in_reach_of_pods]
     note = f"; pods cannot read the data of {', '.join(local)}: use --data; the schedule is suspended" if local else ""
     return Finding("workflows", f"{len(wanted)} objects of {len(models)} models match the rendered files{note}")
@@ -157,10 +194,12 @@ def _objects(files: Mapping[Any, bytes]) -> list[dict[str, Any]]:
     return [document for document in found if document["kind"] != "Kustomization"]
 
 
-def _environment(cluster: Cluster) -> dict[str, Any]:
+def _environment(cluster: Cluster, rendered: Mapping[Path, bytes]) -> dict[str, Any]:
     """Return the ConfigMap that kustomize makes from the environment's files."""
-    data = {key: (cluster.environment / key).read_text(encoding="utf-8") for key in cluster.keys}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": layout.CONFIG_MAP}, "data": data}
+    paths = (cluster.environment / key for key in cluster.keys)
+    data = {path.name: (rendered.get(path) or path.read_bytes()).decode() for path in paths}
+    metadata = {"name": layout.CONFIG_MAP, "labels": {**LABELS, layout.PROJECT: cluster.settings.owner}}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 
 def _rights(live: ClusterObjects) -> Finding:

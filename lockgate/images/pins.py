@@ -2,6 +2,7 @@
 
 import fnmatch
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,27 @@ from lockgate_step import canonical, file_digest, sha256
 
 from lockgate.definition.catalog import Catalog, Image
 from lockgate.definition.project import Model, Project
-from lockgate.errors import BadCall, UnknownName
+from lockgate.errors import BadCall, SpecError, UnknownName
 
 LOCK = "images/images.lock.json"  # the pushed references, by digest
-UNBUILT = ":unbuilt"
+NOWHERE, UNBUILT = "lockgate.invalid", ":unbuilt"
 SOURCE = "io.lockgate.source"  # the label with the digest of an image's sources
+_BY_DIGEST = re.compile(r"([^\s/@]+[.:][^\s/@]+|localhost)/[^\s@]+@sha256:[0-9a-f]{64}")  # in a registry that it names
 _NOT_CODE = ("__pycache__", "*.pyc", ".*")
 
 
 def built(project: Project) -> dict[str, str]:
-    """Read `images/images.lock.json`: image name -> reference by digest, for every image that was pushed."""
+    """Read `images/images.lock.json`: image name -> reference by digest, for every image that was pushed.
+
+    Errors: SpecError if a reference has no digest: a tag may name another image tomorrow.
+    """
     path = project.root / LOCK
-    return dict(json.loads(path.read_bytes())) if path.is_file() else {}
+    found = dict(json.loads(path.read_bytes())) if path.is_file() else {}
+    for name, reference in found.items():
+        if not _BY_DIGEST.fullmatch(str(reference)):
+            msg = f"{LOCK}: the image {name} is {reference!r}, not a reference by digest in a registry"
+            raise SpecError(msg, fix="lockgate images push --registry REGISTRY")
+    return found
 
 
 def record(project: Project, references: Mapping[str, str]) -> None:
@@ -34,7 +44,7 @@ def record(project: Project, references: Mapping[str, str]) -> None:
 
 
 def image_name(reference: str) -> str:
-    """The image's own name in a reference: `lockgate/train:unbuilt` -> `train`."""
+    """The image's own name in a reference: `lockgate.invalid/train:unbuilt` -> `train`."""
     return reference.split("@")[0].rsplit("/", 1)[-1].split(":")[0]
 
 
@@ -43,7 +53,11 @@ def images(project: Project) -> dict[str, Image]:
     catalog = Catalog.find()
     found = {name: catalog.image(name) for name in sorted({program.image for program in catalog.programs.values()})}
     for model in project.models.values():
-        found |= own_images(model, catalog)
+        own = own_images(model, catalog)
+        if twice := sorted(found.keys() & own.keys()):
+            msg = f"two steps would have the image {twice[0]}; one of them is in pipelines/{model.folder.name}"
+            raise SpecError(msg, fix="rename the file of one of the steps")
+        found |= own
     return found
 
 

@@ -8,7 +8,6 @@ from hera.workflows import (
     DAG,
     Artifact,
     Container,
-    CronWorkflow,
     NoneArchiveStrategy,
     Parameter,
     RawArtifact,
@@ -22,12 +21,15 @@ from lockgate_step import canonical, layout, sha256
 
 from lockgate.definition import workflows
 from lockgate.definition.catalog import Catalog, Program
-from lockgate.definition.contract import RAW
+from lockgate.definition.contract import RAW, shipped
 from lockgate.definition.graph import Graph, Setting, Task
 from lockgate.definition.project import Model
 from lockgate.errors import SpecError
+from lockgate.images.pins import NOWHERE, UNBUILT
 from lockgate.rendering.canonical import dump
+from lockgate.rendering.labels import labels
 from lockgate.rendering.rules import broken
+from lockgate.rendering.triggers import on_registry_event, retrain
 
 HEADER = "# Rendered from pipelines/{folder}/ by `lockgate render`; do not edit.\n"
 
@@ -46,13 +48,22 @@ LOCKED_DOWN = {
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 # A platform team may own the controller's settings, so each workflow secures Argo's own containers itself.
-_SECURE_EXECUTOR = json.dumps(
+SECURE_EXECUTOR = json.dumps(
     {
         "initContainers": [{"name": "init", "securityContext": LOCKED_DOWN}],
         "containers": [{"name": "wait", "securityContext": LOCKED_DOWN}],
     },
     sort_keys=True,
 )
+
+
+# A run fails if its template is deleted. So no GitOps tool may prune an earlier one; `doctor --cluster` names it when
+# no run uses it any more.
+_KEPT = {
+    "argocd.argoproj.io/compare-options": "IgnoreExtraneous",
+    "argocd.argoproj.io/sync-options": "Prune=false",
+    "kustomize.toolkit.fluxcd.io/prune": "disabled",
+}
 
 
 def render_model(model: Model, catalog: Catalog, images: Mapping[str, str]) -> dict[str, bytes]:
@@ -62,14 +73,14 @@ def render_model(model: Model, catalog: Catalog, images: Mapping[str, str]) -> d
     Errors: SpecError, naming what is invalid.
     """
     model.check()
-    programs = {**catalog.programs, **model.own_programs}
+    programs = {**model.own_programs, **catalog.programs}
     release = workflow_template(model, workflows.release(model.spec), programs, images)
     review = workflow_template(model, workflows.review(model.spec), programs, images)
     documents = {
         "release.yaml": release,
         "review.yaml": review,
-        "retrain.yaml": _retrain(model, release["metadata"]["name"]),
-        "on-registry-event.yaml": _on_registry_event(model, review["metadata"]["name"]),
+        "retrain.yaml": retrain(model, release["metadata"]["name"]),
+        "on-registry-event.yaml": on_registry_event(model, review["metadata"]["name"]),
     }
     return {name: manifest_bytes(model, name, document) for name, document in documents.items()}
 
@@ -93,15 +104,20 @@ def workflow_template(
     if twice:
         msg = f"{model.spec.name}: two templates would be named {twice[0]!r}"
         raise SpecError(msg, fix="give one of the tasks another name")
+    for task in tasks:
+        if task.program in model.own_programs and (taken := shipped(task.name)):
+            msg = f"{model.spec.name}: a task of your own program {task.program} is named {task.name}"
+            raise SpecError(msg, fix=f"give the task another name than that of Lockgate's own {taken}")
     templates: list[m.Template | Templatable] = [_dag(graph) for graph in whole.graphs()]
     templates += [_container(model, task, programs, images) for task in tasks]
     spec = model.spec
     built = WorkflowTemplate(
         name=f"{spec.name}-{whole.name}",
-        labels=_labels(model, whole.name),
+        labels=labels(model, whole.name),
         annotations={
             "workflows.argoproj.io/title": f"{spec.name}: {whole.name}",
             "workflows.argoproj.io/description": spec.description or f"{whole.name} of {spec.name}",
+            **_KEPT,
         },
         entrypoint=whole.name,
         on_exit=end.name,
@@ -121,8 +137,8 @@ def workflow_template(
             fs_group=layout.USER,
             seccomp_profile=m.SeccompProfile(type="RuntimeDefault"),
         ),
-        pod_spec_patch=_SECURE_EXECUTOR,
-        workflow_metadata=m.WorkflowMetadata(labels=_labels(model, whole.name)),
+        pod_spec_patch=SECURE_EXECUTOR,
+        workflow_metadata=m.WorkflowMetadata(labels=labels(model, whole.name)),
     ).to_dict()
     built["spec"]["volumes"] = _volumes()
     for template in built["spec"]["templates"]:
@@ -151,16 +167,6 @@ def _named(document: dict[str, Any]) -> dict[str, Any]:
     digest = sha256(canonical(document)).removeprefix("sha256:")[:8]
     document["metadata"]["name"] += f"-{digest}"
     return document
-
-
-def _labels(model: Model, component: str) -> dict[str, str]:
-    return {
-        "app.kubernetes.io/name": model.spec.name,
-        "app.kubernetes.io/component": component,
-        "app.kubernetes.io/part-of": "lockgate",
-        "app.kubernetes.io/managed-by": "lockgate",
-        "data.statcan.gc.ca/classification": model.spec.classification,
-    }
 
 
 def _volumes() -> list[dict[str, Any]]:
@@ -286,7 +292,7 @@ def _container(model: Model, task: Task, programs: Mapping[str, Program], images
         outputs=[_output(task, entry) for entry in program.outputs] or None,
         env=environment,
         volume_mounts=mounts,
-        labels=_labels(model, task.name),
+        labels=labels(model, task.name),
         resources=m.ResourceRequirements.model_validate(
             {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"cpu": "2", "memory": "4Gi"}}
         ),
@@ -339,51 +345,5 @@ class _Keyed(Artifact):
 
 
 def image_of(program: Program, images: Mapping[str, str]) -> str:
-    """The image that a program runs in; its tag is `unbuilt` if it is not built yet."""
-    return images.get(program.image, f"lockgate/{program.image}:unbuilt")
-
-
-def _retrain(model: Model, release: str) -> dict[str, Any]:
-    schedule = model.spec.retrain
-    return dict(
-        CronWorkflow(
-            name=f"{model.spec.name}-retrain",
-            labels=_labels(model, "retrain"),
-            schedules=[schedule.cron],
-            # Suspended if pods cannot read the data. To enable it, move the data to the store and render again.
-            cron_suspend=None if model.spec.source.in_reach_of_pods else True,
-            timezone=schedule.timezone,
-            concurrency_policy="Forbid",
-            starting_deadline_seconds=3600,
-            stop_strategy=m.StopStrategy(expression="cronworkflow.failed >= 3"),
-            successful_jobs_history_limit=3,
-            failed_jobs_history_limit=3,
-            workflow_template_ref=m.WorkflowTemplateRef(name=release),
-        ).to_dict()
-    )
-
-
-def _on_registry_event(model: Model, review: str) -> dict[str, Any]:
-    """Start a review on a registry event. The event is only a hint: the run reads the version from the registry."""
-    selector = (
-        'payload.entity == "model_version_alias" && payload.action == "created"'
-        f' && payload.data.name == "{model.spec.name}" && payload.data.alias == "{model.spec.alias}"'
-        ' && metadata["x-mlflow-delivery-id"] != nil'
-    )
-    binding = m.WorkflowEventBinding(
-        api_version="argoproj.io/v1alpha1",
-        kind="WorkflowEventBinding",
-        metadata=m.ObjectMeta(name=f"{model.spec.name}-on-registry-event", labels=_labels(model, "on-registry-event")),
-        spec=m.WorkflowEventBindingSpec(
-            event=m.Event(selector=selector),
-            submit=m.Submit(
-                workflow_template_ref=m.WorkflowTemplateRef(name=review),
-                # A repeated delivery has the same id, so its run's name collides and it does not run twice.
-                metadata=m.ObjectMeta(name=f'"{model.spec.name}-" + metadata["x-mlflow-delivery-id"][0]'),
-                arguments=m.Arguments(
-                    parameters=[m.Parameter(name="version", value_from=m.ValueFrom(event="payload.data.version"))]
-                ),
-            ),
-        ),
-    )
-    return dict(binding.model_dump(mode="json", by_alias=True, exclude_none=True))
+    """The image that a program runs in. If it is not built yet, a name that no registry can ever have (RFC 6761)."""
+    return images.get(program.image, f"{NOWHERE}/{program.image}{UNBUILT}")

@@ -267,6 +267,12 @@ def pinned_files(manifest: Manifest) -> Iterator[str]:
                 yield f"{pod['name']}.{name} is not pinned by its digest"
 
 
+def never_pruned(manifest: Manifest) -> Iterator[str]:
+    """A GitOps tool that deletes an earlier template fails the runs that use it."""
+    if manifest["metadata"].get("annotations", {}).get("argocd.argoproj.io/sync-options") != "Prune=false":
+        yield "Argo CD would delete it under its runs: the sync option Prune=false is missing"
+
+
 def named_by_content(manifest: Manifest) -> Iterator[str]:
     """Under `Secure`, changing a template breaks the runs that use it, so new content needs a new name."""
     name = manifest["metadata"]["name"]
@@ -285,8 +291,9 @@ def scheduled(manifest: Manifest) -> Iterator[str]:
         yield "runs may overlap"
     if not spec.get("startingDeadlineSeconds"):
         yield "a run missed while the controller is down is lost"
-    if not spec.get("stopStrategy", {}).get("expression"):
-        yield "it never stops failing: spec.stopStrategy.expression is missing"
+    if "stopStrategy" in spec:
+        # Argo counts the failures since the schedule was created, refusals too; a success does not reset the count.
+        yield "it would stop for ever after a few refusals: spec.stopStrategy"
     if not spec.get("schedules") or "schedule" in spec:
         yield "Argo 4 accepts only `schedules`"
     if "workflowTemplateRef" not in spec.get("workflowSpec", {}):
@@ -333,4 +340,5 @@ WORKFLOW_RULES: Mapping[str, Rule] = {
     "key-of-its-own": key_of_its_own,
     "pinned-files": pinned_files,
     "named-by-content": named_by_content,
+    "never-pruned": never_pruned,
 }

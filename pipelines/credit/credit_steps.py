@@ -27,16 +27,16 @@ def balance(
     return task.output("balanced")
 
 
-def train(
+def fit(
     rows: Artifact[Table],
     *,
     strength: float | Setting = 1.0,
     after: Artifact[Kind] | None = None,
-    name: str = "train",
+    name: str = "fit",
 ) -> Artifact[ModelFile]:
     """Fit a logistic regression to the credits and write it as ONNX."""
     task = add(
-        "train",
+        "fit",
         name,
         {"rows": rows},
         {"strength": strength},

@@ -9,7 +9,7 @@ def candidate(spec: ModelSpec) -> Candidate:
     """Define this model's own chain: balance the labels, then train a model with coefficients that can be shown."""
     data, checked = frozen_data(spec)
     balanced = own.balance(data.rows, after=checked.verdict)
-    model = own.train(balanced, strength=tuned(spec, "strength"))
+    model = own.fit(balanced, strength=tuned(spec, "strength"))
     return brought(model, data, checked)
 
 

@@ -32,7 +32,7 @@ from tests.cluster import tools
 from tests.cluster.place import CA, REGISTRY, ROOT
 
 FOLDER = tools.CACHE.parent / "images"
-CHANGED = "credit-train"  # a user's own one-file step
+CHANGED = "credit-fit"  # a user's own one-file step
 MANIFESTS = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 
 
@@ -77,7 +77,7 @@ def push_image(project: Path, name: str, environment: Mapping[str, str] | None =
 def push_changed(project: Path) -> str:
     """Push the image of CHANGED with one more line in its program; returns its reference by digest."""
     folder = shutil.copytree(ROOT / "pipelines" / "credit", project / "pipelines" / "credit")
-    with (folder / "train.py").open("a") as program:
+    with (folder / "fit.py").open("a") as program:
         program.write("# a change\n")
     return push_image(project, CHANGED)
 

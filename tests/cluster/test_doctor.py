@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from lockgate.cluster.manifests.accounts import EXECUTOR, SUBMITTER
+from lockgate.definition.catalog import Catalog
 from tests.cluster import tools
-from tests.cluster.place import ACCESS_KEY, BUCKET, CA, KUBECONFIG, PAUSE, S3, SECRET_KEY
+from tests.cluster.place import ACCESS_KEY, BUCKET, CA, KUBECONFIG, NODE, PAUSE, S3, SECRET_KEY
 from tests.workshop import Done
 from tests.workshop import Project as Workshop
 
@@ -72,10 +73,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site = Site(tmp_path_factory.mktemp("project"))
     Workshop.make(site.root)
     (site.root / "images").mkdir()
-    (site.root / "images" / "images.lock.json").write_text(json.dumps({"model-server": pause(site)}))
+    (site.root / "images" / "images.lock.json").write_text(json.dumps(pushed(site)))
     values = {
         "store": f"s3://{BUCKET}/doctor", "endpoint": S3, "addressing_style": "path", "ca": str(CA),
-        "argo_namespace": ARGO,
+        "argo_namespace": ARGO, "api_server": f"{NODE}/32",
     }  # fmt: skip
     settings = [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
     done = site.lockgate("render", "--kubernetes", "--namespace", NAMESPACE, *settings)
@@ -114,11 +115,17 @@ def pause(site: Site) -> str:
     return f"{host}/{name.split(':')[0]}@{digest}"
 
 
+def pushed(site: Site) -> dict[str, str]:
+    """Return a reference for each image; nothing is run here."""
+    return {program.image: pause(site) for program in Catalog.find().programs.values()}
+
+
 def test_all_is_well_where_all_was_applied(site: Site) -> None:
     found = site.doctor()
     assert {name: f["found"] for name, f in found.items() if not f["well"]} == {}
     assert set(found) == {
         "argo", "controller", "manifests", "rights", "secrets", "keys", "store", "images", "workflows",
+        "network", "project", "schedules", "templates",
     }  # fmt: skip
     assert found["store"]["found"].endswith("exactly one of 32 concurrent writers succeeds")
     assert SECRET_KEY not in json.dumps(found)
@@ -172,8 +179,12 @@ def open_network(site: Site) -> None:
     site.kubectl("delete", "networkpolicy", "lockgate-deny-all")
 
 
+def policy_name(site: Site) -> str:
+    return f"lockgate-runs.{NAMESPACE}.{site.root.name}"
+
+
 def unbound_policy(site: Site) -> None:
-    site.does("kubectl", "delete", "validatingadmissionpolicybinding", f"lockgate-runs.{NAMESPACE}")
+    site.does("kubectl", "delete", "validatingadmissionpolicybinding", policy_name(site))
 
 
 def another_store(site: Site) -> None:
@@ -215,7 +226,7 @@ def another_endpoint(site: Site) -> None:
 def another_image(site: Site) -> None:
     path = site.root / "images" / "images.lock.json"
     reference = json.loads(path.read_text())["model-server"]
-    path.write_text(json.dumps({"model-server": f"{reference.split('@')[0]}@sha256:{'0' * 64}"}))
+    path.write_text(json.dumps(pushed(site) | {"model-server": f"{reference.split('@')[0]}@sha256:{'0' * 64}"}))
 
 
 def no_images(site: Site) -> None:
@@ -276,8 +287,8 @@ ACCOUNT = {"template": {"spec": {"serviceAccountName": "argo"}}}
 RELATED: dict[Break, set[str]] = {
     less_rights: {"manifests"},
     another_endpoint: {"manifests"},
-    no_images: {"workflows"},
-    another_image: {"workflows"},
+    no_images: {"manifests", "workflows", "schedules"},
+    another_image: {"manifests", "workflows", "schedules"},
 }
 
 

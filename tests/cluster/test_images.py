@@ -141,7 +141,7 @@ def test_no_image_makes_a_node_pull_much_when_a_program_changes(cluster: Cluster
 
 def test_another_code_changes_the_last_layer_alone(cluster: Cluster, images: Mapping[str, str], tmp_path: Path) -> None:
     changed = push_changed(tmp_path)
-    before, after = (layers(cluster, each) for each in (images["credit-train"], changed))
+    before, after = (layers(cluster, each) for each in (images["credit-fit"], changed))
     assert before[:-1] == after[:-1]
     assert before[-1] != after[-1]
 

@@ -446,7 +446,8 @@ def test_nothing_is_opened_to_the_outside(applied: Applied) -> None:
     for kind in ("NodePort", "LoadBalancer"):
         spec = {"type": kind, "ports": [{"port": 80}], "selector": {"a": "b"}}
         service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "out"}, "spec": spec}
-        applied.account(PLATFORM).cannot("create", "-f", "-", given=service, why="exceeded quota")
+        applied.account(PLATFORM).cannot("create", "-f", "-", given=service, why="Lockgate: ")
+        applied.admin.cannot("create", "-f", "-", given=service, why="exceeded quota")
 
 
 IMAGE = "registry.example.org/lockgate/model-server@sha256:" + "0" * 64
@@ -454,7 +455,10 @@ IMAGE = "registry.example.org/lockgate/model-server@sha256:" + "0" * 64
 
 def version(change: Change = lambda version: None) -> Manifest:
     """Return a version as deploy creates it, changed."""
-    labels = {"app.kubernetes.io/component": "model-server"}
+    labels = {
+        "app.kubernetes.io/name": "adult-income", "app.kubernetes.io/component": "model-server",
+        "app.kubernetes.io/managed-by": "lockgate", "lockgate.io/bundle": "0123456789ab",
+    }  # fmt: skip
     mount = {"name": "credentials", "mountPath": "/lockgate/credentials"}
     spec: Manifest = {
         "serviceAccountName": SERVER,
@@ -470,7 +474,8 @@ def version(change: Change = lambda version: None) -> Manifest:
     change(spec)
     template = {"metadata": {"labels": labels}, "spec": spec}
     return {
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "adult-income-0123456789ab"},
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "adult-income-0123456789ab", "labels": labels},
         "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template},
     }  # fmt: skip
 

@@ -217,7 +217,7 @@ def test_the_first_time_makes_keys_that_sign_for_one_program_each(project: Proje
         key = cluster.private / f"lockgate-key-{signer}" / "private.pem"
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
         verify(sign("verdict", {}, {}, key), trust, signer=signer, kind="verdict")
-    assert notes == [
+    assert notes[:1] == [
         "fill .lockgate/kubernetes/lockgate-store/{access_key_id,secret_access_key}: the store's credentials"
     ]
     applied = yaml.safe_load((cluster.private / "kustomization.yaml").read_bytes())
@@ -229,7 +229,7 @@ def test_credentials_are_taken_from_where_tools_of_s3_look(project: Project, mon
     prepare(project, TOLD)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "who")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "what")
-    assert prepare(project, {}) == []
+    assert prepare(project, {"api_server": "10.0.0.1/32", "store_egress": "10.0.0.9/32"}) == []
     folder = Cluster(project).private / "lockgate-store"
     assert {p.name: p.read_text() for p in folder.iterdir()} == {"access_key_id": "who", "secret_access_key": "what"}
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody else")
@@ -274,7 +274,7 @@ def test_a_setting_is_kept_until_another_is_given(project: Project) -> None:
 
 def texts(project: Project) -> Iterator[Manifest]:
     for path, content in cluster_files(Cluster(project)).items():
-        if path.name != "kustomization.yaml":
+        if path.suffix == ".yaml" and path.name != "kustomization.yaml":
             yield from yaml.safe_load_all(content)
 
 
@@ -290,9 +290,13 @@ def snapshot(folder: Path) -> dict[str, bytes]:
         (TOLD | {"store": "file:///srv/store"}, "cannot be used by a cluster"),
         (TOLD | {"endpoint": "http://s3.example.org"}, "would send credentials unencrypted"),
         (TOLD | {"argo": "3.6"}, r"unknown version of Argo '3\.6'"),
-        (TOLD | {"namespace": "Lock Gate"}, "'Lock Gate' is not a valid namespace name"),
+        (TOLD | {"namespace": "Lock Gate"}, "'Lock Gate' is not a valid name of a namespace"),
+        (TOLD | {"namespace": "kube-system"}, "belongs to the cluster"),
+        (TOLD | {"namespace": "argo"}, "belongs to the cluster"),
+        (TOLD | {"project": "Lock Gate"}, "'Lock Gate' is not a valid name of a namespace or project"),
         (TOLD | {"controller": 'x"\ny = "'}, "is not a valid user name"),
-        (TOLD | {"api_server": "everywhere"}, "is not a list of address ranges"),
+        (TOLD | {"api_server": "everywhere"}, "is neither an address range nor a namespace"),
+        (TOLD | {"store_egress": "*"}, "is neither an address range nor a namespace"),
         (TOLD | {"addressing_style": "sideways"}, "unknown addressing_style"),
         (TOLD | {"ca": "nowhere.pem"}, r"cannot read nowhere\.pem"),
         (TOLD | {"ca": __file__}, "is not a PEM certificate"),
@@ -315,27 +319,56 @@ def test_settings_edited_by_hand_are_read_strictly(project: Project) -> None:
         _ = Cluster(project).settings
 
 
+_HTTPS = [{"port": 443, "protocol": "TCP"}]
+
+
 @pytest.mark.parametrize(
-    ("address", "way"),
+    ("address", "opened", "way"),
     [
-        ("https://s3.example.org", {"ports": [{"port": 443, "protocol": "TCP"}]}),
+        ("https://s3.example.org", "", None),
+        ("https://s3.example.org", "192.0.2.0/24", {"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}], "ports": _HTTPS}),
         (
             "https://10.0.0.9:9000",
+            "",
             {"to": [{"ipBlock": {"cidr": "10.0.0.9/32"}}], "ports": [{"port": 9000, "protocol": "TCP"}]},
         ),
         (
             "https://s3.storage.svc.cluster.local:8333",
+            "",
             {"to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "storage"}}}]},
         ),
     ],
 )
-def test_the_way_to_the_store_is_as_narrow_as_its_address(project: Project, address: str, way: Manifest) -> None:
-    prepare(project, TOLD | {"endpoint": address, "api_server": "10.1.0.1/32,10.1.0.2/32"})
+def test_the_way_to_the_store_is_as_narrow_as_its_address(
+    project: Project, address: str, opened: str, way: Manifest | None
+) -> None:
+    prepare(project, TOLD | {"endpoint": address, "store_egress": opened, "api_server": "10.1.0.1/32,namespace/kube"})
     policies = {p["metadata"]["name"]: p["spec"] for p in network(Cluster(project), ["package"])}
-    assert policies["lockgate-store"]["egress"] == [way]
+    assert policies.get("lockgate-store", {}).get("egress") == ([way] if way else None)
     api = policies["lockgate-api-server"]["egress"][0]["to"]
-    assert [peer["ipBlock"]["cidr"] for peer in api] == ["10.1.0.1/32", "10.1.0.2/32"]
+    assert api == [
+        {"ipBlock": {"cidr": "10.1.0.1/32"}},
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube"}}},
+    ]
     assert "lockgate-registry" not in policies
+
+
+def test_nothing_is_open_to_any_address_by_default(project: Project) -> None:
+    notes = prepare(project, TOLD | {"registry": "https://mlflow.example.org"})
+    for policy in network(Cluster(project), ["package"]):
+        assert all(rule["to"] for rule in policy["spec"].get("egress", []))
+    assert all(any(name in note for note in notes) for name in ("api_server", "store_egress", "registry_egress"))
+
+
+def test_the_first_namespace_has_the_name_of_the_project(tmp_path: Path) -> None:
+    (tmp_path / "Pension_Grants" / "pipelines").mkdir(parents=True)
+    project = Project(tmp_path / "Pension_Grants")
+    prepare(project, TOLD)
+    settings = Cluster(project).settings
+    assert (settings.namespace, settings.owner) == ("pension-grants", "pension-grants")
+    assert {m["metadata"]["labels"]["lockgate.io/project"] for m in texts(project) if "labels" in m["metadata"]} == {
+        "pension-grants"
+    }
 
 
 # Argo's versions -----------------------------------------------------------------------------------------------------

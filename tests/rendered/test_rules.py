@@ -45,6 +45,10 @@ def missing_edge(m: Manifest) -> None:
     task(m, "package")["depends"] = "predict.Succeeded && validate-model.Succeeded"
 
 
+def stopping(m: Manifest) -> None:
+    m["spec"]["stopStrategy"] = {"expression": "cronworkflow.failed >= 3"}
+
+
 def no_command(m: Manifest) -> None:
     del template(m, "train")["container"]["command"]
 
@@ -178,7 +182,8 @@ MUTATIONS: list[tuple[str, str, Callable[[Manifest], None]]] = [
     ("scheduled", "retrain.yaml", drop("spec", "timezone")),
     ("scheduled", "retrain.yaml", drop("spec", "concurrencyPolicy")),
     ("scheduled", "retrain.yaml", drop("spec", "startingDeadlineSeconds")),
-    ("scheduled", "retrain.yaml", drop("spec", "stopStrategy")),
+    ("scheduled", "retrain.yaml", stopping),
+    ("never-pruned", "release.yaml", drop("metadata", "annotations", "argocd.argoproj.io/sync-options")),
     ("bound", "on-registry-event.yaml", drop("spec", "submit", "metadata")),
     ("labelled", "release.yaml", drop("metadata", "labels")),
 ]

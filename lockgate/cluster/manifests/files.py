@@ -13,13 +13,12 @@ from lockgate.cluster.manifests.settings import Cluster
 from lockgate.definition.catalog import Catalog, Program
 from lockgate.errors import SpecError
 from lockgate.rendering.canonical import dump
+from lockgate.rendering.current import Current, current_bytes, current_of
 
 HEADER = "# Rendered by `lockgate render` from settings.toml and environment/; do not edit, write an overlay.\n"
 _KUSTOMIZATION = {
     "apiVersion": "kustomize.config.k8s.io/v1beta1",
     "kind": "Kustomization",
-    # Workflows use the names of ConfigMaps and Secrets without a suffix.
-    "generatorOptions": {"disableNameSuffixHash": True, "labels": LABELS},
 }
 _APART = "argo-controller"  # another team may own the controller
 PRIVATE = "# Written by `lockgate render --kubernetes`. Never commit this folder: it holds private keys.\n"
@@ -28,7 +27,10 @@ CREDENTIALS = (layout.ACCESS_KEY, layout.SECRET_KEY)
 
 def cluster_files(cluster: Cluster) -> dict[Path, bytes]:
     """Return every rendered file of `kubernetes/` by path. Errors: SpecError, BadCall."""
-    shown = {name: list(documents) for name, documents in _documents(cluster).items()}
+    current = current_of(cluster.project)
+    shown = {name: list(documents) for name, documents in _documents(cluster, current).items()}
+    for document in (each for documents in shown.values() for each in documents if "labels" in each["metadata"]):
+        document["metadata"]["labels"][layout.PROJECT] = cluster.settings.owner
     if wrong := broken([document for documents in shown.values() for document in documents]):
         msg = f"kubernetes/ breaks a rule: {wrong[0]}"
         raise SpecError(
@@ -37,10 +39,11 @@ def cluster_files(cluster: Cluster) -> dict[Path, bytes]:
     files = {name: "---\n".join(dump(document) for document in documents) for name, documents in shown.items()}
     own = [name for name in files if not name.startswith(_APART)]
     files["kustomization.yaml"] = dump(_kustomization(cluster, own))
-    return {cluster.folder / name: (HEADER + text).encode() for name, text in files.items()}
+    environment = {cluster.environment / layout.CURRENT: current_bytes(current)}
+    return {cluster.folder / name: (HEADER + text).encode() for name, text in files.items()} | environment
 
 
-def _documents(cluster: Cluster) -> dict[str, Iterable[dict[str, Any]]]:
+def _documents(cluster: Cluster, current: Mapping[str, Current]) -> dict[str, Iterable[dict[str, Any]]]:
     """Return the objects by file, in the order in which they are applied."""
     settings, store = cluster.settings, cluster.store
     config, deployment = controller.documents(settings)
@@ -50,7 +53,7 @@ def _documents(cluster: Cluster) -> dict[str, Iterable[dict[str, Any]]]:
         "quota.yaml": namespace.limits(settings),
         "network.yaml": network.documents(cluster, _with_registry(cluster)),
         "artifacts.yaml": [namespace.artifacts(settings, dump(namespace.repository(store)))],
-        "policy.yaml": policy.documents(settings),
+        "policy.yaml": policy.documents(settings, policy.Pins.of(cluster.project, current)),
         f"{_APART}/configmap.yaml": [config],
         f"{_APART}/deployment.yaml": [deployment],
     }
@@ -65,11 +68,17 @@ def _with_registry(cluster: Cluster) -> list[str]:
 
 def _kustomization(cluster: Cluster, resources: list[str]) -> dict[str, Any]:
     values = _generator(cluster, layout.CONFIG_MAP, [f"environment/{key}" for key in cluster.keys])
-    kustomization: dict[str, Any] = {**_KUSTOMIZATION, "resources": resources, "configMapGenerator": [values]}
+    kustomization: dict[str, Any] = {**_head(cluster), "resources": resources, "configMapGenerator": [values]}
     if cluster.store.has_ca:
         # Argo reads a CA only from a Secret; it contains nothing secret.
         kustomization["secretGenerator"] = [_generator(cluster, layout.AUTHORITY_SECRET, ["environment/ca.pem"])]
     return kustomization
+
+
+def _head(cluster: Cluster) -> dict[str, Any]:
+    labels = {**LABELS, layout.PROJECT: cluster.settings.owner}
+    # Workflows use the names of ConfigMaps and Secrets without a suffix.
+    return {**_KUSTOMIZATION, "generatorOptions": {"disableNameSuffixHash": True, "labels": labels}}
 
 
 def _generator(cluster: Cluster, name: str, files: Iterable[str]) -> Mapping[str, Any]:
@@ -83,5 +92,5 @@ def private_files(cluster: Cluster) -> dict[Path, bytes]:
         _generator(cluster, name, sorted(f"{name}/{p.name}" for p in (cluster.private / name).iterdir()))
         for name in secrets
     ]
-    text = dump({**_KUSTOMIZATION, "secretGenerator": generators})
+    text = dump({**_head(cluster), "secretGenerator": generators})
     return {cluster.private / "kustomization.yaml": (PRIVATE + text).encode()}

@@ -1,7 +1,8 @@
 """Network policies: deny everything, then allow each connection that is needed.
 
 Policies support addresses and labels, but no host names: a host inside the cluster is allowed by its namespace, an IP
-address by itself, any other host only by its port. They have an effect only if the network plug-in enforces them.
+address by itself. Any other host is closed until the settings name its addresses. Policies have an effect only if the
+network plug-in enforces them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -38,25 +39,26 @@ def documents(cluster: Cluster, with_registry: Iterable[str]) -> Iterator[dict[s
         {},
         egress=[{"to": [dns], "ports": [{"port": 53, "protocol": kind} for kind in ("UDP", "TCP")]}],
     )
-    yield policy(
-        "lockgate-store",
-        "steps and served models read and write the store; Argo's containers its artifacts",
-        ours,
-        egress=[_way(cluster.store.endpoint)],
-    )
-    api = [{"ipBlock": {"cidr": cidr}} for cidr in settings.api_server.split(",") if cidr]
-    yield policy(
-        "lockgate-api-server",
-        "Argo's containers report results; deploy, promote and conclude make versions reachable",
-        steps,
-        egress=[{**({"to": api} if api else {}), "ports": [_tcp(443), _tcp(6443)]}],
-    )
-    if registry := cluster.value("registry"):
+    if store := _way(cluster.store.endpoint, settings.opened("store_egress")):
+        yield policy(
+            "lockgate-store",
+            "steps and served models read and write the store; Argo's containers its artifacts",
+            ours,
+            egress=[store],
+        )
+    if api := [_peer(place) for place in settings.opened("api_server")]:
+        yield policy(
+            "lockgate-api-server",
+            "Argo's containers report results; deploy, promote and conclude make versions reachable",
+            steps,
+            egress=[{"to": api, "ports": [_tcp(443), _tcp(6443)]}],
+        )
+    if registry := _way(cluster.value("registry"), settings.opened("registry_egress")):
         yield policy(
             "lockgate-registry",
             "only these programs use the model registry",
             {"matchExpressions": [_RUN, {"key": _COMPONENT, "operator": "In", "values": sorted(with_registry)}]},
-            egress=[_way(registry)],
+            egress=[registry],
         )
     yield policy(
         "lockgate-smoke-test",
@@ -80,16 +82,37 @@ def _tcp(port: int) -> dict[str, Any]:
     return {"port": port, "protocol": "TCP"}
 
 
-def _way(address: str) -> dict[str, Any]:
-    """Return the egress rule for a server, as narrow as a policy can express its address."""
+def closed(cluster: Cluster) -> list[str]:
+    """Return the settings whose servers no pod can reach where policies are enforced: they name no address."""
+    servers = {"store_egress": cluster.store.endpoint, "registry_egress": cluster.value("registry")}
+    shut = [name for name, server in servers.items() if server and not _way(server, cluster.settings.opened(name))]
+    return shut + ([] if cluster.settings.opened("api_server") else ["api_server"])
+
+
+def _peer(place: str) -> dict[str, Any]:
+    kind, _, name = place.partition("/")
+    if kind == "namespace":
+        return {"namespaceSelector": {"matchLabels": {_NAMESPACE: name}}}
+    return {"ipBlock": {"cidr": place}}
+
+
+def _way(address: str, opened: list[str]) -> dict[str, Any] | None:
+    """Return the egress rule for a server, or None if nothing tells its addresses.
+
+    opened: the addresses that the settings name; by default what the server's own name tells.
+    """
+    if not address:
+        return None
     parts = urlsplit(address)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    if opened:
+        return {"to": [_peer(place) for place in opened], "ports": [_tcp(port)]}
     names = host.removesuffix(".cluster.local").split(".")
     if len(names) == 3 and names[2] == "svc":
         # The pods' port may differ from the Service's, and policies apply after the Service was resolved.
-        return {"to": [{"namespaceSelector": {"matchLabels": {_NAMESPACE: names[1]}}}]}
+        return {"to": [_peer(f"namespace/{names[1]}")]}
     try:
         number = ip_address(host)
     except ValueError:
-        return {"ports": [_tcp(port)]}
-    return {"to": [{"ipBlock": {"cidr": f"{number}/{number.max_prefixlen}"}}], "ports": [_tcp(port)]}
+        return None
+    return {"to": [_peer(f"{number}/{number.max_prefixlen}")], "ports": [_tcp(port)]}

@@ -5,17 +5,21 @@ versions of Argo (CVE-2026-31892, -42296, -54526). So a run may name a template 
 be stopped; everything else is in the template, which its owner applied.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from lockgate_step import layout
 
+from lockgate.cluster.manifests import ownership, programs
 from lockgate.cluster.manifests.accounts import ARGO, PLATFORM, SERVER
 from lockgate.cluster.manifests.objects import document
+from lockgate.cluster.manifests.programs import Pins, listed
 from lockgate.cluster.manifests.settings import Settings
 
 _GROUP = "admissionregistration.k8s.io/v1"
 _PREFIX = "workflows.argoproj.io/"
+_INSTANCE = f"{_PREFIX}controller-instanceid"
 # Written by `argo` and the Argo server to record the origin of a run; the controller reads none of them.
 _HARMLESS = [
     f"{_PREFIX}{name}"
@@ -27,82 +31,100 @@ _HARMLESS = [
 ]  # fmt: skip
 
 
-def documents(settings: Settings) -> Iterator[dict[str, Any]]:
-    """Yield each policy with its binding."""
+@dataclass(frozen=True)
+class _Policy:
+    """One policy: the requests that it judges, by whom, and its rules as pairs of message and expression."""
+
+    name: str
+    groups: Sequence[str]
+    resources: Sequence[str]
+    rules: Sequence[tuple[str, str]]
+    by: tuple[str, str] | None = None
+    operations: Sequence[str] = ("CREATE", "UPDATE")
+    param: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+def documents(settings: Settings, pins: Pins) -> Iterator[dict[str, Any]]:
+    """Yield each policy with its binding; pins: the images, commands and templates that are current."""
     others = ("not-by-argo-itself", f"request.userInfo.username != '{settings.controller_user}'")
-    yield from _policy(settings, "runs", [ARGO], ["workflows", "workflows/*"], _runs(), others)
-    yield from _policy(settings, "stored", [ARGO], ["workflows"], _stored(), others, ["CREATE"], "WorkflowTemplate")
-    yield from _policy(settings, "triggers", [ARGO], ["cronworkflows", "workfloweventbindings"], _triggers(), others)
     platform = ("by-the-platform", f"request.userInfo.username == '{settings.user(PLATFORM)}'")
-    yield from _policy(settings, "versions", ["apps"], ["deployments"], _versions(), platform)
+    templates, kind = ["workflowtemplates"], "WorkflowTemplate"
+    triggers = ["cronworkflows", "workfloweventbindings"]
+    serving, others_of = ["services", "horizontalpodautoscalers", "poddisruptionbudgets"], ["", "autoscaling", "policy"]
+    serve = [*ownership.served(), *ownership.services()]
+    for policy in (
+        _Policy("runs", [ARGO], ["workflows", "workflows/*"], [*_runs(settings)], others, variables=_RUNS),
+        _Policy("stored", [ARGO], ["workflows"], [*_stored()], others, ["CREATE"], kind),
+        # Also for the controller, which starts the runs of a schedule.
+        _Policy("current", [ARGO], ["workflows"], [*programs.current(pins)], None, ["CREATE"], kind),
+        _Policy("triggers", [ARGO], triggers, [*_triggers()], others),
+        _Policy("programs", [ARGO], templates, [*programs.templates()], variables=programs.variables(pins)),
+        _Policy(
+            "pods", [""], ["pods", "pods/ephemeralcontainers"], [*programs.pods(settings)], variables=programs.POD
+        ),
+        _Policy("versions", ["apps"], ["deployments"], [*_versions(), *ownership.served()], platform,
+                variables=_VERSIONS),
+        _Policy("served", others_of, serving, serve, platform),
+        _Policy("removed", ["apps"], ["deployments"], [*ownership.removed()], platform, ["DELETE"]),
+        _Policy("project", ownership.GROUPS, ownership.RESOURCES, [*ownership.project(settings)]),
+    ):  # fmt: skip
+        yield from _documents(settings, policy)
 
 
-def _policy(
-    settings: Settings,
-    name: str,
-    groups: list[str],
-    resources: list[str],
-    validations: Iterable[tuple[str, str]],
-    condition: tuple[str, str],
-    operations: Sequence[str] = ("CREATE", "UPDATE"),
-    param: str = "",
-) -> Iterator[dict[str, Any]]:
-    # Policies are cluster-wide, so their names contain the namespace: a cluster may have two namespaces of Lockgate.
-    full = f"lockgate-{name}.{settings.namespace}"
+def _documents(settings: Settings, policy: _Policy) -> Iterator[dict[str, Any]]:
+    # Policies are cluster-wide. With the project in the name, another project's apply adds policies and replaces none.
+    full = f"lockgate-{policy.name}.{settings.namespace}.{settings.owner}"
+    rule = {
+        "apiGroups": list(policy.groups),
+        "apiVersions": ["*"],
+        "operations": list(policy.operations),
+        "resources": list(policy.resources),
+    }
     spec: dict[str, Any] = {
         "failurePolicy": "Fail",
-        "matchConstraints": {
-            "resourceRules": [
-                {
-                    "apiGroups": groups,
-                    "apiVersions": ["*"],
-                    "operations": list(operations),
-                    "resources": resources,
-                }
-            ]
-        },
-        "matchConditions": [{"name": condition[0], "expression": condition[1]}],
-        "validations": [{"expression": e, "message": f"Lockgate: {m}", "reason": "Forbidden"} for m, e in validations],
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": e, "message": f"Lockgate: {m}", "reason": "Forbidden"} for m, e in policy.rules],
     }
-    if param:
-        spec["paramKind"] = {"apiVersion": f"{ARGO}/v1alpha1", "kind": param}
-    if name in _VARIABLES:
-        spec["variables"] = [{"name": n, "expression": e} for n, e in _VARIABLES[name].items()]
+    if policy.by:
+        spec["matchConditions"] = [{"name": policy.by[0], "expression": policy.by[1]}]
+    if policy.param:
+        spec["paramKind"] = {"apiVersion": f"{ARGO}/v1alpha1", "kind": policy.param}
+    if policy.variables:
+        spec["variables"] = [{"name": n, "expression": e} for n, e in policy.variables.items()]
     yield document(_GROUP, "ValidatingAdmissionPolicy", full, spec=spec)
     binding: dict[str, Any] = {
         "policyName": full,
         "validationActions": ["Deny"],
         "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.namespace}}},
     }
-    if param:
+    if policy.param:
         # The API server checks the request against each object of that kind in the namespace.
         binding["paramRef"] = {"selector": {}, "parameterNotFoundAction": "Deny"}
     yield document(_GROUP, "ValidatingAdmissionPolicyBinding", full, spec=binding)
 
 
-_VARIABLES: dict[str, dict[str, str]] = {
-    "runs": {
-        "old": "oldObject == null ? {} : oldObject.spec",
-        "labels": "object.metadata.?labels.orValue({})",
-        "oldLabels": "oldObject == null ? {} : oldObject.metadata.?labels.orValue({})",
-        "annotations": "object.metadata.?annotations.orValue({})",
-        "oldAnnotations": "oldObject == null ? {} : oldObject.metadata.?annotations.orValue({})",
-    },
-    "versions": {
-        "pod": "object.spec.template.spec",
-        "volumes": "object.spec.template.spec.?volumes.orValue([])",
-        "containers": ("object.spec.template.spec.containers + object.spec.template.spec.?initContainers.orValue([])"),
-    },
+_RUNS = {
+    "old": "oldObject == null ? {} : oldObject.spec",
+    "labels": "object.metadata.?labels.orValue({})",
+    "oldLabels": "oldObject == null ? {} : oldObject.metadata.?labels.orValue({})",
+    "annotations": "object.metadata.?annotations.orValue({})",
+    "oldAnnotations": "oldObject == null ? {} : oldObject.metadata.?annotations.orValue({})",
+}
+_VERSIONS = {
+    "pod": "object.spec.template.spec",
+    "volumes": "object.spec.template.spec.?volumes.orValue([])",
+    "containers": "object.spec.template.spec.containers + object.spec.template.spec.?initContainers.orValue([])",
 }
 
 
-def _runs() -> Iterator[tuple[str, str]]:
+def _runs(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield message and expression of each rule for a Workflow."""
-    stop = _list("shutdown", "suspend")
+    stop = listed("shutdown", "suspend")
     yield (
         # Not the entrypoint either: a template that runs alone accepts artifacts from the submitter.
         "a run may set only workflowTemplateRef and arguments; everything else belongs in the WorkflowTemplate",
-        f"oldObject != null || object.spec.all(f, f in {_list('workflowTemplateRef', 'arguments')} || f in {stop})",
+        f"oldObject != null || object.spec.all(f, f in {listed('workflowTemplateRef', 'arguments')} || f in {stop})",
     )
     yield (
         "only shutdown and suspend of an existing run may change",
@@ -121,10 +143,11 @@ def _runs() -> Iterator[tuple[str, str]]:
     )
     for what in ("labels", "annotations"):
         new, old = f"variables.{what}", f"variables.old{what.capitalize()}"
+        own = f" || (k == '{_INSTANCE}' && {new}[k] == '{settings.instance_id}')" if settings.instance_id else ""
         yield (
             f"{what} below {_PREFIX} control the controller; a run may set only those that record its origin",
-            f"{new}.all(k, !k.startsWith('{_PREFIX}') || k in {_list(*_HARMLESS)}"
-            f" || (k in {old} && {new}[k] == {old}[k]))"
+            f"{new}.all(k, !k.startsWith('{_PREFIX}') || k in {listed(*_HARMLESS)}"
+            f" || (k in {old} && {new}[k] == {old}[k]){own})"
             f" && {old}.all(k, !k.startsWith('{_PREFIX}') || k in {new})",
         )
     yield (
@@ -161,7 +184,7 @@ def _by_reference(spec: str, unless: str = "") -> Iterator[tuple[str, str]]:
         # An artifact's location could name any Secret of the namespace, and send it to any address.
         "a run may give only parameters with name and value, no artifacts",
         f"{unless}({arguments}.all(f, f == 'parameters') && "
-        f"{arguments}.?parameters.orValue([]).all(p, p.all(f, f in {_list('name', 'value')})))",
+        f"{arguments}.?parameters.orValue([]).all(p, p.all(f, f in {listed('name', 'value')})))",
     )
 
 
@@ -170,7 +193,7 @@ def _triggers() -> Iterator[tuple[str, str]]:
     cron = "object.kind != 'CronWorkflow' || "
     yield (
         "a schedule may set only workflowTemplateRef and arguments",
-        f"{cron}(object.spec.workflowSpec.all(f, f in {_list('workflowTemplateRef', 'arguments')})"
+        f"{cron}(object.spec.workflowSpec.all(f, f in {listed('workflowTemplateRef', 'arguments')})"
         " && !has(object.spec.workflowMetadata))",
     )
     yield from _by_reference("object.spec.workflowSpec", cron)
@@ -179,7 +202,7 @@ def _triggers() -> Iterator[tuple[str, str]]:
         "an event may only start a WorkflowTemplate of this namespace, with parameters from the event",
         f"object.kind != 'WorkflowEventBinding' || ({submit}.?workflowTemplateRef.?clusterScope.orValue(false) == false"
         f" && {submit}.?arguments.orValue({{}}).all(f, f == 'parameters')"
-        f" && {submit}.?arguments.?parameters.orValue([]).all(p, p.all(f, f in {_list('name', 'valueFrom')})"
+        f" && {submit}.?arguments.?parameters.orValue([]).all(p, p.all(f, f in {listed('name', 'valueFrom')})"
         " && p.?valueFrom.orValue({}).all(f, f == 'event')))",
     )
 
@@ -211,7 +234,3 @@ def _versions() -> Iterator[tuple[str, str]]:
         "the images of a served version must be named by digest",
         "variables.containers.all(c, c.image.contains('@sha256:'))",
     )
-
-
-def _list(*names: str) -> str:
-    return "[" + ", ".join(f"'{name}'" for name in names) + "]"

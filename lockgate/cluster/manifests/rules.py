@@ -130,7 +130,7 @@ def closed_network(manifests: Sequence[Manifest]) -> Iterator[str]:
             if not rule.get("from") or not rule.get("ports"):
                 yield f"{policy['metadata']['name']} accepts connections from anywhere"
         for rule in policy["spec"].get("egress", []):
-            if not rule.get("to") and not rule.get("ports"):
+            if not rule.get("to"):
                 yield f"{policy['metadata']['name']} allows connections to anywhere"
 
 

@@ -13,17 +13,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from lockgate_step import without_credentials
+from lockgate_step import layout, without_credentials
 
 from lockgate.definition.project import Project
 from lockgate.errors import BadCall, NotRendered, UnknownName
 from lockgate.records.environment import Environment
 
 ARGO = ("3.7", "4.0", "4.1")
+EGRESS = ("api_server", "store_egress", "registry_egress")
 FIRST = "lockgate render --kubernetes --set store=s3://BUCKET/PREFIX --set endpoint=https://HOST"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _USER = re.compile(r"[A-Za-z0-9:@._/-]+")
-_CIDRS = re.compile(r"[0-9a-fA-F.:]+/\d+(,[0-9a-fA-F.:]+/\d+)*")
+_PLACE = re.compile(r"[0-9a-fA-F.:]+/\d+|namespace/[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_RESERVED = re.compile(r"default|kube-.*")
 _S3 = ("endpoint", "region", "addressing_style")
 _STYLES = ("auto", "path", "virtual")
 
@@ -36,14 +38,37 @@ class Settings:
     argo: minor version of Argo Workflows.
     argo_namespace: the namespace of Argo's controller and its settings.
     controller: the controller's user name at the API server; by default its account in that namespace.
-    api_server: address ranges of the API server, separated by commas; empty = any address, only on its ports.
+    instance_id: the controller's `instanceID`, if it has one: the only value of its label that a run may have.
+    project: whose objects they are; another project's are not changed. By default the namespace's name.
+    api_server, store_egress, registry_egress: the addresses that pods may connect to, separated by commas: ranges
+        (10.0.0.1/32) or namespaces (namespace/NAME). Empty = closed, but a store or registry that is named by its IP
+        address or as NAME.NAMESPACE.svc is open by itself.
     """
 
     namespace: str = "lockgate"
     argo: str = "3.7"
     argo_namespace: str = "argo"
     controller: str = ""
+    project: str = ""
+    instance_id: str = ""
     api_server: str = ""
+    store_egress: str = ""
+    registry_egress: str = ""
+
+    @classmethod
+    def first(cls, root: Path) -> "Settings":
+        """Return the settings of a project without a cluster: its folder's name is that of the project."""
+        name = re.sub(r"[^a-z0-9]+", "-", root.name.lower()).strip("-")[:50].strip("-") or "lockgate"
+        return cls(namespace=name, project=name)
+
+    @property
+    def owner(self) -> str:
+        """The project that owns the namespace's objects."""
+        return self.project or self.namespace
+
+    def opened(self, name: str) -> list[str]:
+        """Return the addresses of one setting for the network's policies."""
+        return [place for place in str(getattr(self, name)).split(",") if place]
 
     @property
     def controller_user(self) -> str:
@@ -59,16 +84,24 @@ class Settings:
         if self.argo not in ARGO:
             what = "version of Argo"
             raise UnknownName(what, self.argo, ARGO)
-        for name in (self.namespace, self.argo_namespace):
+        for name in (self.namespace, self.argo_namespace, self.owner):
             if not _NAME.fullmatch(name):
-                msg = f"{name!r} is not a valid namespace name"
+                msg = f"{name!r} is not a valid name of a namespace or project"
                 raise BadCall(msg, fix="use lower-case letters, digits and hyphens")
+        if _RESERVED.fullmatch(self.namespace) or self.namespace == self.argo_namespace:
+            msg = f"the namespace {self.namespace} belongs to the cluster"
+            raise BadCall(msg, fix="give this project its own namespace: --namespace NAME")
         if self.controller and not _USER.fullmatch(self.controller):
             msg = f"controller {self.controller!r} is not a valid user name"
             raise BadCall(msg, fix="use e.g. system:serviceaccount:argo:argo")
-        if self.api_server and not _CIDRS.fullmatch(self.api_server):
-            msg = f"api_server {self.api_server!r} is not a list of address ranges"
-            raise BadCall(msg, fix="use e.g. 10.0.0.1/32,10.0.0.2/32")
+        if self.instance_id and not _NAME.fullmatch(self.instance_id):
+            msg = f"instance_id {self.instance_id!r} is not a valid label"
+            raise BadCall(msg, fix="use the instanceID of Argo's controller")
+        for name in EGRESS:
+            for place in self.opened(name):
+                if not _PLACE.fullmatch(place):
+                    msg = f"{name} {place!r} is neither an address range nor a namespace"
+                    raise BadCall(msg, fix=f"use e.g. --set {name}=10.0.0.1/32,namespace/storage")
 
     def to_toml(self) -> str:
         """Return the text of the settings file; only plain names are valid, so nothing needs to be escaped."""
@@ -168,7 +201,8 @@ class Cluster:
     @cached_property
     def keys(self) -> list[str]:
         """The keys of the environment, sorted."""
-        return sorted(p.name for p in self.environment.iterdir() if p.is_file() and not p.name.startswith("."))
+        files = {p.name for p in self.environment.iterdir() if p.is_file() and not p.name.startswith(".")}
+        return sorted(files | {layout.CURRENT})
 
     @cached_property
     def store(self) -> Store:
@@ -187,7 +221,7 @@ def write_settings(cluster: Cluster, given: Mapping[str, str]) -> None:
         if name not in known:
             raise UnknownName("setting", name, known)
         without_credentials(given[name], f"the setting {name}")
-    before = Settings.read(cluster.file) if cluster.exists else Settings()
+    before = Settings.read(cluster.file) if cluster.exists else Settings.first(cluster.project.root)
     settings = replace(before, **{name: value for name, value in given.items() if name in own})
     settings.check()
     files = {name: f"{value}\n".encode() for name, value in given.items() if name in values}

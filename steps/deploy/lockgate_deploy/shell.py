@@ -7,7 +7,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lockgate_proof import ProofError, Statement, Trust, VerifiedBundle, seal, verify_bundle, verify_verdict
+from lockgate_proof import (
+    ProofError,
+    Statement,
+    Trust,
+    VerifiedBundle,
+    read_current,
+    seal,
+    verify_bundle,
+    verify_current,
+    verify_verdict,
+)
 from lockgate_step import BadCall, Record, file_digest, io_root, layout, read_spec
 from lockgate_store import Store, open_store
 
@@ -73,6 +83,8 @@ def _platform(root: Path, store: Store) -> Platform:
 def prove(bundle: Path, spec: Path, policy: Path) -> VerifiedBundle:
     """Verify the bundle's files, signatures, subjects and waivers again, for this workflow's spec and policy.
 
+    Both must be current: the template of an earlier policy may still be on the cluster.
+
     Errors: BadCall when the spec cannot be read, ProofError.
     """
     name = read_spec(spec).name
@@ -80,6 +92,7 @@ def prove(bundle: Path, spec: Path, policy: Path) -> VerifiedBundle:
     if file_digest(bundle / "spec.json") != file_digest(spec):
         msg = "the bundle was judged under a different model spec than this workflow's"
         raise ProofError(msg, fix="deploy the bundle that this workflow's own run packaged")
+    verify_current(bundle, name, read_current())
     return proven
 
 

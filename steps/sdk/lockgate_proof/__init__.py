@@ -13,6 +13,7 @@ from lockgate_proof._bundle import (
     read_manifest,
     verify_bundle,
 )
+from lockgate_proof._current import read_current, verify_current
 from lockgate_proof._envelope import Statement, new_key, predicate, sign, verify
 from lockgate_proof._errors import ProofError
 from lockgate_proof._main import main
@@ -42,6 +43,7 @@ __all__ = [
     "predicate",
     "promotion",
     "prove_live",
+    "read_current",
     "read_manifest",
     "read_promotion",
     "read_waiver",
@@ -50,6 +52,7 @@ __all__ = [
     "sign",
     "verify",
     "verify_bundle",
+    "verify_current",
     "verify_verdict",
     "waiver_for",
 ]

@@ -14,6 +14,7 @@ TERMINATION = "termination"
 # Files in these folders.
 PRIVATE_KEY = "private.pem"
 TRUST = "trust.json"
+CURRENT = "current.json"  # the policy and the spec by which a version may go live
 ACCESS_KEY, SECRET_KEY = "access_key_id", "secret_access_key"
 
 # ConfigMaps and Secrets.
@@ -38,6 +39,7 @@ BUNDLE = "lockgate.io/bundle"  # the label has the first 12 digits, the annotati
 GENERATION = "lockgate.io/generation"
 LEASE = "lockgate.io/lease"
 PROMOTION = "lockgate.io/promotion"  # the digest of the signed record
+PROJECT = "lockgate.io/project"  # on all objects of a project's namespace
 
 
 def key_secret(signer: str) -> str:

@@ -68,6 +68,9 @@ class RecordedArgo:
     def workflows(self, labels: Mapping[str, str]) -> list[Json]:
         return [each for each in self.found if labels.items() <= each["metadata"]["labels"].items()]
 
+    def crons(self, labels: Mapping[str, str]) -> list[Json]:
+        return []
+
     def changes(self, name: str) -> Iterator[Json]:
         yield from ()
 

@@ -74,6 +74,12 @@ class Bench:
         self.policy.write_text(POLICY)
         self.spec = self.root / "spec.json"
         self.spec.write_bytes(canonical(spec_of(self.model)))
+        self.make_current()
+
+    def make_current(self) -> None:
+        """Name this policy and this spec as current, as `lockgate render` does."""
+        entry = {"policy": file_digest(self.policy), "spec": file_digest(self.spec)}
+        (self.environment / "current.json").write_bytes(canonical({"version": 1, "models": {self.model: entry}}))
 
     @property
     def store(self) -> Store:

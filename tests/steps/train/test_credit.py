@@ -45,8 +45,8 @@ def test_balance_repeats_rows_of_the_rarer_label(io: Path) -> None:
     assert {tuple(row.values()) for row in first.to_pylist()} == given
 
 
-def test_train_writes_a_model_that_answers(io: Path) -> None:
-    code, log = Call(io)(module="pipelines/credit/train.py")
+def test_fit_writes_a_model_that_answers(io: Path) -> None:
+    code, log = Call(io)(module="pipelines/credit/fit.py")
     assert code == 0, log
     predictor = load(io / "out" / "model")
     assert predictor.card.format == "onnx"
@@ -63,7 +63,7 @@ def test_a_column_too_few_is_a_bad_call(io: Path) -> None:
     assert "granted" in log
 
 
-@pytest.mark.parametrize("name", ["balance", "train"])
+@pytest.mark.parametrize("name", ["balance", "fit"])
 def test_each_states_its_contract_and_packages(name: str) -> None:
     (contract,) = read_contract(CREDIT / f"{name}.py")
     assert contract["program"] == name

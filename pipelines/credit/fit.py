@@ -8,7 +8,7 @@ from lockgate_step import Category, In, ModelFile, Out, Spec, Table, main, progr
 
 
 @program()
-def train(rows: In[Table], spec: In[Spec], model: Out[ModelFile], *, strength: float = 1.0) -> None:
+def fit(rows: In[Table], spec: In[Spec], model: Out[ModelFile], *, strength: float = 1.0) -> None:
     """Fit a logistic regression to the credits and write it as ONNX.
 
     strength: inverse of the regularization strength; a smaller value keeps the coefficients closer to zero.
@@ -42,4 +42,4 @@ def train(rows: In[Table], spec: In[Spec], model: Out[ModelFile], *, strength: f
 
 
 if __name__ == "__main__":
-    main(train)
+    main(fit)

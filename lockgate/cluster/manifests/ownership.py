@@ -1,0 +1,70 @@
+"""Whose objects they are: a project changes only its own, and the platform's account only what serves a model.
+
+A Role cannot name the objects of a version, whose names contain the digest of its bundle, and no Role can name what is
+created. So the Role allows the kinds, and these rules name the objects.
+"""
+
+from collections.abc import Iterator
+
+from lockgate_step import layout
+
+from lockgate.cluster.manifests.settings import Settings
+
+# What `kubectl apply` of a project writes.
+GROUPS = ["", "rbac.authorization.k8s.io", "networking.k8s.io", "argoproj.io"]
+RESOURCES = [
+    "configmaps", "cronworkflows", "limitranges", "namespaces", "networkpolicies", "resourcequotas", "rolebindings",
+    "roles", "secrets", "serviceaccounts", "workfloweventbindings", "workflowtemplates",
+]  # fmt: skip
+_NAME, _COMPONENT = "app.kubernetes.io/name", "app.kubernetes.io/component"
+
+
+def _label(of: str, name: str) -> str:
+    return f"{of}.metadata.?labels[?'{name}'].orValue('')"
+
+
+def project(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield the rules that keep a project's objects from another project's apply."""
+    new, old = _label("object", layout.PROJECT), _label("oldObject", layout.PROJECT)
+    yield (
+        f"the namespace {settings.namespace} belongs to the project {settings.owner}; use another namespace",
+        f"{new} in ['', '{settings.owner}']",
+    )
+    yield (
+        f"this object belongs to the project {settings.owner}, and must keep its label {layout.PROJECT}",
+        f"oldObject == null || {old} == '' || {new} == {old}",
+    )
+
+
+def _serves(of: str) -> str:
+    """Return whether an object serves a model, and has the name of a version or of the model's users' Service."""
+    name, bundle = _label(of, _NAME), _label(of, layout.BUNDLE)
+    return (
+        f"({_label(of, 'app.kubernetes.io/managed-by')} == 'lockgate' && {_label(of, _COMPONENT)} == 'model-server'"
+        f" && {name} != '' && {of}.metadata.name == {name} + ({bundle} == '' ? '' : '-' + {bundle}))"
+    )
+
+
+def served() -> Iterator[tuple[str, str]]:
+    """Yield the rule for what the platform's account creates and changes."""
+    yield (
+        "the platform may change only the objects of a model's versions, and the Service of its users",
+        f"{_serves('object')} && (oldObject == null || {_serves('oldObject')})",
+    )
+
+
+def services() -> Iterator[tuple[str, str]]:
+    """Yield the rule for the platform's Services: they reach the model's own pods, inside the cluster."""
+    selector = "object.spec.?selector.orValue({})"
+    yield (
+        "a Service of the platform must select the pods of its model, and no address outside the cluster",
+        "object.kind != 'Service' || (object.spec.?type.orValue('ClusterIP') == 'ClusterIP'"
+        " && object.spec.?externalIPs.orValue([]).size() == 0"
+        f" && {selector}[?'{_NAME}'].orValue('') == {_label('object', _NAME)}"
+        f" && {selector}[?'{_COMPONENT}'].orValue('') == 'model-server')",
+    )
+
+
+def removed() -> Iterator[tuple[str, str]]:
+    """Yield the rule for what the platform's account deletes."""
+    yield "the platform may delete only the versions of a model", _serves("oldObject")

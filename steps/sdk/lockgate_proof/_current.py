@@ -1,0 +1,45 @@
+"""The current policy and spec of each model: an earlier template brings its own, which no longer count."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lockgate_step import file_digest, io_root, layout
+
+from lockgate_proof._errors import ProofError
+
+_RENDER = "lockgate render; on a cluster, then kubectl apply --server-side -k kubernetes"
+
+
+def read_current(path: Path | None = None) -> dict[str, Any]:
+    """Return what the environment names as current: model -> `policy` and `spec`, their digests; empty if it does not.
+
+    path: by default in this program's environment.
+    Errors: ProofError if the file is damaged.
+    """
+    path = path or io_root() / layout.ENVIRONMENT / layout.CURRENT
+    try:
+        said = json.loads(path.read_bytes())
+        return dict(said["models"]) if said["version"] == 1 else {}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError) as error:
+        msg = f"{path} does not contain what is current of each model"
+        raise ProofError(msg, fix=_RENDER) from error
+
+
+def verify_current(bundle: Path, model: str, current: Mapping[str, Any]) -> None:
+    """Verify that a bundle was judged by the policy and the spec that are current.
+
+    bundle: the folder of a verified bundle, which contains both files. current: as `read_current` returns it.
+    Errors: ProofError, naming the file that is not current, also if the model is not named.
+    """
+    if model not in current:
+        msg = f"the environment does not name the current policy of {model}"
+        raise ProofError(msg, fix=_RENDER)
+    for name, file in (("policy", "policy.toml"), ("spec", "spec.json")):
+        wanted, found = current[model].get(name), file_digest(bundle / file)
+        if found != wanted:
+            msg = f"{model} was judged by the {name} {found[:19]}, but the current {name} is {str(wanted)[:19]}"
+            raise ProofError(msg, fix="start a new run of the current workflow: lockgate run, or lockgate submit")

@@ -1,0 +1,133 @@
+"""A model's own step cannot take the name, the key, the account or the credentials of Lockgate's programs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lockgate.cli.main import run_app
+from lockgate.definition.contract import own_step
+from lockgate.definition.project import Project
+from lockgate.errors import SpecError
+from lockgate.images.pins import built, images
+from lockgate.rendering.files import model_files
+from tests import workshop
+
+HEAD = '''\
+# /// script
+# dependencies = []
+# ///
+"""A step."""
+from lockgate_step import BiasVerdict, In, Out, Passed, Table, main, program
+
+
+'''
+
+
+def step(folder: Path, *, file: str = "mine", function: str = "mine", marks: str = "") -> Path:
+    """Write a step of a model's author."""
+    source = folder / f"{file}.py"
+    body = (
+        f'@program({marks})\ndef {function}(rows: In[Table], verdict: Out[BiasVerdict]) -> Passed:\n    """Pass."""\n'
+    )
+    source.write_text(HEAD + body, encoding="utf-8")
+    return source
+
+
+def test_a_step_with_the_gates_name_and_key_replaces_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = workshop.Project.make(tmp_path)
+    monkeypatch.chdir(project.root)
+    step(project.pipeline, file="bias_audit", function="bias_audit", marks="signs=True, gate=True")
+    commands = (["render"], ["render", "--check"], ["run", "grants", "--no-serve"], ["doctor"])
+    for command in commands:
+        assert run_app(command) == 2, command
+        said = capsys.readouterr()
+        assert "bias-audit has the name of Lockgate's own bias-audit" in said.out + said.err, command
+    assert not (project.root / "workflows").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["bias_audit", "Bias_Audit", "bias__audit", "biasaudit", "b1as_audit", "bias_aud1t", "validate_m0del", "waive",
+     "promote", "train", "model_server", "bi\u0430s_audit", "b\u0131as_audit", "bias_audi\uff54", "_mine", "mine_"],
+)  # fmt: skip
+@pytest.mark.parametrize("where", ["file", "function"])
+def test_no_name_is_taken_or_looks_like_one(tmp_path: Path, name: str, where: str) -> None:
+    with pytest.raises(SpecError, match=r"Lockgate's own|not a valid name"):
+        own_step(step(tmp_path, **{where: name}), "grants")
+
+
+@pytest.mark.parametrize(
+    "marks",
+    ["signs=True", "gate=True", "uses=['store']", "uses=['platform']", "uses=['registry', 'store']",
+     "image='bias-audit'"],
+)  # fmt: skip
+def test_no_right_of_the_platform_is_given(tmp_path: Path, marks: str) -> None:
+    with pytest.raises(SpecError, match=r"mine\.py: mine "):
+        own_step(step(tmp_path, marks=marks), "grants")
+
+
+def test_a_models_name_and_a_files_name_do_not_make_a_shipped_image(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="model-server"):
+        own_step(step(tmp_path, file="server"), "model")
+
+
+def test_an_honest_step_is_accepted(tmp_path: Path) -> None:
+    program = own_step(step(tmp_path, marks="uses=['registry']"), "grants")
+    assert (program.name, program.image) == ("mine", "grants-mine")
+
+
+def test_two_models_do_not_share_the_image_of_a_step(tmp_path: Path) -> None:
+    project = workshop.Project.make(tmp_path)
+    for model, file in (("gra", "nts_mine"), ("gra-nts", "mine")):
+        folder = project.root / "pipelines" / model.replace("-", "_")
+        folder.mkdir()
+        text = workshop.PIPELINE.replace('name="grants"', f'name="{model}"')
+        (folder / "pipeline.py").write_text(text, encoding="utf-8")
+        step(folder, file=file)
+    with pytest.raises(SpecError, match="two steps would have the image gra-nts-mine"):
+        images(Project(project.root))
+
+
+def test_an_own_task_does_not_carry_the_name_of_a_program(tmp_path: Path) -> None:
+    project = workshop.Project.make(tmp_path)
+    source = project.pipeline / "pipeline.py"
+    text = source.read_text(encoding="utf-8").replace(
+        "MODEL = ModelSpec(",
+        "from lockgate import brought, frozen_data, steps\nfrom lockgate.definition.graph import add\n\n"
+        "def candidate(spec):\n    data, checked = frozen_data(spec)\n"
+        '    add("mine", "fetch", {"rows": data.rows}, {}, checked.verdict)\n'
+        "    return brought(steps.train(data.rows), data, checked)\n\n"
+        "MODEL = ModelSpec(\n    candidate=candidate,",
+    )
+    source.write_text(text.replace('    tunable=("mitigation", "threshold", "seed"),\n', ""), encoding="utf-8")
+    step(project.pipeline)
+    with pytest.raises(SpecError, match="named fetch"):
+        _render(project.root)
+
+
+def _render(root: Path) -> dict[Path, bytes]:
+    project = Project(root)
+    return model_files(project, project.model("grants"), check=True)
+
+
+def test_an_unbuilt_image_has_a_name_that_no_registry_can_have(tmp_path: Path) -> None:
+    project = workshop.Project.make(tmp_path)
+    release = _render(project.root)[project.root / "workflows" / "grants" / "release.yaml"].decode()
+    names = {line.split(": ", 1)[1] for line in release.splitlines() if line.strip().startswith("image: ")}
+    assert names
+    assert all(name.startswith("lockgate.invalid/") and name.endswith(":unbuilt") for name in names)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["registry.example.org/train:latest", "train@sha256:" + "0" * 64, "lockgate/train@sha256:" + "0" * 64,
+     "registry.example.org/train@sha256:00", ""],
+)  # fmt: skip
+def test_a_reference_without_registry_and_digest_is_refused(tmp_path: Path, reference: str) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "images.lock.json").write_text(json.dumps({"train": reference}), encoding="utf-8")
+    with pytest.raises(SpecError, match="not a reference by digest"):
+        built(Project(tmp_path))
