@@ -8,6 +8,7 @@ from lockgate_step import layout
 
 from lockgate.cluster.manifests import accounts, controller, namespace, network, policy
 from lockgate.cluster.manifests.objects import LABELS
+from lockgate.cluster.manifests.programs import Pins
 from lockgate.cluster.manifests.rules import broken
 from lockgate.cluster.manifests.settings import Cluster
 from lockgate.definition.catalog import Catalog, Program
@@ -53,7 +54,7 @@ def _documents(cluster: Cluster, current: Mapping[str, Current]) -> dict[str, It
         "quota.yaml": namespace.limits(settings),
         "network.yaml": network.documents(cluster, _with_registry(cluster)),
         "artifacts.yaml": [namespace.artifacts(settings, dump(namespace.repository(store)))],
-        "policy.yaml": policy.documents(settings, policy.Pins.of(cluster.project, current)),
+        "policy.yaml": policy.documents(settings, Pins.of(cluster.project, current)),
         f"{_APART}/configmap.yaml": [config],
         f"{_APART}/deployment.yaml": [deployment],
     }
