@@ -28,8 +28,15 @@ def at_of(server: Server) -> At:
 
 @pytest.fixture(scope="module")
 def target(bundle: Path, io: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of its own, with short limits."""
-    with serving(bundle, io, tmp_path_factory.mktemp("log") / "server.log", "--header-seconds", "1.5") as running:
+    """A server of these tests alone."""
+    with serving(bundle, io, tmp_path_factory.mktemp("log") / "server.log") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def hasty(bundle: Path, io: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with a short limit; on a busy machine, a test of anything else would not keep it."""
+    with serving(bundle, io, tmp_path_factory.mktemp("log") / "server.log", "--header-seconds", "4") as running:
         yield running
 
 
@@ -169,8 +176,8 @@ def test_a_compressed_body_is_refused_whatever_its_encoding_is_called(target: Se
 
 
 @pytest.mark.parametrize("path", ["/v2/models/tiny/infer", "/nothing", "/v2/repository/index"])
-def test_a_body_without_end_is_cut(target: Server, path: str) -> None:
-    at = at_of(target)
+def test_a_body_without_end_is_cut(hasty: Server, path: str) -> None:
+    at = at_of(hasty)
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     head += "Transfer-Encoding: chunked\r\n\r\n"
     before = at.memory()
@@ -192,34 +199,34 @@ def flooded(server: Server, count: int) -> None:
         assert len(opened) == count
         assert server.infer(GOOD).status == 200
         assert server.call("GET", "/v2/health/live").status == 200
-        assert closed(opened, within=30)
+        assert closed(opened, within=60)
     assert server.infer(GOOD).status == 200
 
 
-def test_three_thousand_half_headers_keep_nobody_out(target: Server) -> None:
-    flooded(target, 3000)
+def test_three_thousand_half_headers_keep_nobody_out(hasty: Server) -> None:
+    flooded(hasty, 3000)
 
 
 def test_half_headers_do_not_use_up_the_open_files(bundle: Path, io: Path, tmp_path: Path) -> None:
-    with serving(bundle, io, tmp_path / "log", "--header-seconds", "1.5", files=256) as server:
+    with serving(bundle, io, tmp_path / "log", "--header-seconds", "4", files=256) as server:
         flooded(server, 300)
 
 
-def test_a_header_that_trickles_is_cut(target: Server) -> None:
+def test_a_header_that_trickles_is_cut(hasty: Server) -> None:
     began = time.monotonic()
-    with at_of(target).connect() as connection, pytest.raises(OSError, match=r"reset|pipe|closed"):
+    with at_of(hasty).connect() as connection, pytest.raises(OSError, match=r"reset|pipe|closed"):
         connection.sendall(b"GET /v2 HTTP/1.1\r\n")
-        while time.monotonic() - began < 30:
+        while time.monotonic() - began < 60:
             connection.sendall(b"X")
             time.sleep(0.05)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 50
 
 
-def test_a_connection_that_asks_nothing_more_is_closed(target: Server) -> None:
-    with at_of(target).connect() as connection:
+def test_a_connection_that_asks_nothing_more_is_closed(hasty: Server) -> None:
+    with at_of(hasty).connect() as connection:
         connection.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert connection.recv(4096).startswith(b"HTTP/1.1 200")
-        assert closed([connection], within=20)
+        assert closed([connection], within=60)
 
 
 @pytest.mark.parametrize(
