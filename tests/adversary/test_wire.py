@@ -18,7 +18,7 @@ from tests.faults import seeds
 from tests.lockgate.platform.conftest import World
 from tests.wire import SECRET, At, check_answer, closed, half_headers, mutated
 
-LIMITS = {"header_seconds": 1.5}
+HASTY = {"header_seconds": 4}  # short; on a busy machine, a test of anything else would not keep it
 HEAD = f"POST /v2/models/adult/infer?name={SECRET} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {SECRET}\r\n"
 RAW = [
     HEAD.encode() + b"Content-Type: application/json\r\nContent-Length: 13\r\n\r\n" + b'{"inputs":[]}',
@@ -47,14 +47,22 @@ def started(world: World) -> At:
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[At]:
     root = tmp_path_factory.mktemp("wire")
-    world = World(root, (root / "store").as_uri(), limits=LIMITS)
+    world = World(root, (root / "store").as_uri())
+    yield started(world)
+    world.stop()
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[At]:
+    root = tmp_path_factory.mktemp("hasty")
+    world = World(root, (root / "store").as_uri(), limits=HASTY)
     yield started(world)
     world.stop()
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path, (tmp_path / "store").as_uri(), limits=LIMITS)
+    world = World(tmp_path, (tmp_path / "store").as_uri(), limits=HASTY)
     yield world
     world.stop()
 
@@ -64,12 +72,12 @@ def flooded(at: At, count: int) -> None:
         assert len(opened) == count
         assert at.get("/v2/health/live")[0] == 200
         assert at.get("/v2/models/adult/ready")[0] == 200
-        assert closed(opened, within=30)
+        assert closed(opened, within=60)
     assert at.get("/v2/models/adult/ready")[0] == 200
 
 
-def test_three_thousand_half_headers_keep_nobody_out(target: At) -> None:
-    flooded(target, 3000)
+def test_three_thousand_half_headers_keep_nobody_out(hasty: At) -> None:
+    flooded(hasty, 3000)
 
 
 def test_half_headers_do_not_use_up_the_open_files(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,21 +98,21 @@ def limited(folder: Path, files: int) -> Path:
     return script
 
 
-def test_a_header_that_trickles_is_cut(target: At) -> None:
+def test_a_header_that_trickles_is_cut(hasty: At) -> None:
     began = time.monotonic()
-    with target.connect() as connection, pytest.raises(OSError, match=r"reset|pipe|closed"):
+    with hasty.connect() as connection, pytest.raises(OSError, match=r"reset|pipe|closed"):
         connection.sendall(b"GET /v2 HTTP/1.1\r\n")
-        while time.monotonic() - began < 30:
+        while time.monotonic() - began < 60:
             connection.sendall(b"X")
             time.sleep(0.05)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 50
 
 
-def test_a_connection_that_asks_nothing_more_is_closed(target: At) -> None:
-    with target.connect() as connection:
+def test_a_connection_that_asks_nothing_more_is_closed(hasty: At) -> None:
+    with hasty.connect() as connection:
         connection.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert connection.recv(4096).startswith(b"HTTP/1.1 200")
-        assert closed([connection], within=20)
+        assert closed([connection], within=60)
 
 
 @pytest.mark.parametrize("path", ["/", "/v2", "/v2/health/live", "/v2/models/adult/infer", "/runs/r/index.html", "/x"])
