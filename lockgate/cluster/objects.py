@@ -34,9 +34,10 @@ class ClusterObjects:
     def listed(self, version: str, kind: str, labels: Mapping[str, str]) -> list[dict[str, Any]]:
         """Return the objects with these labels, in our namespace or cluster-wide. Errors: NotAllowed, OutsideFailed."""
         resource, of_namespace = _resource(version, kind)
-        place = {"namespace": self.settings.namespace} if of_namespace else {}
+        where: dict[str, Any] = {"namespace": self.settings.namespace} if of_namespace else {}
+        selected: dict[str, Any] = dict(labels)
         with self.connection.asked():
-            found = self.connection.client.list(resource, labels=dict(labels), **place)
+            found = self.connection.client.list(resource, labels=selected, **where)
             return [dict(each.to_dict()) for each in found]
 
     def different(self, wanted: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -92,8 +92,8 @@ def _checks(proven: VerifiedBundle, now: datetime, current: str) -> Iterator[dic
     count = len(read_manifest(proven.folder)["files"])
     sealed = {"bundle": proven.digest}
     yield {"check": "files", "result": f"{count} unchanged", "subjects": sealed, **_signed(None)}
-    judged = {"policy": proven.subjects["policy"]}
-    yield {"check": "policy and spec", "result": current, "subjects": judged, **_signed(None)}
+    policy = {"policy": proven.subjects["policy"]}
+    yield {"check": "policy and spec", "result": current, "subjects": policy, **_signed(None)}
     for record in proven.records.values():
         yield {"check": f"{record.kind} record", "result": "valid", **_signed(record)}
     for gate, verdict in proven.verdicts.items():

@@ -76,8 +76,8 @@ def test_a_project_of_1500_rows_with_142_unlabelled_and_hostile_names(empty: Pro
     assert "validate-data.html" in [page.name for page in pages]
     for page in pages:
         assert not hidden(page.read_text(encoding="utf-8")), page
-    page = (empty.state / "runs" / run / "report" / "validate-data.html").read_text(encoding="utf-8")
-    assert "142 of the 1,500 rows of the data have no label" in page
+    shown = (empty.state / "runs" / run / "report" / "validate-data.html").read_text(encoding="utf-8")
+    assert "142 of the 1,500 rows of the data have no label" in shown
     verdict = json.loads((empty.node(run, "validate-data") / "out" / "verdict").read_bytes())
     assert verdict["payload"]
     ended = [line for line in said[1].said.splitlines() if line.startswith(("Released", "Refused", "Not decided"))]

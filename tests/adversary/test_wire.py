@@ -18,7 +18,7 @@ from tests.faults import seeds
 from tests.lockgate.platform.conftest import World
 from tests.wire import SECRET, At, check_answer, closed, half_headers, mutated
 
-HASTY = {"header_seconds": 4}  # short; on a busy machine, a test of anything else would not keep it
+HASTY: dict[str, float] = {"header_seconds": 4}  # short; on a busy machine, a test of anything else would not keep it
 HEAD = f"POST /v2/models/adult/infer?name={SECRET} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {SECRET}\r\n"
 RAW = [
     HEAD.encode() + b"Content-Type: application/json\r\nContent-Length: 13\r\n\r\n" + b'{"inputs":[]}',

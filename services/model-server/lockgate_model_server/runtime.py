@@ -95,7 +95,8 @@ class LockgateRuntime(MLModel):  # type: ignore[misc]  # untyped base
     @property
     def columns(self) -> Sequence[Column]:
         """The model's inputs; the model must be loaded."""
-        return self._predictor.card.inputs
+        inputs: Sequence[Column] = self._predictor.card.inputs
+        return inputs
 
     async def metadata(self) -> MetadataModelResponse:
         """Return MLServer's metadata with the bundle's digest."""

@@ -62,7 +62,7 @@ def test_a_step_reads_its_own_inputs_environment_and_packages_and_nothing_else(s
     (shop.folder / "state" / "runs" / "earlier" / "nodes").mkdir(parents=True)
     (shop.folder / "state" / "runs" / "earlier" / "rows").write_text("rows")
     nodes = shop.folder / "state" / "runs" / "one" / "nodes"
-    reads = {
+    reads: dict[str, Path | str] = {
         "my input": nodes / "thief" / "in" / "given",
         "my key": nodes / "thief" / "key" / "private.pem",
         "the key of another program": shop.folder / "environment" / "lockgate-key-other" / "private.pem",

@@ -11,7 +11,7 @@ from onnx import TensorProto, checker, helper, numpy_helper, save
 HERE = Path(__file__).parent
 
 
-def constant(name: str, value: object, dtype: type) -> object:
+def constant(name: str, value: object, dtype: type) -> TensorProto:
     return numpy_helper.from_array(np.array(value, dtype=dtype), name)
 
 
@@ -48,7 +48,7 @@ def main() -> None:
             constant("one", [1], np.float32),
             constant("w_age", [0.08], np.float32),
             constant("w_hours", [0.05], np.float32),
-            helper.make_tensor("exec", TensorProto.STRING, [1], [b"Exec"]),
+            constant("exec", ["Exec"], object),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
