@@ -95,7 +95,7 @@ class LockgateRuntime(MLModel):  # type: ignore[misc]  # untyped base
     @property
     def columns(self) -> Sequence[Column]:
         """The model's inputs; the model must be loaded."""
-        inputs: Sequence[Column] = self._predictor.card.inputs
+        inputs: Sequence[Column] = self.predictor.card.inputs
         return inputs
 
     async def metadata(self) -> MetadataModelResponse:
