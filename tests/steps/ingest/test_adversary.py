@@ -68,7 +68,7 @@ def lying() -> bytes:
 
 def varint(value: int, size: int = 0) -> bytes:
     """A number as Thrift writes it, in at least this number of bytes."""
-    left, written = value << 1, []
+    left, written = value << 1, list[int]()
     while left or len(written) < size or not written:
         written.append(left & 0x7F | 0x80)
         left >>= 7
