@@ -33,7 +33,7 @@ test-faults: $(VENV)/.test  ## search for inputs that break something, for $LOCK
 	@$(BIN)/python tests/run_all.py faults
 
 audit: $(VENV)/.test       ## write the SBOM of each lock to build/sbom, and look for known vulnerabilities
-	@$(BIN)/python tests/audit.py
+	@$(BIN)/python tests/audit/run.py
 
 cluster-up: $(VENV)/.test  ## start a single-node Kubernetes for tests, in .cluster/; needs root, Linux and Go
 	@$(BIN)/python -m tests.cluster.cluster up

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 
 def main() -> None:
@@ -72,7 +73,15 @@ def application(model: str, bundle: str, behaviour: dict[str, object]) -> web.Ap
     async def crash(_: web.Request) -> web.Response:
         os._exit(9)
 
-    app = web.Application(client_max_size=2**30)
+    @web.middleware
+    async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer errors as the real model server does."""
+        try:
+            return await handler(request)
+        except web.HTTPException as error:
+            return web.json_response({"error": error.reason}, status=error.status)
+
+    app = web.Application(client_max_size=2**30, middlewares=[errors_as_json])
     app.router.add_get(f"/v2/models/{model}/ready", ready)
     app.router.add_post(f"/v2/models/{model}/infer", infer)
     app.router.add_route("*", f"/v2/models/{model}/echo", echo)
