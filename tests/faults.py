@@ -14,13 +14,16 @@ from hypothesis import HealthCheck, settings
 SECONDS = float(os.environ.get("LOCKGATE_FAULT_SHARE", "0"))  # of one test; run_all.py sets it
 
 
-def seeds(brief: int, kept: Sequence[int] = ()) -> Iterator[int]:
-    """Yield the kept seeds, then 0 to `brief`; in the long form new ones, until the time is over."""
+def seeds(brief: int, kept: Sequence[int] = (), *, parts: int = 1) -> Iterator[int]:
+    """Yield the kept seeds, then 0 to `brief`; in the long form new ones, until the time is over.
+
+    parts: how many parametrized forms of the test share the time.
+    """
     yield from kept
     if not SECONDS:
         yield from range(brief)
         return
-    until = time.monotonic() + SECONDS
+    until = time.monotonic() + SECONDS / parts
     fresh = random.SystemRandom()
     while time.monotonic() < until:
         yield fresh.randrange(2**32)

@@ -21,10 +21,10 @@ from lockgate_ingest.ingest import divide
 from lockgate_ingest.source import Source
 from lockgate_step import BadCall, read_spec
 
+from tests.faults import seeds
 from tests.steps.ingest.conftest import TABLES, Workspace, spec
 from tests.steps.ingest.test_bad_data import GOOD, HEADER, MANY, parquet
 
-SECONDS = float(os.environ.get("LOCKGATE_FUZZ_SECONDS") or 1)
 MOST = 600_000  # kB of a process that refuses a file; Python with its libraries has a quarter of it
 # Not ru_maxrss, which a process inherits from the one that started it.
 PEAK = """
@@ -214,14 +214,8 @@ def test_any_bytes_are_read_or_refused(workspace: Workspace, content: bytes) -> 
 @pytest.mark.faults
 @pytest.mark.parametrize("form", FILES)
 def test_a_real_file_with_changed_bytes_is_read_or_refused(workspace: Workspace, form: str) -> None:
-    mutate_for(workspace, form, SECONDS / len(FILES))
-
-
-def mutate_for(workspace: Workspace, form: str, seconds: float) -> None:
-    value, end = read_spec(workspace.put_spec(spec())), time.monotonic() + seconds
-    seed = 0
-    while time.monotonic() < end or seed < 20:
-        seed += 1  # a failure can be repeated: the file is made from the seed alone
+    value = read_spec(workspace.put_spec(spec()))
+    for seed in seeds(40, parts=len(FILES)):  # a failure can be repeated: the file is made from the seed alone
         try:
             read(value, mutated(FILES[form], random.Random(seed)), workspace.root)
         except Exception as error:
