@@ -222,7 +222,7 @@ def test_the_first_time_makes_keys_that_sign_for_one_program_each(project: Proje
     ]
     applied = yaml.safe_load((cluster.private / "kustomization.yaml").read_bytes())
     assert {g["name"] for g in applied["secretGenerator"]} == {p.name for p in cluster.private.iterdir() if p.is_dir()}
-    assert all(g["namespace"] == "lockgate" for g in applied["secretGenerator"])
+    assert all(g["namespace"] == cluster.settings.namespace for g in applied["secretGenerator"])
 
 
 def test_credentials_are_taken_from_where_tools_of_s3_look(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
