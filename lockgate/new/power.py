@@ -6,6 +6,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from lockgate_policy import AtLeast, AtMost, BiasRule, Policy, Settings, chance_to_pass, rows_to_decide
@@ -51,7 +52,9 @@ class Power:
     def words(self) -> str:
         """One sentence, without a subject: `a fair model passes 6 % of the time …`."""
         bound = "at least" if self.measure.endswith("_ratio") else "within"
-        said = f"{_SHORT[self.measure]} {bound} {self.limit:g}: a fair model passes {self.chance:.0%} of the time"
+        said = (
+            f"{_SHORT[self.measure]} {bound} {self.limit:g}: a fair model passes {100 * self.chance:.0f} % of the time"
+        )
         if self.decides:
             return said
         if self.small:
@@ -121,12 +124,24 @@ def stated(spec: ModelSpec, policy: Policy, folder: Path) -> list[str]:
     except (LockgateError, csv.Error, OSError, ValueError, EOFError, zlib.error):
         return []  # `ingest` says what is wrong with the file
     share = 1.0 if spec.source.test else spec.split.test_share
-    found = ((rule, power(counted[rule.between], share, rule.measure, _limit(rule), policy.settings)) for rule in rules)
+    found = ((rule, _of_rule(rule, counted[rule.between], share, policy)) for rule in rules)
     return [
         f"{spec.name}, {rule.source}: by {' and '.join(rule.between)}, {each.words}"
         for rule, each in found
         if not each.decides
     ]
+
+
+def _of_rule(rule: BiasRule, groups: Sequence[Group], share: float, policy: Policy) -> Power:
+    """Return the power of a rule, without the small groups that the policy lets it leave out."""
+    found = power(groups, share, rule.measure, _limit(rule), policy.settings)
+    today = datetime.now(UTC).date()
+    named = {each.value for each in policy.accepted if each.column == "+".join(rule.between) and today <= each.until}
+    left_out = named & set(found.small)
+    if not left_out:
+        return found
+    judged = [group for group in groups if group.name not in left_out]
+    return power(judged, share, rule.measure, _limit(rule), policy.settings)
 
 
 def _limit(rule: BiasRule) -> float:
@@ -151,7 +166,7 @@ def _counted(
                 group_of(spec.sensitive[name], value, data.missing) for name, value in zip(between, values, strict=True)
             ]
             if label not in data.missing and None not in parts:
-                named.setdefault(", ".join(map(str, parts)), Counter())[label in positives] += count
+                named.setdefault(" & ".join(map(str, parts)), Counter())[label in positives] += count
     return {
         between: [Group(name, counted[True], counted[False]) for name, counted in sorted(named.items())]
         for between, named in groups.items()

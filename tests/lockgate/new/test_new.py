@@ -13,6 +13,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -139,7 +140,7 @@ def test_no_rule_is_disarmed_for_want_of_rows(data: Path) -> None:
     assert "reported_only" not in rules
     assert rules.count("at_most = 0.2") == 4  # two rules for each sensitive column
     assert re.search(
-        "# Error rates within 0.2: a fair model passes 0% of the time, because of too few rows of .*fr", rules
+        "# Error rates within 0.2: a fair model passes 0 % of the time, because of too few rows of .*fr", rules
     )
 
 
@@ -384,6 +385,9 @@ def test_the_first_next_step_is_to_check_the_label(data: Path, tmp_path: Path) -
     assert "check that 'yes' is the label that counts as selected" in lines[lines.index("Next") + 1]
 
 
+DAY = datetime.now(UTC).date() + timedelta(days=30)
+
+
 def people(path: Path, count: int, rates: dict[str, float], without: dict[str, int] | None = None) -> Path:
     """Rows in equal groups, each with its own share of the label; the first of a group have none."""
     draw, names = random.Random(4), list(rates)
@@ -474,8 +478,8 @@ def test_values_missing_more_often_in_one_group_are_named(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("limit", "says"),
     [
-        ("at_most = 0.0", "passes 0% of the time; no number of rows can show exactly 0"),
-        ("at_most = 0.05", r"passes \d+% of the time; about [\d,]+ rows in all would decide it"),
+        ("at_most = 0.0", "passes 0 % of the time; no number of rows can show exactly 0"),
+        ("at_most = 0.05", r"passes \d+ % of the time; about [\d,]+ rows in all would decide it"),
         ("at_most = 0.3", ""),
     ],
 )
@@ -492,6 +496,20 @@ def test_render_states_the_power_of_the_rules(tmp_path: Path, limit: str, says: 
     (stated,) = value["power"]
     assert re.search(f"cases, policy.toml:\\d+: by sex, selection rates within [0-9.]+: a fair model {says}", stated)
     assert f"  power: {stated}" in lines
+
+
+def test_the_power_of_a_rule_leaves_out_the_small_groups_that_the_policy_accepts(tmp_path: Path) -> None:
+    path = people(tmp_path / "cases.csv", 1500, {"F": 0.4, "M": 0.4})
+    path.write_text(path.read_text() + "\n" + "\n".join(["X,1,yes"] * 20))
+    folder = tmp_path / "pipelines" / "cases"
+    write(profile(path, "approved"), "cases", folder)
+    rules = (folder / "policy.toml").read_text().split("[[bias]]")
+    alone = "[[bias]]".join([rules[0], rules[1].replace("at_most = 0.2", "at_most = 0.3")])
+    entry = '[[accepted_small_group]]\ncolumn = "sex"\nvalue = "X"\nwhy = "New."\nuntil = {}\n'
+    for ending, said in (("", 1), (entry.format(DAY), 0), (entry.format("2001-01-01"), 1)):
+        (folder / "policy.toml").write_text(alone + ending)
+        _, value = render_project(Project(tmp_path), [], check=False)
+        assert len(value["power"]) == said, value["power"]
 
 
 @pytest.mark.parametrize(
