@@ -3,6 +3,7 @@
 LockgateError             1  the root, in the SDK; `message` and `fix`, the next action
 ├── BadCall               2  invalid arguments, files or settings; a retry does not help
 │   ├── SpecError         2  an invalid model spec, policy or pipeline
+│   ├── UnsafeFile        2  a supplied file is a link, a FIFO or a device, or is too large
 │   ├── UnknownName       2  a model, program, run or setting that does not exist
 │   ├── NotRendered       2  the rendered files differ from their sources
 │   ├── NotThere          2  the cluster has no such object (lockgate.cluster)

@@ -391,13 +391,11 @@ def test_a_damaged_pointer_is_named_and_nothing_is_written(pointer: bytes, tmp_p
     place = here(tmp_path / "project", "released")
     (tmp_path / "project/.lockgate/store/models" / MODEL / "live.json").write_bytes(pointer)
     before = sorted(tmp_path.rglob("*"))
-    for verb in (
-        lambda: status(place.target, MODEL),
-        lambda: verbs.report(place.target, "last"),
-        lambda: verify_what(place.target.project, place.target.environment, MODEL),
-    ):
-        with pytest.raises(OutsideFailed, match=rf"^the record models/{MODEL}/live\.json in the store .* is damaged$"):
-            verb()
+    alert = place.target.live(MODEL).alert
+    assert f"models/{MODEL}/live.json" in alert
+    assert any(alert in line for line in status(place.target, MODEL).lines())
+    with pytest.raises(ProofError, match=rf"models/{MODEL}/live\.json"):
+        verify_what(place.target.project, place.target.environment, MODEL)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -410,7 +408,8 @@ def test_a_live_bundle_that_the_store_does_not_have_cannot_be_verified(tmp_path:
 def test_a_waiver_is_signed_for_a_refusal_of_either(build: Callable[[str], Place]) -> None:
     place = build("refused")
     record = find(place.target, "last")
-    asked = Waiving("bias-audit/1", "Ana Diaz, director", "Pilot", _soon(), place.target.environment.key("waive"))
+    key = place.target.environment.key("waive") if place.argo else None  # on this machine it is made when needed
+    asked = Waiving("bias-audit/1", "Ana Diaz, director", "Pilot", _soon(), key)
     with pytest.raises(UnknownName, match="'bias-audit/9'"):
         waive(place.target, record, Waiving("bias-audit/9", "A", "B", _soon(), None))
     with pytest.raises(BadCall, match="needs the name of its approver") as caught:

@@ -33,10 +33,10 @@ def test_keys_are_made_once_and_only_their_owner_can_read_them(environment: Envi
     again = ensure_environment(Project(tmp_path), ["bias-audit", "predict"])
     assert key.read_bytes() == before
     assert key.stat().st_mode & 0o077 == 0
-    assert {may for trusted in again.trust.keys for may in trusted.may} == {"bias-audit", "predict", "waive"}
+    assert {may for trusted in again.trust.keys for may in trusted.may} == {"bias-audit", "predict"}
     assert again.trust.untrusted_elsewhere
 
 
 def test_a_key_made_here_is_this_machines_and_nobodys(environment: Environment) -> None:
     owners = {key.may: key.owner for key in environment.trust.keys}
-    assert owners == {("bias-audit",): "this machine (bias-audit key)", ("waive",): "this machine (waive key)"}
+    assert owners == {("bias-audit",): "this machine (bias-audit key)"}

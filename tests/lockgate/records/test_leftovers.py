@@ -18,7 +18,7 @@ def ran(folder: Path, phase: str, *, keep: bool = False) -> RunRecord:
         path = folder / "nodes" / "main" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
-    (folder / "run.json").write_text(json.dumps({"phase": phase, "message": "", "nodes": {}}))
+    (folder / "run.json").write_text(json.dumps({"phase": phase, "message": "", "parameters": {}, "nodes": {}}))
     About("grants", "release", {}, (), None, keep).write(folder)
     return RunRecord(Run.load(folder), About.read(folder))
 
