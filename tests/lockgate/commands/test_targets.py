@@ -29,7 +29,7 @@ from lockgate.commands.target import Target, find
 from lockgate.commands.verify import verify_what
 from lockgate.commands.waive import Waiving, waive
 from lockgate.definition.project import Project
-from lockgate.errors import BadCall, OutsideFailed, UnknownName
+from lockgate.errors import BadCall, UnknownName
 from lockgate.records.environment import Environment
 from lockgate.records.store import store_of
 from tests.promotions import sign_recorded
