@@ -31,8 +31,8 @@ def good(chain: Project, run: str, tmp_path: Path) -> Iterator[Callable[[str], B
 
     def make(name: str) -> Bench:
         if name == "deploy":
-            for name in ("live.json", "history"):  # the bundle was judged when no version was live
-                (records / name).rename(tmp_path / name)
+            for record in ("live.json", "history"):  # the bundle was judged when no version was live
+                (records / record).rename(tmp_path / record)
         if name == "pull":  # not a step of a run: the model server's pod runs it
             bench = Bench(CATALOG.program(name), tmp_path / name, run)
             bench.folder.mkdir()
