@@ -52,9 +52,10 @@ def runtime() -> Path:
 
     Errors: BadCall if somebody else made it, or can read it.
     """
-    given = Path(os.environ.get("XDG_RUNTIME_DIR") or "/nonexistent")
-    if given.is_absolute() and given.is_dir() and given.stat().st_uid == os.geteuid():
-        return own(given / "lockgate", fix=f"remove {given / 'lockgate'}")
+    given = os.environ.get("XDG_RUNTIME_DIR", "")
+    # After `su` it names the folder of another user.
+    if os.path.isabs(given) and os.path.isdir(given) and os.stat(given).st_uid == os.geteuid():
+        return own(Path(given, "lockgate"), fix=f"remove {Path(given, 'lockgate')}")
     try:
         shared = tempfile.gettempdir()
     except FileNotFoundError as error:

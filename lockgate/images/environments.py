@@ -133,9 +133,11 @@ def _link_mode(passed: Mapping[str, str]) -> str:
 
 def _pip_settings() -> Iterator[tuple[str, str]]:
     """Yield pip's settings, by rising precedence. This does not call `pip config`, since pip may not be installed."""
-    mine, named = home() or Path("/nonexistent"), os.environ.get("PIP_CONFIG_FILE")
-    places = [Path("/etc/pip.conf"), Path("/etc/xdg/pip/pip.conf"), mine / "Library/Application Support/pip/pip.conf"]
-    places += [mine / ".pip/pip.conf", Path(os.environ.get("XDG_CONFIG_HOME") or mine / ".config") / "pip/pip.conf"]
+    mine, given, named = home(), os.environ.get("XDG_CONFIG_HOME"), os.environ.get("PIP_CONFIG_FILE")
+    places = [Path("/etc/pip.conf"), Path("/etc/xdg/pip/pip.conf")]
+    places += [mine / "Library/Application Support/pip/pip.conf", mine / ".pip/pip.conf"] if mine else []
+    settings = Path(given) if given else mine / ".config" if mine else None
+    places += [settings / "pip/pip.conf"] if settings else []
     places += [Path(sys.prefix) / "pip.conf", *([Path(named)] if named else [])]
     for place in places:
         parser = configparser.RawConfigParser()
