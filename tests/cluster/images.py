@@ -125,7 +125,9 @@ def call(argv: Sequence[str], environment: Mapping[str, str] | None = None, give
         list(argv), capture_output=True, text=True, input=given, env={**os.environ, **(environment or {})}
     )
     if done.returncode != 0:
-        raise subprocess.CalledProcessError(done.returncode, list(argv), done.stdout, done.stderr)
+        failed = subprocess.CalledProcessError(done.returncode, list(argv), done.stdout, done.stderr)
+        failed.add_note(done.stderr[-2000:])
+        raise failed
     return done.stdout
 
 

@@ -55,7 +55,15 @@ class Site:
 
     def clean(self, *prefixes: str) -> None:
         """Delete the namespace, and objects of an earlier session under these prefixes of the bucket."""
-        self.kubectl("delete", "namespace", self.namespace, "--ignore-not-found")
+        # An API server that has just started may fail a call; so may one whose policies are being replaced.
+        for last in (False, False, True):
+            try:
+                self.kubectl("delete", "namespace", self.namespace, "--ignore-not-found")
+                break
+            except subprocess.CalledProcessError:
+                if last:
+                    raise
+                time.sleep(5)
         client = services.store().client()
         for prefix in prefixes:
             for page in client.get_paginator("list_objects_v2").paginate(Bucket=place.BUCKET, Prefix=prefix):
