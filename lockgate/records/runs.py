@@ -133,7 +133,7 @@ def _is_verdict(said: Mapping[str, Any]) -> bool:
     """Whether it has the form of a verdict: any program can write such a file or message."""
     reasons, notes, measured = said.get("reasons"), said.get("notes"), said.get("measurements", {})
     return (
-        said.get("result") in ("passed", "refused", "inconclusive")
+        said.get("result") in ("passed", "refused", "inconclusive", "not_judged")
         and isinstance(reasons, list)
         and all(isinstance(reason, dict) and _is_reason(reason) for reason in reasons)
         and _are_texts(notes)

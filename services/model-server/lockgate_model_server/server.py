@@ -96,7 +96,7 @@ class _Server(MLServer):  # type: ignore[misc]  # untyped base
                 parallel_workers=0,
                 metrics_endpoint=None,
                 gzip_enabled=False,
-                server_name="lockgate-model-server",
+                server_name=layout.SERVER_ACCOUNT,
                 server_version="1",
             )
         )

@@ -8,6 +8,7 @@ import onnx
 import pandas as pd
 import pytest
 from lockgate_model import ask, load
+from lockgate_model._asking import TOLERANCE
 from lockgate_model._operators import STANDARD, name_of
 from lockgate_train.rows import Problem, Training
 
@@ -59,7 +60,7 @@ def test_an_honest_model_is_not_refused(
     rows = {column: [None if v != v or v == "" else v for v in training.inputs[column]] for column in training.inputs}
     asked = ask(predictor, rows)
     assert asked.rows == len(training.inputs)
-    assert asked.largest == 0
+    assert asked.largest <= TOLERANCE
 
 
 def test_the_corpus_is_large() -> None:

@@ -307,9 +307,9 @@ RIGHT = {
             "of the graph and of model.json differ: work",
         ),
         (graph(RIGHT, output="scores"), "no output `probabilities`"),
-        (graph(RIGHT, width=3), "no output `probabilities`"),
-        (graph(RIGHT, outside="secret.bin"), "not a graph that onnxruntime can run"),
-        (graph(RIGHT, outside="/etc/hostname"), "not a graph that onnxruntime can run"),
+        (graph(RIGHT, width=3), "does not return two probabilities for each"),
+        (graph(RIGHT, outside="secret.bin"), "the graph reads constants from other files"),
+        (graph(RIGHT, outside="/etc/hostname"), "the graph reads constants from other files"),
     ],
 )
 def test_a_graph_of_another_shape_or_with_outside_data_is_refused(
