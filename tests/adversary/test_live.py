@@ -35,7 +35,7 @@ def refused(released: Project, tmp_path_factory: pytest.TempPathFactory) -> str:
     project = released.twin(tmp_path_factory.mktemp("refused") / "project")
     (project.pipeline / "policy.toml").write_text(POLICY.replace("at_most = 5000", "at_most = 1"))
     done = project.lockgate("run", MODEL, "--set", "seed=1")
-    assert (done.code, "smoke-test refused" in done.said) == (3, True), done.said
+    assert (done.code, "Refused by smoke-test" in done.said) == (3, True), done.said
     (found,) = bundles(released) - known
     return f"sha256:{found}"
 
