@@ -71,8 +71,9 @@ def test_nothing_is_left_out_in_silence(project: Project) -> None:
     page = first_page(project, run)
     assert "grants: every other gate passed; bias: not judged" in page
     assert "every gate passed" not in page
-    (bundle,) = (project.state / "store" / "models" / MODEL / "bundles").iterdir()
-    card = (bundle / "card.md").read_text(encoding="utf-8")
+    kept = project.state / "store" / "models" / MODEL
+    bundle = json.loads((kept / "live.json").read_bytes())["bundle"].removeprefix("sha256:")
+    card = (kept / "bundles" / bundle / "card.md").read_text(encoding="utf-8")
     assert "**Bias: not judged. No rule of the policy has a limit between groups**" in card
     for command in ("verify", "status"):
         said = project.lockgate(command, MODEL)
