@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 SECRET = "Wolfgang-4711"  # stands for a name, a token or a value of a row
 _PRODUCTS = re.compile(
     rb"(?i)uvicorn|aiohttp|starlette|fastapi|h11|httptools|mlserver|pydantic|msgspec|traceback|python/"
@@ -108,6 +110,25 @@ def closed(sockets: list[socket.socket], within: float) -> bool:
         except OSError:
             pass  # reset
     return True
+
+
+def check_a_trickling_header_is_cut(at: At) -> None:
+    """Send a header byte by byte; the server must end the connection in bounded time."""
+    began = time.monotonic()
+    with at.connect() as connection, pytest.raises(OSError, match=r"reset|pipe|closed"):
+        connection.sendall(b"GET /v2 HTTP/1.1\r\n")
+        while time.monotonic() - began < 60:
+            connection.sendall(b"X")
+            time.sleep(0.05)
+    assert time.monotonic() - began < 50
+
+
+def check_an_idle_connection_is_closed(at: At) -> None:
+    """Ask once and then nothing more; the server must close the connection in bounded time."""
+    with at.connect() as connection:
+        connection.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+        assert closed([connection], within=60)
 
 
 def mutated(requests: list[bytes], seed: int) -> bytes:

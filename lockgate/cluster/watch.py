@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from lockgate_step import layout, loads
+from lockgate_step import is_digest, layout, loads
 
 from lockgate.cluster.api import NotAllowed
 from lockgate.cluster.workflows import Argo
@@ -35,7 +35,6 @@ ENDED = ("Succeeded", "Failed", "Error")
 ORDINARY = ("ContainerCreating", "PodInitializing")  # every pod has these for a moment
 NO_IMAGE = re.compile(r'(?:ErrImagePull|ImagePullBackOff): [^"]*"([^"]+)"')
 NAME, COMPONENT, PART_OF = (f"app.kubernetes.io/{key}" for key in ("name", "component", "part-of"))
-DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _ID = re.compile(r"[a-z0-9][a-z0-9.-]*")  # it becomes the name of a folder
 _OF_A_NODE = {
     **dict.fromkeys(("id", "name", "displayName", "type", "templateName", "phase", "boundaryID", "message"), str),
@@ -289,7 +288,7 @@ def live_on(argo: Argo, model: str) -> Live:
     if layout.BUNDLE not in notes or layout.GENERATION not in notes:
         return Live(None)
     bundle, generation = str(notes[layout.BUNDLE]), str(notes[layout.GENERATION])
-    if not (DIGEST.fullmatch(bundle) and generation.isascii() and generation.isdecimal()):
+    if not (is_digest(bundle) and generation.isascii() and generation.isdecimal()):
         msg = f"the Service {model} in {argo.namespace} does not name a bundle and a generation"
         raise BadCall(msg, fix=f"check who else may write it: {argo.kubectl('describe', 'service', model)}")
     url = f"http://{model}.{argo.namespace}.svc:8080/v2/models/{model}/infer"

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lockgate_policy import AtLeast, AtMost, BiasRule, Policy, Settings, chance_to_pass, rows_to_decide
+from lockgate_policy import LIKELY, AtLeast, AtMost, BiasRule, Policy, Settings, chance_to_pass, rows_to_decide
 from lockgate_step import Data, LockgateError, Records, unpacked
 
 from lockgate.definition.model import ModelSpec
 from lockgate.new.groups import Group, group_of
 
-LIKELY = 0.8  # a rule decides if a fair model passes at least this often
 _SEARCHED = 6  # groups: with more, the search for the number of rows takes seconds
 _LARGEST = 64 << 20  # bytes of a data file that `lockgate render` reads
 _FOUND = 0.7  # the assumed rate of a model's right answers: no model has answered yet

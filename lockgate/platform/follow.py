@@ -1,18 +1,15 @@
 """Read from the store what to serve, and bring one model's servers to that state."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from lockgate_step import loads, read_time
+from lockgate_step import is_digest, loads, read_time
 
 from lockgate.platform.model_server import Child, Failing, Ready, Starting
 from lockgate.platform.relay import Unserved, Upstream
 from lockgate.platform.status_page import ModelView
-
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ def read_candidate(content: bytes | None, now: datetime) -> Candidate | None:
 
 def _digest(value: object) -> str:
     """Return the digest, checked because it becomes part of a path."""
-    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+    if not isinstance(value, str) or not is_digest(value):
         msg = "the pointer does not name a bundle"
         raise ValueError(msg)
     return value

@@ -1,13 +1,12 @@
 """Which version of a model is live: the one that the store's chain of signed promotions proves."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from lockgate_proof import Accepted, Promotion, ProofError, Trust, prove_live, read_promotion
-from lockgate_step import canonical, sha256
+from lockgate_step import canonical, loads, sha256
 from lockgate_store import Missing, Store
 
 
@@ -39,7 +38,7 @@ class Memory:
         Errors: ProofError if the file is damaged.
         """
         try:
-            said = json.loads(self.file(model).read_bytes())
+            said = loads(self.file(model).read_bytes())
             return Accepted(int(said["generation"]), sha256(canonical(said["promotion"])))
         except FileNotFoundError:
             return None

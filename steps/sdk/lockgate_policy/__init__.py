@@ -7,7 +7,7 @@
 """
 
 from lockgate_policy._gaps import Gap, certain_gap
-from lockgate_policy._power import chance_to_pass, rows_to_decide
+from lockgate_policy._power import LIKELY, chance_to_pass, rows_to_decide
 from lockgate_policy._read import check, read
 from lockgate_policy._rules import (
     AcceptedOperator,
@@ -29,6 +29,7 @@ from lockgate_policy._rules import (
 )
 
 __all__ = [
+    "LIKELY",
     "AcceptedOperator",
     "AcceptedSmallGroup",
     "AtLeast",

@@ -1,11 +1,10 @@
 """The current policy and spec of each model: an earlier template brings its own, which no longer count."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lockgate_step import file_digest, io_root, layout
+from lockgate_step import file_digest, io_root, layout, loads
 
 from lockgate_proof._errors import ProofError
 
@@ -20,7 +19,7 @@ def read_current(path: Path | None = None) -> dict[str, Any]:
     """
     path = path or io_root() / layout.ENVIRONMENT / layout.CURRENT
     try:
-        said = json.loads(path.read_bytes())
+        said = loads(path.read_bytes())
         return dict(said["models"]) if said["version"] == 1 else {}
     except FileNotFoundError:
         return {}

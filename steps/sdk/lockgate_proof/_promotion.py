@@ -5,13 +5,11 @@ write the store can replace these files, but cannot sign one: a follower serves 
 and remembers the newest one that it accepted in a place outside the store.
 """
 
-import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lockgate_step import Record, read_time
+from lockgate_step import Record, is_digest, loads, read_time
 
 from lockgate_proof._envelope import Statement, verify
 from lockgate_proof._errors import ProofError
@@ -19,7 +17,6 @@ from lockgate_proof._trust import Trust
 
 SIGNER = "promote"
 _LARGEST = 1 << 18  # bytes of a pointer
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _POINTER = ("bundle", "generation", "previous", "run", "at")
 
 
@@ -202,8 +199,8 @@ def _rolled_back(found: Promotion, why: str) -> ProofError:
 
 def _pointer(content: bytes, where: str, fix: str) -> dict[str, Any]:
     try:
-        pointer = json.loads(content) if len(content) <= _LARGEST else None
-    except (ValueError, RecursionError):
+        pointer = loads(content) if len(content) <= _LARGEST else None
+    except ValueError:
         pointer = None
     if not isinstance(pointer, dict):
         msg = f"{where} is damaged"
@@ -219,8 +216,8 @@ def _promotion(statement: Statement, envelope: Mapping[str, Any]) -> Promotion:
     wellformed = (
         type(generation) is int
         and generation >= 1
-        and all(isinstance(each, str) for each in (*digests, *texts))
-        and all(_DIGEST.fullmatch(each) for each in digests)
+        and all(isinstance(each, str) for each in texts)
+        and all(map(is_digest, digests))
         and (generation > 1 or before is previous is None)
         and subjects == _subjects(subjects["bundle"], verdicts, before)
     )

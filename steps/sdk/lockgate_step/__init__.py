@@ -8,7 +8,7 @@ would no longer run beside a new one.
 from lockgate_step._address import without_credentials
 from lockgate_step._columns import Category, Column, Number, named, read_columns, without_bands
 from lockgate_step._contract import EXIT_CODES, PROTOCOL, ContractError, is_folder, read_contract
-from lockgate_step._digest import canonical, file_digest, loads, sha256, stream_digest, tree_digest
+from lockgate_step._digest import canonical, file_digest, is_digest, loads, sha256, stream_digest, tree_digest
 from lockgate_step._errors import BadCall, LockgateError, OutsideFailed, Refusal, SpecError
 from lockgate_step._files import (
     Answers,
@@ -109,6 +109,7 @@ __all__ = [
     "copy_supplied",
     "file_digest",
     "io_root",
+    "is_digest",
     "is_folder",
     "is_plain",
     "loads",

@@ -3,10 +3,13 @@
 import hashlib
 import json
 import os
+import re
 from io import BufferedReader
 from typing import Any
 
 from lockgate_step._supplied import supplied_files
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def canonical(value: object) -> bytes:
@@ -25,6 +28,11 @@ def loads(data: bytes | str) -> Any:
     except RecursionError as error:
         msg = "it is nested too deeply"
         raise ValueError(msg) from error
+
+
+def is_digest(value: object) -> bool:
+    """Whether a value that another program wrote is `sha256:<hex>`: a digest may become a part of a path."""
+    return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
 
 
 def sha256(data: bytes) -> str:

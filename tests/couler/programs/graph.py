@@ -10,9 +10,9 @@ SHELL = ["/bin/busybox", "sh", "-c"]
 
 
 def write() -> Any:
-    text = couler.create_parameter_artifact(path="/work/text")
+    text = couler.create_parameter_artifact(path="/data/text")
     return couler.run_container(
-        image=IMAGE, command=SHELL, args=["echo 'two words' > /work/text"], output=text, step_name="write"
+        image=IMAGE, command=SHELL, args=["echo 'two words' > /data/text"], output=text, step_name="write"
     )
 
 

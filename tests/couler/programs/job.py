@@ -18,7 +18,7 @@ def sum_up(name: str) -> Any:
 
 
 def write() -> Any:
-    table = couler.create_local_artifact(path="/work/table", is_global=True)
+    table = couler.create_local_artifact(path="/data/table", is_global=True)
     return couler.run_container(image="busybox", command=["/bin/busybox", "true"], output=table, step_name="write")
 
 
