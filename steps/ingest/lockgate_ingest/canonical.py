@@ -102,9 +102,7 @@ class Converter:
         kind = written.type
         if not (_is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)):
             raise _foreign(name, kind, "category")
-        text = pc.cast(written, pa.string())
-        text.validate(full=True)
-        return self._without_missing(text)
+        return self._without_missing(written)
 
     def _without_missing(self, text: pa.Array) -> pa.Array:
         text = pc.cast(text, pa.string())

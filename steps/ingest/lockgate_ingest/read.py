@@ -47,6 +47,7 @@ def _parquet(source: Source, limits: Limits, wanted: Sequence[str]) -> Iterator[
             total = 0
             for batch in file.iter_batches(max(1, CELLS // len(wanted)), columns=list(wanted)):
                 chosen = batch.select(list(wanted))
+                _check_values(source, chosen)
                 total += _decoded(source, limits, chosen)
                 limits.check_unpacked(source.name, total, source.path.stat().st_size)
                 yield from _small(source, limits, chosen)
@@ -84,6 +85,16 @@ def _bounded(source: Source) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _check_values(source: Source, batch: pa.RecordBatch) -> None:
+    """Check that values are what their column says, e.g. text is UTF-8: reading a Parquet file does not check that."""
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid as error:
+            msg = f"{source.name} has values in {name} that its type does not allow, e.g. text that is not UTF-8"
+            raise BadCall(msg, fix="copy it again completely, or write it again with pyarrow or pandas") from error
 
 
 def _decoded(source: Source, limits: Limits, batch: pa.RecordBatch) -> int:
