@@ -220,7 +220,7 @@ def test_a_rotated_log_is_continued_by_its_writer(tmp_path: Path) -> None:
 def test_no_mutated_request_breaks_it(target: At) -> None:
     target.get("/v2")
     before = target.memory()
-    for count, seed in enumerate(seeds(brief=300, kept=())):
+    for count, seed in enumerate(seeds(brief=300, kept=(1492878689,))):
         raw = mutated(RAW, seed)
         try:
             check_answer(target.send(raw, seconds=20, give_up=0.02))

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 # mlflow reads these when it is imported. The timeouts detect a registry that is down in seconds (the default takes
 # minutes): the workflow's retry waits, not this program.
 _QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",

@@ -13,11 +13,9 @@ from lockgate_step import BadCall, OutsideFailed, log, without_credentials
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-# mlflow reads these when it is imported. They switch off telemetry and log output, and detect a registry that is down
-# in seconds (the default takes minutes): the workflow's retry waits, not this program.
+# mlflow reads these when it is imported. They switch off log output, and detect a registry that is down in seconds (the
+# default takes minutes): the workflow's retry waits, not this program.
 _QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",

@@ -18,7 +18,7 @@ from lockgate_model._operators import BROADCAST, ML, REDUCING, TREES, UNARY, nam
 
 ROWS = -1  # the dimension of the axis of the rows, of which a shape has at most one; every other dimension is known
 Shape = tuple[int, ...]
-_OPSETS = range(11, 24)  # where the axes below mean what they mean here
+_OPSETS = range(13, 24)  # before 13, Softmax works along its axis and all after it
 _SMALL = 64  # elements of a constant that may be a shape or axes
 
 

@@ -80,6 +80,8 @@ def application(model: str, bundle: str, behaviour: dict[str, object]) -> web.Ap
             return await handler(request)
         except web.HTTPException as error:
             return web.json_response({"error": error.reason}, status=error.status)
+        except web.RequestPayloadError:
+            return web.json_response({"error": "the body is not what its header says"}, status=400)
 
     app = web.Application(client_max_size=2**30, middlewares=[errors_as_json])
     app.router.add_get(f"/v2/models/{model}/ready", ready)

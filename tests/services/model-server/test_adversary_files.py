@@ -176,3 +176,16 @@ def test_the_private_copy_is_gone_when_it_serves(bundle: Path, io: Path, tmp_pat
         process = subprocess.Popen(argv, env=environment, stderr=log, stdout=log, text=True)
     assert check(process, log_file) == "served"
     assert list(scratch.rglob("model.*")) == []
+
+
+def test_it_writes_nothing_into_the_home_folder(bundle: Path, io: Path, tmp_path: Path) -> None:
+    """Libraries keep usage reports there, to send them to their makers."""
+    home, log_file = tmp_path / "home", tmp_path / "log"
+    home.mkdir()
+    argv = [sys.executable, "-m", "lockgate_model_server", "--bundle", str(bundle), "--port", "0"]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "ORT_"))}
+    with log_file.open("w") as log:
+        environment |= {"LOCKGATE_IO": str(io), "HOME": str(home)}
+        process = subprocess.Popen(argv, env=environment, stderr=log, stdout=log, text=True)
+    assert check(process, log_file) == "served"
+    assert list(home.rglob("*")) == []
