@@ -179,7 +179,7 @@ def serve(
 ) -> None:
     """Serve in the foreground until SIGTERM or SIGINT.
 
-    command: returns the command line and environment of a model server for a bundle's folder and a port.
+    command: returns the command line and environment of a model server for a bundle's folder, digest and socket.
     trust: reads the trust file: which key may promote.
     Errors: AlreadyServing, PortTaken.
     """
