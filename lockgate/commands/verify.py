@@ -49,7 +49,7 @@ def verify_what(project: Project, environment: Environment, what: str) -> tuple[
     proven = verify_bundle(folder, trust, now=now, model=model, digest=digest)
     current = "current"
     try:
-        verify_current(folder, proven.model, _current(project, environment, proven.model))
+        verify_current(proven, _current(project, environment, proven.model))
     except ProofError:
         if digest:  # what is live; the folder of an earlier version remains valid evidence of its time
             raise
@@ -93,7 +93,7 @@ def _checks(proven: VerifiedBundle, now: datetime, current: str) -> Iterator[dic
     sealed = {"bundle": proven.digest}
     yield {"check": "files", "result": f"{count} unchanged", "subjects": sealed, **_signed(None)}
     policy = {"policy": proven.subjects["policy"]}
-    yield {"check": "policy and spec", "result": current, "subjects": policy, **_signed(None)}
+    yield {"check": "policy, spec and expectations", "result": current, "subjects": policy, **_signed(None)}
     for record in proven.records.values():
         yield {"check": f"{record.kind} record", "result": "valid", **_signed(record)}
     for gate, verdict in proven.verdicts.items():

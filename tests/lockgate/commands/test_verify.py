@@ -43,7 +43,7 @@ def test_every_check_says_what_who_and_how(bench: Bench) -> None:
     checks = {check["check"]: check for check in value["checks"]}
     signed = {name: check["signer"] for name, check in checks.items()}
     assert signed == {
-        "files": None, "policy and spec": None,
+        "files": None, "policy, spec and expectations": None,
         "data record": "ingest@example.org", "answers record": "predict@example.org",
         "bundle record": "package@example.org", "validate-data": "validate-data@example.org",
         "validate-model": "validate-model@example.org", "bias-audit": "bias-audit@example.org",

@@ -42,7 +42,7 @@ def spec_of(model: str, **more: Any) -> dict[str, Any]:
 
 
 JUDGED = {
-    "validate-data": ("data", "policy"),
+    "validate-data": ("data", "policy", "expectations"),
     "validate-model": ("model", "data", "base", "policy"),
     "bias-audit": ("model", "data", "base", "policy"),
 }
@@ -74,11 +74,13 @@ class Bench:
         self.policy.write_text(POLICY)
         self.spec = self.root / "spec.json"
         self.spec.write_bytes(canonical(spec_of(self.model)))
+        self.expectations = self.root / "expectations.json"
+        self.expectations.write_text("[]")
         self.make_current()
 
     def make_current(self) -> None:
-        """Name this policy and this spec as current, as `lockgate render` does."""
-        entry = {"policy": file_digest(self.policy), "spec": file_digest(self.spec)}
+        """Name this policy, this spec and these expectations as current, as `lockgate render` does."""
+        entry = {name: file_digest(getattr(self, name)) for name in ("policy", "spec", "expectations")}
         (self.environment / "current.json").write_bytes(canonical({"version": 1, "models": {self.model: entry}}))
 
     @property
@@ -111,6 +113,7 @@ class Bench:
             "base": sha256(canonical({**base, "model": self.model})),
             "model": tree_digest(folder / "model"),
             "policy": file_digest(folder / "policy.toml"),
+            "expectations": file_digest(self.expectations),
         }
         frozen = {"data": subjects["data"], "base": subjects["base"], "test": sha256(b"test")}
         data = {"model": self.model, "base": dict(base)}

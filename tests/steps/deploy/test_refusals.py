@@ -9,15 +9,14 @@ from typing import Any
 import pytest
 from lockgate_step import canonical, sha256
 
-from tests.steps.deploy.conftest import Bench, spec_of
+from tests.steps.deploy.conftest import JUDGED, Bench, spec_of
 
 Subjects = dict[str, str]
 OTHER = sha256(b"another")
 
 
 def judged(subjects: Subjects, gate: str) -> Subjects:
-    names = ("data", "policy") if gate == "validate-data" else ("model", "data", "base", "policy")
-    return {name: subjects[name] for name in names}
+    return {name: subjects[name] for name in JUDGED[gate]}
 
 
 def rewrite(gate: str, **said: Any) -> Callable[[Bench, Path, Subjects], object]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from lockgate_evidence import Evidence, frozen
-from lockgate_step import BadCall, Passed, Refused
+from lockgate_step import BadCall, Passed, Refused, file_digest
 from lockgate_validate.data import judgement, validate
 
 from tests.steps.gate_bench import TABLES, Bench
@@ -35,7 +35,9 @@ def judge() -> Judge:
 
     def run(bench: Bench) -> Passed | Refused:
         proven, paths = evidence(bench)
-        outcome = judgement(proven, validate(proven, paths, bench.path("expectations")))
+        outcome = judgement(
+            proven, validate(proven, paths, bench.path("expectations")), file_digest(bench.path("expectations"))
+        )
         assert isinstance(outcome, Passed | Refused)
         return outcome
 
@@ -48,7 +50,8 @@ def test_clean_data_pass(data_bench: Bench, judge: Judge) -> None:
     assert isinstance(outcome, Passed)
     assert outcome.notes == ()
     assert outcome.measurements["expectations"] == outcome.measurements["met"]
-    assert set(outcome.subjects) == {"data", "policy"}
+    assert set(outcome.subjects) == {"data", "policy", "expectations"}
+    assert outcome.subjects["expectations"] == file_digest(data_bench.path("expectations"))
 
 
 def _set(table: str, column: str, values: object) -> Callable[[Tables], None]:

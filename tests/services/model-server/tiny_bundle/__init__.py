@@ -161,7 +161,9 @@ class Authority:
         answered = {"model": NAME, "rows": 0, "program": {"name": "predict", "image": image, "code": ""}}
         (folder / "answers.json").write_bytes(self.sign("predict", "answers", answers, answered))
         (folder / "verdicts").mkdir()
-        for gate in ("validate-data", "validate-model", "bias-audit"):
+        subjects = dict.fromkeys(("validate-model", "bias-audit"), judged)
+        subjects["validate-data"] = {**judged, "expectations": sha256(b"[]")}
+        for gate in subjects:
             said: dict[str, object] = {
                 "model": NAME,
                 "gate": gate,
@@ -170,7 +172,7 @@ class Authority:
                 "notes": [],
                 "measurements": {},
             }
-            (folder / "verdicts" / f"{gate}.json").write_bytes(self.sign(gate, "verdict", judged, said))
+            (folder / "verdicts" / f"{gate}.json").write_bytes(self.sign(gate, "verdict", subjects[gate], said))
         files = {p.relative_to(folder).as_posix(): file_digest(p) for p in sorted(folder.rglob("*")) if p.is_file()}
         manifest = {"protocol": 1, "model": NAME, "files": files}
         (folder / "manifest.json").write_bytes(canonical(manifest))
