@@ -31,8 +31,8 @@ class Current:
     @classmethod
     def of(cls, model: Model, templates: tuple[str, ...] = ()) -> "Current":
         """Return what is current of a model. Errors: SpecError."""
-        judged_by = (sha256(model.raw[name].encode()) for name in ("policy", "spec", "expectations"))
-        return cls(*judged_by, templates=templates)
+        policy, spec, expectations = (sha256(model.raw[name].encode()) for name in ("policy", "spec", "expectations"))
+        return cls(policy, spec, expectations, templates)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
