@@ -92,7 +92,7 @@ def _checks(proven: VerifiedBundle, now: datetime, current: str) -> Iterator[dic
     count = len(read_manifest(proven.folder)["files"])
     sealed = {"bundle": proven.digest}
     yield {"check": "files", "result": f"{count} unchanged", "subjects": sealed, **_signed(None)}
-    policy = {"policy": proven.subjects["policy"]}
+    policy = {name: proven.subjects[name] for name in ("policy", "spec")}
     yield {"check": "policy, spec and expectations", "result": current, "subjects": policy, **_signed(None)}
     for record in proven.records.values():
         yield {"check": f"{record.kind} record", "result": "valid", **_signed(record)}

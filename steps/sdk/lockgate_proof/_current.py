@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lockgate_step import file_digest, io_root, layout, loads
+from lockgate_step import io_root, layout, loads
 
 from lockgate_proof._bundle import VerifiedBundle
 from lockgate_proof._errors import ProofError
@@ -42,8 +42,8 @@ def verify_current(bundle: VerifiedBundle, current: Mapping[str, Any]) -> None:
         msg = f"the environment does not name the current policy of {model}"
         raise ProofError(msg, fix=_RENDER)
     judged_by = {
-        "policy": file_digest(bundle.folder / "policy.toml"),
-        "spec": file_digest(bundle.folder / "spec.json"),
+        "policy": bundle.subjects["policy"],
+        "spec": bundle.subjects["spec"],
         "expectations": bundle.verdicts["validate-data"].subjects.get("expectations", "none"),
     }
     for name, found in judged_by.items():

@@ -10,7 +10,7 @@ from lockgate_step import canonical, layout, sha256
 from lockgate.commands.verify import verify_what
 from lockgate.definition.project import Project
 from lockgate.records.environment import Environment
-from tests.steps.deploy.conftest import Bench
+from tests.steps.deploy.conftest import JUDGED, Bench
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def waived(bench: Bench, days: float) -> Path:
     """A bundle with a bias-audit that passed under a waiver."""
 
     def alter(bench: Bench, folder: Path, subjects: dict[str, str]) -> None:
-        judged = {name: subjects[name] for name in ("model", "data", "base", "policy")}
+        judged = {name: subjects[name] for name in JUDGED["bias-audit"]}
         reason = {"id": "bias-audit/1", "rule": "a", "message": "a gap", "waived_by": sha256(b"")}
         (folder / "verdicts/bias-audit.json").write_bytes(bench.verdict("bias-audit", judged, reasons=[reason]))
         (folder / "waivers.json").write_bytes(canonical([bench.waiver(judged, days=days)]))
@@ -54,7 +54,7 @@ def test_every_check_says_what_who_and_how(bench: Bench) -> None:
     assert (results["data record"], results["waiver"]) == ("valid", "in force")
     verdict = folder / "verdicts/bias-audit.json"
     assert checks["bias-audit"]["digest"] == sha256(verdict.read_bytes())
-    assert checks["bias-audit"]["subjects"] == {n: value["subjects"][n] for n in ("model", "data", "base", "policy")}
+    assert checks["bias-audit"]["subjects"] == {n: value["subjects"][n] for n in JUDGED["bias-audit"]}
     (listed,) = json.loads((folder / "waivers.json").read_bytes())
     assert checks["waiver"]["digest"] == sha256(canonical(listed["envelope"]))
     assert [name for name, check in checks.items() if check["expires"]] == ["waiver"]
@@ -104,7 +104,7 @@ def unjudged(bench: Bench, gate: str) -> Path:
     """A bundle with a gate that judged nothing."""
 
     def alter(bench: Bench, folder: Path, subjects: dict[str, str]) -> None:
-        judged = {name: subjects[name] for name in ("model", "data", "base", "policy")}
+        judged = {name: subjects[name] for name in JUDGED["bias-audit"]}
         (folder / f"verdicts/{gate}.json").write_bytes(bench.verdict(gate, judged, result="not_judged"))
 
     return bench.bundle(alter=alter)

@@ -50,7 +50,7 @@ def test_clean_data_pass(data_bench: Bench, judge: Judge) -> None:
     assert isinstance(outcome, Passed)
     assert outcome.notes == ()
     assert outcome.measurements["expectations"] == outcome.measurements["met"]
-    assert set(outcome.subjects) == {"data", "policy", "expectations"}
+    assert set(outcome.subjects) == {"data", "spec", "policy", "expectations"}
     assert outcome.subjects["expectations"] == file_digest(data_bench.path("expectations"))
 
 
