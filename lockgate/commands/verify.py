@@ -1,5 +1,6 @@
 """`lockgate verify`: verify a bundle's files, signatures and waivers, and list each check."""
 
+import shutil
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +35,8 @@ def verify_what(project: Project, environment: Environment, what: str) -> tuple[
     Errors: ProofError, naming the first check that failed.
     """
     folder, digest, model, live = Path(what), None, None, None
-    if not (folder / "manifest.json").is_file():
+    # A model's name wins over a folder of that name: whoever can put a folder here must not choose what is verified.
+    if what in project.models or not (folder / "manifest.json").is_file():
         model = project.model(what).spec.name
         store = store_of(environment)
         memory = Memory.of(project.state, environment.setting("store")) if environment.local else None
@@ -73,6 +75,7 @@ def verify_what(project: Project, environment: Environment, what: str) -> tuple[
 
 def _get(environment: Environment, prefix: str, folder: Path) -> None:
     """Copy a bundle from the store. Errors: ProofError if it is not there, or has invalid names."""
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier call: only what is in the store now counts
     try:
         get_tree(store_of(environment), prefix, folder)
     except (Missing, ValueError) as error:

@@ -278,7 +278,8 @@ async def _rotating(platform: Platform) -> None:
     """Keep every log within its size until cancelled."""
     while True:
         logs = [platform.log, *platform.child_logs.glob("*.log")]
-        await asyncio.to_thread(rotate, [file for file in logs if not file.name.endswith(KEPT)], platform.log_bytes)
+        with suppress(OSError):  # a full disk must not end what serves
+            await asyncio.to_thread(rotate, [file for file in logs if not file.name.endswith(KEPT)], platform.log_bytes)
         await asyncio.sleep(_ROTATE_SECONDS)
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from socket import socket
 from tempfile import TemporaryDirectory
 
-from lockgate_step import EXIT_CODES, BadCall, LockgateError, Refusal, log
+from lockgate_step import EXIT_CODES, BadCall, LockgateError, Refusal, log, no_core_files
 from lockgate_wire import Limits
 
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until a signal stops it; return the exit code."""
     given = _parser().parse_args(arguments)
+    no_core_files()
     try:
         _serve(given)
     except LockgateError as error:

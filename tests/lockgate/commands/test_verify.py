@@ -9,7 +9,9 @@ from lockgate_step import canonical, layout, sha256
 
 from lockgate.commands.verify import verify_what
 from lockgate.definition.project import Project
+from lockgate.errors import BadCall
 from lockgate.records.environment import Environment
+from tests import workshop
 from tests.steps.deploy.conftest import JUDGED, Bench
 
 
@@ -119,3 +121,17 @@ def test_a_gate_that_judged_nothing_is_not_said_to_have_passed(bench: Bench) -> 
 def test_no_other_gate_may_judge_nothing(bench: Bench) -> None:
     with pytest.raises(ProofError, match="validate-model did not pass: not_judged"):
         verify_what(Project(bench.root), environment(bench), str(unjudged(bench, "validate-model")))
+
+
+def test_a_models_name_is_never_a_folder_of_that_name(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever can put a folder where the command is called must not choose what is verified."""
+    project = workshop.Project.make(tmp_path / "project")
+    (project.root / "grants").symlink_to(bench.bundle())
+    monkeypatch.chdir(project.root)
+    here = environment(bench)
+    with pytest.raises(BadCall, match="grants has no live version"):
+        verify_what(Project(project.root), here, "grants")
+    value, _ = verify_what(Project(project.root), here, "./grants")
+    assert value["model"] == bench.model
