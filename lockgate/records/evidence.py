@@ -19,6 +19,11 @@ def signed_file(step: str) -> str:
     return _RECORDS.get(step, "verdict")
 
 
+def signs(step: str) -> bool:
+    """Whether a step's program signs what it makes: its pages are shown only if it signed them."""
+    return step in _RECORDS or step in GATES
+
+
 def of_run(signed: Statement, record: RunRecord) -> bool:
     """Whether a statement was signed in this run."""
     return signed.predicate.get("run") == record.id

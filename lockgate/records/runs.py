@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,16 @@ class Step:
     seconds: float | None
     folder: Path
 
+    @property
+    def gate(self) -> bool:
+        """Whether its program is a gate. Any other step may write a file `verdict`, which says nothing."""
+        return self.name in GATES
+
     @cached_property
     def envelope(self) -> dict[str, Any] | None:
-        """The signed verdict of this step, or None."""
+        """The signed verdict of this step, or None if the step is not a gate or wrote none."""
+        if not self.gate:
+            return None
         try:
             value = loads((self.folder / layout.OUT / "verdict").read_bytes())
         except (OSError, ValueError):
@@ -45,6 +52,8 @@ class Step:
 
         Without the signed verdict, the result and the reasons come from the step's message.
         """
+        if not self.gate:
+            return None
         try:
             return verdict_in(self.envelope) if self.envelope else _told(self.message)
         except ProofError:
@@ -70,7 +79,7 @@ class Step:
             result = str(self.verdict["result"]).replace("_", " ")
             return "passed by waiver" if waived and result == "passed" else result
         # A gate that exits 0 has passed, even if its verdict is not here; or it judged nothing, if it may.
-        done = "passed" if self.name in GATES and self.name not in MAY_JUDGE_NOTHING else "done"
+        done = "passed" if self.gate and self.name not in MAY_JUDGE_NOTHING else "done"
         words = {"Succeeded": done, "Running": "running", "Error": "error", "Failed": "failed"}
         return "refused" if self.exit_code == 3 else words.get(self.phase, "not reached")
 
@@ -169,12 +178,27 @@ def program_steps(spec: Mapping[str, Any]) -> list[str]:
     return [*walk(spec["entrypoint"]), *(walk(end) if end else [])]
 
 
+def declared_pages(spec: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The outputs of a workflow's templates that are declared as pages, by template; only their keys end in .html.
+
+    A name that is not one of a contract is left out: it becomes the name of a file.
+    """
+    found = {}
+    for template in spec["templates"]:
+        artifacts = template.get("outputs", {}).get("artifacts") or ()
+        keys = {str(each["name"]): str((each.get("s3") or {}).get("key", "")) for each in artifacts}
+        names = tuple(name for name, key in keys.items() if key.endswith(".html") and name.isidentifier())
+        if names:
+            found[str(template["name"])] = names
+    return found
+
+
 @dataclass(frozen=True)
 class About:
     """What the engine does not know about a run: its model, its workflow, its settings, its steps.
 
     steps: each task that runs a program, in the order of the graph. before: the live pointer at its start.
-    keep: whether its data stay when it has ended.
+    keep: whether its data stay when it has ended. pages: the outputs that are declared as pages, by step.
     """
 
     model: str
@@ -183,6 +207,11 @@ class About:
     steps: tuple[str, ...]
     before: Mapping[str, Any] | None
     keep: bool = False
+    pages: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def pages_of(self, step: str) -> Sequence[str]:
+        """The pages of a step; the step of a loop has its item in its name."""
+        return self.pages.get(step.partition("(")[0], ())
 
     def write(self, folder: Path) -> None:
         """Write it beside the engine's record."""
@@ -193,8 +222,9 @@ class About:
         """Read it from beside the engine's record; empty if the run was not started by `lockgate run`."""
         try:
             value = loads((folder / "about.json").read_bytes())
-            keep = bool(value.get("keep"))
-            return cls(value["model"], value["workflow"], value["given"], tuple(value["steps"]), value["before"], keep)
+            keep, pages = bool(value.get("keep")), {k: tuple(names) for k, names in value.get("pages", {}).items()}
+            steps = tuple(value["steps"])
+            return cls(value["model"], value["workflow"], value["given"], steps, value["before"], keep, pages)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return cls("", "", {}, (), None)
 
