@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -77,6 +78,10 @@ def _answered(
 
 def check_header(spec: ModelSpec, header: Sequence[str], file: str) -> None:
     """Check the header of a CSV. Errors: BadCall, naming the missing column and the nearest one in the file."""
+    twice = sorted(name for name, seen in Counter(header).items() if seen > 1)
+    if twice:
+        msg = f"{file} has more than one column {', '.join(map(repr, twice))}"
+        raise BadCall(msg, fix="give each column its own name")
     missing = [name for name in spec.inputs if name not in header]
     if not missing:
         return
@@ -121,8 +126,8 @@ def _value(spec: ModelSpec, traits: Column, text: str | None) -> float | str | N
     text = (text or "").strip()
     if text == "" or text in spec.source.missing:
         return None
-    try:
-        return float(text) if isinstance(traits, Number) else text
+    try:  # as ingest: float() alone would also read 1_0 and the digits of other scripts
+        return float(text) if isinstance(traits, Number) and text.isascii() and "_" not in text else text
     except ValueError:
         return text
 
@@ -172,6 +177,9 @@ def _opened(rows: Path) -> Iterator[TextIO]:
     except FileNotFoundError as error:
         msg = f"file {rows} not found"
         raise BadCall(msg, fix="name a CSV file with a header, or - for standard input") from error
+    except (IsADirectoryError, PermissionError) as error:
+        msg = f"cannot read {rows}: {error.strerror}"
+        raise BadCall(msg, fix="name a CSV file with a header, or - for standard input") from error
     except UnicodeDecodeError as error:
         msg = f"{rows} is not UTF-8 text"
         raise BadCall(msg, fix=f"convert it: iconv -f latin1 -t utf-8 {rows}") from error
@@ -179,7 +187,18 @@ def _opened(rows: Path) -> Iterator[TextIO]:
 
 def _batches(rows: Iterable[dict[str, str]]) -> Iterator[tuple[int, list[dict[str, str]]]]:
     source, first = iter(rows), 1
-    while batch := list(islice(source, BATCH)):
+    while True:
+        try:
+            batch = list(islice(source, BATCH))
+        except csv.Error as error:
+            msg = f"the file is not CSV after row {first - 1}: {error}"
+            raise BadCall(msg, fix='close each quote, and double the quotes inside a value ("")') from error
+        if not batch:
+            return
+        for number, row in enumerate(batch, first):
+            if None in row or None in row.values():  # of csv.DictReader: too many fields, or too few
+                msg = f"row {number} has {'more' if None in row else 'fewer'} fields than the header"
+                raise BadCall(msg, fix='quote a field that contains a comma: "10,500"')
         yield first, batch
         first += len(batch)
 

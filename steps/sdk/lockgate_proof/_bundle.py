@@ -68,12 +68,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Errors: ProofError.
     """
     try:
-        manifest = loads(read_supplied(folder / "manifest.json"))
+        content = read_supplied(folder / "manifest.json")
+        manifest = loads(content)
         files = dict(manifest["files"])
         protocol, model = manifest["protocol"], manifest["model"]
         wellformed = type(protocol) is int and protocol == 1 and isinstance(model, str) and is_plain(model)
         safe = all(is_plain(name) and isinstance(digest, str) for name, digest in files.items())
-        canonical(manifest)
+        wellformed = wellformed and canonical(manifest) == content  # another reader must not see another manifest
     except UnsafeFile as error:
         msg = f"{folder.name} is not a bundle: its {error.message}"
         raise ProofError(msg, fix="deploy a bundle as the package step wrote it") from error

@@ -1,6 +1,7 @@
 """The result of `lockgate verify` for a bundle with real signatures."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,17 @@ def test_a_gate_that_judged_nothing_is_not_said_to_have_passed(bench: Bench) -> 
 def test_no_other_gate_may_judge_nothing(bench: Bench) -> None:
     with pytest.raises(ProofError, match="validate-model did not pass: not_judged"):
         verify_what(Project(bench.root), environment(bench), str(unjudged(bench, "validate-model")))
+
+
+@pytest.mark.parametrize("change", [lambda text: b" " + text, lambda text: b'{"protocol":1,' + text[1:]])
+def test_a_manifest_that_another_reader_would_read_otherwise_is_refused(
+    bench: Bench, change: Callable[[bytes], bytes]
+) -> None:
+    folder = bench.bundle()
+    manifest = folder / "manifest.json"
+    manifest.write_bytes(change(manifest.read_bytes()))
+    with pytest.raises(ProofError, match="not a bundle of protocol 1"):
+        verify_what(Project(bench.root), environment(bench), str(folder))
 
 
 def test_a_models_name_is_never_a_folder_of_that_name(
