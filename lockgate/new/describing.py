@@ -35,6 +35,8 @@ def _lines(found: Profile) -> Iterator[str]:
     yield f"sensitive  {len(found.sensitive) or 'none found by name; list them with --sensitive'}"
     yield from (f"  {name:<24} {_described(column)}" for name, column in found.sensitive.items())
     yield from _groups(found)
+    for name, count in found.repeated.items():
+        yield f"repeated   {count} columns are named {name} and have the same values; they are read as one"
     if found.left_out:
         yield f"left out   {len(found.left_out)}"
         yield from (f"  {name:<24} {why}" for name, why in found.left_out.items())

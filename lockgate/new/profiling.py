@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class Profile:
     unlabelled: the number of rows without a label. sample: rows of the file, at most 20,000.
     key: the column that identifies a row's subject, if there is one.
     left_out: column -> reason. rare: column -> number of rare categories.
+    repeated: name -> number of columns with it, which have the same values in every row and so are one column.
     """
 
     source: Source
@@ -43,6 +44,7 @@ class Profile:
     sensitive: Mapping[str, Column]
     left_out: Mapping[str, str]
     missing: tuple[str, ...]
+    repeated: Mapping[str, int]
     key: str | None
     groups: Mapping[str, Sequence[Group]]
     proxies: Sequence[Proxy]
@@ -76,6 +78,7 @@ class Profile:
             "sensitive": [column.to_json() for column in named(self.sensitive)],
             "left_out": dict(self.left_out),
             "missing": list(self.missing),
+            "repeated": dict(self.repeated),
             "key": self.key,
             "groups": {
                 name: [group.to_json(self.test_share) for group in groups] for name, groups in self.groups.items()
@@ -95,10 +98,11 @@ def profile(path: Path, target: str, *, positive: str | None = None, sensitive: 
     source = open_csv(path)
     named = _named(source, target, sensitive)
     seen = _read(source, target, named)
+    _check_repeated(source, seen, (target, *(sensitive or ())))
     missing = spellings(seen.tallies.values())
     yes, no = find_labels(seen.tallies[target], target, positive, missing)
     guesses = {
-        name: guess(name, tally, missing, sensitive=name in named)
+        name: _differs(source, name) if name in seen.differ else guess(name, tally, missing, sensitive=name in named)
         for name, tally in seen.tallies.items()
         if name not in ("", target)
     }
@@ -125,6 +129,9 @@ def profile(path: Path, target: str, *, positive: str | None = None, sensitive: 
         sensitive=protected,
         left_out=left_out,
         missing=missing,
+        repeated={
+            name: len(at) for name, at in source.places.items() if name and len(at) > 1 and name not in seen.differ
+        },
         key=key,
         groups={n: count_groups(column, seen.pairs[n], yes, missing) for n, column in protected.items()},
         proxies=find_proxies(seen.sample, source.header, inputs, protected, missing),
@@ -139,12 +146,30 @@ def profile(path: Path, target: str, *, positive: str | None = None, sensitive: 
 
 @dataclass
 class _Seen:
-    """The counts and the sample from one pass over the file."""
+    """The counts and the sample from one pass over the file. differ: repeated names of columns that are not equal."""
 
     tallies: Mapping[str, Tally]
     pairs: Mapping[str, Counter[tuple[str, str]]]
     sample: list[list[str]]
     rows: int = 0
+    differ: set[str] = field(default_factory=set)
+
+
+def _check_repeated(source: Source, seen: _Seen, wanted: Sequence[str]) -> None:
+    """Refuse a named column if it is unclear which one it is. Errors: BadCall."""
+    for name in wanted:
+        if name in seen.differ:
+            msg = f"{source.path.name} has {len(source.places[name])} columns {name!r} with different values"
+            raise BadCall(msg, fix=f"{_renaming(source, name)}, then run the same command again")
+
+
+def _differs(source: Source, name: str) -> LeftOut:
+    return LeftOut(f"the name of {len(source.places[name])} columns that differ; to use them, {_renaming(source, name)}")
+
+
+def _renaming(source: Source, name: str) -> str:
+    *some, last = (str(at + 1) for at in source.places[name])
+    return f"give columns {', '.join(some)} and {last} different names in the first line of the file"
 
 
 def _named(source: Source, target: str, sensitive: Sequence[str] | None) -> list[str]:
@@ -160,7 +185,9 @@ def _named(source: Source, target: str, sensitive: Sequence[str] | None) -> list
 
 
 def _read(source: Source, target: str, sensitive: Sequence[str]) -> _Seen:
-    at = {name: place for place, name in enumerate(source.header)}
+    places = source.places
+    at = {name: place for name, (place, *_) in places.items()}
+    repeated = {name: found for name, found in places.items() if name and len(found) > 1}
     most, size = min(MANY, max(1000, _COUNTED // len(at))), min(_SAMPLE, max(1000, _SAMPLED // len(at)))
     seen = _Seen({name: Tally(most) for name in at}, {name: Counter() for name in sensitive}, [])
     draw = random.Random(0)  # noqa: S311 - a reproducible sample, not a secret
@@ -168,6 +195,7 @@ def _read(source: Source, target: str, sensitive: Sequence[str]) -> _Seen:
         columns = list(zip(*piece, strict=True))
         for name, tally in seen.tallies.items():
             tally.add(columns[at[name]])
+        seen.differ |= {name for name, found in repeated.items() if len({columns[place] for place in found}) > 1}
         for name, pairs in seen.pairs.items():
             if len(pairs) <= _PAIRS:
                 pairs.update(zip(columns[at[name]], columns[at[target]], strict=True))

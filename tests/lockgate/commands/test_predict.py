@@ -150,5 +150,12 @@ def test_the_whole_way(environment: Environment, tmp_path: Path) -> None:
     assert sent(environment, tmp_path, f"{head}a,40,,private\n") == (
         "id,age,gain,work class,label,score\r\na,40,,private,much,0.75\r\n"
     )
+    assert sent(environment, tmp_path, f"{head}a,40\n\n") == "row 1: work class is missing|"
+    twice = "id,age,gain,id,age,work class\n"
+    assert sent(environment, tmp_path, f"{twice}a,40,,b,40,private\n") == (
+        "id,age,gain,id,age,work class,label,score\r\na,40,,b,40,private,much,0.75\r\n"
+    )
+    differ = "row 2: the 2 columns named 'age' have different values|"
+    assert sent(environment, tmp_path, f"{twice}a,40,,b,40,private\na,40,,b,41,private\n") == differ
     assert sent(environment, tmp_path, f"{head}a,4,,private\n") == "row 1: age is not between 17 and 90|"
     assert sent(environment, tmp_path, f"{head}a,50,,private\n") == "income refused row 1: age is reserved|"

@@ -267,7 +267,7 @@ BAD: dict[str, tuple[bytes, str, str]] = {
     "one column": (b"approved\nyes\nno\n", "one column", "separated"),
     "ragged": (table().encode() + b"1,2,3\n", "line 402", "quote"),
     "no header": (b"1,2,3\n4,5,6\n", "no header", "first line"),
-    "two columns of one name": (b"a,a,approved\n1,2,yes\n3,4,no\n", "more than one column 'a'", "own name"),
+    "two targets": (b"approved,a,approved\nyes,2,yes\nno,4,yes\n", "2 columns 'approved' with", "columns 1 and 3"),
     "one class": (table().replace("yes", "no").encode(), "the same value", "both labels"),
     "three classes": (table().encode() + b"9999,1,north,F,en,perhaps\n", "3 different values", "two values"),
     "a rare class": (table().replace("yes", "no").encode() + b"9999,1,north,F,en,yes\n", "fewer than 20", "more data"),
@@ -292,6 +292,33 @@ def test_bad_files_have_one_message_each(tmp_path: Path, case: str) -> None:
     assert message in refused.value.message
     assert fix in refused.value.fix
     assert "9999" not in refused.value.message + refused.value.fix  # a row's value
+
+
+def repeated(name: str, values: Callable[[str], str]) -> str:
+    """The table with a last column that has the name of another one."""
+    rows = list(csv.DictReader(io.StringIO(table())))
+    lines = [",".join([*rows[0], name]), *(",".join([*row.values(), values(row[name])]) for row in rows)]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("name", ["amount", "sex", "approved", "case_id"])
+def test_columns_that_a_tool_repeated_are_read_as_one(data: Path, name: str) -> None:
+    once = profile(data, "approved").to_json()
+    data.write_text(repeated(name, str))
+    found = profile(data, "approved")
+    assert found.to_json() == once | {"repeated": {name: 2}}
+    assert f"repeated   2 columns are named {name} and have the same values; they are read as one" in describe(found)
+
+
+def test_columns_of_one_name_that_differ_are_left_out(data: Path) -> None:
+    data.write_text(repeated("amount", lambda value: value + "0"))
+    found = profile(data, "approved")
+    assert (list(found.inputs), found.repeated) == (["branch"], {})
+    assert "give columns 2 and 7 different names in the first line" in found.left_out["amount"]
+    data.write_text(repeated("sex", lambda value: "M" if value == "F" else "F"))
+    assert "not audited  sex has the name of a sensitive column" in "\n".join(describe(profile(data, "approved")))
+    with pytest.raises(BadCall, match="has 2 columns 'sex' with different values"):
+        profile(data, "approved", sensitive=["sex"])
 
 
 def test_similar_names_are_suggested(data: Path) -> None:
