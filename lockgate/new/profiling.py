@@ -164,7 +164,9 @@ def _check_repeated(source: Source, seen: _Seen, wanted: Sequence[str]) -> None:
 
 
 def _differs(source: Source, name: str) -> LeftOut:
-    return LeftOut(f"the name of {len(source.places[name])} columns that differ; to use them, {_renaming(source, name)}")
+    return LeftOut(
+        f"the name of {len(source.places[name])} columns that differ; to use them, {_renaming(source, name)}"
+    )
 
 
 def _renaming(source: Source, name: str) -> str:

@@ -188,9 +188,13 @@ def _measured(figure: Figure) -> list[str]:
     """The value, if it may be shown, and its interval, if it has one."""
     said = figure.said
     sign = "+" if said["asks"] == "no_worse_than_live" else ""
-    value, low, high = (None if said.get(n) is None else f"{said[n]:{sign}.3f}" for n in ("value", "low", "high"))
-    interval = say("interval", low=low, high=high) if low and high else ""
-    return [value or "–", el("div", interval, class_="soft small nowrap")] if interval else [value or "–"]
+    places = 2 if said.get("value") is None else 3  # the value would reveal a small count
+    value, low, high = (
+        None if said.get(n) is None else f"{said[n]:{sign}.{places}f}" for n in ("value", "low", "high")
+    )
+    if not (low and high):
+        return [value or "–"]
+    return [value or say("value.hidden"), el("div", say("interval", low=low, high=high), class_="soft small nowrap")]
 
 
 def _name(figure: Figure) -> str:
