@@ -13,7 +13,7 @@ from lockgate.errors import BadCall, UnknownName
 from lockgate.new.columns import MANY, SUPPORT, LeftOut, Tally, guess, looks_like_identifier, looks_sensitive, spellings
 from lockgate.new.groups import Group, count_groups
 from lockgate.new.labels import Label, find_labels
-from lockgate.new.proxies import Proxy, find_proxies
+from lockgate.new.proxies import Proxy, find_proxies, find_telling
 from lockgate.new.reading import Source, open_csv
 
 _SAMPLE = 20_000  # rows to find proxies with; fewer if there are many columns
@@ -29,6 +29,7 @@ class Profile:
     unlabelled: the number of rows without a label. sample: rows of the file, at most 20,000.
     key: the column that identifies a row's subject, if there is one.
     left_out: column -> reason. rare: column -> number of rare categories.
+    telling: input -> how strongly it alone tells the label, from 0 to 1; it may be known only afterwards.
     repeated: name -> number of columns with it, which have the same values in every row and so are one column.
     """
 
@@ -48,6 +49,7 @@ class Profile:
     key: str | None
     groups: Mapping[str, Sequence[Group]]
     proxies: Sequence[Proxy]
+    telling: Mapping[str, float]
     rare: Mapping[str, int]
 
     @property
@@ -84,6 +86,7 @@ class Profile:
                 name: [group.to_json(self.test_share) for group in groups] for name, groups in self.groups.items()
             },
             "proxies": [{"column": p.column, "of": p.of, "strength": round(p.strength, 2)} for p in self.proxies],
+            "telling": {name: round(strength, 2) for name, strength in self.telling.items()},
             "rare": dict(self.rare),
         }
 
@@ -116,6 +119,8 @@ def profile(path: Path, target: str, *, positive: str | None = None, sensitive: 
     left_out |= {"(no name)": "it has no name in the header"} if "" in source.header else {}
     if key:
         left_out[key] = "an identifier, used to keep the rows of one subject on the same side of the split"
+    at, selected = source.header.index(target), {yes.name, *yes.spellings}
+    labelled = [row for row in seen.sample if row[at] not in missing]
     return Profile(
         source=source,
         rows=seen.rows,
@@ -135,6 +140,7 @@ def profile(path: Path, target: str, *, positive: str | None = None, sensitive: 
         key=key,
         groups={n: count_groups(column, seen.pairs[n], yes, missing) for n, column in protected.items()},
         proxies=find_proxies(seen.sample, source.header, inputs, protected, missing),
+        telling=find_telling(labelled, source.header, inputs, [row[at] in selected for row in labelled], missing),
         rare={
             name: rare
             for name, column in {**inputs, **protected}.items()
