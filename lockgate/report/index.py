@@ -213,11 +213,14 @@ def _next(evidence: Evidence) -> Html:
         for reason in waiting
         if not reason["waived_by"]
     ]
+    open_ = any((step.verdict or {})["result"] == "inconclusive" for step in record.refused)
+    more = again(record, evidence.options, {**record.about.given, "data": "FILE"})
     return el(
         "ul",
+        el("li", say("run.next.rows"), " ", el("code", more)) if open_ else None,
         el("li", say("run.next.model"), " ", el("code", again(record, evidence.options))),
         el("li", say("run.next.policy")),
-        el("li", say("run.next.waive"), " ", join(el("code", f"{command} ") for command in waive)),
+        el("li", say("run.next.waive"), join(el("div", el("code", command)) for command in waive)),
     )
 
 

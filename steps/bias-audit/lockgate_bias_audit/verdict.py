@@ -172,7 +172,9 @@ def judgement(
         "unaudited": [entry.column for entry in words.policy.unaudited],
         "groups": {"+".join(between): _figures(*table) for between, table in audit.tables.items()},
     }
-    reasons = tuple(words.reason(each) for each in audit.judged if each.standing not in ("within", "reported"))
+    # What refuses the model comes first: a reader must not take the rules that are undecided for the refusal.
+    told = sorted(audit.judged, key=lambda each: each.standing != "beyond")
+    reasons = tuple(words.reason(each) for each in told if each.standing not in ("within", "reported"))
     if gating and audit.constant is not None:
         reasons = (*reasons, Reason(rule="bias:constant", message=_constant(audit.constant, words)))
     if not audit.rows:

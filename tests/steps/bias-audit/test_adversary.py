@@ -209,9 +209,21 @@ def test_a_gap_close_to_the_limit_is_not_for_want_of_rows(bench: AuditBench) -> 
     assert bench.run().returncode == 3
     (reason,) = bench.verdict["reasons"]
     assert reason["message"].endswith("than the policy allows: the gap is too close to the limit to decide")
-    assert reason["lines"][-1] == "with these groups a fair model passes 100 % of the time: the gap is close to the limit"
+    assert (
+        reason["lines"][-1] == "with these groups a fair model passes 100 % of the time: the gap is close to the limit"
+    )
     rule = bench.verdict["measurements"]["rules"][RULE]
     assert (rule["standing"], rule["rows_to_decide"], rule["limit_to_decide"]) == ("undecided", None, None)
+
+
+def test_what_refuses_comes_before_what_is_undecided(bench: AuditBench) -> None:
+    undecided = POLICY[POLICY.index("[[bias]]") :].replace("selection_rate", "accuracy")
+    bench.policy = undecided + "\n" + POLICY
+    bench.people(("Male", 60, 55), ("Female", 60, 5))
+    assert bench.run().returncode == 3
+    assert bench.verdict["result"] == "refused"
+    standings = [bench.verdict["measurements"]["rules"][r["rule"]]["standing"] for r in bench.verdict["reasons"]]
+    assert (len(standings), standings[0], "undecided" in standings) == (2, "beyond", True)
 
 
 def test_a_hidden_gap_is_said_to_be_hidden(bench: AuditBench) -> None:
