@@ -228,7 +228,7 @@ def test_all_entries_of_a_removed_column_are_named_at_once(data_bench: Bench, ju
     gone = MEAN | {"severity": "warning", "kwargs": {"column": "wage"}}
     data_bench.path("expectations").write_text(json.dumps([gone, MEAN | {"severity": "warning"}, gone]))
     data_bench.freeze(tiny())
-    with pytest.raises(BadCall, match="entry 1 .* names the column `wage`") as caught:
+    with pytest.raises(BadCall, match=r"entry 1 .* names the column `wage`") as caught:
         judge(data_bench)
     assert caught.value.fix.endswith("remove the entries of columns that the spec no longer has: number 1, 3")
 
