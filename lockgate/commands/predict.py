@@ -4,8 +4,7 @@ import csv
 import io
 import math
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -39,7 +38,7 @@ def predict_csv(environment: Environment, spec: ModelSpec, rows: Path, out: io.T
         writer = csv.writer(out)
         head = [[*header, "label", "score"]]  # written with the first answers, so that a refusal leaves no output
         for batch in batches:
-            writer.writerows([*head, *([*(row[name] for name in header), lab, f"{p:.6g}"] for row, lab, p in batch)])
+            writer.writerows([*head, *([*row, lab, f"{p:.6g}"] for row, lab, p in batch)])
             head = []
         writer.writerows(head)
 
@@ -48,7 +47,7 @@ def predict_json(environment: Environment, spec: ModelSpec, rows: Path) -> dict[
     """The same as JSON values: each row as in the file, with its label and score. Errors: as `predict_csv`."""
     with _answered(environment, spec, rows) as (header, batches):
         answers = [
-            {"row": {name: row[name] for name in header}, "label": label, "score": score}
+            {"row": dict(zip(header, row, strict=True)), "label": label, "score": score}
             for batch in batches
             for row, label, score in batch
         ]
@@ -58,30 +57,27 @@ def predict_json(environment: Environment, spec: ModelSpec, rows: Path) -> dict[
 @contextmanager
 def _answered(
     environment: Environment, spec: ModelSpec, rows: Path
-) -> Iterator[tuple[list[str], Iterator[list[tuple[dict[str, str], str, float]]]]]:
+) -> Iterator[tuple[list[str], Iterator[list[tuple[list[str], str, float]]]]]:
     """The header of a CSV, and batches of its rows with label and score, as the model answers."""
     if live_of(environment, spec.name) is None:
         msg = f"{spec.name} has no live version"
         raise OutsideFailed(msg, fix=f"lockgate run {spec.name}")
     with _opened(rows) as stream, gateway(environment, SECONDS) as client:
-        reader = csv.DictReader(stream)
-        header = list(reader.fieldnames or [])
+        reader = csv.reader(stream)
+        header = next(reader, [])
         check_header(spec, header, "standard input" if str(rows) == "-" else str(rows))
         yield (
             header,
             (
-                list(zip(batch, *ask(client, spec, checked_rows(spec, batch, first), first), strict=True))
-                for first, batch in _batches(reader)
+                list(zip(batch, *ask(client, spec, checked_rows(spec, named, first), first), strict=True))
+                for first, batch in _batches(reader, len(header))
+                for named in [_named(spec, header, batch, first)]
             ),
         )
 
 
 def check_header(spec: ModelSpec, header: Sequence[str], file: str) -> None:
     """Check the header of a CSV. Errors: BadCall, naming the missing column and the nearest one in the file."""
-    twice = sorted(name for name, seen in Counter(header).items() if seen > 1)
-    if twice:
-        msg = f"{file} has more than one column {', '.join(map(repr, twice))}"
-        raise BadCall(msg, fix="give each column its own name")
     missing = [name for name in spec.inputs if name not in header]
     if not missing:
         return
@@ -185,8 +181,20 @@ def _opened(rows: Path) -> Iterator[TextIO]:
         raise BadCall(msg, fix=f"convert it: iconv -f latin1 -t utf-8 {rows}") from error
 
 
-def _batches(rows: Iterable[dict[str, str]]) -> Iterator[tuple[int, list[dict[str, str]]]]:
-    source, first = iter(rows), 1
+def _named(spec: ModelSpec, header: Sequence[str], batch: Sequence[list[str]], first: int) -> list[dict[str, str]]:
+    """The inputs of each row by name. Errors: BadCall if columns of one name differ in a row."""
+    places = {name: [at for at, each in enumerate(header) if each == name] for name in spec.inputs}
+    for name, found in places.items():
+        differ = (n for n, row in enumerate(batch, first) if len({row[at] for at in found}) > 1)
+        if (row := next(differ, None)) is not None:
+            msg = f"row {row}: the {len(found)} columns named {name!r} have different values"
+            raise BadCall(msg, fix=f"leave only the right column {name!r} in the file")
+    return [{name: row[at] for name, (at, *_) in places.items()} for row in batch]
+
+
+def _batches(rows: Iterator[list[str]], width: int) -> Iterator[tuple[int, list[list[str]]]]:
+    """Batches of rows, each with the number of its first row. Errors: BadCall if a row has other fields."""
+    source, first = (row for row in rows if row), 1
     while True:
         try:
             batch = list(islice(source, BATCH))
@@ -196,8 +204,8 @@ def _batches(rows: Iterable[dict[str, str]]) -> Iterator[tuple[int, list[dict[st
         if not batch:
             return
         for number, row in enumerate(batch, first):
-            if None in row or None in row.values():  # of csv.DictReader: too many fields, or too few
-                msg = f"row {number} has {'more' if None in row else 'fewer'} fields than the header"
+            if len(row) != width:
+                msg = f"row {number} has {'more' if len(row) > width else 'fewer'} fields than the header"
                 raise BadCall(msg, fix='quote a field that contains a comma: "10,500"')
         yield first, batch
         first += len(batch)
