@@ -150,7 +150,7 @@ def test_the_whole_way(environment: Environment, tmp_path: Path) -> None:
     assert sent(environment, tmp_path, f"{head}a,40,,private\n") == (
         "id,age,gain,work class,label,score\r\na,40,,private,much,0.75\r\n"
     )
-    assert sent(environment, tmp_path, f"{head}a,40\n\n") == "row 1: work class is missing|"
+    assert sent(environment, tmp_path, f"{head}a,40,,\n\n") == "row 1: work class is missing|"
     twice = "id,age,gain,id,age,work class\n"
     assert sent(environment, tmp_path, f"{twice}a,40,,b,40,private\n") == (
         "id,age,gain,id,age,work class,label,score\r\na,40,,b,40,private,much,0.75\r\n"
