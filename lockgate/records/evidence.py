@@ -19,6 +19,11 @@ def signed_file(step: str) -> str:
     return _RECORDS.get(step, "verdict")
 
 
+def signer_of(step: str, model: str) -> str:
+    """What a step of a run signs as: a program of Lockgate as itself, any other as an additional gate of the model."""
+    return step if step in _RECORDS or step in GATES else layout.additional_signer(model, step)
+
+
 def of_run(signed: Statement, record: RunRecord) -> bool:
     """Whether a statement was signed in this run."""
     return signed.predicate.get("run") == record.id
@@ -55,7 +60,8 @@ class Evidence:
         found = {}
         for step in self.record.steps:
             with suppress(ProofError):
-                signed = verify(step.folder / layout.OUT / signed_file(step.name), self.trust, signer=step.name)
+                signer = signer_of(step.name, self.record.about.model)
+                signed = verify(step.folder / layout.OUT / signed_file(step.name), self.trust, signer=signer)
                 if of_run(signed, self.record):
                     found[step.name] = signed
         return found

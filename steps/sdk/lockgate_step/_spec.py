@@ -15,6 +15,7 @@ from lockgate_step._reading import Limits
 
 _CPU = re.compile(r"[1-9]\d*m?")
 _MEMORY = re.compile(r"[1-9]\d*[MG]i?")
+_GATE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 Scalar = str | int | float | bool
 
 
@@ -141,6 +142,7 @@ class SpecFile:
     also_inputs: the sensitive columns that are also inputs.
     train: the settings of the train program. tunable: the settings of `train` that a run may vary.
     serving: None in a spec that was written before this setting existed.
+    gates: the additional gates: a bundle needs the verdict of each of them too.
     Errors: SpecError when a column is a number in one place and a category in another.
     """
 
@@ -157,6 +159,7 @@ class SpecFile:
     train: Mapping[str, Scalar] = field(default_factory=dict)
     tunable: tuple[str, ...] = ()
     serving: Serving | None = None
+    gates: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         kinds = {column.name: type(column) for column in self.inputs}
@@ -181,6 +184,7 @@ class SpecFile:
             "train": dict(self.train),
             "tunable": list(self.tunable),
             **({"serving": _written(self.serving)} if self.serving else {}),
+            **({"gates": list(self.gates)} if self.gates else {}),
         }
 
     @classmethod
@@ -220,7 +224,23 @@ class SpecFile:
             train=dict(value.get("train", {})),
             tunable=tuple(value.get("tunable", ())),
             serving=None if serving is None else Serving(**serving),
+            gates=additional_gates(value),
         )
+
+
+def additional_gates(value: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the additional gates in the content of a spec.json.
+
+    Errors: SpecError when they are not a list of different names of steps.
+    """
+    names = value.get("gates", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) and _GATE.fullmatch(name) for name in names):
+        msg = "the gates of the model spec are not a list of names"
+        raise SpecError(msg, fix="use the spec.json that `lockgate render` wrote")
+    if len(names) != len(set(names)):
+        msg = "the model spec names a gate twice"
+        raise SpecError(msg, fix="use the spec.json that `lockgate render` wrote")
+    return tuple(names)
 
 
 def read_spec(path: str | os.PathLike[str]) -> SpecFile:
