@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from lockgate_proof import ProofError, Statement, Trust, verify
-from lockgate_step import BadCall, layout, read_spec, read_time
+from lockgate_step import BadCall, SpecFile, layout, read_spec, read_time
 
 from lockgate.records.runs import GATES, RunRecord
 
@@ -93,12 +93,17 @@ class Evidence:
         return statement.predicate if statement else {}
 
     @cached_property
-    def description(self) -> str:
-        """The model's description, from the spec of the run."""
+    def _spec(self) -> SpecFile | None:
+        """The spec of the run."""
         for step in self.record.steps:
             with suppress(OSError, BadCall):
-                return read_spec(step.folder / layout.IN / "spec").description
-        return ""
+                return read_spec(step.folder / layout.IN / "spec")
+        return None
+
+    @property
+    def description(self) -> str:
+        """The model's description."""
+        return self._spec.description if self._spec else ""
 
     @property
     def unused(self) -> list[str]:
@@ -134,8 +139,9 @@ class Evidence:
 
     @property
     def without_verdict(self) -> list[str]:
-        """The gates without a verdict."""
-        return [step.name for step in self.record.steps if step.name in GATES and not step.verdict]
+        """The gates without a verdict, the model's additional ones too."""
+        gates = (*GATES, *(self._spec.gates if self._spec else ()))
+        return [step.name for step in self.record.steps if step.name in gates and not step.verdict]
 
     def _figures(self) -> Iterator[Figure]:
         for step in self.record.steps:

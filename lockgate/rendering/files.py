@@ -15,7 +15,7 @@ def model_files(project: Project, model: Model, *, check: bool = False) -> dict[
     """
     from lockgate.rendering.manifest import render_model
 
-    files = {}
+    files: dict[Path, bytes] = {}
     for program in model.own_programs.values():
         source = model.folder / f"{program.command[-1]}.py"
         files |= _lock_of(source, SIGNING if program.signer else (), check=check)

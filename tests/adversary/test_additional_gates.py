@@ -35,33 +35,12 @@ from lockgate.engine import isolates
 from lockgate.errors import SpecError
 from lockgate.records.environment import Environment
 from lockgate.rendering.files import model_files
-from lockgate.rendering.locks import SIGNING, packages_of
 from lockgate.rendering.manifest import workflow_template
 from tests import workshop
+from tests.gates import GATE, PAGE, SIGNER, add_gate
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "writing-a-step.md"
-GATE, MODEL = "calibration", workshop.MODEL
-SIGNER = f"{MODEL}.{GATE}"
+MODEL = workshop.MODEL
 NOW = datetime.now(UTC)
-
-
-def listing() -> str:
-    """Return the gate in the documentation."""
-    found = re.search(r"(?s)<!-- begin: calibration -->\n```python\n(.*?)```", PAGE.read_text(encoding="utf-8"))
-    assert found
-    return found[1]
-
-
-def add_gate(folder: Path, *, name: str = GATE, at_most: float = 0.2) -> Path:
-    """Write the gate of the documentation with another limit, and a lock that needs no package index."""
-    source = folder / f"{name}.py"
-    text = listing().replace("at_most: float = 0.05", f"at_most: float = {at_most}")
-    assert str(at_most) in text
-    source.write_text(text.replace(GATE, name), encoding="utf-8")
-    mark = sha256(canonical(sorted({*packages_of(source), *SIGNING})))
-    lock = Catalog.find().image("bias-audit").lock.read_text(encoding="utf-8")
-    source.with_suffix(".lock").write_text(f"# of {source.name}, {mark}\n{lock}", encoding="utf-8")
-    return source
 
 
 @pytest.fixture(scope="module")
@@ -342,19 +321,34 @@ def in_place_of_a_shipped_gate(bundle: Bundle) -> None:
     audit.write_bytes(canonical(sign("verdict", honest.subjects, honest.predicate, bundle.key(SIGNER))))
 
 
+def not_named_and_left_out(bundle: Bundle) -> None:
+    not_named(bundle)
+    left_out(bundle)
+
+
+def one_more(bundle: Bundle) -> None:
+    (bundle.folder / "verdicts" / "other.json").write_bytes(bundle.verdict.read_bytes())
+
+
 def named_like_a_shipped_gate(bundle: Bundle) -> None:
-    spec = bundle.folder / "spec.json"
+    """As ingest itself would sign another spec."""
+    spec, data = bundle.folder / "spec.json", bundle.folder / "data.json"
     spec.write_bytes(canonical({**json.loads(spec.read_bytes()), "gates": ["bias-audit", GATE]}))
+    frozen = verify(data, bundle.environment.trust, signer="ingest")
+    subjects = {**frozen.subjects, "spec": file_digest(spec)}
+    data.write_bytes(canonical(sign("data", subjects, frozen.predicate, bundle.key("ingest"))))
 
 
-CHANGES = {
+CHANGES: dict[Callable[[Bundle], None], str] = {
     left_out: "calibration.json is missing",
     other_key: "calibration.json is not signed by a key that may sign as grants.calibration",
     shipped_type: "its type is urn:lockgate:verdict:v1, not additional-verdict",
     another_model: "the verdict of calibration on loans",
     another_gate: "the verdict of other on grants",
     refused_it: "calibration did not pass: refused",
-    not_named: "a verdict of calibration, which is not a gate of the model spec",
+    not_named: "the data record is about another spec",
+    not_named_and_left_out: "the data record is about another spec",
+    one_more: "a verdict of other, which is not a gate of the model spec",
     in_place_of_a_shipped_gate: "bias-audit.json is not signed by a key that may sign as bias-audit",
     named_like_a_shipped_gate: "names bias-audit, a gate of Lockgate, as an additional gate",
 }

@@ -140,6 +140,8 @@ def verify_bundle(
         "policy": digests.get("policy.toml", "none"),
     }
     _same("policy", subjects["policy"], policy)
+    # The spec names the additional gates: it is the one that ingest froze, whoever sealed the bundle.
+    _judged("the data record", data, {"spec": digests.get("spec.json", "none")})
     _judged("the answers record", answers, {k: subjects[k] for k in ("model", "data", "base")})
     golden = digests.get("golden.json", "none")
     _judged("the answers record", answers, {"test": data.subjects.get("test", ""), "golden": golden})

@@ -113,6 +113,7 @@ class Bench:
             "policy": file_digest(folder / "policy.toml"),
         }
         frozen = {"data": subjects["data"], "base": subjects["base"], "test": sha256(b"test")}
+        frozen["spec"] = file_digest(folder / "spec.json")
         data = {"model": self.model, "base": dict(base)}
         (folder / "data.json").write_bytes(canonical(sign("data", frozen, data, self.keys["ingest"])))
         answered = {name: {**subjects, **frozen}[name] for name in ("model", "data", "base", "test")}

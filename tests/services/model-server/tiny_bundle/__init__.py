@@ -153,7 +153,7 @@ class Authority:
         (folder / "schema.json").write_bytes(canonical(SCHEMA))
         (folder / "policy.toml").write_text(policy)
         shutil.copy(model / "golden.json", folder / "golden.json")
-        (folder / "data.json").write_bytes(self.data_record(base))
+        (folder / "data.json").write_bytes(self.data_record(base, spec=file_digest(folder / "spec.json")))
         data = {"data": sha256(b"data"), "base": sha256(b"")}
         judged = {**data, "model": tree_digest(model), "policy": file_digest(folder / "policy.toml")}
         answers = {**{k: judged[k] for k in ("model", "data", "base")}, "test": sha256(b""), "answers": sha256(b"a")}
