@@ -14,7 +14,7 @@ from typing import Any
 from lockgate_policy import PolicyError
 from lockgate_policy import check as check_policy
 from lockgate_policy import read as read_policy
-from lockgate_step import UnsafeFile, canonical, loads, read_supplied
+from lockgate_step import UnsafeFile, canonical, file_digest, loads, read_supplied, sha256
 
 from lockgate.definition.catalog import Catalog, Program
 from lockgate.definition.contract import RAW, own_step
@@ -38,7 +38,7 @@ class Model:
         Errors: SpecError when a file is missing, damaged, or contains `{{`, which Argo would replace.
         """
         found = {
-            "spec": canonical(self.spec.to_json(tuple(self.gates))).decode(),
+            "spec": canonical(self.spec.to_json(self._gates_of_spec)).decode(),
             "policy": self._text("policy.toml", "every model needs a policy; lockgate new writes a first one"),
             "expectations": self._text("expectations.json", "write [] if there are none"),
             "waivers": canonical([{"file": file, "envelope": each} for file, each in self.waivers.items()]).decode(),
@@ -84,6 +84,12 @@ class Model:
     def gates(self) -> dict[str, Program]:
         """The additional gates: the own steps that can refuse, by program name. Errors: SpecError."""
         return {name: program for name, program in self.own_programs.items() if program.signer}
+
+    @property
+    def _gates_of_spec(self) -> dict[str, str]:
+        """Each additional gate with the digest of its code, as its verdict states it: another code is another spec."""
+        sources = {name: self.folder / f"{gate.command[-1]}.py" for name, gate in self.gates.items()}
+        return {name: sha256(canonical({file.name: file_digest(file)})) for name, file in sources.items()}
 
     def check(self) -> None:
         """Refuse an invalid policy, or one without an entry for a sensitive column. Errors: SpecError."""

@@ -34,6 +34,7 @@ from lockgate.definition.project import Project
 from lockgate.engine import isolates
 from lockgate.errors import SpecError
 from lockgate.records.environment import Environment
+from lockgate.rendering.current import Current
 from lockgate.rendering.files import model_files
 from lockgate.rendering.manifest import workflow_template
 from tests import workshop
@@ -81,7 +82,7 @@ def test_each_workflow_asks_for_the_gate_and_only_the_gate_has_its_key(
     (asked,) = (t for t in pods["gates"]["dag"]["tasks"] if t["name"] == "package")
     assert f"{GATE}.Succeeded" in asked["depends"]
     (spec,) = (a["raw"]["data"] for a in pods["package"]["inputs"]["artifacts"] if a["name"] == "spec")
-    assert json.loads(spec)["gates"] == [GATE]
+    assert list(json.loads(spec)["gates"]) == [GATE]
 
 
 def test_a_workflow_that_leaves_it_out_is_not_rendered(rendered: workshop.Project) -> None:
@@ -107,6 +108,12 @@ def test_a_task_that_takes_its_key_beside_it_is_not_rendered(rendered: workshop.
     source.write_text(text.replace('    tunable=("mitigation", "threshold", "seed"),\n', ""), encoding="utf-8")
     with pytest.raises(SpecError, match=r"key-of-its-own: lockgate-key-grants\.calibration is mounted in"):
         manifests(rendered)
+
+
+def test_a_changed_gate_is_another_spec(rendered: workshop.Project) -> None:
+    before = Current.of(Project(rendered.root).model(MODEL)).spec
+    add_gate(rendered.pipeline, at_most=0.9)
+    assert Current.of(Project(rendered.root).model(MODEL)).spec != before
 
 
 def test_without_the_file_the_spec_is_another(rendered: workshop.Project) -> None:
@@ -326,6 +333,11 @@ def not_named_and_left_out(bundle: Bundle) -> None:
     left_out(bundle)
 
 
+def other_code(bundle: Bundle) -> None:
+    """As an earlier version of the gate, with a looser limit, would sign it."""
+    bundle.write("additional-verdict", bundle.key(SIGNER), program={"name": GATE, "image": "", "code": sha256(b"")})
+
+
 def one_more(bundle: Bundle) -> None:
     (bundle.folder / "verdicts" / "other.json").write_bytes(bundle.verdict.read_bytes())
 
@@ -333,7 +345,7 @@ def one_more(bundle: Bundle) -> None:
 def named_like_a_shipped_gate(bundle: Bundle) -> None:
     """As ingest itself would sign another spec."""
     spec, data = bundle.folder / "spec.json", bundle.folder / "data.json"
-    spec.write_bytes(canonical({**json.loads(spec.read_bytes()), "gates": ["bias-audit", GATE]}))
+    spec.write_bytes(canonical({**json.loads(spec.read_bytes()), "gates": {"bias-audit": sha256(b"")}}))
     frozen = verify(data, bundle.environment.trust, signer="ingest")
     subjects = {**frozen.subjects, "spec": file_digest(spec)}
     data.write_bytes(canonical(sign("data", subjects, frozen.predicate, bundle.key("ingest"))))
@@ -348,6 +360,7 @@ CHANGES: dict[Callable[[Bundle], None], str] = {
     refused_it: "calibration did not pass: refused",
     not_named: "the data record is about another spec",
     not_named_and_left_out: "the data record is about another spec",
+    other_code: "the verdict of calibration is not of the code that the model spec names",
     one_more: "a verdict of other, which is not a gate of the model spec",
     in_place_of_a_shipped_gate: "bias-audit.json is not signed by a key that may sign as bias-audit",
     named_like_a_shipped_gate: "names bias-audit, a gate of Lockgate, as an additional gate",

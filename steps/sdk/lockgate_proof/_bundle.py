@@ -173,13 +173,14 @@ def verify_verdicts(
     *,
     model: str,
     subjects: Mapping[str, str],
-    additional: Sequence[str],
+    additional: Mapping[str, str],
     waivers: Sequence[Waiver],
     now: datetime | None,
 ) -> dict[str, Statement]:
     """Verify the verdict of each gate of a bundle: those of every model, then the additional ones of this model.
 
-    record: returns the verdict of a gate. given: the gates with a verdict. additional: the gates that the spec names.
+    record: returns the verdict of a gate. given: the gates with a verdict.
+    additional: the gates that the spec names, each with the digest of its code.
     subjects, waivers, now: as for `verify_verdict`.
     Errors: ProofError, for the first check that fails.
     """
@@ -190,7 +191,7 @@ def verify_verdicts(
     if more := sorted(set(given) - gates.keys()):
         msg = f"there is a verdict of {more[0]}, which is not a gate of the model spec"
         raise ProofError(msg, fix="use verdicts of the same run")
-    return {
+    found = {
         gate: verify_verdict(
             record(gate),
             trust,
@@ -204,9 +205,15 @@ def verify_verdicts(
         )
         for gate, judged in gates.items()
     }
+    for gate, code in additional.items():
+        program = found[gate].predicate.get("program")
+        if not isinstance(program, dict) or program.get("code") != code:
+            msg = f"the verdict of {gate} is not of the code that the model spec names: {code}"
+            raise ProofError(msg, fix="run the whole workflow again, with the current gate")
+    return found
 
 
-def _additional(spec: bytes) -> tuple[str, ...]:
+def _additional(spec: bytes) -> dict[str, str]:
     """Return the additional gates that the spec of a bundle names."""
     try:
         return additional_gates(loads(spec))
