@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lockgate_proof import GATES_OF_A_BUNDLE, ProofError
+from lockgate_proof import Promotion, ProofError
 from lockgate_store import Store
 
 from lockgate.definition.catalog import Catalog
@@ -54,7 +54,7 @@ class Machine:
         served = (read_json(store, f"{key}/status.json") or {}).get("live")
         served = served if isinstance(served, dict) else {}
         up = platform_up(self.environment)
-        verdicts = _verdicts(store, key, found.bundle)
+        verdicts = _verdicts(store, key, found)
         problem = str(served.get("problem") or "") if up else "the local platform is not running: lockgate serve"
         return Live(
             found.pointer,
@@ -97,8 +97,8 @@ class Machine:
         return []
 
 
-def _verdicts(store: Store, key: str, bundle: str) -> list[dict[str, Any]]:
-    """The verdicts on a bundle; a reason in them is covered by a waiver. `lockgate verify` proves them."""
-    kept = f"{key}/bundles/{bundle.removeprefix('sha256:')}/verdicts"
-    envelopes = (read_json(store, f"{kept}/{gate}.json") for gate in GATES_OF_A_BUNDLE)
+def _verdicts(store: Store, key: str, live: Promotion) -> list[dict[str, Any]]:
+    """The verdicts in the live bundle; a reason in them is covered by a waiver. `lockgate verify` proves them."""
+    kept = f"{key}/bundles/{live.bundle.removeprefix('sha256:')}/verdicts"
+    envelopes = (read_json(store, f"{kept}/{gate}.json") for gate in live.verdicts)
     return [verdict_in(envelope) for envelope in envelopes if envelope]

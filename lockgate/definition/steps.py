@@ -1,8 +1,10 @@
 """One typed function per program of Lockgate. Rendered from the contracts by `lockgate render`; do not edit."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lockgate_step import (
+    AdditionalVerdict,
     Answers,
     Base,
     BiasVerdict,
@@ -160,6 +162,7 @@ def package(
     data_verdict: Artifact[DataVerdict],
     quality_verdict: Artifact[QualityVerdict],
     bias_verdict: Artifact[BiasVerdict],
+    additional: Mapping[str, Artifact[AdditionalVerdict]] | None = None,
     *,
     after: Artifact[Kind] | None = None,
     name: str = "package",
@@ -175,6 +178,7 @@ def package(
             "data_verdict": data_verdict,
             "quality_verdict": quality_verdict,
             "bias_verdict": bias_verdict,
+            "additional": additional,
         },
         {},
         after,

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from lockgate_proof import ProofError, Statement, Trust, verify
-from lockgate_step import BadCall, layout, read_spec, read_time
+from lockgate_step import BadCall, SpecFile, layout, read_spec, read_time
 
 from lockgate.records.runs import GATES, RunRecord
 
@@ -17,6 +17,11 @@ _RECORDS = {"ingest": "record", "predict": "answers/record.json", "package": "bu
 def signed_file(step: str) -> str:
     """The signed file of a step, relative to its outputs: its verdict, or else its record."""
     return _RECORDS.get(step, "verdict")
+
+
+def signer_of(step: str, model: str) -> str:
+    """What a step of a run signs as: a program of Lockgate as itself, any other as an additional gate of the model."""
+    return step if step in _RECORDS or step in GATES else layout.additional_signer(model, step)
 
 
 def of_run(signed: Statement, record: RunRecord) -> bool:
@@ -55,7 +60,8 @@ class Evidence:
         found = {}
         for step in self.record.steps:
             with suppress(ProofError):
-                signed = verify(step.folder / layout.OUT / signed_file(step.name), self.trust, signer=step.name)
+                signer = signer_of(step.name, self.record.about.model)
+                signed = verify(step.folder / layout.OUT / signed_file(step.name), self.trust, signer=signer)
                 if of_run(signed, self.record):
                     found[step.name] = signed
         return found
@@ -87,12 +93,17 @@ class Evidence:
         return statement.predicate if statement else {}
 
     @cached_property
-    def description(self) -> str:
-        """The model's description, from the spec of the run."""
+    def _spec(self) -> SpecFile | None:
+        """The spec of the run."""
         for step in self.record.steps:
             with suppress(OSError, BadCall):
-                return read_spec(step.folder / layout.IN / "spec").description
-        return ""
+                return read_spec(step.folder / layout.IN / "spec")
+        return None
+
+    @property
+    def description(self) -> str:
+        """The model's description."""
+        return self._spec.description if self._spec else ""
 
     @property
     def unused(self) -> list[str]:
@@ -128,8 +139,9 @@ class Evidence:
 
     @property
     def without_verdict(self) -> list[str]:
-        """The gates without a verdict."""
-        return [step.name for step in self.record.steps if step.name in GATES and not step.verdict]
+        """The gates without a verdict, the model's additional ones too."""
+        gates = (*GATES, *(self._spec.gates if self._spec else ()))
+        return [step.name for step in self.record.steps if step.name in gates and not step.verdict]
 
     def _figures(self) -> Iterator[Figure]:
         for step in self.record.steps:

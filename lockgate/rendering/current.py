@@ -69,5 +69,6 @@ def _templates(project: Project, model: Model) -> tuple[str, ...]:
     from lockgate.rendering.manifest import workflow_template
 
     programs = {**model.own_programs, **Catalog.find().programs}
-    graphs = (workflows.release(model.spec), workflows.review(model.spec))
+    own = model.gates.values()
+    graphs = (workflows.release(model.spec, own), workflows.review(model.spec, own))
     return tuple(workflow_template(model, g, programs, built(project))["metadata"]["name"] for g in graphs)

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,9 +39,20 @@ class Site:
     model: str
 
     @classmethod
-    def make(cls, cluster: Cluster, folder: Path, namespace: str, images: Mapping[str, str]) -> "Site":
-        """Set up a project with the small model on the cluster, with its data in S3."""
+    def make(
+        cls,
+        cluster: Cluster,
+        folder: Path,
+        namespace: str,
+        images: Mapping[str, str],
+        more: Callable[[Path], object] = lambda pipeline: None,
+    ) -> "Site":
+        """Set up a project with the small model on the cluster, with its data in S3.
+
+        more: adds files to the model's folder.
+        """
         project = workshop.Project.make(folder)
+        more(project.pipeline)
         site = cls(cluster, project.root, namespace, workshop.MODEL)
         data = f"s3://{place.BUCKET}/{namespace}/rows.csv"
         source = project.pipeline / "pipeline.py"

@@ -21,6 +21,8 @@ from tests.cluster import place
 from tests.cluster.cluster import Cluster
 from tests.cluster.processes import wait_for
 from tests.cluster.site import SUBMITTER, Site
+from tests.gates import GATE as OWN_GATE
+from tests.gates import SIGNER, add_gate
 
 NAMESPACE = "lockgate-adversary"
 Manifest = dict[str, Any]
@@ -31,9 +33,10 @@ GATE = "bias-audit"
 
 @pytest.fixture(scope="module")
 def attacked(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A project on the cluster, with references of images that nobody has pushed."""
-    images = {p.image: f"registry.example.org/lockgate/{p.image}@{DIGEST}" for p in Catalog.find().programs.values()}
-    site = Site.make(cluster, tmp_path_factory.mktemp("adversary"), NAMESPACE, images)
+    """A project with an additional gate on the cluster, with references of images that nobody has pushed."""
+    names = [*(program.image for program in Catalog.find().programs.values()), f"{workshop.MODEL}-{OWN_GATE}"]
+    images = {name: f"registry.example.org/lockgate/{name}@{DIGEST}" for name in names}
+    site = Site.make(cluster, tmp_path_factory.mktemp("adversary"), NAMESPACE, images, add_gate)
     hostile = changed(site, lambda found: found["spec"].update(hostNetwork=True))
     # The API server needs a while to notice a policy.
     assert wait_for(lambda: said_by(site, hostile) != "", 60), "the applied policies deny nothing"
@@ -115,6 +118,45 @@ def another_key(found: Manifest) -> None:
     template(found)["volumes"] = [key("package")]
 
 
+def own_key_for_train(found: Manifest) -> None:
+    template(found, "train")["volumes"] = [key(SIGNER)]
+
+
+def own_key_for_a_gate_of_lockgate(found: Manifest) -> None:
+    template(found)["volumes"] = [key(SIGNER)]
+
+
+def key_of_lockgate_for_own_gate(found: Manifest) -> None:
+    template(found, OWN_GATE)["volumes"] = [key(GATE)]
+
+
+def second_key_for_own_gate(found: Manifest) -> None:
+    template(found, OWN_GATE)["volumes"].append({**key("promote"), "name": "more"})
+
+
+def looser_own_gate(found: Manifest) -> None:
+    template(found, OWN_GATE)["container"]["args"] = ["--at-most", "9.0"]
+
+
+def other_code_in_own_gate(found: Manifest) -> None:
+    template(found, OWN_GATE)["container"]["image"] = f"registry.example.org/lockgate/grants-other@{DIGEST}"
+
+
+def other_image_of_own_gate(found: Manifest) -> None:
+    template(found, OWN_GATE)["container"]["image"] = (
+        f"registry.example.org/lockgate/grants-{OWN_GATE}@sha256:{'1' * 64}"
+    )
+
+
+def store_for_own_gate(found: Manifest) -> None:
+    mount = {"name": "credentials", "mountPath": "/lockgate/credentials"}
+    template(found, OWN_GATE)["container"]["volumeMounts"].append(mount)
+
+
+def account_for_own_gate(found: Manifest) -> None:
+    template(found, OWN_GATE)["serviceAccountName"] = PLATFORM
+
+
 def key_for_all(found: Manifest) -> None:
     found["spec"]["volumes"].append(key(GATE))
 
@@ -170,6 +212,8 @@ HOSTILE: list[Change] = [
     replaced_gate, same_name_other_registry, unbuilt, public_name, other_command, foreign_code, code_over_code,
     key_for_train, another_key, key_for_all, key_in_environment, key_as_credentials, account_for_train, account_for_all,
     store_for_train, inline,
+    own_key_for_train, own_key_for_a_gate_of_lockgate, key_of_lockgate_for_own_gate, second_key_for_own_gate,
+    looser_own_gate, other_code_in_own_gate, other_image_of_own_gate, store_for_own_gate, account_for_own_gate,
     put("spec", "hostNetwork", value=True),
     put("spec", "hooks", value={"exit": {"template": "train"}}),
     put("spec", "podSpecPatch", value="{}"),
@@ -189,6 +233,7 @@ def test_no_template_takes_a_key_or_adds_a_field(attacked: Site, change: Change)
 
 def test_the_rendered_templates_and_an_overlay_are_accepted(attacked: Site) -> None:
     assert said_by(attacked, changed(attacked, lambda found: None)) == ""
+    assert template(release(attacked), OWN_GATE)["volumes"] == [key(SIGNER)]
     assert said_by(attacked, changed(attacked, put("spec", "nodeSelector", value={"pool": "models"}))) == ""
 
 

@@ -23,6 +23,8 @@ from lockgate.commands.render import render_project
 from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
 from lockgate.errors import BadCall, LockgateError, NotRendered
+from tests import workshop
+from tests.gates import SIGNER, add_gate
 
 EXAMPLE = Path(__file__).resolve().parent / "example"
 Manifest = dict[str, Any]
@@ -223,6 +225,28 @@ def test_the_first_time_makes_keys_that_sign_for_one_program_each(project: Proje
     applied = yaml.safe_load((cluster.private / "kustomization.yaml").read_bytes())
     assert {g["name"] for g in applied["secretGenerator"]} == {p.name for p in cluster.private.iterdir() if p.is_dir()}
     assert all(g["namespace"] == cluster.settings.namespace for g in applied["secretGenerator"])
+
+
+def test_an_additional_gate_has_its_own_key_and_only_its_image_may_mount_it(project: Project) -> None:
+    made = workshop.Project.make(project.root / "own")
+    add_gate(made.pipeline)
+    image = f"registry.example.org/own/grants-calibration@sha256:{'0' * 64}"
+    (made.root / "images").mkdir()
+    (made.root / "images" / "images.lock.json").write_text(json.dumps({"grants-calibration": image}))
+    prepare(Project(made.root), TOLD)
+    render_project(Project(made.root), [], check=False)
+    cluster = Cluster(Project(made.root))
+    (mine,) = (key for key in Trust.read(cluster.environment / "trust.json").keys if SIGNER in key.may)
+    assert mine.may == (SIGNER,)
+    assert (cluster.private / f"lockgate-key-{SIGNER}" / "private.pem").is_file()
+    applied = yaml.safe_load((cluster.private / "kustomization.yaml").read_bytes())
+    assert f"lockgate-key-{SIGNER}" in {generator["name"] for generator in applied["secretGenerator"]}
+    policy = named(manifests(made.root / "kubernetes"), "ValidatingAdmissionPolicy", "lockgate-programs")["spec"]
+    said = {each["name"]: each["expression"] for each in policy["variables"]}
+    # In these maps a program is named by what its key signs as; the platform and the store are for others.
+    assert said["images"] == f"{{'{SIGNER}': '{image}'}}"
+    assert said["lines"] == f"{{'{SIGNER}': 'python\\n-m\\ncalibration\\n'}}"
+    assert SIGNER not in said["platform"] + said["store"]
 
 
 def test_credentials_are_taken_from_where_tools_of_s3_look(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

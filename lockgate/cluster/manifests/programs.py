@@ -12,7 +12,7 @@ from lockgate_step import layout
 
 from lockgate.cluster.manifests.accounts import EXECUTOR, PLATFORM, SERVER
 from lockgate.cluster.manifests.settings import Settings
-from lockgate.definition.catalog import Catalog
+from lockgate.definition.catalog import Catalog, Program
 from lockgate.definition.project import Project
 from lockgate.images.pins import built
 from lockgate.rendering.current import Current
@@ -42,19 +42,23 @@ _ENVIRONMENT = ("LOCKGATE_IMAGE", "LOCKGATE_PINS", "LOCKGATE_RUN", "TMPDIR")
 class Pins:
     """What is current in a project.
 
-    images: program of Lockgate -> its image by digest, if it was built. templates: the names of WorkflowTemplates.
+    programs: those that may get a key, an account or credentials, by what they sign as or by name: Lockgate's own, and
+    the models' additional gates. images: the image of each by digest, if it was built. templates: the names of
+    WorkflowTemplates.
     """
 
     images: Mapping[str, str] = field(default_factory=dict)
     templates: tuple[str, ...] = ()
+    programs: Mapping[str, Program] = field(default_factory=dict)
 
     @classmethod
     def of(cls, project: Project, current: Mapping[str, Current]) -> "Pins":
         """Return the pins of a project. Errors: SpecError if an image has no digest."""
         references = built(project)
-        programs = Catalog.find().programs.values()
-        images = {p.name: references[p.image] for p in programs if p.image in references}
-        return cls(images, tuple(name for each in current.values() for name in each.templates))
+        gates = [gate for model in project.models.values() for gate in model.gates.values()]
+        programs = {**Catalog.find().programs, **{gate.signer: gate for gate in gates}}
+        images = {name: references[p.image] for name, p in programs.items() if p.image in references}
+        return cls(images, tuple(name for each in current.values() for name in each.templates), programs)
 
 
 def listed(*names: str) -> str:
@@ -72,7 +76,7 @@ def _using(use: str) -> str:
 
 def variables(pins: Pins) -> dict[str, str]:
     """Return the variables of the rules for templates."""
-    programs = Catalog.find().programs
+    programs = pins.programs
     # A new line cannot be in a rendered argument, so it separates one from the next.
     lines = {name: "".join(f"{part}\\n" for part in (*programs[name].command, *programs[name].args))
              for name in pins.images}  # fmt: skip
@@ -147,13 +151,15 @@ def _sensitive(t: str) -> str:
 
 
 def _program(t: str) -> str:
-    """Return whether a template is the program p, with no more than the rights of p."""
+    """Return whether a template is the program p, with no more than the rights of p; p is what its key signs as."""
     container = f"{t}.container"
     line = f"({container}.command + {container}.?args.orValue([])).map(a, a + '\\n').join('')"
     key = f"(v.name == '{layout.KEY}' && has(v.secret) && v.secret.secretName == '{layout.KEY_SECRETS}' + p)"
     token = f"(v.name == '{layout.SERVICE_ACCOUNT}' && has(v.projected) && p in variables.platform)"
+    # An additional gate has no arguments at all: its limits are the defaults of its settings.
     return (
-        f"{container}.image == variables.images[p] && {line}.startsWith(variables.lines[p])"
+        f"{container}.image == variables.images[p] && ({line} == variables.lines[p]"
+        f" || (!p.contains('.') && {line}.startsWith(variables.lines[p])))"
         f" && {t}.?volumes.orValue([]).all(v, {key} || ({token} && v.projected.sources.all(s, !has(s.secret))))"
         f" && ({t}.?serviceAccountName.orValue('{EXECUTOR}') == '{EXECUTOR}'"
         f" || ({t}.serviceAccountName == '{PLATFORM}' && p in variables.platform))"

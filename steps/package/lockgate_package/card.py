@@ -138,6 +138,10 @@ def _metrics(evidence: Evidence) -> Iterator[Block]:
         ]
         columns = ("Measure", "Value", "Interval", "Live version", "Gain over live, interval")
         yield Grid("All measures, with or without a rule", columns, every, numbers=(1, 2, 3, 4))
+    if evidence.spec.gates:
+        said = [(gate, evidence.verdicts[gate].predicate) for gate in evidence.spec.gates]
+        own = [(gate, str(each["result"]), _text(each.get("measurements", {}))) for gate, each in said]
+        yield Grid("Judged by the additional gates of this model", ("Gate", "Result", "Measured"), own)
     if policy.smoke:
         after = [(_measure(rule), _limit(rule), rule.why, rule.source) for rule in policy.smoke]
         yield Grid(

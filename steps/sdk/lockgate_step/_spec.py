@@ -9,12 +9,13 @@ from typing import Any, Literal
 
 from lockgate_step._address import without_credentials
 from lockgate_step._columns import Category, Column, read_columns, without_bands
-from lockgate_step._digest import loads
+from lockgate_step._digest import is_digest, loads
 from lockgate_step._errors import BadCall, SpecError
 from lockgate_step._reading import Limits
 
 _CPU = re.compile(r"[1-9]\d*m?")
 _MEMORY = re.compile(r"[1-9]\d*[MG]i?")
+_GATE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 Scalar = str | int | float | bool
 
 
@@ -141,6 +142,7 @@ class SpecFile:
     also_inputs: the sensitive columns that are also inputs.
     train: the settings of the train program. tunable: the settings of `train` that a run may vary.
     serving: None in a spec that was written before this setting existed.
+    gates: the additional gates, each with the digest of its code: a bundle needs the verdict of each of them too.
     Errors: SpecError when a column is a number in one place and a category in another.
     """
 
@@ -157,6 +159,7 @@ class SpecFile:
     train: Mapping[str, Scalar] = field(default_factory=dict)
     tunable: tuple[str, ...] = ()
     serving: Serving | None = None
+    gates: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         kinds = {column.name: type(column) for column in self.inputs}
@@ -181,6 +184,7 @@ class SpecFile:
             "train": dict(self.train),
             "tunable": list(self.tunable),
             **({"serving": _written(self.serving)} if self.serving else {}),
+            **({"gates": dict(self.gates)} if self.gates else {}),
         }
 
     @classmethod
@@ -220,7 +224,20 @@ class SpecFile:
             train=dict(value.get("train", {})),
             tunable=tuple(value.get("tunable", ())),
             serving=None if serving is None else Serving(**serving),
+            gates=additional_gates(value),
         )
+
+
+def additional_gates(value: Mapping[str, Any]) -> dict[str, str]:
+    """Return the additional gates in the content of a spec.json: name -> the digest of its code.
+
+    Errors: SpecError when they are not names with digests.
+    """
+    gates = value.get("gates", {})
+    if not isinstance(gates, dict) or not all(_GATE.fullmatch(name) and is_digest(gates[name]) for name in gates):
+        msg = "the gates of the model spec are not names with the digests of their code"
+        raise SpecError(msg, fix="use the spec.json that `lockgate render` wrote")
+    return gates
 
 
 def read_spec(path: str | os.PathLike[str]) -> SpecFile:
