@@ -5,7 +5,7 @@ policy counts now, and `deploy` and `promote` refuse every other.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lockgate_step import canonical, layout, sha256
@@ -21,25 +21,47 @@ from lockgate.rendering.files import write_or_check
 
 @dataclass(frozen=True)
 class Current:
-    """The digests of a model's policy and spec, and the names of its WorkflowTemplates."""
+    """The digests of a model's policy and spec, the names of its WorkflowTemplates, and the images of the programs.
+
+    images: program of Lockgate -> its image by digest, if it was built.
+    """
 
     policy: str
     spec: str
     templates: tuple[str, ...] = ()
+    images: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: Model, templates: tuple[str, ...] = ()) -> "Current":
+    def of(cls, model: Model, templates: tuple[str, ...] = (), images: Mapping[str, str] | None = None) -> "Current":
         """Return what is current of a model. Errors: SpecError."""
-        return cls(sha256(model.raw["policy"].encode()), sha256(model.raw["spec"].encode()), templates)
+        policy, spec = (sha256(model.raw[name].encode()) for name in ("policy", "spec"))
+        return cls(policy, spec, templates, images or {})
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        return {"policy": self.policy, "spec": self.spec, "templates": list(self.templates)}
+        named = {"templates": list(self.templates), "images": dict(self.images)}
+        return {"policy": self.policy, "spec": self.spec, **named}
+
+
+def images_of(project: Project) -> dict[str, str]:
+    """Return the image of each program of Lockgate that was built. Errors: SpecError if one has no digest."""
+    references = built(project)
+    programs = Catalog.find().programs.values()
+    return {program.name: references[program.image] for program in programs if program.image in references}
+
+
+def templates_of(project: Project) -> dict[str, list[dict[str, Any]]]:
+    """Return the WorkflowTemplates of each model of a project. Errors: SpecError."""
+    return {name: _templates(project, model) for name, model in sorted(project.models.items())}
 
 
 def current_of(project: Project) -> dict[str, Current]:
     """Return what is current of each model of a project, with the names of its templates. Errors: SpecError."""
-    return {name: Current.of(model, _templates(project, model)) for name, model in sorted(project.models.items())}
+    images = images_of(project)
+    return {
+        model: Current.of(project.models[model], tuple(each["metadata"]["name"] for each in templates), images)
+        for model, templates in templates_of(project).items()
+    }
 
 
 def current_bytes(current: Mapping[str, Current]) -> bytes:
@@ -58,9 +80,9 @@ def write_current(project: Project, environment: Environment) -> None:
     write_or_check({environment.config / layout.CURRENT: current_bytes(found)})
 
 
-def _templates(project: Project, model: Model) -> tuple[str, ...]:
+def _templates(project: Project, model: Model) -> list[dict[str, Any]]:
     from lockgate.rendering.manifest import workflow_template
 
     programs = {**model.own_programs, **Catalog.find().programs}
     graphs = (workflows.release(model.spec), workflows.review(model.spec))
-    return tuple(workflow_template(model, g, programs, built(project))["metadata"]["name"] for g in graphs)
+    return [workflow_template(model, graph, programs, built(project)) for graph in graphs]

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from lockgate_proof import (
     seal,
     verify_bundle,
     verify_current,
+    verify_images,
     verify_verdict,
 )
 from lockgate_step import BadCall, Record, file_digest, io_root, layout, read_spec
@@ -65,8 +67,7 @@ def stored() -> Store:
 
 
 def _platform(root: Path, store: Store) -> Platform:
-    file = root / layout.ENVIRONMENT / "platform"
-    match file.read_text().strip() if file.is_file() else "missing":
+    match _named(root):
         case "local":
             return Local()
         case "kubernetes":
@@ -77,13 +78,18 @@ def _platform(root: Path, store: Store) -> Platform:
             return Kubernetes(cluster, store, os.environ.get("LOCKGATE_IMAGE", ""))
         case other:
             msg = f"platform {other} is not supported; this version deploys to local and to kubernetes"
-            raise BadCall(msg, fix=f"write local or kubernetes to {file}")
+            raise BadCall(msg, fix=f"write local or kubernetes to {root / layout.ENVIRONMENT / 'platform'}")
+
+
+def _named(root: Path) -> str:
+    file = root / layout.ENVIRONMENT / "platform"
+    return file.read_text().strip() if file.is_file() else "missing"
 
 
 def prove(bundle: Path, spec: Path, policy: Path) -> VerifiedBundle:
     """Verify the bundle's files, signatures, subjects and waivers again, for this workflow's spec and policy.
 
-    Both must be current: the template of an earlier policy may still be on the cluster.
+    Both must be current: the template of an earlier policy may still be on the cluster. There, so must the images be.
 
     Errors: BadCall when the spec cannot be read, ProofError.
     """
@@ -93,7 +99,13 @@ def prove(bundle: Path, spec: Path, policy: Path) -> VerifiedBundle:
         msg = "the bundle was judged under a different model spec than this workflow's"
         raise ProofError(msg, fix="deploy the bundle that this workflow's own run packaged")
     verify_current(bundle, name, read_current())
+    _check_images(proven.signed, name)
     return proven
+
+
+def _check_images(records: Mapping[str, Statement], model: str) -> None:
+    if _named(io_root()) != "local":  # there, programs run without images
+        verify_images(records, model, read_current())
 
 
 def prove_smoke(staged: Path, smoke: Path, proven: VerifiedBundle) -> Statement:
@@ -105,14 +117,11 @@ def prove_smoke(staged: Path, smoke: Path, proven: VerifiedBundle) -> Statement:
     if (said.get("model"), said.get("bundle")) != (proven.model, proven.digest):
         msg = f"another bundle was staged: {said.get('bundle')} of {said.get('model')}, not {proven.digest}"
         raise ProofError(msg, fix="promote the bundle that this run deployed")
-    return verify_verdict(
-        smoke,
-        Trust.read(),
-        gate="smoke-test",
-        model=proven.model,
-        subjects=proven.subjects,
-        now=datetime.now(UTC),
-    )
+    gate = "smoke-test"
+    now = datetime.now(UTC)
+    verdict = verify_verdict(smoke, Trust.read(), gate=gate, model=proven.model, subjects=proven.subjects, now=now)
+    _check_images({gate: verdict}, proven.model)
+    return verdict
 
 
 def _read(path: Path, what: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from lockgate_proof._bundle import (
     read_manifest,
     verify_bundle,
 )
-from lockgate_proof._current import read_current, verify_current
+from lockgate_proof._current import read_current, verify_current, verify_images
 from lockgate_proof._envelope import Statement, new_key, predicate, sign, verify
 from lockgate_proof._errors import ProofError
 from lockgate_proof._main import main
@@ -53,6 +53,7 @@ __all__ = [
     "verify",
     "verify_bundle",
     "verify_current",
+    "verify_images",
     "verify_verdict",
     "waiver_for",
 ]
