@@ -160,7 +160,7 @@ class World:
             "result": "passed",
             "reasons": [],
             "notes": [],
-            "measurements": {},
+            "measurements": {"address": f"http://{self.name(digest)}.{NAMESPACE}.svc:8080", "replicas": 9},
         }
         smoke = self.root / "smoke"
         smoke.write_bytes(self.authority.sign("smoke-test", "verdict", subjects, said))

@@ -621,11 +621,13 @@ def test_the_template_of_an_earlier_policy_starts_no_run(attacked: Site) -> None
     assert before != after
     assert wait_for(lambda: "is not current" in start(attacked, before), 60)
     # Whatever its labels say, it has keys.
-    labels = (f"app.kubernetes.io/{name}-" for name in ("part-of", "component", "name", "managed-by"))
-    attacked.kubectl("label", "workflowtemplate", before, *labels)
+    part = "app.kubernetes.io/part-of"
+    attacked.kubectl("label", "workflowtemplate", before, f"{part}-")
     assert "part-of" not in attacked.kubectl("get", "workflowtemplate", before, "-o", "jsonpath={.metadata.labels}")
     time.sleep(2)  # until the policies see it too
     assert "is not current" in start(attacked, before)
+    assert before in doctor(attacked)["templates"]["fix"]
+    attacked.kubectl("label", "workflowtemplate", before, f"{part}=lockgate")
     assert wait_for(lambda: start(attacked, after) == "", 60), start(attacked, after)
     said = attacked.kubectl("get", "configmap", "lockgate-environment", "-o", "jsonpath={.data.current\\.json}")
     assert json.loads(said)["models"][attacked.model]["templates"][0] == after
@@ -647,19 +649,27 @@ def test_doctor_names_an_exception_in_a_policy_and_a_field_that_was_added(attack
     assert doctor(attacked)["manifests"]["well"], doctor(attacked)["manifests"]
     assert doctor(attacked)["workflows"]["well"], doctor(attacked)["workflows"]
     policies = attacked.kubectl("get", "validatingadmissionpolicies", "-o", "name").split()
-    runs, programs = (next(p for p in policies if f"/lockgate-{n}.{NAMESPACE}." in p) for n in ("runs", "programs"))
+    names = ("runs", "programs", "rendered-grants")
+    runs, *others = (next(p for p in policies if f"/lockgate-{name}.{NAMESPACE}." in p) for name in names)
     rule = {"apiGroups": ["argoproj.io"], "apiVersions": ["*"], "operations": ["*"], "resources": ["workflows"]}
     patch(attacked, runs, {"spec": {"matchConstraints": {"excludeResourceRules": [rule]}}})
-    # As on a cluster without this policy: then only doctor finds the added fields.
-    attacked.kubectl("delete", "validatingadmissionpolicybinding", programs.split("/")[1])
+    # As on a cluster without these policies: then only doctor finds the added fields.
+    attacked.kubectl("delete", "validatingadmissionpolicybinding", *(each.split("/")[1] for each in others))
     name = release(attacked)["metadata"]["name"]
     hook = {"spec": {"hostNetwork": True, "hooks": {"exit": {"template": "train"}}}}
     try:
         assert wait_for(lambda: patched(attacked, f"workflowtemplate/{name}", hook), 60)
+        strange = changed(attacked, key_for_train, "strange")
+        del strange["metadata"]["labels"]
+        attacked.kubectl("apply", "--server-side", "-f", "-", given=yaml.safe_dump(strange))
+        # No policy kept it out, but none lets it start.
+        assert wait_for(lambda: "is not current" in start(attacked, "strange"), 30)
         found = doctor(attacked)
     finally:
+        attacked.kubectl("delete", "workflowtemplate", "strange", "--ignore-not-found")
         for what in ("-k", "kubernetes"), ("-f", f"workflows/{attacked.model}"):  # as doctor says
             attacked.kubectl("apply", "--server-side", "--force-conflicts", what[0], str(attacked.root / what[1]))
+    assert not found["templates"]["well"] and "strange" in found["templates"]["fix"]
     assert not found["manifests"]["well"] and not found["workflows"]["well"]
     assert f"lockgate-runs.{NAMESPACE}" in found["manifests"]["found"]
     assert "excludeResourceRules" in found["manifests"]["found"]

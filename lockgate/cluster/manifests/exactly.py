@@ -12,7 +12,7 @@ Manifest = Mapping[str, Any]
 
 def listed(*names: str) -> str:
     """Return a list of names in CEL."""
-    return "[" + ", ".join(f"'{name}'" for name in names) + "]"
+    return "[" + ", ".join(map(literal, names)) + "]"
 
 
 def literal(value: object) -> str:

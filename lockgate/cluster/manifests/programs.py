@@ -12,7 +12,8 @@ from typing import Any
 from lockgate_step import layout
 
 from lockgate.cluster.manifests.accounts import EXECUTOR, PLATFORM, SERVER
-from lockgate.cluster.manifests.exactly import listed, rendered, same_spec, same_template
+from lockgate.cluster.manifests.exactly import listed, literal, rendered, same_spec, same_template
+from lockgate.cluster.manifests.objects import AS_RENDERED
 from lockgate.cluster.manifests.overlays import OVERLAY_OF_SPEC, OVERLAY_OF_TEMPLATE
 from lockgate.cluster.manifests.settings import Settings
 from lockgate.definition.project import Project
@@ -94,7 +95,7 @@ class Rendered:
         """The variables of its rules: an expression is limited in length, so each WorkflowTemplate is one."""
         found = {f"rendered{number}": rendered(each) for number, each in enumerate(self.templates)}
         names = map(_name, self.templates)
-        every = ", ".join(f"'{name}': dyn(variables.{each})" for name, each in zip(names, found, strict=True))
+        every = ", ".join(f"{literal(name)}: dyn(variables.{each})" for name, each in zip(names, found, strict=True))
         named = "object.kind == 'WorkflowTemplate' ? object.metadata.name : object.spec.workflowTemplateRef.name"
         stored = "object.kind == 'Workflow' ? object.?status.?storedTemplates.orValue({}) : {}"
         return {**found, "name": named, "wanted": f"{{{every}}}[variables.name]", "stored": stored}
@@ -119,6 +120,7 @@ def other(pins: Pins) -> str:
     """Return whether a WorkflowTemplate is not one of the rendered ones, and was not admitted before as it is."""
     return (
         f"!(object.metadata.name in {listed(*pins.names)})"
+        f" && !(request.?dryRun.orValue(false) && object.metadata.name.endsWith('{AS_RENDERED}'))"
         " && (oldObject == null || !has(oldObject.spec) || object.spec != oldObject.spec)"
     )
 

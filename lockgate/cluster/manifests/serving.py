@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from lockgate_step import layout
 
 from lockgate.cluster.manifests.accounts import SERVER
-from lockgate.cluster.manifests.exactly import listed
+from lockgate.cluster.manifests.exactly import listed, literal
 
 _NAME, _COMPONENT = "app.kubernetes.io/name", "app.kubernetes.io/component"
 _PORT = 8080
@@ -107,7 +107,7 @@ def _of(program: str, images: Mapping[str, str]) -> str:
     if program not in images:
         return "false"
     repository = images[program].split("@")[0]
-    return f"c.image.startsWith('{repository}@') && c.image.matches('^[^@]+@sha256:[0-9a-f]{{64}}$')"
+    return f"c.image.startsWith({literal(f'{repository}@')}) && c.image.matches('^[^@]+@sha256:[0-9a-f]{{64}}$')"
 
 
 def _command(module: str) -> str:

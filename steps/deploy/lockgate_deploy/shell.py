@@ -24,7 +24,7 @@ from lockgate_step import BadCall, Record, file_digest, io_root, layout, read_sp
 from lockgate_store import Store, open_store
 
 from lockgate_deploy.local import Local
-from lockgate_deploy.platform import Platform
+from lockgate_deploy.platform import Platform, Staged
 from lockgate_deploy.pointers import Pointers
 
 
@@ -108,8 +108,8 @@ def _check_images(records: Mapping[str, Statement], model: str) -> None:
         verify_images(records, model, read_current())
 
 
-def prove_smoke(staged: Path, smoke: Path, proven: VerifiedBundle) -> Statement:
-    """Verify that this bundle passed smoke-test, and that it is the one that was staged.
+def prove_smoke(staged: Path, smoke: Path, proven: VerifiedBundle, platform: Platform) -> Statement:
+    """Verify that this bundle passed smoke-test where the platform serves it, and that it is the one that was staged.
 
     Errors: ProofError.
     """
@@ -121,7 +121,18 @@ def prove_smoke(staged: Path, smoke: Path, proven: VerifiedBundle) -> Statement:
     now = datetime.now(UTC)
     verdict = verify_verdict(smoke, Trust.read(), gate=gate, model=proven.model, subjects=proven.subjects, now=now)
     _check_images({gate: verdict}, proven.model)
+    if wanted := platform.asked_at(proven):
+        _check_asked(verdict.predicate.get("measurements"), wanted)
     return verdict
+
+
+def _check_asked(measured: object, wanted: Staged) -> None:
+    """Check that the smoke test called the staged version: whoever can write the store can replace `staged`."""
+    said = measured if isinstance(measured, dict) else {}
+    address, replicas = said.get("address"), said.get("replicas")
+    if address != wanted.address or not isinstance(replicas, int) or replicas < wanted.replicas:
+        msg = f"smoke-test called {replicas} servers at {address}, not at least {wanted.replicas} at {wanted.address}"
+        raise ProofError(msg, fix="find out who can write the store, then start a new run")
 
 
 def _read(path: Path, what: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from lockgate_deploy import shell
+from lockgate_deploy.local import Local
 from lockgate_proof import ProofError, sign, verify
 from lockgate_step import canonical, sha256
 
@@ -112,7 +113,7 @@ def on_a_cluster(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 def proven(bench: Bench, folder: Path, smoke: Path) -> None:
     staged = bench.root / "staged.json"
     staged.write_bytes(bench.staged(folder))
-    shell.prove_smoke(staged, smoke, shell.prove(folder, bench.spec, bench.policy))
+    shell.prove_smoke(staged, smoke, shell.prove(folder, bench.spec, bench.policy), Local())
 
 
 @pytest.mark.parametrize("image", [f"evil.example.org/evil/model-server@{sha256(b'evil')}", "", IMAGE.format("other")])
