@@ -1,6 +1,7 @@
 """The result of `lockgate verify` for a bundle with real signatures."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,19 @@ def test_a_gate_that_judged_nothing_is_not_said_to_have_passed(bench: Bench) -> 
 def test_no_other_gate_may_judge_nothing(bench: Bench) -> None:
     with pytest.raises(ProofError, match="validate-model did not pass: not_judged"):
         verify_what(Project(bench.root), environment(bench), str(unjudged(bench, "validate-model")))
+
+
+def test_on_a_cluster_the_image_of_each_record_must_be_current(bench: Bench) -> None:
+    folder = bench.bundle()
+
+    def result() -> str:
+        value, _ = verify_what(Project(bench.root), environment(bench), str(folder))
+        return str(next(check for check in value["checks"] if check["check"] == "policy and spec")["result"])
+
+    said = json.loads((bench.environment / "current.json").read_bytes())
+    said["models"][bench.model]["images"] = {"predict": f"registry.example.org/lockgate/model-server@{sha256(b'x')}"}
+    (bench.environment / "current.json").write_bytes(canonical(said))
+    assert result() == "current"  # on this machine, programs run without images
+    shutil.rmtree(bench.root / "here")
+    (bench.environment / "platform").write_text("kubernetes\n")
+    assert result() == "not the current ones"
