@@ -15,7 +15,9 @@ from lockgate.cluster.manifests.files import cluster_files
 from lockgate.cluster.manifests.overlays import differences
 from lockgate.cluster.manifests.settings import Cluster
 from lockgate.cluster.prepare import prepare
+from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
+from lockgate.images.pins import record
 from lockgate.records.schedule import Schedule
 from lockgate.rendering.files import model_files
 from tests import workshop
@@ -29,6 +31,8 @@ SETTINGS = {"store": "s3://lockgate/models", "endpoint": "https://s3.example.org
 def project(tmp_path: Path) -> Project:
     """A project with a model and a cluster."""
     made = workshop.Project.make(tmp_path / "pensions")
+    images = {p.image: f"registry.example.org/{p.image}@sha256:{'0' * 64}" for p in Catalog.find().programs.values()}
+    record(Project(made.root), images)
     prepare(Project(made.root), SETTINGS)
     return Project(made.root)
 

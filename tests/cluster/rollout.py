@@ -160,7 +160,7 @@ class World:
             "result": "passed",
             "reasons": [],
             "notes": [],
-            "measurements": {},
+            "measurements": {"address": f"http://{self.name(digest)}.{NAMESPACE}.svc:8080", "replicas": 9},
         }
         smoke = self.root / "smoke"
         smoke.write_bytes(self.authority.sign("smoke-test", "verdict", subjects, said))
@@ -263,6 +263,7 @@ class World:
             "policy": file_digest(folder / "policy.toml"),
             "spec": file_digest(folder / "spec.json"),
             "expectations": sha256(b"[]"),  # of every tiny bundle
+            "images": {"predict": self.images["model-server"]},
         }
         made = canonical({"version": 1, "models": {MODEL: current}})
         (self.environment / "current.json").write_bytes(made)

@@ -20,6 +20,7 @@ from tests.asking import infer
 from tests.cluster import place, services
 from tests.cluster.accounts import write_kubeconfig
 from tests.cluster.cluster import Cluster, OwnCluster
+from tests.cluster.processes import wait_for
 from tests.workshop import ASKED, Done, ended
 
 SUBMITTER, OPERATOR = "lockgate-submitter", "lockgate-operator"
@@ -102,7 +103,18 @@ class Site:
         """Apply the rendered files with the commands of the README."""
         self.kubectl("apply", "--server-side", "-k", str(self.root / "kubernetes"))
         self.kubectl("apply", "--server-side", "-k", str(self.root / ".lockgate" / "kubernetes"))
-        self.kubectl("apply", "--server-side", "-f", str(self.root / "workflows" / self.model))
+        workflows = ("apply", "--server-side", "-f", str(self.root / "workflows" / self.model))
+        # The API server needs some seconds to notice the names of new templates in a policy.
+        assert wait_for(lambda: self._admitted(*workflows), 60), f"cannot apply workflows/{self.model}"
+
+    def _admitted(self, *arguments: str) -> bool:
+        try:
+            self.kubectl(*arguments)
+        except subprocess.CalledProcessError as error:
+            if "Lockgate: keys" not in error.stderr:
+                raise
+            return False
+        return True
 
     @property
     def variables(self) -> dict[str, str]:

@@ -230,9 +230,10 @@ def test_the_first_time_makes_keys_that_sign_for_one_program_each(project: Proje
 def test_an_additional_gate_has_its_own_key_and_only_its_image_may_mount_it(project: Project) -> None:
     made = workshop.Project.make(project.root / "own")
     add_gate(made.pipeline)
-    image = f"registry.example.org/own/grants-calibration@sha256:{'0' * 64}"
+    names = {p.image for p in Catalog.find().programs.values()} | {"grants-calibration"}
+    images = {name: f"registry.example.org/own/{name}@sha256:{'0' * 64}" for name in names}
     (made.root / "images").mkdir()
-    (made.root / "images" / "images.lock.json").write_text(json.dumps({"grants-calibration": image}))
+    (made.root / "images" / "images.lock.json").write_text(json.dumps(images))
     prepare(Project(made.root), TOLD)
     render_project(Project(made.root), [], check=False)
     cluster = Cluster(Project(made.root))
@@ -241,12 +242,12 @@ def test_an_additional_gate_has_its_own_key_and_only_its_image_may_mount_it(proj
     assert (cluster.private / f"lockgate-key-{SIGNER}" / "private.pem").is_file()
     applied = yaml.safe_load((cluster.private / "kustomization.yaml").read_bytes())
     assert f"lockgate-key-{SIGNER}" in {generator["name"] for generator in applied["secretGenerator"]}
-    policy = named(manifests(made.root / "kubernetes"), "ValidatingAdmissionPolicy", "lockgate-programs")["spec"]
-    said = {each["name"]: each["expression"] for each in policy["variables"]}
-    # In these maps a program is named by what its key signs as; the platform and the store are for others.
-    assert said["images"] == f"{{'{SIGNER}': '{image}'}}"
-    assert said["lines"] == f"{{'{SIGNER}': 'python\\n-m\\ncalibration\\n'}}"
-    assert SIGNER not in said["platform"] + said["store"]
+    current = json.loads((cluster.environment / "current.json").read_bytes())["models"]["grants"]
+    assert current["images"]["calibration"] == images["grants-calibration"]
+    policies = [m for m in manifests(made.root / "kubernetes") if m["kind"] == "ValidatingAdmissionPolicy"]
+    # Only the policy that holds the rendered templates names its key, with its image.
+    (rendered,) = (m for m in policies if SIGNER in json.dumps(m))
+    assert images["grants-calibration"] in json.dumps(rendered)
 
 
 def test_credentials_are_taken_from_where_tools_of_s3_look(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from lockgate_proof._bundle import (
     verify_bundle,
     verify_verdicts,
 )
-from lockgate_proof._current import read_current, verify_current
+from lockgate_proof._current import read_current, verify_current, verify_images
 from lockgate_proof._envelope import ADDITIONAL, VERDICTS, Statement, new_key, predicate, sign, verify
 from lockgate_proof._errors import ProofError
 from lockgate_proof._main import main
@@ -56,6 +56,7 @@ __all__ = [
     "verify",
     "verify_bundle",
     "verify_current",
+    "verify_images",
     "verify_verdict",
     "verify_verdicts",
     "waiver_for",

@@ -60,6 +60,11 @@ class VerifiedBundle:
     verdicts: Mapping[str, Statement]
     waivers: Sequence[Waiver]
 
+    @property
+    def signed(self) -> Mapping[str, Statement]:
+        """What each program signed: records and verdicts."""
+        return {**self.records, **self.verdicts}
+
 
 def bundle_digest(manifest: Mapping[str, Any]) -> str:
     """Return the digest that names a bundle: the digest of its canonical manifest."""

@@ -1,6 +1,7 @@
 """The result of `lockgate verify` for a bundle with real signatures."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -147,3 +148,21 @@ def test_a_models_name_is_never_a_folder_of_that_name(
         verify_what(Project(project.root), here, "grants")
     value, _ = verify_what(Project(project.root), here, "./grants")
     assert value["model"] == bench.model
+
+
+def test_on_a_cluster_the_image_of_each_record_must_be_current(bench: Bench) -> None:
+    folder = bench.bundle()
+
+    def result() -> str:
+        value, _ = verify_what(Project(bench.root), environment(bench), str(folder))
+        return str(
+            next(check for check in value["checks"] if check["check"] == "policy, spec and expectations")["result"]
+        )
+
+    said = json.loads((bench.environment / "current.json").read_bytes())
+    said["models"][bench.model]["images"] = {"predict": f"registry.example.org/lockgate/model-server@{sha256(b'x')}"}
+    (bench.environment / "current.json").write_bytes(canonical(said))
+    assert result() == "current"  # on this machine, programs run without images
+    shutil.rmtree(bench.root / "here")
+    (bench.environment / "platform").write_text("kubernetes\n")
+    assert result() == "not the current ones"
