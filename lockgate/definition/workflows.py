@@ -39,7 +39,8 @@ def frozen_data(spec: ModelSpec) -> tuple[steps.Ingest, steps.ValidateData]:
 
 def brought(model: Artifact[ModelFile], data: steps.Ingest, checked: steps.ValidateData) -> Candidate:
     """Make a candidate of a model and the frozen data that it is judged on."""
-    return Candidate(model, data.test, data.truth, data.sensitive, data.record, data.base, checked.verdict)
+    groups = data.sensitive, data.train_sensitive
+    return Candidate(model, data.test, data.truth, *groups, data.record, data.base, checked.verdict)
 
 
 def train_candidate(spec: ModelSpec) -> Candidate:
@@ -69,7 +70,7 @@ def gates(spec: ModelSpec, c: Candidate) -> None:
     """Take a candidate through the gates to users. Each gate's verdict is an argument of the next steps."""
     answers = steps.predict(c.model, c.test, c.data, c.base)
     quality = steps.validate_model(answers, c.truth, c.data)
-    bias = steps.bias_audit(answers, c.truth, c.data, c.sensitive)
+    bias = steps.bias_audit(answers, c.truth, c.data, c.sensitive, c.train_sensitive)
     sealed = steps.package(c.model, c.data, answers, c.data_verdict, quality.verdict, bias.verdict)
     with nested("rollout", _Sealed(sealed.bundle), mutex=f"lockgate-{spec.name}") as inside:
         staged = steps.deploy(inside.bundle)
