@@ -8,7 +8,8 @@ LockgateError             1  the root, in the SDK; `message` and `fix`, the next
 │   ├── NotRendered       2  the rendered files differ from their sources
 │   ├── NotThere          2  the cluster has no such object (lockgate.cluster)
 │   ├── NotAllowed        2  the cluster denies permission (lockgate.cluster)
-│   ├── ManifestError     2  a manifest that the local engine cannot execute (lockgate.engine)
+│   ├── Problems          2  a file with several problems; the message lists them
+│   │   └── ManifestError 2  a manifest that the local engine cannot execute (lockgate.engine)
 │   └── RunInUse          2  a run that another process executes (lockgate.engine)
 ├── Refusal               3  a proof is missing or invalid; nothing was changed
 │   └── ProofError        3  a signature, subject, verdict or waiver is invalid (lockgate_proof)
@@ -25,9 +26,19 @@ from collections.abc import Iterable
 
 from lockgate_step import BadCall, LockgateError, OutsideFailed, Refusal, SpecError, visible
 
-__all__ = ["BadCall", "LockgateError", "NotRendered", "OutsideFailed", "Refusal", "SpecError", "UnknownName"]
+__all__ = [
+    "BadCall",
+    "LockgateError",
+    "NotRendered",
+    "OutsideFailed",
+    "Problems",
+    "Refusal",
+    "SpecError",
+    "UnknownName",
+]
 
 _SHOWN = 12  # names in one message
+_LISTED = 20  # problems in one message
 
 
 class UnknownName(BadCall):
@@ -39,6 +50,15 @@ class UnknownName(BadCall):
         more = ", ..." if len(names) > _SHOWN else ""
         fix = f"did you mean {', '.join(near)}?" if near else f"choose one of {', '.join(names[:_SHOWN])}{more}"
         super().__init__(f"unknown {what} {name!r}", fix=fix if names else "lockgate status shows what exists")
+
+
+class Problems(BadCall):
+    """A file with several problems; the message names each on a line of its own."""
+
+    def __init__(self, message: str, problems: Iterable[object], *, fix: str) -> None:
+        found = [f"  {problem}" for problem in problems]
+        more = [f"  and {len(found) - _LISTED} more"] if len(found) > _LISTED else []
+        super().__init__("\n".join(map(visible, [message, *found[:_LISTED], *more])), fix=fix)
 
 
 class NotRendered(BadCall):

@@ -12,7 +12,7 @@ from lockgate_step import visible
 from lockgate.cli import model, platform
 from lockgate.cli.app import app
 from lockgate.cli.options import say
-from lockgate.errors import LockgateError, OutsideFailed
+from lockgate.errors import LockgateError, OutsideFailed, Problems
 
 __all__ = ["app", "run_app"]
 
@@ -31,6 +31,9 @@ _DISK = {
     errno.EPERM: "give this user permission there, or copy the project to a folder of your own",
 }
 
+# The output of another program, and a list of problems. In every other message a line break is part of a name.
+_OF_SEVERAL_LINES = (OutsideFailed, Problems)
+
 
 def run_app(arguments: list[str]) -> int:
     """Run one command line and return its exit code; each error ends in a next action.
@@ -41,7 +44,7 @@ def run_app(arguments: list[str]) -> int:
     try:
         result = app(args=arguments, standalone_mode=False)
     except LockgateError as error:
-        return _fail(error.message, error.fix, error.exit_code, as_json)
+        return _fail(error.message, error.fix, error.exit_code, as_json, lines=isinstance(error, _OF_SEVERAL_LINES))
     except (typer.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
@@ -73,13 +76,12 @@ def _misused(error: Any, as_json: bool) -> int:
     return _fail(message[0].lower() + message[1:], f"{command} --help", 2, as_json)
 
 
-def _fail(message: str, fix: str, code: int, as_json: bool) -> int:
+def _fail(message: str, fix: str, code: int, as_json: bool, *, lines: bool = False) -> int:
     if as_json:
         # On one line, since the log is one JSON object per line.
         say(json.dumps({"error": {"message": message, "fix": fix}, "exit_code": code}, ensure_ascii=False))
         return code
-    # The output of another program has several lines; elsewhere a line break is part of a name in the data.
-    say(f"Error: {message if code == OutsideFailed.exit_code else visible(message)}", err=True)
+    say(f"Error: {message if lines else visible(message)}", err=True)
     if fix:
         say(f"Next: {visible(fix)}", err=True)
     return code

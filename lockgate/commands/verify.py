@@ -1,5 +1,6 @@
 """`lockgate verify`: verify a bundle's files, signatures and waivers, and list each check."""
 
+import shutil
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +35,8 @@ def verify_what(project: Project, environment: Environment, what: str) -> tuple[
     Errors: ProofError, naming the first check that failed.
     """
     folder, digest, model, live = Path(what), None, None, None
-    if not (folder / "manifest.json").is_file():
+    # A model's name wins over a folder of that name: whoever can put a folder here must not choose what is verified.
+    if what in project.models or not (folder / "manifest.json").is_file():
         model = project.model(what).spec.name
         store = store_of(environment)
         memory = Memory.of(project.state, environment.setting("store")) if environment.local else None
@@ -49,7 +51,7 @@ def verify_what(project: Project, environment: Environment, what: str) -> tuple[
     proven = verify_bundle(folder, trust, now=now, model=model, digest=digest)
     current = "current"
     try:
-        verify_current(folder, proven.model, _current(project, environment, proven.model))
+        verify_current(proven, _current(project, environment, proven.model))
     except ProofError:
         if digest:  # what is live; the folder of an earlier version remains valid evidence of its time
             raise
@@ -73,6 +75,7 @@ def verify_what(project: Project, environment: Environment, what: str) -> tuple[
 
 def _get(environment: Environment, prefix: str, folder: Path) -> None:
     """Copy a bundle from the store. Errors: ProofError if it is not there, or has invalid names."""
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier call: only what is in the store now counts
     try:
         get_tree(store_of(environment), prefix, folder)
     except (Missing, ValueError) as error:
@@ -92,8 +95,8 @@ def _checks(proven: VerifiedBundle, now: datetime, current: str) -> Iterator[dic
     count = len(read_manifest(proven.folder)["files"])
     sealed = {"bundle": proven.digest}
     yield {"check": "files", "result": f"{count} unchanged", "subjects": sealed, **_signed(None)}
-    policy = {"policy": proven.subjects["policy"]}
-    yield {"check": "policy and spec", "result": current, "subjects": policy, **_signed(None)}
+    policy = {name: proven.subjects[name] for name in ("policy", "spec")}
+    yield {"check": "policy, spec and expectations", "result": current, "subjects": policy, **_signed(None)}
     for record in proven.records.values():
         yield {"check": f"{record.kind} record", "result": "valid", **_signed(record)}
     for gate, verdict in proven.verdicts.items():

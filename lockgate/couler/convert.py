@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from lockgate.engine import Json, Problem, load_manifests, name_of, spec_of
-from lockgate.errors import BadCall
+from lockgate.errors import BadCall, Problems
 from lockgate.rendering.canonical import dump
 
 KINDS = ("Workflow", "CronWorkflow", "WorkflowTemplate")
@@ -100,6 +100,14 @@ def convert(
     if not documents:
         msg = f"{source} contains no workflow"
         raise BadCall(msg, fix=_EXPECTED)
+    try:
+        return _convert(documents, source, timezone, template=template)
+    except (AttributeError, KeyError, TypeError) as error:  # e.g. a mapping where a workflow has a list
+        msg = f"{source} does not have the form of a workflow: a field has a value of the wrong type"
+        raise BadCall(msg, fix=_EXPECTED) from error
+
+
+def _convert(documents: Sequence[Json], source: str, timezone: str | None, *, template: bool) -> Converted:
     converted = copy.deepcopy(list(documents))
     _refuse(source, [problem for document in converted for problem in _unfit(document)])
     changes: list[Change] = []
@@ -121,10 +129,9 @@ def convert(
 
 def _refuse(source: str, problems: Sequence[Problem]) -> None:
     if problems:
-        lines = [f"{source} cannot be converted:", *(f"  {problem}" for problem in problems)]
-        raise BadCall(
-            "\n".join(lines), fix="correct the source of the file, then convert it again; nothing was written"
-        )
+        fix = "correct the source of the file, then convert it again; nothing was written"
+        msg = f"{source} cannot be converted:"
+        raise Problems(msg, problems, fix=fix)
 
 
 def _entries(node: Any, place: str = "") -> Iterator[tuple[str, Any, Any, Any]]:

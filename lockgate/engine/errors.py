@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lockgate.errors import BadCall
+from lockgate.errors import BadCall, Problems
 
 
 @dataclass(frozen=True)
@@ -17,16 +17,14 @@ class Problem:
         return f"{self.place}: {self.what}" if self.place else self.what
 
 
-class ManifestError(BadCall):
-    """A manifest that the local engine cannot execute; names every problem and its place."""
+class ManifestError(Problems):
+    """A manifest that the local engine cannot execute."""
 
     def __init__(self, document: str, problems: Iterable[Problem], *, fix: str = "") -> None:
         self.problems = tuple(problems)
-        lines = [f"  {problem}" for problem in self.problems[:20]]
-        if len(self.problems) > len(lines):
-            lines.append(f"  and {len(self.problems) - len(lines)} more")
         super().__init__(
-            "\n".join([f"{document} cannot be executed:", *lines]),
+            f"{document} cannot be executed:",
+            self.problems,
             fix=fix or "correct the source of the manifest, then lockgate render; nothing was started",
         )
 

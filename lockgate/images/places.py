@@ -15,7 +15,7 @@ from lockgate.records.environment import Environment
 def places(catalog: Catalog, model: Model, environment: Environment, data: str) -> Places:
     """Return the function that names a program's places: the store, the model registry, the run's data.
 
-    data: the address of the run's data; only a program with a setting `data` reads it.
+    data: the address of the run's data; only `ingest` reads it.
 
     Errors: BadCall if the registry's file is in the folder of the keys.
     """
@@ -24,11 +24,11 @@ def places(catalog: Catalog, model: Model, environment: Environment, data: str) 
     files = _data(model, data)
 
     def of(launch: Launch) -> Sequence[Place]:
-        contract = next((program.contract for program in programs if _runs(program, launch)), None)
-        if contract is None:
+        program = next((program for program in programs if _runs(program, launch)), None)
+        if program is None:
             return []
-        found = [place for name in contract["uses"] for place in services.get(name, ())]
-        return found + (files if any(each["name"] == "data" for each in contract["parameters"]) else [])
+        found = [place for name in program.contract["uses"] for place in services.get(name, ())]
+        return found + (files if program.name == "ingest" else [])
 
     return of
 

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lockgate_policy import LIKELY, AtLeast, AtMost, BiasRule, Policy, Settings, chance_to_pass, rows_to_decide
+from lockgate_policy import (
+    LIKELY,
+    AtLeast,
+    AtMost,
+    BiasRule,
+    Policy,
+    Settings,
+    chance_to_pass,
+    limit_to_decide,
+    rows_to_decide,
+)
 from lockgate_step import Data, LockgateError, Records, unpacked
 
 from lockgate.definition.model import ModelSpec
@@ -33,6 +43,7 @@ class Power:
     """How often a fair model passes a rule, and what would decide it.
 
     chance: from 0 to 1. rows: of the whole data, so that it passes at least 80 % of the time; None if unknown or never.
+    wider: the limit with which it does, with these groups; None if none up to 0.5 is wide enough.
     small: the groups that are too small to judge.
     """
 
@@ -40,6 +51,7 @@ class Power:
     limit: float
     chance: float
     rows: int | None
+    wider: float | None
     small: tuple[str, ...]
 
     @property
@@ -59,9 +71,12 @@ class Power:
         if self.small:
             some = ", ".join(self.small[:4]) + (f" and {len(self.small) - 4} more" if len(self.small) > 4 else "")
             said += f", because of too few rows of {some}"
+        wider = "" if self.wider is None else f"a limit of {self.wider:g}"
         if self.limit in (0, 1) and self.limit == (1 if self.measure.endswith("_ratio") else 0):
-            return f"{said}; no number of rows can show exactly {self.limit:g}"
-        return said + (f"; about {self.rows:,} rows in all would decide it" if self.rows else "")
+            said += f"; no number of rows can show exactly {self.limit:g}"
+        elif self.rows:
+            return f"{said}; about {self.rows:,} rows in all{f', or {wider},' if wider else ''} would decide it"
+        return f"{said}; {wider} would decide it" if wider else said
 
 
 def power(groups: Sequence[Group], share: float, measure: str, limit: float, settings: Settings | None = None) -> Power:
@@ -69,7 +84,8 @@ def power(groups: Sequence[Group], share: float, measure: str, limit: float, set
     settings = settings or Settings()
     chance, needed = 1.0, list[float]()
     small: dict[str, None] = {}
-    for sizes, rate in _denominators(groups, share, measure):
+    rates = list(_denominators(groups, share, measure))
+    for sizes, rate in rates:
         chance *= chance_to_pass(sizes, rate, limit, measure, settings=settings)
         support = settings.minimum_support
         small |= dict.fromkeys(group.name for group, size in zip(groups, sizes, strict=True) if size < support)
@@ -77,7 +93,10 @@ def power(groups: Sequence[Group], share: float, measure: str, limit: float, set
     rows = sum(group.rows for group in groups)
     factor = max(needed) if all(needed) else 0
     wanted = None if not factor else _rounded(rows * factor)
-    return Power(measure, limit, chance, wanted if chance < LIKELY else None, tuple(small))
+    if chance >= LIKELY:
+        return Power(measure, limit, chance, None, None, tuple(small))
+    wider = None if small else limit_to_decide(rates, measure, settings=settings)
+    return Power(measure, limit, chance, wanted, wider, tuple(small))
 
 
 def _denominators(groups: Sequence[Group], share: float, measure: str) -> Iterator[tuple[list[int], float]]:

@@ -74,16 +74,16 @@ def foreground(project: Project, environment: Environment) -> int:
 
 
 def child_command(environment: Environment, catalog: Catalog) -> ChildCommand:
-    """Return the function that makes a model server's command line from its image's environment, bundle and port."""
+    """Return the function that makes a model server's command line from its image's environment, bundle and socket."""
     io = environment.root.parent / "serve" / "io"
 
-    def command(bundle: Path, port: int) -> tuple[Sequence[str], Mapping[str, str]]:
+    def command(bundle: Path, digest: str, socket: int) -> tuple[Sequence[str], Mapping[str, str]]:
         io.mkdir(parents=True, exist_ok=True)
         if not (io / layout.ENVIRONMENT).exists():
             (io / layout.ENVIRONMENT).symlink_to(environment.config)
         argv, env = installed.command(Installed(catalog)(IMAGE), ["-m", "lockgate_model_server"])
         return (
-            [*argv, "--bundle", str(bundle), "--port", str(port), "--host", "127.0.0.1"],
+            [*argv, "--bundle", str(bundle), "--digest", digest, "--socket", str(socket)],
             {**env, "LOCKGATE_IO": str(io)},
         )
 

@@ -19,8 +19,9 @@ from lockgate.platform.relay import Upstream
 
 REFUSED = 3  # exit code of a program that refuses its bundle
 
-# Returns the command line and the environment of the server for a bundle and a port; may be slow the first time.
-ChildCommand = Callable[[Path, int], tuple[Sequence[str], Mapping[str, str]]]
+# Returns the command line and the environment of the server for a bundle's folder, its digest and the number of the
+# socket that the server inherits; may be slow the first time.
+ChildCommand = Callable[[Path, str, int], tuple[Sequence[str], Mapping[str, str]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,16 +112,21 @@ class Child:
 
     async def _run_once(self) -> tuple[Problem, float]:
         """Run the server until it ends; return the reason, and for how many seconds it served."""
+        # Nobody else can take the port while the server starts, or before its end is known: this socket stays open.
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            return await self._run_on(bound)
+
+    async def _run_on(self, bound: socket.socket) -> tuple[Problem, float]:
         try:
             folder = await asyncio.to_thread(self._folder)
-            port = _free_port()
-            argv, env = await asyncio.to_thread(self._command, folder, port)
-            process = await self._start(argv, env)
+            argv, env = await asyncio.to_thread(self._command, folder, self.bundle, bound.fileno())
+            process = await self._start(argv, env, bound.fileno())
         except LockgateError as error:
             return Problem(error.message, refused=error.exit_code == REFUSED), 0.0
         except Exception as error:  # a fault of one bundle must not stop the other models
             return Problem(f"the model server could not be started: {error}"), 0.0
-        address = f"http://127.0.0.1:{port}"
+        address = f"http://127.0.0.1:{bound.getsockname()[1]}"
         clock = asyncio.get_running_loop().time
         ready_at = None
         try:
@@ -140,7 +146,7 @@ class Child:
         served = clock() - ready_at if ready_at is not None else 0.0
         return Problem(f"exit {code}: {last_line(self._log_file)}", refused=code == REFUSED), served
 
-    async def _start(self, argv: Sequence[str], env: Mapping[str, str]) -> asyncio.subprocess.Process:
+    async def _start(self, argv: Sequence[str], env: Mapping[str, str], inherited: int) -> asyncio.subprocess.Process:
         with _append(self._log_file) as output:
             return await asyncio.create_subprocess_exec(
                 *bound(argv, signal.SIGTERM),
@@ -149,6 +155,7 @@ class Child:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                pass_fds=[inherited],
             )
 
     async def _until_ready(self, process: asyncio.subprocess.Process, address: str) -> None:
@@ -169,13 +176,6 @@ async def _end(process: asyncio.subprocess.Process, grace: float) -> None:
             await asyncio.wait_for(process.wait(), grace)
         os.killpg(process.pid, signal.SIGKILL)
     await process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _append(log_file: Path) -> BinaryIO:

@@ -179,7 +179,7 @@ def serve(
 ) -> None:
     """Serve in the foreground until SIGTERM or SIGINT.
 
-    command: returns the command line and environment of a model server for a bundle's folder and a port.
+    command: returns the command line and environment of a model server for a bundle's folder, digest and socket.
     trust: reads the trust file: which key may promote.
     Errors: AlreadyServing, PortTaken.
     """
@@ -278,7 +278,8 @@ async def _rotating(platform: Platform) -> None:
     """Keep every log within its size until cancelled."""
     while True:
         logs = [platform.log, *platform.child_logs.glob("*.log")]
-        await asyncio.to_thread(rotate, [file for file in logs if not file.name.endswith(KEPT)], platform.log_bytes)
+        with suppress(OSError):  # a full disk must not end what serves
+            await asyncio.to_thread(rotate, [file for file in logs if not file.name.endswith(KEPT)], platform.log_bytes)
         await asyncio.sleep(_ROTATE_SECONDS)
 
 

@@ -7,6 +7,7 @@ The key that signs waivers is not among them: `~/.config/lockgate/keys` has it, 
 """
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -79,7 +80,7 @@ def ensure_environment(project: Project, signers: Iterable[str]) -> Environment:
     private(project)
     environment = Environment.below(project.state / "environment")
     port = os.environ.get("LOCKGATE_PORT")
-    if port and not port.isdigit():
+    if port and not (re.fullmatch(r"[1-9][0-9]{0,4}", port) and int(port) < 65536):
         msg = f"LOCKGATE_PORT={port} is not a port"
         raise BadCall(msg, fix=f"give a number between 1024 and 65535, e.g. LOCKGATE_PORT={DEFAULT_PORT}")
     defaults = {

@@ -76,7 +76,7 @@ class Evidence:
     @property
     def subjects(self) -> dict[str, str]:
         """Name -> digest of everything that was judged, and of the resulting bundle."""
-        wanted = ("bundle", "model", "data", "policy", "base")
+        wanted = ("bundle", "model", "data", "spec", "policy", "base")
         found = {name: digest for said in self.statements.values() for name, digest in said.subjects.items()}
         return {name: found[name] for name in wanted if name in found}
 

@@ -1,7 +1,7 @@
-"""What is current: the policy and the spec by which a version of each model may go live, and the templates with them.
+"""What is current: by which policy, spec and expectations a version of each model may go live, and the templates.
 
 An earlier template stays on a cluster beside the new one, and it carries its own policy. So the environment says which
-policy counts now, and `deploy` and `promote` refuse every other.
+of these files count now, and `deploy` and `promote` refuse every other.
 """
 
 from collections.abc import Mapping
@@ -21,20 +21,27 @@ from lockgate.rendering.files import write_or_check
 
 @dataclass(frozen=True)
 class Current:
-    """The digests of a model's policy and spec, and the names of its WorkflowTemplates."""
+    """The digests of a model's policy, spec and expectations, and the names of its WorkflowTemplates."""
 
     policy: str
     spec: str
+    expectations: str
     templates: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, model: Model, templates: tuple[str, ...] = ()) -> "Current":
         """Return what is current of a model. Errors: SpecError."""
-        return cls(sha256(model.raw["policy"].encode()), sha256(model.raw["spec"].encode()), templates)
+        policy, spec, expectations = (sha256(model.raw[name].encode()) for name in ("policy", "spec", "expectations"))
+        return cls(policy, spec, expectations, templates)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        return {"policy": self.policy, "spec": self.spec, "templates": list(self.templates)}
+        return {
+            "policy": self.policy,
+            "spec": self.spec,
+            "expectations": self.expectations,
+            "templates": list(self.templates),
+        }
 
 
 def current_of(project: Project) -> dict[str, Current]:

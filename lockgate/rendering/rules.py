@@ -15,7 +15,10 @@ Rule = Callable[[Manifest], Iterator[str]]
 
 _TAG = re.compile(r"\{\{")
 _WHOLE_TAG = re.compile(r"\{\{[a-z][\w.-]*\}\}")
+_OUTPUT = re.compile(r"\{\{tasks\.([\w-]+)\.outputs\.artifacts\.([\w-]+)\}\}")
 _EDGES = re.compile(r"[\w-]+\.Succeeded( && [\w-]+\.Succeeded)*")
+# What ingest writes of the rows that a model is judged on, and of the live version.
+_HELD_OUT = ("test", "truth", "sensitive", "base")
 _RUN_TAGS = {"{{workflow.name}}", "{{workflow.uid}}", "{{workflow.status}}"}
 
 
@@ -55,6 +58,19 @@ def edges_of_artifacts(manifest: Manifest) -> Iterator[str]:
                 match = re.fullmatch(r"\{\{tasks\.([\w-]+)\.outputs\..*", artifact.get("from", ""))
                 if match and match[1] not in edges:
                     yield f"{dag['name']}.{task['name']} reads {match[1]} without depending on it"
+
+
+def held_out(manifest: Manifest) -> Iterator[str]:
+    """Only what judges may read the rows that a model is judged on; a model that has seen them passes every gate."""
+    for dag in _dags(manifest):
+        programs = {task["name"]: task["template"] for task in dag["dag"]["tasks"]}
+        for task in dag["dag"]["tasks"]:
+            if task["template"] in ("validate-data", "gates"):
+                continue
+            for artifact in task.get("arguments", {}).get("artifacts", []):
+                match = _OUTPUT.fullmatch(artifact.get("from", ""))
+                if match and programs.get(match[1]) == "ingest" and match[2] in _HELD_OUT:
+                    yield f"{dag['name']}.{task['name']} reads {match[2]}, which only the gates may read"
 
 
 def command_set(manifest: Manifest) -> Iterator[str]:
@@ -110,8 +126,7 @@ def _arguments(
             if name not in given and not ({"raw", "value", "default"} & set(entry) or entry.get("optional")):
                 yield f"{where} does not pass {name}"
     for artifact in task.get("arguments", {}).get("artifacts", []):
-        match = re.fullmatch(r"\{\{tasks\.([\w-]+)\.outputs\.artifacts\.([\w-]+)\}\}", artifact.get("from", ""))
-        if match:
+        if match := _OUTPUT.fullmatch(artifact.get("from", "")):
             source = by_name.get(inside.get(match[1], {}).get("template", ""), {})
             if match[2] not in {o["name"] for o in source.get("outputs", {}).get("artifacts", [])}:
                 yield f"{where} reads {match[2]} of {match[1]}, which does not write it"
@@ -325,6 +340,7 @@ BINDING_RULES: Mapping[str, Rule] = {"bound": bound}
 WORKFLOW_RULES: Mapping[str, Rule] = {
     "explicit-edges": explicit_edges,
     "edges-of-artifacts": edges_of_artifacts,
+    "held-out": held_out,
     "command-set": command_set,
     "no-script": no_script,
     "whole-arguments": whole_arguments,

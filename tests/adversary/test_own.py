@@ -108,6 +108,23 @@ def test_an_own_task_does_not_carry_the_name_of_a_program(tmp_path: Path) -> Non
         _render(project.root)
 
 
+@pytest.mark.parametrize("rows", ["data.test", "data.truth", "data.sensitive", "data.base"])
+def test_no_chain_reads_the_rows_that_it_is_judged_on(tmp_path: Path, rows: str) -> None:
+    """A model that has seen its test rows passes every gate."""
+    project = workshop.Project.make(tmp_path)
+    source = project.pipeline / "pipeline.py"
+    text = source.read_text(encoding="utf-8").replace(
+        "MODEL = ModelSpec(",
+        "from lockgate import brought, frozen_data, steps\n\n"
+        "def candidate(spec):\n    data, checked = frozen_data(spec)\n"
+        f"    return brought(steps.train({rows}, after=checked.verdict), data, checked)\n\n"
+        "MODEL = ModelSpec(\n    candidate=candidate,",
+    )
+    source.write_text(text.replace('    tunable=("mitigation", "threshold", "seed"),\n', ""), encoding="utf-8")
+    with pytest.raises(SpecError, match=f"held-out: .*train reads {rows.removeprefix('data.')}, which only the gates"):
+        _render(project.root)
+
+
 def _render(root: Path) -> dict[Path, bytes]:
     project = Project(root)
     return model_files(project, project.model("grants"), check=True)

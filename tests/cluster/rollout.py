@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from lockgate_step import canonical, file_digest
+from lockgate_step import canonical, file_digest, sha256
 from lockgate_store import Missing, Store, open_store, put_tree
 
 from lockgate.definition.catalog import Catalog
@@ -259,7 +259,11 @@ class World:
 
     def _files(self, digest: str) -> dict[str, Path]:
         folder = self.bundles[digest]
-        current = {"policy": file_digest(folder / "policy.toml"), "spec": file_digest(folder / "spec.json")}
+        current = {
+            "policy": file_digest(folder / "policy.toml"),
+            "spec": file_digest(folder / "spec.json"),
+            "expectations": sha256(b"[]"),  # of every tiny bundle
+        }
         made = canonical({"version": 1, "models": {MODEL: current}})
         (self.environment / "current.json").write_bytes(made)
         return {"bundle": folder, "spec": folder / "spec.json", "policy": folder / "policy.toml"}

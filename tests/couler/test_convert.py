@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -290,3 +291,29 @@ def test_a_file_that_is_not_there_or_cannot_be_written(prints: Prints, tmp_path:
     nowhere = convert(prints("steps"), "--output", tmp_path / "no" / "folder.yaml")
     assert nowhere.code == 2
     assert "cannot be written" in nowhere.err
+
+
+BOMB = "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 9)}]" for n in range(9))
+BROKEN = {
+    "a million values in aliases": (BOMB, "stand for more than"),
+    "an alias inside itself": ("spec: &a [*a]", "inside of what it stands for"),
+    "deep": ("spec: " + "[" * 20_000, "cannot be read"),
+    "deeper": ("spec: " + "[" * 20_000 + "]" * 20_000, "nested"),
+    "deep, closed": ("spec: " + "[" * 500 + "]" * 500, "nested"),
+    "a key twice": ("kind: Workflow\nspec: {entrypoint: a}\nspec: {entrypoint: b}", "'spec' is there twice"),
+    "a key twice inside": ("kind: Workflow\nspec: {templates: [{name: a, name: b}]}", "'name' is there twice"),
+    "a long number": (f"kind: Workflow\nspec: {{a: {'9' * 6000}}}", "number that is too long"),
+    "a mapping for a list": ("kind: Workflow\nmetadata: {name: x}\nspec: {templates: {a: 1}}", "wrong type"),
+    "a list for a mapping": ("kind: Workflow\nmetadata: {name: x}\nspec: [1]", "cannot be converted:\n  kind: "),
+    "a text for a template": ("kind: Workflow\nmetadata: {name: x}\nspec: {templates: [a]}", "wrong type"),
+}
+
+
+@pytest.mark.parametrize(("content", "said"), BROKEN.values(), ids=BROKEN)
+def test_a_hostile_file_is_refused_with_the_reason(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "workflow.yaml").write_text(content)
+    began = time.process_time()
+    done = convert(tmp_path / "workflow.yaml")
+    assert done.code == 2, done.said
+    assert said in done.said
+    assert time.process_time() - began < 5

@@ -49,6 +49,11 @@ def stopping(m: Manifest) -> None:
     m["spec"]["stopStrategy"] = {"expression": "cronworkflow.failed >= 3"}
 
 
+def train_on_test_rows(m: Manifest) -> None:
+    rows = task(m, "train")["arguments"]["artifacts"]
+    next(a for a in rows if a["name"] == "rows")["from"] = "{{tasks.ingest.outputs.artifacts.test}}"
+
+
 def no_command(m: Manifest) -> None:
     del template(m, "train")["container"]["command"]
 
@@ -152,6 +157,7 @@ def same_content_name(m: Manifest) -> None:
 MUTATIONS: list[tuple[str, str, Callable[[Manifest], None]]] = [
     ("explicit-edges", "release.yaml", bare_edge),
     ("edges-of-artifacts", "release.yaml", missing_edge),
+    ("held-out", "release.yaml", train_on_test_rows),
     ("command-set", "release.yaml", no_command),
     ("no-script", "release.yaml", shell),
     ("whole-arguments", "release.yaml", parameter_in_text),

@@ -1,6 +1,7 @@
 """Read manifests: which fields the engine executes, ignores or refuses, and the workflow they define."""
 
 from lockgate.engine.manifest.fields import Note
+from lockgate.engine.manifest.reading import load_manifests
 from lockgate.engine.manifest.workflow import (
     Json,
     Template,
@@ -8,7 +9,6 @@ from lockgate.engine.manifest.workflow import (
     entries,
     groups_of,
     hooks_of,
-    load_manifests,
     name_of,
     resolve,
     spec_of,

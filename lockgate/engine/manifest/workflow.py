@@ -1,32 +1,19 @@
-"""Load manifests, and resolve the workflow that an entry document and its parameters define."""
+"""Resolve the workflow that an entry document and its parameters define."""
 
 import copy
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from lockgate.engine.errors import ManifestError, Problem
 from lockgate.engine.manifest import fields
 from lockgate.engine.manifest.fields import Note
-from lockgate.errors import BadCall, UnknownName
+from lockgate.errors import UnknownName
 
 Json = dict[str, Any]
 # The kinds of templates, by the field that defines each.
 KINDS = ("container", "dag", "steps", "suspend")
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the faster one if it is built
-    """YAML as Kubernetes reads it: a date is a string."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
-}
 
 
 @dataclass(frozen=True)
@@ -76,28 +63,6 @@ class Workflow:
             for each in entries(self.spec, "arguments", "parameters")
             if "value" in each
         }
-
-
-def load_manifests(*files: Path, fix: str = "lockgate render") -> list[Json]:
-    """Read the documents of these files.
-
-    fix: the next action if one cannot be read.
-
-    Errors: BadCall, if a file cannot be read as YAML mappings.
-    """
-    documents: list[Json] = []
-    for file in files:
-        try:
-            found = list(yaml.load_all(file.read_text("utf-8"), Loader=_Loader))  # a safe loader
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            message = f"{file} cannot be read as a manifest: {error}"
-            raise BadCall(message, fix=fix) from error
-        for document in filter(None, found):
-            if not isinstance(document, dict):
-                message = f"{file} contains a document that is not a manifest"
-                raise BadCall(message, fix=fix)
-            documents.append(document)
-    return documents
 
 
 def entries(tree: Mapping[str, Any] | None, *path: str) -> list[Json]:

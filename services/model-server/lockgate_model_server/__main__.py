@@ -5,15 +5,17 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from socket import socket
 from tempfile import TemporaryDirectory
 
-from lockgate_step import EXIT_CODES, BadCall, LockgateError, Refusal, log
+from lockgate_step import EXIT_CODES, BadCall, LockgateError, Refusal, log, no_core_files
 from lockgate_wire import Limits
 
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until a signal stops it; return the exit code."""
     given = _parser().parse_args(arguments)
+    no_core_files()
     try:
         _serve(given)
     except LockgateError as error:
@@ -40,11 +42,11 @@ def _serve(given: argparse.Namespace) -> None:
         # What is verified is what is loaded: a copy in a folder that only this user can read and write.
         copy = copy_bundle(folder, Path(private, "bundle"))
         # now=None: a waiver that has expired since must not stop a server from restarting what is already live.
-        bundle = verify_bundle(copy, Trust.read(), now=None)
+        bundle = verify_bundle(copy, Trust.read(), now=None, digest=given.digest)
 
         from lockgate_model import BadModel
 
-        from lockgate_model_server.server import serve
+        from lockgate_model_server.server import bind, serve
 
         try:
             serve(
@@ -52,14 +54,21 @@ def _serve(given: argparse.Namespace) -> None:
                 model=copy / "model",
                 policy=copy / "policy.toml",
                 bundle=bundle.digest,
-                host=given.host,
-                port=given.port,
+                sock=_inherited(given.socket) if given.port is None else bind(given.host, given.port),
                 linger=given.linger,
                 limits=Limits(connections=given.connections, header_seconds=given.header_seconds),
                 loaded=lambda: shutil.rmtree(copy),
             )
         except BadModel as error:
             raise Refusal(error.message, fix=error.fix) from error  # the bundle is verified, but cannot be served
+
+
+def _inherited(number: int) -> socket:
+    try:
+        return socket(fileno=number)
+    except OSError as error:
+        msg = f"--socket {number} is not an open socket: {error.strerror}"
+        raise BadCall(msg, fix="pass the number of a bound socket that this process inherits") from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,7 +80,12 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--bundle", type=Path, required=True, help="the folder of the bundle")
-    parser.add_argument("--port", type=int, required=True, help="the port to listen on; 0 takes a free one and logs it")
+    parser.add_argument("--digest", help="the digest that the bundle must have (default: any that is signed)")
+    listening = parser.add_mutually_exclusive_group(required=True)
+    listening.add_argument("--port", type=int, help="the port to listen on; 0 takes a free one and logs it")
+    listening.add_argument(
+        "--socket", type=int, metavar="N", help="a bound socket that it inherits, by its number, in the place of a port"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     parser.add_argument(
         "--linger",

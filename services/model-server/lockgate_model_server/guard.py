@@ -9,6 +9,30 @@ from lockgate_wire import Connections, Phase
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _HEADER_BYTES = 16 * 2**10
+# Reading a chunk takes as long as reading kilobytes of data, so many small ones would hold up every other caller.
+_SMALL_CHUNKS = 2000
+_CHUNK_BYTES = 64  # of all further ones, on average
+
+
+class _Http(h11.Connection):
+    """HTTP/1.1 without bodies in very small chunks."""
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, _HEADER_BYTES)
+        self._chunks = self._bytes = 0
+
+    def next_event(self) -> Any:
+        """Return the next event. Errors: h11.RemoteProtocolError."""
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._chunks = self._bytes = 0
+        elif isinstance(event, h11.Data):
+            self._chunks += 1
+            self._bytes += len(event.data)
+            if self._chunks > _SMALL_CHUNKS + self._bytes / _CHUNK_BYTES:
+                msg = "the body has too many small chunks"
+                raise h11.RemoteProtocolError(msg)
+        return event
 
 
 class Guarded(H11Protocol):
@@ -17,7 +41,7 @@ class Guarded(H11Protocol):
     def __init__(self, connections: Connections, **given: Any) -> None:
         super().__init__(**given)
         self._connections = connections
-        self.conn = h11.Connection(h11.SERVER, _HEADER_BYTES)
+        self.conn = _Http()
 
     def phase(self) -> Phase:
         """Return what the connection waits for."""

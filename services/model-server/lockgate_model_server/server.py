@@ -126,21 +126,20 @@ def serve(
     model: Path,
     policy: Path,
     bundle: str,
-    host: str,
-    port: int,
+    sock: socket.socket,
     linger: float = 0,
     limits: Limits | None = None,
     loaded: Callable[[], object] = lambda: None,
 ) -> None:
     """Serve a model folder with its policy until SIGTERM or SIGINT, then finish the requests in flight.
 
-    port: 0 takes a free one; the log event `serving` names it.
+    sock: a bound socket; it is closed at the end.
     linger: seconds after the signal in which open connections are still answered and asked to close.
     limits: of its connections.
     loaded: called when the model is in memory, and its folder is not needed any more.
-    Errors: OutsideFailed when it cannot listen on the address; lockgate_model's errors when the model cannot be loaded.
+    Errors: lockgate_model's, when the model cannot be loaded.
     """
-    with _bind(host, port) as sock:
+    with sock:
         settings = LockgateRuntime.settings_of(name, model, policy, bundle=bundle)
         hosts = Hosts.configured(io_root() / layout.ENVIRONMENT)
         wire = Wire(sock=sock, limits=limits or Limits(), hosts=hosts, linger=linger)
@@ -152,8 +151,12 @@ def serve(
             runner.run(run())
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    """Bind the address without listening, so that connections are refused until the model is loaded."""
+def bind(host: str, port: int) -> socket.socket:
+    """Bind the address without listening, so that connections are refused until the model is loaded.
+
+    port: 0 takes a free one; the log event `serving` names it.
+    Errors: OutsideFailed.
+    """
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

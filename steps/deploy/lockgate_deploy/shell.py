@@ -89,10 +89,10 @@ def prove(bundle: Path, spec: Path, policy: Path) -> VerifiedBundle:
     """
     name = read_spec(spec).name
     proven = verify_bundle(bundle, Trust.read(), now=datetime.now(UTC), model=name, policy=file_digest(policy))
-    if file_digest(bundle / "spec.json") != file_digest(spec):
+    if proven.subjects["spec"] != file_digest(spec):
         msg = "the bundle was judged under a different model spec than this workflow's"
         raise ProofError(msg, fix="deploy the bundle that this workflow's own run packaged")
-    verify_current(bundle, name, read_current())
+    verify_current(proven, read_current())
     return proven
 
 

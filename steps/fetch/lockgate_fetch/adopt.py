@@ -19,7 +19,7 @@ import yaml
 from lockgate_model import Labels, ModelCard
 from lockgate_step import BadCall, Category, Column, Number, Refusal, canonical, synthetic_rows
 
-from lockgate_fetch.registry import MODEL, TEXT, Registered
+from lockgate_fetch.registry import CARD, MODEL, TEXT, Registered
 
 TOLERANCE = 1e-5  # of a golden answer's score, as train writes it
 GOLDEN = 20
@@ -118,11 +118,11 @@ def _graph_name(found: Registered, scratch: Path) -> str:
 def _flavours(found: Registered, scratch: Path) -> Mapping[str, Any]:
     if "MLmodel" not in found.sizes:
         return {}
-    text = found.download("MLmodel", scratch).read_bytes()
+    text = found.download("MLmodel", scratch, most=CARD).read_bytes()
     try:
         flavours = yaml.safe_load(text)["flavors"]
         return {str(name): flavour for name, flavour in flavours.items()}
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
         msg = f"MLmodel of {found} cannot be read ({type(error).__name__})"
         raise Refusal(msg, fix=_CONVERT) from error
 

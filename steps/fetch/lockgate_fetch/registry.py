@@ -28,7 +28,8 @@ _QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 _SECRET = re.compile(r"//[^/@\s]*@")  # in an address like http://user:password@host
-MODEL, TEXT = 2 << 30, 16 << 20  # the maximum number of bytes of a model, and of every other file
+# The maximum number of bytes of a model, of MLmodel (a YAML parser takes seconds for a megabyte), and of other files.
+MODEL, CARD, TEXT = 2 << 30, 1 << 20, 16 << 20
 _NEWEST = 5  # how many versions a message lists
 
 _NO_CREDENTIALS = (

@@ -111,6 +111,7 @@ def _copy(uri: str, path: Path, environment: Path, credentials: Path) -> None:
         raise BadCall(msg, fix="correct data, or put the object there") from None
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
+def _stamp(path: Path) -> tuple[int, ...]:
     status = path.stat()
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    # The time of the last change of the file's record cannot be set back, that of its content can.
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -40,7 +40,7 @@ class Files:
 class Evidence:
     """The verified evidence about one model.
 
-    subjects: `model`, `data`, `base`, `policy` -> `sha256:<hex>`, of the present bytes.
+    subjects: `model`, `data`, `base`, `spec`, `policy` -> `sha256:<hex>`, of the present bytes.
     """
 
     spec: SpecFile
@@ -70,6 +70,7 @@ def prove(files: Files, trust: Trust, *, now: datetime) -> Evidence:
         "model": tree_digest(files.model),
         "data": data.subjects.get("data", ""),
         "base": data.subjects.get("base", ""),
+        "spec": file_digest(files.spec),
         "policy": file_digest(files.policy),
     }
     answered = {
@@ -78,7 +79,7 @@ def prove(files: Files, trust: Trust, *, now: datetime) -> Evidence:
         "answers": _digest(files.answers / "answers.parquet"),
         "golden": _digest(files.answers / "golden.json"),
     }
-    _about("the data record", data, {"spec": file_digest(files.spec)})
+    _about("the data record", data, {"spec": subjects["spec"]})
     _about("the answers record", answers, answered)
     # Only now: a file is not parsed before a record has confirmed its digest.
     spec = read_spec(files.spec)

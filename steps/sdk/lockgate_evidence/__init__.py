@@ -62,7 +62,12 @@ def frozen(data: Path, spec: Path, policy: Path, tables: Mapping[str, Path], tru
         model=described.name,
         spec=described,
         policy=policy_for(policy, [column.name for column in described.sensitive]),
-        subjects={"data": statement.subjects["data"], "policy": file_digest(policy)},
+        # The spec too: with other bands, labels or another split the same data and model have another verdict.
+        subjects={
+            "data": statement.subjects["data"],
+            "spec": statement.subjects["spec"],
+            "policy": file_digest(policy),
+        },
         frozen=statement.subjects,
         rows=int(record["rows"]["test"]),
         train_rows=int(record["rows"]["train"]),

@@ -28,9 +28,9 @@ from lockgate_proof._waiver import Waiver, read_waivers
 
 # A bundle needs a verdict of each of these gates, about these subjects.
 GATES_OF_A_BUNDLE: Mapping[str, tuple[str, ...]] = {
-    "validate-data": ("data", "policy"),
-    "validate-model": ("model", "data", "base", "policy"),
-    "bias-audit": ("model", "data", "base", "policy"),
+    "validate-data": ("data", "spec", "policy"),
+    "validate-model": ("model", "data", "base", "spec", "policy"),
+    "bias-audit": ("model", "data", "base", "spec", "policy"),
 }
 
 # Not listed in the manifest: the manifest itself and its signature.
@@ -42,7 +42,7 @@ _AGAIN = "download the bundle again from the store"
 class VerifiedBundle:
     """A bundle that passed every check.
 
-    subjects: `bundle`, `model`, `data`, `base`, `policy` -> `sha256:<hex>`.
+    subjects: `bundle`, `model`, `data`, `base`, `spec`, `policy` -> `sha256:<hex>`.
     base: the live pointer when the run began: {"bundle": digest or null, "generation": int}.
     records: the records of ingest, predict and package, by program. verdicts: by gate.
     """
@@ -68,12 +68,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Errors: ProofError.
     """
     try:
-        manifest = loads(read_supplied(folder / "manifest.json"))
+        content = read_supplied(folder / "manifest.json")
+        manifest = loads(content)
         files = dict(manifest["files"])
         protocol, model = manifest["protocol"], manifest["model"]
         wellformed = type(protocol) is int and protocol == 1 and isinstance(model, str) and is_plain(model)
         safe = all(is_plain(name) and isinstance(digest, str) for name, digest in files.items())
-        canonical(manifest)
+        wellformed = wellformed and canonical(manifest) == content  # another reader must not see another manifest
     except UnsafeFile as error:
         msg = f"{folder.name} is not a bundle: its {error.message}"
         raise ProofError(msg, fix="deploy a bundle as the package step wrote it") from error
@@ -133,9 +134,11 @@ def verify_bundle(
         "model": _model_digest(digests),
         "data": data.subjects.get("data", ""),
         "base": data.subjects.get("base", ""),
+        "spec": digests.get("spec.json", "none"),
         "policy": digests.get("policy.toml", "none"),
     }
     _same("policy", subjects["policy"], policy)
+    _judged("the data record", data, {"spec": subjects["spec"]})
     _judged("the answers record", answers, {k: subjects[k] for k in ("model", "data", "base")})
     golden = digests.get("golden.json", "none")
     _judged("the answers record", answers, {"test": data.subjects.get("test", ""), "golden": golden})

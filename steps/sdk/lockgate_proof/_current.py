@@ -1,18 +1,21 @@
-"""The current policy and spec of each model: an earlier template brings its own, which no longer count."""
+"""What each model is judged by now, from its sources: an earlier template brings its own, which no longer count."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lockgate_step import file_digest, io_root, layout, loads
+from lockgate_step import io_root, layout, loads
 
+from lockgate_proof._bundle import VerifiedBundle
 from lockgate_proof._errors import ProofError
 
 _RENDER = "lockgate render; on a cluster, then kubectl apply --server-side -k kubernetes"
 
 
 def read_current(path: Path | None = None) -> dict[str, Any]:
-    """Return what the environment names as current: model -> `policy` and `spec`, their digests; empty if it does not.
+    """Return what the environment names as current; empty if it does not.
+
+    Model -> `policy`, `spec` and `expectations`, their digests.
 
     path: by default in this program's environment.
     Errors: ProofError if the file is damaged.
@@ -28,17 +31,24 @@ def read_current(path: Path | None = None) -> dict[str, Any]:
         raise ProofError(msg, fix=_RENDER) from error
 
 
-def verify_current(bundle: Path, model: str, current: Mapping[str, Any]) -> None:
-    """Verify that a bundle was judged by the policy and the spec that are current.
+def verify_current(bundle: VerifiedBundle, current: Mapping[str, Any]) -> None:
+    """Verify that a bundle was judged by the policy, the spec and the expectations that are current.
 
-    bundle: the folder of a verified bundle, which contains both files. current: as `read_current` returns it.
+    current: as `read_current` returns it.
     Errors: ProofError, naming the file that is not current, also if the model is not named.
     """
+    model = bundle.model
     if model not in current:
         msg = f"the environment does not name the current policy of {model}"
         raise ProofError(msg, fix=_RENDER)
-    for name, file in (("policy", "policy.toml"), ("spec", "spec.json")):
-        wanted, found = current[model].get(name), file_digest(bundle / file)
+    judged_by = {
+        "policy": bundle.subjects["policy"],
+        "spec": bundle.subjects["spec"],
+        "expectations": bundle.verdicts["validate-data"].subjects.get("expectations", "none"),
+    }
+    for name, found in judged_by.items():
+        wanted = current[model].get(name)
         if found != wanted:
-            msg = f"{model} was judged by the {name} {found[:19]}, but the current {name} is {str(wanted)[:19]}"
+            verb = "are" if name == "expectations" else "is"
+            msg = f"{model} was judged by the {name} {found[:19]}, but the current {name} {verb} {str(wanted)[:19]}"
             raise ProofError(msg, fix="start a new run of the current workflow: lockgate run, or lockgate submit")

@@ -5,7 +5,7 @@ surroundings agree on (folders, exit codes, contract.json), not of this package:
 would no longer run beside a new one.
 """
 
-import lockgate_step._reports  # noqa: F401  # first: libraries read these settings when they are imported
+from lockgate_step._private import no_core_files  # isort: skip  # first: libraries read its settings when imported
 from lockgate_step._address import without_credentials
 from lockgate_step._columns import Category, Column, Number, named, read_columns, without_bands
 from lockgate_step._contract import EXIT_CODES, PROTOCOL, ContractError, is_folder, read_contract
@@ -117,6 +117,7 @@ __all__ = [
     "log",
     "main",
     "named",
+    "no_core_files",
     "open_supplied",
     "program",
     "read_columns",

@@ -19,6 +19,7 @@ from lockgate_step._errors import BadCall, LockgateError, OutsideFailed
 from lockgate_step._files import In, Out
 from lockgate_step._log import log
 from lockgate_step._outcome import Inconclusive, NotJudged, Outcome, Passed, Record, Refused
+from lockgate_step._private import no_core_files
 from lockgate_step._visible import visible
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -58,6 +59,7 @@ def main(*functions: Callable[..., object], sealer: Sealer | None = None) -> NoR
 
     sealer: signs what the program returns. A program that signs is run by `lockgate_proof.main`, which passes it.
     """
+    no_core_files()
     try:
         source = Path(inspect.getsourcefile(functions[0]) or "")
         contracts = {contract["function"]: contract for contract in read_contract(source)}

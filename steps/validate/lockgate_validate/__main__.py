@@ -42,7 +42,7 @@ def validate_data(
 
     from lockgate_evidence import frozen, waived
     from lockgate_proof import Trust
-    from lockgate_step import log
+    from lockgate_step import file_digest, log
 
     # Great Expectations and pandas write values of rows to the log and to stderr.
     logging.disable(logging.CRITICAL)
@@ -56,7 +56,7 @@ def validate_data(
     evidence = frozen(data.path, spec.path, policy.path, paths, trust)
     checked = validate(evidence, paths, expectations.path)
     log("checked", expectations=len(checked), met=sum(each.met for each in checked))
-    outcome = judgement(evidence, checked)
+    outcome = judgement(evidence, checked, file_digest(expectations.path))
     excepted = waived(outcome, "validate-data", waivers.path if waivers else None, trust)
     report.path.write_text(render(checked, outcome, evidence, waivers=excepted), encoding="utf-8")
     return outcome

@@ -45,11 +45,12 @@ def validate(evidence: Evidence, paths: Mapping[str, Path], expectations: Path) 
     return list(_run(tables, possible))
 
 
-def judgement(evidence: Evidence, checked: Sequence[Checked]) -> Passed | Refused | Inconclusive:
+def judgement(evidence: Evidence, checked: Sequence[Checked], expectations: str) -> Passed | Refused | Inconclusive:
     """Return the verdict: a critical check that is not met refuses, a warning becomes a note.
 
     A share of rows without a label that differs between groups refuses too: the model would learn from, and be judged
     on, other people than it will be used for. So do more copies of training rows among the test rows than by chance.
+    expectations: the digest of expectations.json.
     """
     failed = [each.check for each in checked if not each.met]
     reasons = (
@@ -71,7 +72,7 @@ def judgement(evidence: Evidence, checked: Sequence[Checked]) -> Passed | Refuse
         **({"unlabelled": evidence.unlabelled} if evidence.unlabelled else {}),
         **({"copies": evidence.copies} if evidence.copies else {}),
     }
-    subjects = dict(evidence.subjects)
+    subjects = {**evidence.subjects, "expectations": expectations}
     if reasons:
         return Refused(model=evidence.model, subjects=subjects, reasons=reasons, notes=notes, measurements=measurements)
     return Passed(model=evidence.model, subjects=subjects, notes=notes, measurements=measurements)

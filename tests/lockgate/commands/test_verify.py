@@ -1,6 +1,7 @@
 """The result of `lockgate verify` for a bundle with real signatures."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ from lockgate_step import canonical, layout, sha256
 
 from lockgate.commands.verify import verify_what
 from lockgate.definition.project import Project
+from lockgate.errors import BadCall
 from lockgate.records.environment import Environment
-from tests.steps.deploy.conftest import Bench
+from tests import workshop
+from tests.steps.deploy.conftest import JUDGED, Bench
 
 
 @pytest.fixture
@@ -22,7 +25,7 @@ def waived(bench: Bench, days: float) -> Path:
     """A bundle with a bias-audit that passed under a waiver."""
 
     def alter(bench: Bench, folder: Path, subjects: dict[str, str]) -> None:
-        judged = {name: subjects[name] for name in ("model", "data", "base", "policy")}
+        judged = {name: subjects[name] for name in JUDGED["bias-audit"]}
         reason = {"id": "bias-audit/1", "rule": "a", "message": "a gap", "waived_by": sha256(b"")}
         (folder / "verdicts/bias-audit.json").write_bytes(bench.verdict("bias-audit", judged, reasons=[reason]))
         (folder / "waivers.json").write_bytes(canonical([bench.waiver(judged, days=days)]))
@@ -43,7 +46,7 @@ def test_every_check_says_what_who_and_how(bench: Bench) -> None:
     checks = {check["check"]: check for check in value["checks"]}
     signed = {name: check["signer"] for name, check in checks.items()}
     assert signed == {
-        "files": None, "policy and spec": None,
+        "files": None, "policy, spec and expectations": None,
         "data record": "ingest@example.org", "answers record": "predict@example.org",
         "bundle record": "package@example.org", "validate-data": "validate-data@example.org",
         "validate-model": "validate-model@example.org", "bias-audit": "bias-audit@example.org",
@@ -54,7 +57,7 @@ def test_every_check_says_what_who_and_how(bench: Bench) -> None:
     assert (results["data record"], results["waiver"]) == ("valid", "in force")
     verdict = folder / "verdicts/bias-audit.json"
     assert checks["bias-audit"]["digest"] == sha256(verdict.read_bytes())
-    assert checks["bias-audit"]["subjects"] == {n: value["subjects"][n] for n in ("model", "data", "base", "policy")}
+    assert checks["bias-audit"]["subjects"] == {n: value["subjects"][n] for n in JUDGED["bias-audit"]}
     (listed,) = json.loads((folder / "waivers.json").read_bytes())
     assert checks["waiver"]["digest"] == sha256(canonical(listed["envelope"]))
     assert [name for name, check in checks.items() if check["expires"]] == ["waiver"]
@@ -104,7 +107,7 @@ def unjudged(bench: Bench, gate: str) -> Path:
     """A bundle with a gate that judged nothing."""
 
     def alter(bench: Bench, folder: Path, subjects: dict[str, str]) -> None:
-        judged = {name: subjects[name] for name in ("model", "data", "base", "policy")}
+        judged = {name: subjects[name] for name in JUDGED["bias-audit"]}
         (folder / f"verdicts/{gate}.json").write_bytes(bench.verdict(gate, judged, result="not_judged"))
 
     return bench.bundle(alter=alter)
@@ -119,3 +122,28 @@ def test_a_gate_that_judged_nothing_is_not_said_to_have_passed(bench: Bench) -> 
 def test_no_other_gate_may_judge_nothing(bench: Bench) -> None:
     with pytest.raises(ProofError, match="validate-model did not pass: not_judged"):
         verify_what(Project(bench.root), environment(bench), str(unjudged(bench, "validate-model")))
+
+
+@pytest.mark.parametrize("change", [lambda text: b" " + text, lambda text: b'{"protocol":1,' + text[1:]])
+def test_a_manifest_that_another_reader_would_read_otherwise_is_refused(
+    bench: Bench, change: Callable[[bytes], bytes]
+) -> None:
+    folder = bench.bundle()
+    manifest = folder / "manifest.json"
+    manifest.write_bytes(change(manifest.read_bytes()))
+    with pytest.raises(ProofError, match="not a bundle of protocol 1"):
+        verify_what(Project(bench.root), environment(bench), str(folder))
+
+
+def test_a_models_name_is_never_a_folder_of_that_name(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever can put a folder where the command is called must not choose what is verified."""
+    project = workshop.Project.make(tmp_path / "project")
+    (project.root / "grants").symlink_to(bench.bundle())
+    monkeypatch.chdir(project.root)
+    here = environment(bench)
+    with pytest.raises(BadCall, match="grants has no live version"):
+        verify_what(Project(project.root), here, "grants")
+    value, _ = verify_what(Project(project.root), here, "./grants")
+    assert value["model"] == bench.model

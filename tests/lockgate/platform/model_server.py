@@ -1,6 +1,7 @@
 """A small model server for the platform's tests: it has the readiness path and returns its bundle's digest.
 
-`behaviour.json` in the bundle makes it misbehave: {"exit": CODE, "say": LINE, "never_ready": true, "slow": SECONDS}.
+`behaviour.json` in the bundle makes it misbehave: {"exit": CODE, "say": LINE, "never_ready": true, "slow": SECONDS,
+"contested": true}. The last tries to take its own address, as another process would, before it listens.
 """
 
 import argparse
@@ -8,17 +9,27 @@ import asyncio
 import hashlib
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
+from socket import socket
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
+
+TAKE = """
+import socket, sys
+taker = socket.socket()
+taker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+taker.bind(("127.0.0.1", int(sys.argv[1])))
+taker.listen()
+"""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--socket", type=int, required=True)
     arguments = parser.parse_args()
     manifest = (arguments.bundle / "manifest.json").read_bytes()
     wanted = arguments.bundle / "behaviour.json"
@@ -26,8 +37,12 @@ def main() -> None:
     print(behaviour.get("say", "hello"), flush=True)
     if "exit" in behaviour:
         sys.exit(behaviour["exit"])
+    sock = socket(fileno=arguments.socket)
+    if behaviour.get("contested"):
+        done = subprocess.run([sys.executable, "-c", TAKE, str(sock.getsockname()[1])], check=False)
+        print("the port was taken" if done.returncode == 0 else "the port was not taken", flush=True)
     app = application(json.loads(manifest)["model"], f"sha256:{hashlib.sha256(manifest).hexdigest()}", behaviour)
-    web.run_app(app, host="127.0.0.1", port=arguments.port, access_log=None, print=None, handle_signals=True)
+    web.run_app(app, sock=sock, access_log=None, print=None, handle_signals=True)
 
 
 def application(model: str, bundle: str, behaviour: dict[str, object]) -> web.Application:

@@ -65,6 +65,16 @@ def test_the_live_bundle_answers_at_the_public_port(world: World, http: Http) ->
     assert http(f"{said['address']}/v2/models/adult/infer", INFER).json["pid"] == said["pid"]
 
 
+def test_nobody_takes_the_port_of_a_server_that_starts(world: World) -> None:
+    """Another user of the machine would get the requests, and could answer them."""
+    bundle = world.bundle("adult", contested=True)
+    world.live("adult", bundle)
+    world.start()
+    world.ready("adult", "live", bundle)
+    (log,) = world.platform.child_logs.glob("*.log")
+    assert "the port was not taken" in log.read_text()
+
+
 def test_a_second_start_finds_the_first(world: World) -> None:
     first = world.start()
     assert world.start() == first

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from lockgate.definition.project import Project
+from lockgate.errors import BadCall
 from lockgate.records.address import address_of, public
 from lockgate.records.environment import Environment, ensure_environment
 
@@ -14,6 +15,13 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
     monkeypatch.setenv("LOCKGATE_PORT", "8123")
     monkeypatch.delenv("JUPYTERHUB_SERVICE_PREFIX", raising=False)
     return ensure_environment(Project(tmp_path), ["bias-audit"])
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "99999", "²", "٣٣٣", "8e3", "-1", "08123"])
+def test_a_port_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: str) -> None:
+    monkeypatch.setenv("LOCKGATE_PORT", port)
+    with pytest.raises(BadCall, match="is not a port"):
+        ensure_environment(Project(tmp_path), [])
 
 
 def test_here_the_link_is_the_gateway(environment: Environment) -> None:

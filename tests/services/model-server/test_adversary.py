@@ -202,6 +202,33 @@ def test_a_body_without_end_is_cut(hasty: Server, path: str) -> None:
     assert at.memory("VmHWM") - before < 8 * 2**23
 
 
+CHUNKED = b"POST /v2/models/tiny/infer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+CHUNKED += b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("chunk", [b"1\r\n \r\n", b"1;" + b"a" * 1000 + b"\r\n \r\n"], ids=["byte", "extension"])
+def test_a_body_in_chunks_of_one_byte_is_refused_early(target: Server, chunk: bytes) -> None:
+    """Each chunk takes as long as kilobytes of data, and no other caller is answered meanwhile."""
+    before = computed(target.process.pid)
+    with at_of(target).connect() as connection:
+        connection.sendall(CHUNKED)
+        with pytest.raises(OSError, match=r"reset|pipe|closed"):
+            for _ in range(3000):
+                connection.sendall(chunk * 1000)
+    assert computed(target.process.pid) - before < 1.0  # a million chunks take 13 s
+    assert target.infer(GOOD).status == 200
+
+
+def test_an_honest_body_in_small_chunks_is_answered(target: Server) -> None:
+    body = json.dumps(tiny_bundle.request(tiny_bundle.ROWS * 5000)).encode()
+    pieces = [body[at : at + 80] for at in range(0, len(body), 80)]
+    assert len(pieces) > 2000
+    said = at_of(target).send(
+        CHUNKED, *(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces), b"0\r\n\r\n", seconds=5
+    )
+    assert said.startswith(b"HTTP/1.1 200")
+
+
 def flooded(server: Server, count: int) -> None:
     at = at_of(server)
     with half_headers(at, count) as opened:

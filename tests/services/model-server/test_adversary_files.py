@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import tiny_bundle
+from lockgate_proof import bundle_digest, read_manifest
 from tiny_bundle.child import Server, launch, until_ready
 
 # Starts the server, and changes a file of the bundle right before the n-th time that a file of this name is opened.
@@ -158,6 +159,32 @@ def test_a_bundle_of_anything_but_plain_files_is_refused(
     process = launch(copy, io, tmp_path / "log", "--port", "0")
     assert process.wait(60) == 3, (tmp_path / "log").read_text()
     assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def test_another_signed_bundle_is_refused_by_its_digest(
+    authority: tiny_bundle.Authority, bundle: Path, io: Path, tmp_path: Path
+) -> None:
+    """Whoever can write the store can put another bundle in the place of the one that is live."""
+    other, log_file = tmp_path / "other", tmp_path / "log"
+    authority.write_bundle(other, image="another/image")
+    named = ("--port", "0", "--digest", bundle_digest(read_manifest(bundle)))
+    assert check(launch(other, io, log_file, "--port", "0"), log_file) == "served"
+    assert check(launch(other, io, log_file, *named), log_file) == "refused"
+    assert check(launch(bundle, io, log_file, *named), log_file) == "served"
+
+
+def test_it_serves_on_the_socket_that_it_inherits(bundle: Path, io: Path, tmp_path: Path) -> None:
+    log_file = tmp_path / "log"
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        process = launch(bundle, io, log_file, "--socket", str(bound.fileno()), inherited=(bound.fileno(),))
+        assert check(process, log_file) == "served"
+        assert f":{bound.getsockname()[1]}" in log_file.read_text()
+
+
+def test_a_number_that_is_no_socket_is_a_bad_call(bundle: Path, io: Path, tmp_path: Path) -> None:
+    assert launch(bundle, io, tmp_path / "log", "--socket", "99").wait(60) == 2
+    assert "--socket" in (tmp_path / "log").read_text()
 
 
 def test_hard_links_are_harmless(bundle: Path, io: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Nothing passes by being left out: small groups, groups without positives, broken and constant answers, no rule."""
 
 import math
+import re
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -185,7 +186,8 @@ def test_equal_groups_are_two_groups(bench: AuditBench, selected: int) -> None:
     reason = bench.verdict["reasons"][0]
     assert {line.split()[0] for line in reason["lines"][:2]} == {"Female", "Male"}
     assert reason["lines"][-1] == (
-        "with these groups a fair model passes 0 % of the time; no number of rows would decide it"
+        "with these groups a fair model passes 0 % of the time; no number of rows would decide it, "
+        f"but a limit of {0.05 if selected == 500 else 0.01} would"
     )
 
 
@@ -194,11 +196,41 @@ def test_the_power_is_stated_with_an_undecided_rule_and_on_the_page(bench: Audit
     assert bench.run().returncode == 3
     power = bench.verdict["reasons"][0]["lines"][-1]
     assert power.startswith("with these groups a fair model passes ")
-    assert power.endswith("0 test rows would decide it")
+    assert re.search("; about 3[0-9]0 test rows, or a limit of 0.2[0-9], would decide it$", power)
     rule = bench.verdict["measurements"]["rules"][RULE]
     assert rule["fair_model_passes"] < 0.3
     assert 300 <= rule["rows_to_decide"] <= 500
+    assert 0.2 <= rule["limit_to_decide"] < 0.3
     assert "With these groups a fair model passes " in bench.report
+
+
+def test_a_gap_close_to_the_limit_is_not_for_want_of_rows(bench: AuditBench) -> None:
+    bench.people(("Male", 2000, 840), ("Female", 2000, 520))
+    assert bench.run().returncode == 3
+    (reason,) = bench.verdict["reasons"]
+    assert reason["message"].endswith("than the policy allows: the gap is too close to the limit to decide")
+    assert (
+        reason["lines"][-1] == "with these groups a fair model passes 100 % of the time: the gap is close to the limit"
+    )
+    rule = bench.verdict["measurements"]["rules"][RULE]
+    assert (rule["standing"], rule["rows_to_decide"], rule["limit_to_decide"]) == ("undecided", None, None)
+
+
+def test_what_refuses_comes_before_what_is_undecided(bench: AuditBench) -> None:
+    undecided = POLICY[POLICY.index("[[bias]]") :].replace("selection_rate", "accuracy")
+    bench.policy = undecided + "\n" + POLICY
+    bench.people(("Male", 60, 55), ("Female", 60, 5))
+    assert bench.run().returncode == 3
+    assert bench.verdict["result"] == "refused"
+    standings = [bench.verdict["measurements"]["rules"][r["rule"]]["standing"] for r in bench.verdict["reasons"]]
+    assert (len(standings), standings[0], "undecided" in standings) == (2, "beyond", True)
+
+
+def test_a_hidden_gap_is_said_to_be_hidden(bench: AuditBench) -> None:
+    bench.people(("Male", 2000, 4), ("Female", 2000, 3))
+    assert bench.run().returncode == 0
+    assert "not shown: few people" in bench.report
+    assert ">–" not in bench.report
 
 
 def test_without_a_limit_nothing_is_passed(bench: AuditBench) -> None:

@@ -85,11 +85,11 @@ def test_refused_inconclusive_and_passed_follow_the_interval(bench: AuditBench) 
         assert (bench.verdict["result"], code) == (wanted, 0 if wanted == "passed" else 3)
 
 
-def test_the_subjects_are_model_data_base_and_policy(bench: AuditBench) -> None:
+def test_the_subjects_are_model_data_base_spec_and_policy(bench: AuditBench) -> None:
     bench.people(*FAIR)
     bench.run()
     assert bench.statement.subjects == {name: sha256(name.encode()) for name in ("model", "data", "base")} | {
-        "policy": file_digest(bench.path("policy"))
+        name: file_digest(bench.path(name)) for name in ("spec", "policy")
     }
 
 

@@ -42,9 +42,9 @@ def spec_of(model: str, **more: Any) -> dict[str, Any]:
 
 
 JUDGED = {
-    "validate-data": ("data", "policy"),
-    "validate-model": ("model", "data", "base", "policy"),
-    "bias-audit": ("model", "data", "base", "policy"),
+    "validate-data": ("data", "spec", "policy", "expectations"),
+    "validate-model": ("model", "data", "base", "spec", "policy"),
+    "bias-audit": ("model", "data", "base", "spec", "policy"),
 }
 NO_BASE = {"bundle": None, "generation": 0}
 POLICY = '[[bias]]\nbetween = ["sex"]\nmeasure = "selection_rate_difference"\nat_most = 0.15\nwhy = "fair"\n'
@@ -74,11 +74,13 @@ class Bench:
         self.policy.write_text(POLICY)
         self.spec = self.root / "spec.json"
         self.spec.write_bytes(canonical(spec_of(self.model)))
+        self.expectations = self.root / "expectations.json"
+        self.expectations.write_text("[]")
         self.make_current()
 
     def make_current(self) -> None:
-        """Name this policy and this spec as current, as `lockgate render` does."""
-        entry = {"policy": file_digest(self.policy), "spec": file_digest(self.spec)}
+        """Name this policy, this spec and these expectations as current, as `lockgate render` does."""
+        entry = {name: file_digest(getattr(self, name)) for name in ("policy", "spec", "expectations")}
         (self.environment / "current.json").write_bytes(canonical({"version": 1, "models": {self.model: entry}}))
 
     @property
@@ -110,9 +112,11 @@ class Bench:
             "data": sha256(b"data"),
             "base": sha256(canonical({**base, "model": self.model})),
             "model": tree_digest(folder / "model"),
+            "spec": file_digest(folder / "spec.json"),
             "policy": file_digest(folder / "policy.toml"),
+            "expectations": file_digest(self.expectations),
         }
-        frozen = {"data": subjects["data"], "base": subjects["base"], "test": sha256(b"test")}
+        frozen = {**{name: subjects[name] for name in ("data", "base", "spec")}, "test": sha256(b"test")}
         data = {"model": self.model, "base": dict(base)}
         (folder / "data.json").write_bytes(canonical(sign("data", frozen, data, self.keys["ingest"])))
         answered = {name: {**subjects, **frozen}[name] for name in ("model", "data", "base", "test")}

@@ -1,4 +1,4 @@
-"""A version that an earlier policy or spec admitted does not go live: what is current is in the environment."""
+"""A version that earlier rules admitted does not go live: what is current is in the environment."""
 
 import json
 from collections.abc import Callable
@@ -26,6 +26,19 @@ def another_spec(bench: Bench) -> None:
     bench.spec.write_bytes(kept)
 
 
+def stricter_expectations(bench: Bench) -> None:
+    """The verdict on the data names the ones that it was judged by."""
+    bench.expectations.write_text('[{"type": "expect_column_to_exist"}]')
+    bench.make_current()
+
+
+def expectations_unsaid(bench: Bench) -> None:
+    """As in an environment that was rendered before they counted."""
+    said = json.loads((bench.environment / "current.json").read_bytes())
+    del said["models"][bench.model]["expectations"]
+    (bench.environment / "current.json").write_bytes(canonical(said))
+
+
 def nothing_said(bench: Bench) -> None:
     (bench.environment / "current.json").unlink()
 
@@ -41,6 +54,8 @@ def damaged(bench: Bench) -> None:
 CHANGES: list[tuple[Change, str]] = [
     (stricter_policy, "was judged by the policy"),
     (another_spec, "was judged by the spec"),
+    (stricter_expectations, "was judged by the expectations"),
+    (expectations_unsaid, "was judged by the expectations"),
     (nothing_said, "does not name the current policy"),
     (another_model, "does not name the current policy"),
     (damaged, "does not contain what is current"),

@@ -8,7 +8,7 @@ import pytest
 from lockgate_proof import read_promotion
 from lockgate_step import canonical, sha256
 
-from tests.steps.deploy.conftest import Bench
+from tests.steps.deploy.conftest import JUDGED, Bench
 
 OTHER = sha256(b"another")
 
@@ -66,7 +66,7 @@ def test_the_next_version_follows_on_the_one_it_was_compared_with(bench: Bench) 
 
 def test_a_reason_that_a_valid_waiver_covers_passes(bench: Bench) -> None:
     def alter(bench: Bench, folder: Path, subjects: dict[str, str]) -> None:
-        judged = {name: subjects[name] for name in ("model", "data", "base", "policy")}
+        judged = {name: subjects[name] for name in JUDGED["bias-audit"]}
         reason = {"id": "bias-audit/1", "rule": "a", "message": "m", "waived_by": OTHER}
         (folder / "verdicts/bias-audit.json").write_bytes(bench.verdict("bias-audit", judged, reasons=[reason]))
         (folder / "waivers.json").write_bytes(canonical([bench.waiver(judged)]))

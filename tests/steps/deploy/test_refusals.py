@@ -9,15 +9,14 @@ from typing import Any
 import pytest
 from lockgate_step import canonical, sha256
 
-from tests.steps.deploy.conftest import Bench, spec_of
+from tests.steps.deploy.conftest import JUDGED, Bench, spec_of
 
 Subjects = dict[str, str]
 OTHER = sha256(b"another")
 
 
 def judged(subjects: Subjects, gate: str) -> Subjects:
-    names = ("data", "policy") if gate == "validate-data" else ("model", "data", "base", "policy")
-    return {name: subjects[name] for name in names}
+    return {name: subjects[name] for name in JUDGED[gate]}
 
 
 def rewrite(gate: str, **said: Any) -> Callable[[Bench, Path, Subjects], object]:
@@ -93,6 +92,9 @@ RESEALED = {
     "about another model": rewrite("bias-audit", model="credit"),
     "of another model file": rewrite("bias-audit", subjects={"model": OTHER}),
     "of other data": rewrite("validate-data", subjects={"data": OTHER}),
+    "of another spec": rewrite("bias-audit", subjects={"spec": OTHER}),
+    "of data by another spec": rewrite("validate-data", subjects={"spec": OTHER}),
+    "of a model by another spec": rewrite("validate-model", subjects={"spec": OTHER}),
     "by another policy": rewrite("validate-model", subjects={"policy": OTHER}),
     "against another base": rewrite("bias-audit", subjects={"base": OTHER}),
     "the data record signed by another": resigned_data,
@@ -229,7 +231,7 @@ def test_only_smoke_tests_own_pass_promotes(bench: Bench, said: dict[str, Any]) 
     assert bench.records() == before
 
 
-@pytest.mark.parametrize("subject", ["bundle", "model", "data", "base", "policy"])
+@pytest.mark.parametrize("subject", ["bundle", "model", "data", "base", "spec", "policy"])
 @pytest.mark.parametrize("wrong", [OTHER, None])
 def test_smoke_test_must_have_judged_the_same_things(bench: Bench, subject: str, wrong: str | None) -> None:
     folder = bench.bundle()

@@ -21,7 +21,7 @@ from lockgate_ingest.ingest import divide
 from lockgate_ingest.source import Source
 from lockgate_step import BadCall, read_spec
 
-from tests.faults import seeds
+from tests.faults import mutated, seeds
 from tests.steps.ingest.conftest import TABLES, Workspace, spec
 from tests.steps.ingest.test_bad_data import GOOD, HEADER, MANY, parquet
 
@@ -233,22 +233,3 @@ def test_a_real_file_with_changed_bytes_is_read_or_refused(workspace: Workspace,
         except Exception as error:
             error.add_note(f"{form}, seed {seed}")
             raise
-
-
-def mutated(content: bytes, draw: random.Random) -> bytes:
-    """Change, insert, remove or repeat bytes."""
-    changed = bytearray(content)
-    for _ in range(draw.choice((1, 1, 2, 5))):
-        at, size = draw.randrange(len(changed) + 1), draw.choice((1, 1, 2, 4, 40))
-        match draw.randrange(5):
-            case 0:
-                changed[at : at + size] = draw.randbytes(size)
-            case 1:
-                changed[at:at] = draw.randbytes(size)
-            case 2:
-                del changed[at : at + size]
-            case 3:
-                changed[at:at] = changed[at : at + size] * draw.choice((1, 3, 1000))
-            case _:
-                changed[at : at + size] = bytes([draw.choice((0, 0x7F, 0x80, 0xFF))]) * size
-    return bytes(changed)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate_package.evidence import Files
-from lockgate_proof import Trust, TrustedKey, new_key, sign
+from lockgate_proof import GATES_OF_A_BUNDLE, Trust, TrustedKey, new_key, sign
 from lockgate_step import canonical, file_digest, sha256, tree_digest
 
 SIGNERS = ("ingest", "predict", "validate-data", "validate-model", "bias-audit", "package", "waive")
@@ -103,6 +103,7 @@ class Chain:
             "model": tree_digest(self.inputs / "model"),
             "data": sha256(b"data"),
             "base": sha256(b"base"),
+            "spec": file_digest(self.inputs / "spec"),
             "policy": file_digest(self.inputs / "policy"),
         }
 
@@ -133,15 +134,14 @@ class Chain:
         self._write("answers/record.json", sign("answers", {**about, **subjects}, said, self.key("predict")))
 
     def sign_verdict(self, gate: str, subjects: Mapping[str, str], *, key: str = "", **said: Any) -> None:
-        names = ("data", "policy") if gate == "validate-data" else ("model", "data", "base", "policy")
-        about = {name: self.subjects()[name] for name in names} | dict(subjects)
+        about = {name: self.subjects()[name] for name in GATES_OF_A_BUNDLE[gate]} | dict(subjects)
         predicate = {"model": "adult-income", "gate": gate, "result": "passed", "reasons": [], "notes": [], "run": "r1"}
         predicate |= {"program": {"name": gate, "image": "", "code": ""}, "measurements": MEASUREMENTS[gate]} | said
         envelope = sign("verdict", about, predicate, self.key(key or gate))
         self._write(self.files.verdicts[gate].name, envelope)
 
     def waive(self, gate: str, rule: str, *, expires: str) -> None:
-        about = {name: self.subjects()[name] for name in ("model", "data", "base", "policy")}
+        about = {name: self.subjects()[name] for name in GATES_OF_A_BUNDLE["bias-audit"]}
         said = {"model": "adult-income", "gate": gate, "reason": rule, "approver": "Ana Diaz", "why": "Pilot only."}
         envelope = sign("waiver", about, said | {"expires": expires}, self.key("waive"))
         self._write("waivers", [{"file": "waivers/pilot.json", "envelope": envelope}])

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from lockgate_evidence import Evidence, frozen
-from lockgate_step import BadCall, Passed, Refused
+from lockgate_step import BadCall, Passed, Refused, file_digest
 from lockgate_validate.data import judgement, validate
 
 from tests.steps.gate_bench import TABLES, Bench
@@ -35,7 +35,9 @@ def judge() -> Judge:
 
     def run(bench: Bench) -> Passed | Refused:
         proven, paths = evidence(bench)
-        outcome = judgement(proven, validate(proven, paths, bench.path("expectations")))
+        outcome = judgement(
+            proven, validate(proven, paths, bench.path("expectations")), file_digest(bench.path("expectations"))
+        )
         assert isinstance(outcome, Passed | Refused)
         return outcome
 
@@ -48,7 +50,8 @@ def test_clean_data_pass(data_bench: Bench, judge: Judge) -> None:
     assert isinstance(outcome, Passed)
     assert outcome.notes == ()
     assert outcome.measurements["expectations"] == outcome.measurements["met"]
-    assert set(outcome.subjects) == {"data", "policy"}
+    assert set(outcome.subjects) == {"data", "spec", "policy", "expectations"}
+    assert outcome.subjects["expectations"] == file_digest(data_bench.path("expectations"))
 
 
 def _set(table: str, column: str, values: object) -> Callable[[Tables], None]:
@@ -222,6 +225,15 @@ def test_expectations_that_cannot_be_run_are_a_bad_call(
         judge(data_bench)
     assert said in caught.value.message
     assert caught.value.fix
+
+
+def test_all_entries_of_a_removed_column_are_named_at_once(data_bench: Bench, judge: Judge) -> None:
+    gone = MEAN | {"severity": "warning", "kwargs": {"column": "wage"}}
+    data_bench.path("expectations").write_text(json.dumps([gone, MEAN | {"severity": "warning"}, gone]))
+    data_bench.freeze(tiny())
+    with pytest.raises(BadCall, match=r"entry 1 .* names the column `wage`") as caught:
+        judge(data_bench)
+    assert caught.value.fix.endswith("remove the entries of columns that the spec no longer has: number 1, 3")
 
 
 def test_the_program_refuses_and_no_value_of_a_row_gets_out(data_bench: Bench) -> None:

@@ -45,6 +45,7 @@ def test_good_answers_pass_and_without_live_nothing_is_compared(model_bench: Ben
     assert measured["quality:accuracy:no_worse_than_live"]["standing"] == "no live"
     assert model_bench.statement.subjects == {
         **{name: sha256(name.encode()) for name in ("model", "data", "base")},
+        "spec": file_digest(model_bench.path("spec")),
         "policy": file_digest(model_bench.path("policy")),
     }
 

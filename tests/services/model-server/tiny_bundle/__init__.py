@@ -153,15 +153,18 @@ class Authority:
         (folder / "schema.json").write_bytes(canonical(SCHEMA))
         (folder / "policy.toml").write_text(policy)
         shutil.copy(model / "golden.json", folder / "golden.json")
-        (folder / "data.json").write_bytes(self.data_record(base))
+        (folder / "data.json").write_bytes(self.data_record(base, spec=file_digest(folder / "spec.json")))
         data = {"data": sha256(b"data"), "base": sha256(b"")}
         judged = {**data, "model": tree_digest(model), "policy": file_digest(folder / "policy.toml")}
+        judged["spec"] = file_digest(folder / "spec.json")
         answers = {**{k: judged[k] for k in ("model", "data", "base")}, "test": sha256(b""), "answers": sha256(b"a")}
         answers["golden"] = file_digest(folder / "golden.json")
         answered = {"model": NAME, "rows": 0, "program": {"name": "predict", "image": image, "code": ""}}
         (folder / "answers.json").write_bytes(self.sign("predict", "answers", answers, answered))
         (folder / "verdicts").mkdir()
-        for gate in ("validate-data", "validate-model", "bias-audit"):
+        subjects = dict.fromkeys(("validate-model", "bias-audit"), judged)
+        subjects["validate-data"] = {**judged, "expectations": sha256(b"[]")}
+        for gate in subjects:
             said: dict[str, object] = {
                 "model": NAME,
                 "gate": gate,
@@ -170,7 +173,7 @@ class Authority:
                 "notes": [],
                 "measurements": {},
             }
-            (folder / "verdicts" / f"{gate}.json").write_bytes(self.sign(gate, "verdict", judged, said))
+            (folder / "verdicts" / f"{gate}.json").write_bytes(self.sign(gate, "verdict", subjects[gate], said))
         files = {p.relative_to(folder).as_posix(): file_digest(p) for p in sorted(folder.rglob("*")) if p.is_file()}
         manifest = {"protocol": 1, "model": NAME, "files": files}
         (folder / "manifest.json").write_bytes(canonical(manifest))

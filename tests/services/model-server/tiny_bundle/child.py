@@ -51,14 +51,16 @@ class Server:
         return self.log_file.read_text()
 
 
-def launch(folder: Path, io: Path, log_file: Path, *more: str, files: int | None = None) -> subprocess.Popen[str]:
-    """Start a server; files: its limit of open files."""
+def launch(
+    folder: Path, io: Path, log_file: Path, *more: str, files: int | None = None, inherited: tuple[int, ...] = ()
+) -> subprocess.Popen[str]:
+    """Start a server; files: its limit of open files. inherited: the open files that it gets."""
     argv = [sys.executable, "-m", "lockgate_model_server", "--bundle", str(folder), *more]
     if files:
         argv = ["/bin/sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *argv]
     with log_file.open("w") as log:
         environment = {**os.environ, "LOCKGATE_IO": str(io)}
-        return subprocess.Popen(argv, env=environment, stderr=log, stdout=log, text=True)
+        return subprocess.Popen(argv, env=environment, stderr=log, stdout=log, text=True, pass_fds=inherited)
 
 
 @contextmanager

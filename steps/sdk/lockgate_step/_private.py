@@ -1,9 +1,10 @@
-"""Switches off the usage reports that libraries send to their makers, before any of them is imported.
+"""Keeps what a process knows inside: no usage reports of libraries, no memory in a core file.
 
 onnxruntime reads its setting when it is imported; its own function `disable_telemetry_events` comes too late.
 """
 
 import os
+import resource
 
 OFF = {
     "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime 1.32: events to a database below ~/.cache/Microsoft, then to its maker
@@ -13,3 +14,8 @@ OFF = {
 }
 
 os.environ.update(OFF)
+
+
+def no_core_files() -> None:
+    """Let this process, and its children, write no memory to a file when they crash: it contains rows and keys."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
