@@ -197,12 +197,12 @@ def test_memory_does_not_grow_with_the_rows() -> None:
     assert isinstance(guess("row_id", seen, ("",)), LeftOut)
 
 
-@given(st.lists(st.integers(18, 99), min_size=60, max_size=300), st.sampled_from(["age", "income"]))
-def test_every_band_has_a_row(values: list[int], name: str) -> None:
+@pytest.mark.parametrize("name", ["age", "income"])
+@pytest.mark.parametrize("values", [range(20, 80), range(26, 80), range(41, 99), (*range(18, 25), *range(61, 99))])
+def test_every_band_has_a_row(values: Sequence[int], name: str) -> None:
     """An empty band could never be judged, so every rule on it would be inconclusive."""
-    found, _ = guessed([str(value) for value in [*values, 20, 45]], name, sensitive=True)
-    if isinstance(found, Number):
-        edges = (-math.inf, *found.bands, math.inf)
-        bands = [[low <= value < high for value in [*values, 20, 45]] for low, high in pairwise(edges)]
-        assert all(any(band) for band in bands)
-        assert found.groups == found.band_names
+    found, _ = guessed([str(value) for value in values] * 10, name, sensitive=True)
+    assert isinstance(found, Number)
+    edges = (-math.inf, *found.bands, math.inf)
+    assert all(any(low <= value < high for value in values) for low, high in pairwise(edges))
+    assert found.groups == found.band_names
