@@ -37,6 +37,7 @@ def bias_audit(
     truth: Artifact[Table],
     data: Artifact[DataRecord],
     sensitive: Artifact[Table] | None = None,
+    train_sensitive: Artifact[Table] | None = None,
     *,
     seed: int | Setting = 0,
     after: Artifact[Kind] | None = None,
@@ -46,7 +47,7 @@ def bias_audit(
     task = add(
         "bias-audit",
         name,
-        {"answers": answers, "truth": truth, "data": data, "sensitive": sensitive},
+        {"answers": answers, "truth": truth, "data": data, "sensitive": sensitive, "train_sensitive": train_sensitive},
         {"seed": seed},
         after,
     )

@@ -43,7 +43,8 @@ def frozen_data(spec: ModelSpec) -> tuple[steps.Ingest, steps.ValidateData]:
 
 def brought(model: Artifact[ModelFile], data: steps.Ingest, checked: steps.ValidateData) -> Candidate:
     """Make a candidate of a model and the frozen data that it is judged on."""
-    return Candidate(model, data.test, data.truth, data.sensitive, data.record, data.base, checked.verdict)
+    groups = data.sensitive, data.train_sensitive
+    return Candidate(model, data.test, data.truth, *groups, data.record, data.base, checked.verdict)
 
 
 def train_candidate(spec: ModelSpec) -> Candidate:
@@ -76,7 +77,7 @@ def gates(spec: ModelSpec, c: Candidate, additional: Iterable[Program] = ()) -> 
     """
     answers = steps.predict(c.model, c.test, c.data, c.base)
     quality = steps.validate_model(answers, c.truth, c.data)
-    bias = steps.bias_audit(answers, c.truth, c.data, c.sensitive)
+    bias = steps.bias_audit(answers, c.truth, c.data, c.sensitive, c.train_sensitive)
     known = {**{each.name: getattr(c, each.name) for each in fields(c)}, "answers": answers}
     others = {gate.name: _judge(gate, known) for gate in additional}
     sealed = steps.package(c.model, c.data, answers, c.data_verdict, quality.verdict, bias.verdict, additional=others)

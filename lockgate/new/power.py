@@ -134,11 +134,12 @@ def stated(spec: ModelSpec, policy: Policy, folder: Path) -> list[str]:
     Empty if the data are not a local CSV file that can be read quickly: their groups are then not known here.
     """
     rules = [rule for rule in policy.bias if isinstance(rule.limit, AtMost | AtLeast)]
-    path = folder / (spec.source.test or spec.source.uri)
-    if not rules or "://" in str(spec.source.uri) or not path.is_file() or path.stat().st_size > _LARGEST:
+    paths = [folder / each for each in (spec.source.uri, spec.source.test) if each]
+    readable = all(path.is_file() and path.stat().st_size <= _LARGEST for path in paths)
+    if not rules or "://" in str(spec.source.uri) or not readable:
         return []
     try:
-        counted = _counted(path, spec, [rule.between for rule in rules])
+        counted = _counted(paths, spec, [rule.between for rule in rules])
     except (LockgateError, csv.Error, OSError, ValueError, EOFError, zlib.error):
         return []  # `ingest` says what is wrong with the file
     share = 1.0 if spec.source.test else spec.split.test_share
@@ -167,28 +168,45 @@ def _limit(rule: BiasRule) -> float:
 
 
 def _counted(
-    path: Path, spec: ModelSpec, wanted: Sequence[tuple[str, ...]]
+    paths: Sequence[Path], spec: ModelSpec, wanted: Sequence[tuple[str, ...]]
 ) -> Mapping[tuple[str, ...], Sequence[Group]]:
-    """Count the groups of each of these columns, or of their intersections."""
+    """Count the groups of each of these columns, or of their intersections, in the last of the files.
+
+    A group that the spec names, or that occurs only in another file, has no rows. bias-audit has the same groups.
+    """
+    found: dict[tuple[str, ...], dict[tuple[str, ...], Counter[bool]]] = {between: {} for between in wanted}
+    for path in paths:
+        for between, groups in _labels(path, spec, wanted).items():
+            found[between] = {parts: Counter[bool]() for parts in found[between]} | groups
+    for between, groups in found.items():
+        for at, name in enumerate(between):
+            for value in set(spec.sensitive[name].groups).difference(group[at] for group in groups):
+                groups[*(value if other == at else "(any)" for other in range(len(between)))] = Counter()
+    return {
+        between: [Group(" & ".join(parts), counted[True], counted[False]) for parts, counted in sorted(groups.items())]
+        for between, groups in found.items()
+    }
+
+
+def _labels(
+    path: Path, spec: ModelSpec, wanted: Sequence[tuple[str, ...]]
+) -> Mapping[tuple[str, ...], dict[tuple[str, ...], Counter[bool]]]:
+    """Count the labels of each group of a file."""
     data, target = spec.source, spec.target
     counts: dict[tuple[str, ...], Counter[tuple[str, ...]]] = {between: Counter() for between in wanted}
     for row in _rows(path, data):
         for between, counter in counts.items():
             counter[*(row[name] for name in between), row[target.name]] += 1
     positives = {target.positive, *(each for each, label in target.spellings.items() if label == target.positive)}
-    groups: dict[tuple[str, ...], dict[str, Counter[bool]]] = {}
+    groups: dict[tuple[str, ...], dict[tuple[str, ...], Counter[bool]]] = {between: {} for between in wanted}
     for between, counter in counts.items():
-        named = groups.setdefault(between, {})
         for (*values, label), count in counter.items():
             parts = [
                 group_of(spec.sensitive[name], value, data.missing) for name, value in zip(between, values, strict=True)
             ]
             if label not in data.missing and None not in parts:
-                named.setdefault(" & ".join(map(str, parts)), Counter())[label in positives] += count
-    return {
-        between: [Group(name, counted[True], counted[False]) for name, counted in sorted(named.items())]
-        for between, named in groups.items()
-    }
+                groups[between].setdefault(tuple(map(str, parts)), Counter())[label in positives] += count
+    return groups
 
 
 def _rows(path: Path, data: Data) -> Iterator[dict[str, str]]:

@@ -108,7 +108,7 @@ def audit(
 
 
 def _judge(rule: BiasRule, grouped: Grouped, shown: Released, policy: Policy, seed: int, day: date) -> Judged:
-    if not len(grouped.members):
+    if not grouped.sizes.sum():
         return Judged(rule, grouped, shown, None, "reported" if isinstance(rule.limit, ReportedOnly) else "too few")
     settings, measure = policy.settings, MEASURES[rule.measure]
     again = resample(grouped.counts, settings.resamples, seed)

@@ -1,6 +1,7 @@
 """The content of spec.json: what the author of a model wrote, as every program reads it."""
 
 import os
+import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -51,12 +52,13 @@ class Data:
     """The location and format of the data.
 
     uri: `s3://bucket/key`, `file:///path`, or a path relative to the model's folder.
-    test: the official test file, if there is one; otherwise `Split` applies.
+    test: the official test file, if there is one; otherwise `Split` applies. It must not be the data file.
     columns: the column names, if the file has no header.
     unlabelled: `exclude` leaves out the rows without a label; the data record counts them by group, and the data gate
         refuses data in which their share differs between groups. By default such rows are refused.
     limits: the largest file that is read.
-    Errors: SpecError when the delimiter or `unlabelled` is invalid, BadCall when an address contains credentials.
+    Errors: SpecError when the delimiter or `unlabelled` is invalid or `test` is the data file, BadCall when an address
+        contains credentials.
     """
 
     uri: str
@@ -76,6 +78,11 @@ class Data:
             raise SpecError(msg, fix="use one character, e.g. , ; or a tab")
         for address in filter(None, (self.uri, self.test)):
             without_credentials(address, "the data address")
+        if self.test and posixpath.normpath(self.test) == posixpath.normpath(self.uri):
+            msg = f"the model spec names {self.uri!r} as the data and as the test file"
+            raise SpecError(
+                msg, fix="name a file of other rows as test, or leave test out: ingest then splits the data"
+            )
         if self.unlabelled not in ("refuse", "exclude"):
             msg = f"the model spec has the invalid unlabelled={self.unlabelled!r}"
             raise SpecError(msg, fix="use refuse or exclude")

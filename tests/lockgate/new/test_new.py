@@ -657,3 +657,28 @@ def test_hostile_names_are_shown_as_codes_and_stay_the_same_in_the_spec(tmp_path
 
 
 WRITTEN = ("pipeline.py", "policy.toml", "README.md")
+
+
+def test_render_states_the_groups_that_have_no_test_row(tmp_path: Path) -> None:
+    """An official test file without a group: the rule will not be decided, and that is said before anything runs."""
+    sizes, rates = dict.fromkeys(("F", "M", "X"), 900), dict.fromkeys(("F", "M", "X"), 0.4)
+    path = people(tmp_path / "cases.csv", 2700, rates, dict.fromkeys(sizes, 0))
+    folder = tmp_path / "pipelines" / "cases"
+    write(profile(path, "approved"), "cases", folder)
+    rules = (folder / "policy.toml").read_text().split("[[bias]]")[:2]
+    between = rules[1].replace('["sex"]', '["sex", "office"]')
+    (folder / "policy.toml").write_text("[[bias]]".join([*rules, between]))
+    source = (folder / "pipeline.py").read_text()
+    office = source.replace("    sensitive={", '    sensitive={"office": category("here", "there", "closed"),')
+    office = office.replace('uri="data/cases.csv"', 'uri="data/cases.csv", test="data/test.csv"')
+    (folder / "pipeline.py").write_text(office.replace("import Data", "import category, Data"))
+    lines = path.read_text().splitlines()
+    rows = [f"{line},{('here', 'there')[number % 2]}" for number, line in enumerate(lines[1:])]
+    head = f"{lines[0]},office"
+    tested = [line for line in rows if ",X," not in f",{line},"]
+    (folder / "data" / "cases.csv").write_text("\n".join([head, *rows]))
+    (folder / "data" / "test.csv").write_text("\n".join([head, *tested]))
+    _, value = render_project(Project(tmp_path), [], check=False)
+    alone, both = value["power"]
+    assert alone.endswith("a fair model passes 0 % of the time, because of too few rows of X")
+    assert both.endswith("because of too few rows of (any) & closed, X & here, X & there")

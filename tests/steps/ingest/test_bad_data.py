@@ -156,10 +156,10 @@ def test_the_message_names_the_place_and_the_next_action(workspace: Workspace, c
 )
 def test_what_can_be_read_is_read(workspace: Workspace, content: str | bytes, changes: dict[str, Any]) -> None:
     data = workspace.write("tiny.csv", content)
-    workspace.write("tiny.test", content)
+    workspace.write("tiny.test", parquet(income=[5.0, 6.0]))
     workspace.freeze(spec(data__test="data/tiny.test", **changes), data=data)
     assert workspace.table("rows").column("income").to_pylist()[:2] == [1.0, 2.0]
-    assert workspace.table("truth").column("paid").to_pylist()[:2] == ["yes", "no"]
+    assert workspace.table("rows").column("paid").to_pylist()[:2] == ["yes", "no"]
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_the_official_test_file_is_looked_for_beside_the_data(workspace: Workspa
     data = workspace.write("tiny.csv", HEADER + GOOD)
     with pytest.raises(BadCall, match=re.escape(f"there is no file {workspace.root}/other/tiny.test")):
         workspace.freeze(spec(data__test="data/other/tiny.test"), data=data)
-    elsewhere = workspace.write("elsewhere.test", HEADER + GOOD)
+    elsewhere = workspace.write("elsewhere.test", HEADER + MANY)
     record = workspace.freeze(spec(data__test="data/other/tiny.test"), data=data, test_data=elsewhere)
     assert record.predicate["split"] == {"kind": "official", "uri": "file:elsewhere.test"}
     record = workspace.freeze(spec(data__test=elsewhere), data=data)
