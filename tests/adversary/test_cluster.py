@@ -167,6 +167,38 @@ def test_a_schedule_that_starts_nothing_has_no_next_run(project: Project, change
     assert f"is {state}" in schedule.line and "no next run" in schedule.line
 
 
+@pytest.mark.parametrize(
+    ("last", "changed", "active", "missed"),
+    [
+        (None, "2026-10-01T00:00:00Z", [], "2026-11-30T03:00:00-05:00"),  # another run had the name, every week
+        ("2026-11-23T08:00:00Z", "2026-10-01T00:00:00Z", [], "2026-11-30T03:00:00-05:00"),
+        ("2026-11-30T08:00:00Z", "2026-10-01T00:00:00Z", [], ""),
+        (None, "2026-11-30T09:00:00Z", [], ""),  # created or resumed after that
+        ("2026-11-23T08:00:00Z", "2026-10-01T00:00:00Z", [{"name": "grants-retrain-1795420800"}], ""),
+    ],
+)
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_schedule_that_started_no_run_in_time_says_so(
+    project: Project, last: str | None, changed: str, active: list[Manifest], missed: str, resumed: bool
+) -> None:
+    cron = rendered(project, "retrain.yaml")
+    cron["spec"] |= {"suspend": False, "timezone": "America/Toronto"}
+    cron["status"] = {"lastScheduledTime": last, "active": active}
+    created = "2026-09-01T00:00:00Z" if resumed else changed
+    entries = [
+        ("argo", {"f:spec": {}}, changed if resumed else created),
+        ("controller", {"f:status": {}}, "2026-11-30T11:00:00Z"),
+    ]
+    fields = [{"manager": who, "fieldsV1": owned, "time": time} for who, owned, time in entries]
+    cron["metadata"] |= {"creationTimestamp": created, "managedFields": fields}
+    schedule = Schedule.of(cron, NOW)
+    assert schedule.missed == missed
+    assert ("it started no run at" in schedule.line) == bool(missed)
+    assert not missed or schedule.run_missed == "grants-retrain-1796025600"
+    at_the_moment = Schedule.of(cron, datetime(2026, 11, 30, 8, 1, tzinfo=UTC))  # the controller may still do it
+    assert at_the_moment.missed in ("", "2026-11-23T03:00:00-05:00")
+
+
 # Whose objects --------------------------------------------------------------------------------------------------------
 
 

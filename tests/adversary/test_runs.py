@@ -50,6 +50,9 @@ def test_the_engine_evaluates_no_given_value(value: str) -> None:
 
 
 def test_two_parameters_of_one_name_are_refused() -> None:
-    twice = {**FLOW, "spec": {**FLOW["spec"], "arguments": {"parameters": [{"name": "data", "value": x} for x in "ab"]}}}
+    twice = {
+        **FLOW,
+        "spec": {**FLOW["spec"], "arguments": {"parameters": [{"name": "data", "value": x} for x in "ab"]}},
+    }
     with pytest.raises(ManifestError, match="'data' is there twice"):
         resolve([twice], "flow", {})

@@ -6,7 +6,7 @@ would no longer run beside a new one.
 """
 
 import lockgate_step._reports  # noqa: F401  # first: libraries read these settings when they are imported
-from lockgate_step._address import without_credentials
+from lockgate_step._address import without_credentials, without_files
 from lockgate_step._columns import Category, Column, Number, named, read_columns, without_bands
 from lockgate_step._contract import EXIT_CODES, PROTOCOL, ContractError, is_folder, read_contract
 from lockgate_step._digest import canonical, file_digest, is_digest, loads, sha256, stream_digest, tree_digest
@@ -133,4 +133,5 @@ __all__ = [
     "visible",
     "without_bands",
     "without_credentials",
+    "without_files",
 ]
