@@ -22,7 +22,7 @@ from tests import workshop
 
 Manifest = dict[str, Any]
 Change = Callable[[Manifest], object]
-SETTINGS = {"store": "s3://lockgate/models", "endpoint": "https://s3.example.org"}
+SETTINGS = {"project": "pensions", "store": "s3://lockgate/models", "endpoint": "https://s3.example.org"}
 
 
 @pytest.fixture
@@ -210,3 +210,24 @@ def test_every_object_carries_its_project_and_no_policy_is_replaced_by_anothers(
     for name in ("release.yaml", "review.yaml", "retrain.yaml", "on-registry-event.yaml"):
         assert rendered(project, name)["metadata"]["labels"]["lockgate.io/project"] == "pensions"
     assert all(name.endswith(".pensions.pensions") for name in policies(project))
+
+
+def test_two_clones_in_folders_of_one_name_are_two_projects(tmp_path: Path) -> None:
+    store = {name: value for name, value in SETTINGS.items() if name != "project"}
+    clones = [Project(workshop.Project.make(tmp_path / parent / "lockgate").root) for parent in "ab"]
+    for clone in clones:
+        prepare(clone, store | {"namespace": "lockgate"})
+    owners = [Cluster(clone).settings.owner for clone in clones]
+    assert len(set(owners)) == 2 and all(owner.startswith("lockgate-") for owner in owners)
+    assert not policies(clones[0]).keys() & policies(clones[1]).keys()
+    for clone, owner in zip(clones, owners, strict=True):
+        prepare(Project(clone.root), {"region": "ca-central-1"})  # written once
+        assert Cluster(Project(clone.root)).settings.owner == owner
+
+
+def test_settings_from_before_keep_their_project(project: Project) -> None:
+    file = Cluster(project).file
+    prepare(Project(project.root), {"argo": "4.0"})
+    assert Cluster(Project(project.root)).settings.owner == "pensions"
+    file.write_text("".join(line for line in file.read_text().splitlines(True) if not line.startswith("project")))
+    assert Cluster(Project(project.root)).settings.owner == "pensions"  # the namespace's name
