@@ -49,6 +49,7 @@ def schedules(live: ClusterObjects, project: Project) -> Finding:
         return Finding("schedules", f"{', '.join(old)} would start a template that is out of date; {shown}", fix)
     if missed := [each for each in found if each.missed]:
         names = " ".join(each.run_missed for each in missed)
-        fix = f"see who has taken its name: kubectl get workflows -n {place} {names}; then lockgate submit {missed[0].model}"
+        taken = f"see who has taken its name: kubectl get workflows -n {place} {names}"
+        fix = f"{taken}; then lockgate submit {missed[0].model}"
         return Finding("schedules", shown, fix)
     return Finding("schedules", shown)

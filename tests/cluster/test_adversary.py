@@ -365,7 +365,7 @@ def test_a_schedule_that_argo_has_stopped_is_named(attacked: Site) -> None:
     assert (schedule["state"], schedule["next"]) == ("stopped", "")
 
 
-# Runs: what a submitter may put into parameters and names --------------------------------------------------------------
+# Runs: what a submitter may put into parameters and names -------------------------------------------------------------
 
 BOMB = "{{=sprig.repeat(1000000000,'A')}}"
 GIVEN = {"name": "data", "value": "s3://evidence/A.csv"}

@@ -35,7 +35,7 @@ _CONTAINER = (
     "args", "command", "env", "image", "imagePullPolicy", "name", "resources", "securityContext",
     "terminationMessagePath", "volumeMounts",
 )  # fmt: skip
-_ENVIRONMENT = ("LOCKGATE_IMAGE", "LOCKGATE_PINS", "LOCKGATE_RUN", "TMPDIR")
+_ENVIRONMENT = ("LOCKGATE_IMAGE", "LOCKGATE_PINS", "LOCKGATE_RUN", "LOCKGATE_UID", "TMPDIR")
 
 
 @dataclass(frozen=True)
