@@ -36,8 +36,8 @@ def without_files(address: str, what: str, environment: Path) -> str:
     file = environment / "platform"
     platform = file.read_text(encoding="utf-8").strip() if file.is_file() else "local"
     if platform != "local" and urlsplit(address).scheme not in ("s3", "http", "https"):
-        msg = f"{what} is not in the store or the registry, and a pod of the platform {platform} has no other data"
-        raise BadCall(msg, fix="put it there, and give its address, e.g. s3://bucket/key")
+        msg = f"{what} names a file, and a pod of the platform {platform} reads none of its own"
+        raise BadCall(msg, fix="give the address of a service, e.g. s3://bucket/key")
     return address
 
 

@@ -176,8 +176,9 @@ def test_a_store_that_is_down_does_not_fail_a_run_that_succeeded(bench: Bench, s
 
 
 def test_an_unsupported_platform_is_named(bench: Bench) -> None:
+    folder = bench.bundle()
     (bench.environment / "platform").write_text("seldon")
-    ended = bench.deploy(bench.bundle())
+    ended = bench.deploy(folder)
     assert ended.code == 2
     assert "seldon" in ended.error["message"]
 

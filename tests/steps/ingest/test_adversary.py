@@ -235,7 +235,7 @@ def test_a_pod_reads_no_file_of_its_own(
     key = workspace.root / "key" / "private.pem"
     for path in (key, workspace.root / "tiny.csv", workspace.root / "missing", Path("/proc/self/environ")):
         for address in ({"data": form.format(path)}, {"data": "s3://x/y.csv", "test_data": form.format(path)}):
-            with pytest.raises(BadCall, match="is not in the store or the registry") as refused:
+            with pytest.raises(BadCall, match="names a file") as refused:
                 workspace.freeze(spec(), **address)
             assert str(path) not in refused.value.message
 
