@@ -396,9 +396,9 @@ HOSTILE_PARAMETERS: dict[str, tuple[object, str]] = {
     "half a tag": ([GIVEN, {"name": "seed", "value": "{{"}], "Argo's controller would evaluate it"),
     "twice": ([GIVEN, {"name": "data", "value": "s3://evidence/B.csv"}], "a unique name"),
     "undeclared": ([GIVEN, {"name": "other", "value": "x"}], "that its WorkflowTemplate declares"),
-    "no name": ([GIVEN, {"value": "x"}], "a unique name"),
+    "no name": ([GIVEN, {"value": "x"}], "Lockgate: "),  # by two rules
     "no value": ([{"name": "data"}], "a unique name and a value"),
-    "an object as name": ([{"name": {"a": "b"}, "value": "x"}], "both text"),
+    "an object as name": ([{"name": {"a": "b"}, "value": "x"}], "Lockgate: "),
     "a number as value": ([{"name": "seed", "value": 5}], "both text"),
     "a text": (["data"], "denied request"),
 }

@@ -192,7 +192,7 @@ def _declared() -> Iterator[tuple[str, str]]:
         "a run may give only parameters that its WorkflowTemplate declares",
         "object.spec.?workflowTemplateRef.?name.orValue('') != params.metadata.name"
         " || object.spec.?arguments.?parameters.orValue([]).all(p,"
-        " params.spec.?arguments.?parameters.orValue([]).exists(d, d.name == p.name))",
+        " params.spec.?arguments.?parameters.orValue([]).exists(d, d.name == p.?name.orValue('')))",
     )
 
 
