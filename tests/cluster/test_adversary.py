@@ -413,7 +413,9 @@ def test_a_parameter_is_declared_once_and_is_no_expression(attacked: Site, hosti
 
 def test_an_ordinary_run_is_accepted(attacked: Site) -> None:
     assert wait_for(lambda: submitted(attacked, [GIVEN, {"name": "seed", "value": "7"}]) == "", 60)
-    assert submitted(attacked, [{"name": "data", "value": "s3://evidence/{a}-%7B{.csv"}], "adversary-20261130") == ""
+    braces = [{"name": "data", "value": "s3://evidence/{a}-%7B{.csv"}]
+    for name in ("adversary-20261130", "adversary-0b1f2c3d-123456789012"):  # as an event names its run
+        assert submitted(attacked, braces, name) == ""
 
 
 @pytest.mark.sample

@@ -144,7 +144,7 @@ def _runs(settings: Settings) -> Iterator[tuple[str, str]]:
     yield (
         # Argo names a scheduled run so, and starts none if there is a run of that name already.
         "a name that ends in a hyphen and 10 digits is that of a scheduled run; choose another one",
-        "oldObject != null || !object.metadata.name.matches('-[0-9]{10,}$')",
+        "oldObject != null || !object.metadata.name.matches('-[0-9]{10}$')",
     )
     yield (
         # The stored spec in the status is what runs, and its nodes are the record of what ran.
