@@ -16,7 +16,7 @@ from lockgate.records.address import address_of, platform_up, public
 from lockgate.records.environment import Environment, ensure_environment
 from lockgate.records.live import Live
 from lockgate.records.promotions import Memory, live_promotion
-from lockgate.records.runs import RunRecord, Runs, Step, verdict_in
+from lockgate.records.runs import Found, RunRecord, Runs, Step, verdict_in
 from lockgate.records.schedule import Schedule
 from lockgate.records.store import read_json, store_of
 
@@ -39,6 +39,10 @@ class Machine:
     def runs(self, model: str | None = None) -> list[RunRecord]:
         """Every run on record, or those of one model, the newest first."""
         return [run for run in Runs(self.project.state / "runs").all() if model in (None, run.about.model)]
+
+    def found(self, model: str | None = None) -> Found:
+        """The same, as every target has them."""
+        return Found(self.runs(model))
 
     def live(self, model: str) -> Live:
         """The live pointer of the store, and whether the local platform answers for it."""

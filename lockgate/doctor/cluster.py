@@ -152,7 +152,8 @@ def _project(live: ClusterObjects) -> Finding:
     owner = (found["metadata"].get("labels") or {}).get(layout.PROJECT, "")
     if owner != ours:
         whose = f"belongs to the project {owner}" if owner else f"has no label {layout.PROJECT}"
-        fix = "use another namespace: lockgate render --kubernetes --namespace NAME" if owner else _APPLY
+        other = "use another namespace: lockgate render --kubernetes --namespace NAME"
+        fix = f"{other}; if it is yours: lockgate render --kubernetes --set project={owner}" if owner else _APPLY
         return Finding("project", f"the namespace {place} {whose}, not to {ours}", fix)
     kind, names = "ValidatingAdmissionPolicyBinding", re.compile(rf"lockgate-[a-z]+\.{place}\.(?!{ours}$).+")
     bindings = live.listed("admissionregistration.k8s.io/v1", kind, {PART_OF: "lockgate"})

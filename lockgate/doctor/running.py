@@ -66,7 +66,7 @@ def _phase(run: dict[str, object]) -> str:
 
 
 def schedules(live: ClusterObjects, project: Project) -> Finding:
-    """Check that Argo has stopped no schedule, and that each starts the current template."""
+    """Check that Argo has stopped no schedule, and that each starts the current template, and did when it should."""
     found = [Schedule.of(each) for each in live.listed(_VERSION, "CronWorkflow", _OURS)]
     shown = "; ".join(each.line for each in found) or "no schedule"
     place = live.settings.namespace
@@ -78,4 +78,9 @@ def schedules(live: ClusterObjects, project: Project) -> Finding:
     if old := [each.name for each in found if each.template not in current]:
         fix = f"lockgate render, then kubectl apply --server-side -n {place} -R -f workflows"
         return Finding("schedules", f"{', '.join(old)} would start a template that is out of date; {shown}", fix)
+    if missed := [each for each in found if each.missed]:
+        names = " ".join(each.run_missed for each in missed)
+        taken = f"see who has taken its name: kubectl get workflows -n {place} {names}"
+        fix = f"{taken}; then lockgate submit {missed[0].model}"
+        return Finding("schedules", shown, fix)
     return Finding("schedules", shown)

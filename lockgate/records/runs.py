@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -316,9 +316,23 @@ class Runs:
         return sorted(found, key=lambda run: run.started, reverse=True)
 
 
-def named(runs: Sequence[RunRecord], name: str) -> RunRecord:
-    """The run that a name means, of these, newest first. Errors: BadCall, UnknownName."""
-    if name == "last":
+@dataclass(frozen=True)
+class Found:
+    """The runs of a place, the newest first.
+
+    unread: the runs there that cannot be read, which are not among them: name -> why.
+    """
+
+    runs: Sequence[RunRecord]
+    unread: Mapping[str, BadCall] = field(default_factory=dict)
+
+
+def named(found: Found, name: str) -> RunRecord:
+    """The run that a name means, of these; `last` is the newest that can be read. Errors: BadCall, UnknownName."""
+    if name in found.unread:
+        raise found.unread[name]
+    runs = found.runs
+    if name == "last" and runs:
         return runs[0]
     fitting = [run for run in runs if run.id.startswith(name)]
     if not fitting:

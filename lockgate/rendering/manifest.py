@@ -280,6 +280,8 @@ def _container(model: Model, task: Task, programs: Mapping[str, Program], images
         m.EnvVar(name="LOCKGATE_IMAGE", value=image_of(program, images)),
         m.EnvVar(name="LOCKGATE_PINS", value=canonical(pins).decode().strip()),
         m.EnvVar(name="LOCKGATE_RUN", value="{{workflow.name}}"),
+        # A name may be used again when the run is deleted.
+        m.EnvVar(name="LOCKGATE_UID", value="{{workflow.uid}}"),
         m.EnvVar(name="TMPDIR", value=f"{layout.IO}/{layout.TMP}"),
     ]
     mounts = [

@@ -189,7 +189,7 @@ class World:
             str(names),
             *argv,
         ]
-        variables = {"LOCKGATE_IO": str(io), "LOCKGATE_RUN": "r1"}
+        variables = {"LOCKGATE_IO": str(io), "LOCKGATE_RUN": "r1", "LOCKGATE_UID": "u1"}
         done = subprocess.run(inside, env={**env, **variables}, capture_output=True, text=True, check=False)
         return Ended(done.returncode, tiny_bundle.parse_log(done.stderr), io / "out")
 
@@ -218,6 +218,7 @@ class World:
         variables = {
             "LOCKGATE_IO": str(io),
             "LOCKGATE_RUN": run,
+            "LOCKGATE_UID": f"uid-of-{run}",
             "LOCKGATE_IMAGE": self.images["deploy"],
             "KUBERNETES_SERVICE_HOST": NODE,
             "KUBERNETES_SERVICE_PORT": "6443",

@@ -67,6 +67,11 @@ class Site:
 
     def clean(self, *prefixes: str) -> None:
         """Delete the namespace, and objects of an earlier session under these prefixes of the bucket."""
+        # Policies are cluster-wide, and have the name of the project that an earlier session made.
+        for kind in ("validatingadmissionpolicybindings", "validatingadmissionpolicies"):
+            found = self.kubectl("get", kind, "-o", "name").split()
+            if left := [name for name in found if f".{self.namespace}." in name]:
+                self.kubectl("delete", "--ignore-not-found", *left)
         # An API server that has just started may fail a call; so may one whose policies are being replaced.
         for last in (False, False, True):
             try:

@@ -860,3 +860,100 @@ def test_a_schedule_that_argo_has_stopped_is_named(attacked: Site) -> None:
     assert f"kubectl delete cronworkflow -n {NAMESPACE} {name}" in found["fix"]
     (schedule,) = said["models"][attacked.model]["schedules"]
     assert (schedule["state"], schedule["next"]) == ("stopped", "")
+
+
+# Runs: what a submitter may put into parameters and names -------------------------------------------------------------
+
+BOMB = "{{=sprig.repeat(1000000000,'A')}}"
+GIVEN = {"name": "data", "value": "s3://evidence/A.csv"}
+
+
+def submitted(site: Site, parameters: object, name: str = "") -> str:
+    """Return why the API server refuses a submitter's run; empty if it would accept it."""
+    run = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Workflow",
+        "metadata": {"name": name} if name else {"generateName": "adversary-"},
+        "spec": {
+            "workflowTemplateRef": {"name": release(site)["metadata"]["name"]},
+            "arguments": {"parameters": parameters},
+        },
+    }
+    arguments = ("create", "--dry-run=server", "-f", "-", f"--kubeconfig={site.account(SUBMITTER)}")
+    try:
+        site.kubectl(*arguments, given=yaml.safe_dump(run))
+    except subprocess.CalledProcessError as error:
+        return str(error.stderr)
+    return ""
+
+
+HOSTILE_PARAMETERS: dict[str, tuple[object, str]] = {
+    "expression": ([{"name": "data", "value": BOMB}], "Argo's controller would evaluate it"),
+    "tag": ([{"name": "data", "value": "s3://x/{{pod.name}}"}], "Argo's controller would evaluate it"),
+    "half a tag": ([GIVEN, {"name": "seed", "value": "{{"}], "Argo's controller would evaluate it"),
+    "twice": ([GIVEN, {"name": "data", "value": "s3://evidence/B.csv"}], "a unique name"),
+    "undeclared": ([GIVEN, {"name": "other", "value": "x"}], "that its WorkflowTemplate declares"),
+    "no name": ([GIVEN, {"value": "x"}], "Lockgate: "),  # by two rules
+    "no value": ([{"name": "data"}], "a unique name and a value"),
+    "an object as name": ([{"name": {"a": "b"}, "value": "x"}], "Lockgate: "),
+    "a number as value": ([{"name": "seed", "value": 5}], "both text"),
+    "a text": (["data"], "denied request"),
+}
+
+
+@pytest.mark.sample
+@pytest.mark.parametrize("hostile", HOSTILE_PARAMETERS)
+def test_a_parameter_is_declared_once_and_is_no_expression(attacked: Site, hostile: str) -> None:
+    parameters, why = HOSTILE_PARAMETERS[hostile]
+    assert why in submitted(attacked, parameters)
+
+
+def test_an_ordinary_run_is_accepted(attacked: Site) -> None:
+    assert wait_for(lambda: submitted(attacked, [GIVEN, {"name": "seed", "value": "7"}]) == "", 60)
+    braces = [{"name": "data", "value": "s3://evidence/{a}-%7B{.csv"}]
+    for name in ("adversary-20261130", "adversary-0b1f2c3d-123456789012"):  # as an event names its run
+        assert submitted(attacked, braces, name) == ""
+
+
+@pytest.mark.sample
+def test_a_submitter_cannot_take_the_name_of_a_scheduled_run(attacked: Site) -> None:
+    said = submitted(attacked, [GIVEN], f"{attacked.model}-retrain-1796058600")
+    assert "is that of a scheduled run" in said
+
+
+def schedule(site: Site, **fields: object) -> Manifest:
+    path = site.root / "workflows" / site.model / "retrain.yaml"
+    made: Manifest = yaml.safe_load(path.read_bytes())
+    made["spec"] |= fields
+    return made
+
+
+def test_a_schedule_gives_the_controller_no_expression(attacked: Site) -> None:
+    assert said_by(attacked, schedule(attacked, schedules=["0 4 * * *"], suspend=True)) == ""
+    reference = schedule(attacked)["spec"]["workflowSpec"]
+    for parameters in ([{"name": "data", "value": BOMB}], [GIVEN, GIVEN], [{"value": "x"}]):
+        spec = {**reference, "arguments": {"parameters": parameters}}
+        assert "Lockgate: " in said_by(attacked, schedule(attacked, workflowSpec=spec)), parameters
+    for field, value in (("when", "{{= 1 == 1 }}"), ("stopStrategy", {"expression": "true"})):
+        assert "when its runs start" in said_by(attacked, schedule(attacked, **{field: value})), field
+
+
+def on_event(site: Site, change: Change) -> Manifest:
+    path = site.root / "workflows" / site.model / "on-registry-event.yaml"
+    made: Manifest = yaml.safe_load(path.read_bytes())
+    change(made["spec"])
+    return made
+
+
+CALL = "sprig.repeat(1000000000, 'A')"
+
+
+@pytest.mark.parametrize("change", [
+    put("event", "selector", value=f"{CALL} != ''"),
+    put("submit", "metadata", "name", value=CALL),
+    put("submit", "metadata", "labels", value={"a": CALL}),
+    put("submit", "arguments", "parameters", value=[{"name": "version", "valueFrom": {"event": CALL}}]),
+], ids=lambda change: change.__name__)  # fmt: skip
+def test_an_event_gives_the_argo_server_no_call(attacked: Site, change: Change) -> None:
+    assert said_by(attacked, on_event(attacked, lambda spec: None)) == ""
+    assert "expressions without a call" in said_by(attacked, on_event(attacked, change))

@@ -17,6 +17,7 @@ from lockgate.cluster.manifests.exactly import listed
 from lockgate.cluster.manifests.objects import document
 from lockgate.cluster.manifests.programs import Pins, Rendered
 from lockgate.cluster.manifests.settings import Settings
+from lockgate.engine.manifest import TAG
 
 _GROUP = "admissionregistration.k8s.io/v1"
 _PREFIX = "workflows.argoproj.io/"
@@ -30,6 +31,12 @@ _HARMLESS = [
         "workflow-event-binding", "workflow-template",
     )
 ]  # fmt: skip
+
+
+_SCHEDULE = (
+    "concurrencyPolicy", "failedJobsHistoryLimit", "schedule", "schedules", "startingDeadlineSeconds",
+    "successfulJobsHistoryLimit", "suspend", "timezone", "workflowSpec",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,7 @@ def documents(settings: Settings, pins: Pins) -> Iterator[dict[str, Any]]:
     for policy in (
         _Policy("runs", [ARGO], ["workflows", "workflows/*"], [*_runs(settings)], others, variables=_RUNS),
         _Policy("stored", [ARGO], ["workflows"], [*_stored(pins)], others, ["CREATE"], kind),
+        _Policy("declared", [ARGO], ["workflows"], [*_declared()], others, ["CREATE"], kind),
         # Also for the controller, which starts the runs of a schedule.
         _Policy("current", [ARGO], ["workflows"], [*programs.current(pins)], None, ["CREATE"], kind),
         _Policy("triggers", [ARGO], triggers, [*_triggers()], others),
@@ -142,6 +150,11 @@ def _runs(settings: Settings) -> Iterator[tuple[str, str]]:
     )
     yield from _by_reference("object.spec", "oldObject != null || ")
     yield (
+        # Argo names a scheduled run so, and starts none if there is a run of that name already.
+        "a name that ends in a hyphen and 10 digits is that of a scheduled run; choose another one",
+        "oldObject != null || !object.metadata.name.matches('-[0-9]{10}$')",
+    )
+    yield (
         # The stored spec in the status is what runs, and its nodes are the record of what ran.
         "only Argo may write the status of a run; start a new run instead of retrying one",
         "oldObject == null ? (!has(object.status) || object.status.all(f, f == 'storedTemplates' ||"
@@ -187,9 +200,20 @@ def _stored(pins: Pins) -> Iterator[tuple[str, str]]:
     )
 
 
+def _declared() -> Iterator[tuple[str, str]]:
+    """Yield the rule for the names of a new run's parameters; Argo would keep and show any other."""
+    yield (
+        "a run may give only parameters that its WorkflowTemplate declares",
+        "object.spec.?workflowTemplateRef.?name.orValue('') != params.metadata.name"
+        " || object.spec.?arguments.?parameters.orValue([]).all(p,"
+        " params.spec.?arguments.?parameters.orValue([]).exists(d, d.name == p.?name.orValue('')))",
+    )
+
+
 def _by_reference(spec: str, unless: str = "") -> Iterator[tuple[str, str]]:
     """Yield the rules that a spec names a template of this namespace and gives only parameters."""
     ref, arguments = f"{spec}.workflowTemplateRef", f"{spec}.?arguments.orValue({{}})"
+    parameters = f"{arguments}.?parameters.orValue([])"
     yield (
         "a run must name a WorkflowTemplate of this namespace",
         f"{unless}(has({ref}) && {ref}.all(f, f == 'name' || (f == 'clusterScope' && {ref}[f] == false)))",
@@ -198,13 +222,28 @@ def _by_reference(spec: str, unless: str = "") -> Iterator[tuple[str, str]]:
         # An artifact's location could name any Secret of the namespace, and send it to any address.
         "a run may give only parameters with name and value, no artifacts",
         f"{unless}({arguments}.all(f, f == 'parameters') && "
-        f"{arguments}.?parameters.orValue([]).all(p, p.all(f, f in {listed('name', 'value')})))",
+        f"{parameters}.all(p, p.all(f, f in {listed('name', 'value')})))",
+    )
+    yield (
+        "each parameter of a run must have a unique name and a value, both text",
+        f"{unless}({parameters}.all(p, has(p.name) && has(p.value) && type(p.name) == string && type(p.value) == string"
+        f" && {parameters}.filter(other, other.name == p.name).size() == 1))",
+    )
+    yield (
+        # It evaluates them with its own memory, and a value that is replaced is not the one that the run shows.
+        f"a parameter's value may not contain '{TAG}': Argo's controller would evaluate it",
+        f"{unless}({parameters}.all(p, !p.value.contains('{TAG}')))",
     )
 
 
 def _triggers() -> Iterator[tuple[str, str]]:
     """Yield the rules for a CronWorkflow or a WorkflowEventBinding: it may start what a submitter may start."""
     cron = "object.kind != 'CronWorkflow' || "
+    yield (
+        # No `when` and no `stopStrategy`: the controller evaluates their expressions.
+        "a schedule may set only when its runs start, how many are kept, and its workflowSpec",
+        f"{cron}object.spec.all(f, f in {listed(*_SCHEDULE)})",
+    )
     yield (
         "a schedule may set only workflowTemplateRef and arguments",
         f"{cron}(object.spec.workflowSpec.all(f, f in {listed('workflowTemplateRef', 'arguments')})"
@@ -218,4 +257,14 @@ def _triggers() -> Iterator[tuple[str, str]]:
         f" && {submit}.?arguments.orValue({{}}).all(f, f == 'parameters')"
         f" && {submit}.?arguments.?parameters.orValue([]).all(p, p.all(f, f in {listed('name', 'valueFrom')})"
         " && p.?valueFrom.orValue({}).all(f, f == 'event')))",
+    )
+    expressions = (
+        f"[object.spec.?event.?selector.orValue(''), {submit}.?metadata.?name.orValue('')]"
+        f" + {submit}.?arguments.?parameters.orValue([]).map(p, p.?valueFrom.?event.orValue(''))"
+    )
+    yield (
+        "an event may choose only the name and the parameters of its run, by expressions without a call: the Argo"
+        " server evaluates them",
+        f"object.kind != 'WorkflowEventBinding' || ({submit}.?metadata.orValue({{}}).all(f, f == 'name')"
+        f" && ({expressions}).all(e, !e.contains('(')))",
     )

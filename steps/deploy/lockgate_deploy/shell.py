@@ -30,15 +30,16 @@ from lockgate_deploy.pointers import Pointers
 
 @dataclass(frozen=True)
 class Place:
-    """The store and the platform of this program's environment, and the program's run."""
+    """The store and the platform of this program's environment, and the program's run by name and by uid."""
 
     store: Store
     platform: Platform
     run: str
+    uid: str
 
     def pointers(self, model: str) -> Pointers:
         """Return the model's pointers."""
-        return Pointers(self.store, model, Trust.read(), self.platform.accepted(model))
+        return Pointers(self.store, model, Trust.read(), self.platform.accepted(model), uid=self.uid)
 
 
 def here() -> Place:
@@ -47,12 +48,17 @@ def here() -> Place:
     Errors: BadCall when the run has no name, or the platform is not supported.
     """
     root = io_root()
-    run = os.environ.get("LOCKGATE_RUN", "")
-    if not run or "/" in run or run.startswith("."):
-        msg = "LOCKGATE_RUN is not a valid run name"
-        raise BadCall(msg, fix="start the program through its workflow")
+    run, uid = _variable("LOCKGATE_RUN"), _variable("LOCKGATE_UID")
     store = stored()
-    return Place(store, _platform(root, store), run)
+    return Place(store, _platform(root, store), run, uid)
+
+
+def _variable(name: str) -> str:
+    value = os.environ.get(name, "")
+    if not value or "/" in value or value.startswith("."):
+        msg = f"{name} is not a valid name of a run"
+        raise BadCall(msg, fix="start the program through its workflow")
+    return value
 
 
 def sign(record: Record) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from lockgate_ingest.canonical import Converter, LogicalDigest, snapshot_hex
 from lockgate_ingest.columns import kept, wanted
 from lockgate_ingest.copies import Seen, copies
 from lockgate_ingest.read import batches
-from lockgate_ingest.source import Source, beside, named, opened
+from lockgate_ingest.source import Source, beside, checked, named, opened
 from lockgate_ingest.split import in_test
 from lockgate_ingest.unlabelled import Unlabelled, labelled
 from lockgate_ingest.views import View
@@ -95,15 +95,19 @@ def freeze(
     environment, credentials = io_root() / layout.ENVIRONMENT, io_root() / layout.CREDENTIALS
     store = open_store(environment, credentials)
     official = test_data or (beside(data, spec.data.uri, spec.data.test) if spec.data.test else "")
+    given = [each for each in (("data", data, data_sha256), ("official", official, "")) if each[1]]
+    for _, uri, _ in given:  # before the first of them is copied
+        checked(uri, environment)
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         sources = [
             stack.enter_context(opened(uri, environment, credentials, scratch / name, sha256=wanted))
-            for name, uri, wanted in (("data", data, data_sha256), ("official", official, ""))
-            if uri
+            for name, uri, wanted in given
         ]
         _differ([source.digest for source in sources], [source.name for source in sources])
         train, test, snapshot = divide(spec, tables, sources, scratch)
+        for source in sources:  # only now it is known to be a table
+            log("data", file=source.name, digest=source.digest, bytes=source.path.stat().st_size)
         snapshot.keep(store, spec.name)
     base = freeze_base(store, spec.name, base_folder)
     unlabelled = {"train": train.unlabelled.to_json(), "test": test.unlabelled.to_json()}

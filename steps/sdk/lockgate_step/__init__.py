@@ -6,7 +6,7 @@ would no longer run beside a new one.
 """
 
 from lockgate_step._private import no_core_files  # isort: skip  # first: libraries read its settings when imported
-from lockgate_step._address import without_credentials
+from lockgate_step._address import without_credentials, without_files
 from lockgate_step._columns import Category, Column, Number, named, read_columns, without_bands
 from lockgate_step._contract import EXIT_CODES, PROTOCOL, ContractError, is_additional, is_folder, read_contract
 from lockgate_step._digest import canonical, file_digest, is_digest, loads, sha256, stream_digest, tree_digest
@@ -140,4 +140,5 @@ __all__ = [
     "visible",
     "without_bands",
     "without_credentials",
+    "without_files",
 ]

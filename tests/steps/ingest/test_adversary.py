@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,36 @@ def test_text_that_is_not_utf8_is_refused(workspace: Workspace, kind: pa.DataTyp
     data = workspace.write("latin.parquet", parquet(**{column: latin.cast(kind, safe=False)}))
     with pytest.raises(BadCall, match=f"values in {column} that its type does not allow"):
         workspace.freeze(spec(), data=data)
+
+
+# Files of the pod -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("platform", ["kubernetes\n", "another", ""])
+@pytest.mark.parametrize("form", ["file://{}", "file://localhost{}", "FILE://{}", "file:{}", "{}"])
+def test_a_pod_reads_no_file_of_its_own(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], platform: str, form: str
+) -> None:
+    (workspace.root / "environment" / "platform").write_text(platform)
+    (workspace.root / "environment" / "store").write_text("s3://bucket/store")
+    workspace.write("tiny.csv", HEADER + MANY)
+    key = workspace.root / "key" / "private.pem"
+    for path in (key, workspace.root / "tiny.csv", workspace.root / "missing", Path("/proc/self/environ")):
+        for address in ({"data": form.format(path)}, {"data": "s3://x/y.csv", "test_data": form.format(path)}):
+            with pytest.raises(BadCall, match="names a file") as refused:
+                workspace.freeze(spec(), **address)
+            assert str(path) not in refused.value.message
+
+
+@pytest.mark.parametrize("content", [b"a-secret-key-of-a-store", b"", b"-----BEGIN PRIVATE KEY-----\nx\n", b"PAR1x"])
+def test_nothing_is_said_of_a_file_that_is_not_a_table(workspace: Workspace, content: bytes) -> None:
+    data, digest = workspace.write("secret_access_key", content), sha256(content).hexdigest()
+    for more in ((), ("--data-sha256", "0" * 64)):
+        done = workspace.run(spec(), "--data", data, *more)
+        assert done.returncode == 2
+        said = done.stdout + done.stderr + (workspace.root / "termination").read_text()
+        assert digest not in said and f'"bytes": {len(content)}' not in said, said
+        assert not content or content.decode() not in said, said
 
 
 KEPT = (3762031520,)  # Parquet with text that is not UTF-8

@@ -218,8 +218,9 @@ def test_data_with_another_digest_than_required(workspace: Workspace) -> None:
     digest = record.predicate["sources"]["tiny.csv"]  # type: ignore[index]
     workspace.freeze(spec(), data=data, data_sha256=digest)
     workspace.freeze(spec(), data=data, data_sha256=digest.removeprefix("sha256:").upper())
-    with pytest.raises(BadCall, match=f"tiny.csv has the digest {digest}, not sha256:00"):
+    with pytest.raises(BadCall, match=r"tiny.csv has another digest than sha256:00") as refused:
         workspace.freeze(spec(), data=data, data_sha256="sha256:" + "00" * 32)
+    assert digest.removeprefix("sha256:") not in refused.value.message + refused.value.fix
 
 
 def test_a_file_that_changes_while_it_is_read(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
