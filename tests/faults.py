@@ -38,3 +38,30 @@ def examples(brief: int, per_second: float) -> settings:
         print_blob=True,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
+
+
+# Bytes that mean something in CSV, in a number, in a terminal or in a workflow.
+_TOKENS = (b'"', b'""', b",", b"\n", b"\r", b"\0", b"\xff", b"1e999", b"nan", b"{{", b"\x1b]0;x\x07", "\u202e".encode())
+
+
+def mutated(content: bytes, draw: random.Random) -> bytes:
+    """Change, insert, remove or repeat bytes of a file; some of the new ones mean something in CSV."""
+    changed = bytearray(content)
+    for _ in range(draw.choice((1, 1, 2, 5, 20))):
+        at, size = draw.randrange(len(changed) + 1), draw.choice((1, 1, 2, 4, 40))
+        match draw.randrange(7):
+            case 0:
+                changed[at : at + size] = draw.randbytes(size)
+            case 1:
+                changed[at:at] = draw.randbytes(size)
+            case 2:
+                changed[at:at] = draw.choice(_TOKENS)
+            case 3:
+                changed[at : at + size] = draw.choice(_TOKENS)
+            case 4:
+                changed[at : at + size] = bytes([draw.choice((0, 0x7F, 0x80, 0xFF))]) * size
+            case 5:
+                del changed[at : at + size]
+            case _:
+                changed[at:at] = changed[at : at + size] * draw.choice((1, 3, 1000))
+    return bytes(changed)

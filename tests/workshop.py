@@ -273,7 +273,10 @@ class Bench:
     def execute(self, argv: Sequence[str], env: Mapping[str, str]) -> Done:
         """Run a command with the variables of a pod."""
         kept = {name: value for name, value in env.items() if not name.startswith("LOCKGATE_")}
-        pod = {"LOCKGATE_IO": str(self.folder), "LOCKGATE_RUN": self.run, "LOCKGATE_IMAGE": "", "LOCKGATE_PINS": "{}"}
+        pod = {
+            "LOCKGATE_IO": str(self.folder), "LOCKGATE_RUN": self.run, "LOCKGATE_UID": f"uid-of-{self.run}",
+            "LOCKGATE_IMAGE": "", "LOCKGATE_PINS": "{}",
+        }  # fmt: skip
         done = subprocess.run(
             argv,
             env={**kept, **pod, "TMPDIR": str(self.folder / "tmp")},

@@ -267,6 +267,14 @@ def verify(
     from lockgate.commands.verify import verify_what
 
     project = find_project()
+    users = None
+    if cluster:
+        from lockgate.cluster.api import connect
+        from lockgate.cluster.objects import ClusterObjects
+        from lockgate.cluster.served import Users
+
+        settings = Cluster(project).settings
+        users = Users(ClusterObjects(connect(None, settings.namespace), settings))
     environment = Cluster(project).as_environment if cluster else find_environment(project)
-    value, lines = verify_what(project, environment, what)
+    value, lines = verify_what(project, environment, what, users)
     print_result(lines, value, as_json)

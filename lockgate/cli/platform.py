@@ -63,8 +63,16 @@ def render(
     notes = _prepared(project, given, check=check) if of_cluster else []
     lines, value = render_project(project, models or [], check=check)
     if of_cluster and not check:
+        lines.append(f"  {_ownership(project)}")
         lines.append("  .lockgate/kubernetes holds private keys and the store's credentials: apply it, never commit it")
     print_result(lines + [f"  next: {note}" for note in notes], {**value, "next": notes}, as_json)
+
+
+def _ownership(project: "Project") -> str:
+    from lockgate.cluster.manifests.settings import Cluster
+
+    settings = Cluster(project).settings
+    return f"the namespace {settings.namespace} is for the project {settings.owner} alone (kubernetes/settings.toml)"
 
 
 def _prepared(project: "Project", given: dict[str, str], *, check: bool) -> list[str]:

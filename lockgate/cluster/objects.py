@@ -7,6 +7,7 @@ from typing import Any
 from lockgate.cluster.api import Cluster as Connection
 from lockgate.cluster.api import NotThere
 from lockgate.cluster.manifests.accounts import ARGO, Right
+from lockgate.cluster.manifests.objects import AS_RENDERED
 from lockgate.cluster.manifests.overlays import differences
 from lockgate.cluster.manifests.settings import Settings
 
@@ -56,7 +57,7 @@ class ClusterObjects:
     def _defaulted(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Return an object as the API server would create it, under another name."""
         resource, of_namespace = _resource(str(manifest["apiVersion"]), str(manifest["kind"]))
-        name = f"{manifest['metadata']['name'][:50].rstrip('.-')}-as-rendered"
+        name = f"{manifest['metadata']['name'][:50].rstrip('.-')}{AS_RENDERED}"
         renamed = {**manifest, "metadata": {**manifest["metadata"], "name": name}}
         place = {"namespace": self.settings.namespace} if of_namespace else {}
         if of_namespace:

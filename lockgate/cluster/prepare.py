@@ -9,7 +9,6 @@ from lockgate_step import layout
 from lockgate.cluster.manifests.files import CREDENTIALS, private_files
 from lockgate.cluster.manifests.network import closed
 from lockgate.cluster.manifests.settings import Cluster, write_settings
-from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
 from lockgate.errors import BadCall
 from lockgate.records.environment import make_keys
@@ -31,7 +30,7 @@ def prepare(project: Project, given: Mapping[str, str]) -> list[str]:
     write_settings(Cluster(project), given)
     cluster = Cluster(project)
     cluster.private.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _keys(cluster, Catalog.find().signers)
+    _keys(cluster, project.signers)
     notes = _credentials(cluster)
     write_or_check(private_files(cluster))
     for name in closed(cluster):

@@ -17,7 +17,7 @@ from lockgate.errors import BadCall
 from lockgate.records.environment import Environment
 from lockgate.records.evidence import signed_file, signs
 from lockgate.records.live import Live
-from lockgate.records.runs import RunRecord, Step
+from lockgate.records.runs import Found, RunRecord, Step
 from lockgate.records.schedule import Schedule
 from lockgate.records.store import bucket_of, live_at
 from lockgate.report.pages import LARGEST
@@ -61,11 +61,15 @@ class OnCluster:
         """The folder for what is fetched of the runs of this namespace."""
         return self.project.state / "cluster" / self.argo.namespace
 
-    def runs(self, model: str | None = None) -> list[RunRecord]:
-        """The Workflows of Lockgate, or those of one model, the newest first."""
-        labels = {PART_OF: "lockgate", **({NAME: model} if model else {})}
-        records = [record_of(workflow, self.fetched) for workflow in self.argo.workflows(labels)]
-        return sorted(records, key=lambda record: record.started, reverse=True)
+    def found(self, model: str | None = None) -> Found:
+        """The Workflows of Lockgate, or those of one model: whoever may submit can write one that nobody can read."""
+        labels, records, unread = {PART_OF: "lockgate", **({NAME: model} if model else {})}, [], {}
+        for workflow in self.argo.workflows(labels):
+            try:
+                records.append(record_of(workflow, self.fetched))
+            except BadCall as error:
+                unread[str(workflow["metadata"]["name"])] = error
+        return Found(sorted(records, key=lambda record: record.started, reverse=True), unread)
 
     def live(self, model: str) -> Live:
         """The version that the users' Service names."""
@@ -94,7 +98,8 @@ class OnCluster:
                 continue
             _keep(step.folder / layout.IN / "spec", spec)
             written = output_keys(node)
-            for name in (*([signed_file(step.name)] if signs(step.name) else ()), *run.about.pages_of(step.name)):
+            signed = [signed_file(step.name)] if signs(step.name, run.about) else []
+            for name in (*signed, *run.about.pages_of(step.name)):
                 output, _, inside = name.partition("/")
                 if key := written.get(output):
                     content = _read(store, f"{key}/{inside}" if inside else key)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lockgate_proof import GATES_OF_A_BUNDLE, ProofError
+from lockgate_proof import Promotion, ProofError
 from lockgate_store import Store
 
 from lockgate.definition.catalog import Catalog
@@ -16,7 +16,7 @@ from lockgate.records.address import address_of, page_token, platform_up, public
 from lockgate.records.environment import Environment, ensure_environment
 from lockgate.records.live import Live
 from lockgate.records.promotions import Memory, live_promotion
-from lockgate.records.runs import RunRecord, Runs, Step, verdict_in
+from lockgate.records.runs import Found, RunRecord, Runs, Step, verdict_in
 from lockgate.records.schedule import Schedule
 from lockgate.records.store import read_json, store_of
 
@@ -40,6 +40,10 @@ class Machine:
         """Every run on record, or those of one model, the newest first."""
         return [run for run in Runs(self.project.state / "runs").all() if model in (None, run.about.model)]
 
+    def found(self, model: str | None = None) -> Found:
+        """The same, as every target has them."""
+        return Found(self.runs(model))
+
     def live(self, model: str) -> Live:
         """The live pointer of the store, and whether the local platform answers for it."""
         store, key = store_of(self.environment), f"models/{model}"
@@ -54,7 +58,7 @@ class Machine:
         served = (read_json(store, f"{key}/status.json") or {}).get("live")
         served = served if isinstance(served, dict) else {}
         up = platform_up(self.environment)
-        verdicts = _verdicts(store, key, found.bundle)
+        verdicts = _verdicts(store, key, found)
         problem = str(served.get("problem") or "") if up else "the local platform is not running: lockgate serve"
         return Live(
             found.pointer,
@@ -97,8 +101,8 @@ class Machine:
         return []
 
 
-def _verdicts(store: Store, key: str, bundle: str) -> list[dict[str, Any]]:
-    """The verdicts on a bundle; a reason in them is covered by a waiver. `lockgate verify` proves them."""
-    kept = f"{key}/bundles/{bundle.removeprefix('sha256:')}/verdicts"
-    envelopes = (read_json(store, f"{kept}/{gate}.json") for gate in GATES_OF_A_BUNDLE)
+def _verdicts(store: Store, key: str, live: Promotion) -> list[dict[str, Any]]:
+    """The verdicts in the live bundle; a reason in them is covered by a waiver. `lockgate verify` proves them."""
+    kept = f"{key}/bundles/{live.bundle.removeprefix('sha256:')}/verdicts"
+    envelopes = (read_json(store, f"{kept}/{gate}.json") for gate in live.verdicts)
     return [verdict_in(envelope) for envelope in envelopes if envelope]

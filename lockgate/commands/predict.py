@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -38,7 +38,7 @@ def predict_csv(environment: Environment, spec: ModelSpec, rows: Path, out: io.T
         writer = csv.writer(out)
         head = [[*header, "label", "score"]]  # written with the first answers, so that a refusal leaves no output
         for batch in batches:
-            writer.writerows([*head, *([*(row[name] for name in header), lab, f"{p:.6g}"] for row, lab, p in batch)])
+            writer.writerows([*head, *([*row, lab, f"{p:.6g}"] for row, lab, p in batch)])
             head = []
         writer.writerows(head)
 
@@ -47,7 +47,7 @@ def predict_json(environment: Environment, spec: ModelSpec, rows: Path) -> dict[
     """The same as JSON values: each row as in the file, with its label and score. Errors: as `predict_csv`."""
     with _answered(environment, spec, rows) as (header, batches):
         answers = [
-            {"row": {name: row[name] for name in header}, "label": label, "score": score}
+            {"row": dict(zip(header, row, strict=True)), "label": label, "score": score}
             for batch in batches
             for row, label, score in batch
         ]
@@ -57,20 +57,21 @@ def predict_json(environment: Environment, spec: ModelSpec, rows: Path) -> dict[
 @contextmanager
 def _answered(
     environment: Environment, spec: ModelSpec, rows: Path
-) -> Iterator[tuple[list[str], Iterator[list[tuple[dict[str, str], str, float]]]]]:
+) -> Iterator[tuple[list[str], Iterator[list[tuple[list[str], str, float]]]]]:
     """The header of a CSV, and batches of its rows with label and score, as the model answers."""
     if live_of(environment, spec.name) is None:
         msg = f"{spec.name} has no live version"
         raise OutsideFailed(msg, fix=f"lockgate run {spec.name}")
     with _opened(rows) as stream, gateway(environment, SECONDS) as client:
-        reader = csv.DictReader(stream)
-        header = list(reader.fieldnames or [])
+        reader = csv.reader(stream)
+        header = next(reader, [])
         check_header(spec, header, "standard input" if str(rows) == "-" else str(rows))
         yield (
             header,
             (
-                list(zip(batch, *ask(client, spec, checked_rows(spec, batch, first), first), strict=True))
-                for first, batch in _batches(reader)
+                list(zip(batch, *ask(client, spec, checked_rows(spec, named, first), first), strict=True))
+                for first, batch in _batches(reader, len(header))
+                for named in [_named(spec, header, batch, first)]
             ),
         )
 
@@ -121,8 +122,8 @@ def _value(spec: ModelSpec, traits: Column, text: str | None) -> float | str | N
     text = (text or "").strip()
     if text == "" or text in spec.source.missing:
         return None
-    try:
-        return float(text) if isinstance(traits, Number) else text
+    try:  # as ingest: float() alone would also read 1_0 and the digits of other scripts
+        return float(text) if isinstance(traits, Number) and text.isascii() and "_" not in text else text
     except ValueError:
         return text
 
@@ -172,14 +173,40 @@ def _opened(rows: Path) -> Iterator[TextIO]:
     except FileNotFoundError as error:
         msg = f"file {rows} not found"
         raise BadCall(msg, fix="name a CSV file with a header, or - for standard input") from error
+    except (IsADirectoryError, PermissionError) as error:
+        msg = f"cannot read {rows}: {error.strerror}"
+        raise BadCall(msg, fix="name a CSV file with a header, or - for standard input") from error
     except UnicodeDecodeError as error:
         msg = f"{rows} is not UTF-8 text"
         raise BadCall(msg, fix=f"convert it: iconv -f latin1 -t utf-8 {rows}") from error
 
 
-def _batches(rows: Iterable[dict[str, str]]) -> Iterator[tuple[int, list[dict[str, str]]]]:
-    source, first = iter(rows), 1
-    while batch := list(islice(source, BATCH)):
+def _named(spec: ModelSpec, header: Sequence[str], batch: Sequence[list[str]], first: int) -> list[dict[str, str]]:
+    """The inputs of each row by name. Errors: BadCall if columns of one name differ in a row."""
+    places = {name: [at for at, each in enumerate(header) if each == name] for name in spec.inputs}
+    for name, found in places.items():
+        differ = (n for n, row in enumerate(batch, first) if len({row[at] for at in found}) > 1)
+        if (row := next(differ, None)) is not None:
+            msg = f"row {row}: the {len(found)} columns named {name!r} have different values"
+            raise BadCall(msg, fix=f"leave only the right column {name!r} in the file")
+    return [{name: row[at] for name, (at, *_) in places.items()} for row in batch]
+
+
+def _batches(rows: Iterator[list[str]], width: int) -> Iterator[tuple[int, list[list[str]]]]:
+    """Batches of rows, each with the number of its first row. Errors: BadCall if a row has other fields."""
+    source, first = (row for row in rows if row), 1
+    while True:
+        try:
+            batch = list(islice(source, BATCH))
+        except csv.Error as error:
+            msg = f"the file is not CSV after row {first - 1}: {error}"
+            raise BadCall(msg, fix='close each quote, and double the quotes inside a value ("")') from error
+        if not batch:
+            return
+        for number, row in enumerate(batch, first):
+            if len(row) != width:
+                msg = f"row {number} has {'more' if len(row) > width else 'fewer'} fields than the header"
+                raise BadCall(msg, fix='quote a field that contains a comma: "10,500"')
         yield first, batch
         first += len(batch)
 

@@ -101,11 +101,17 @@ class Result:
             shows = "every group, with intervals" if step.name == "bias-audit" else "everything that was checked"
             found = [(report[0], shows)]
         found += [(command, "") for command in ways_out(self.record, self.tunable, self.options)]
-        reason = next((r for r in (step.verdict or {})["reasons"] if not r["waived_by"]), None)
-        if reason:
+        if (step.verdict or {})["result"] == "inconclusive":
+            model, given = self.record.about.model, {**self.record.about.given, "data": "FILE"}
+            found.append((again(self.record, self.options, given), "with more rows; above is how many"))
+            policy = f"pipelines/{model.replace('-', '_')}/policy.toml"
+            found.append((policy, "another limit with your own why, or a small group accepted by name; then run again"))
+        reasons = [r["id"] for s in self.record.refused for r in (s.verdict or {})["reasons"] if not r["waived_by"]]
+        if reasons:
             key = " --key FILE" if self.options else ""
-            waive = self._with(f"lockgate waive {self.record.id} {reason['id']}{key}")
-            found.append((waive, "signs an exception that expires"))
+            waive = self._with(f"lockgate waive {self.record.id} {reasons[0]}{key}")
+            more = "" if len(reasons) == 1 else f"; also for {', '.join(reasons[1:])}"
+            found.append((waive, f"signs an exception that expires{more}"))
         return found
 
     def _again(self) -> tuple[str, str]:

@@ -25,9 +25,9 @@ from lockgate.images.installed import Installed
 from lockgate.images.pins import built
 from lockgate.images.places import places
 from lockgate.platform import control
-from lockgate.records.environment import Environment, move_approver_key
+from lockgate.records.environment import Environment, ensure_environment, move_approver_key
 from lockgate.records.leftovers import remove_older, removed, resumable
-from lockgate.records.runs import About, RunRecord, declared_pages, program_steps
+from lockgate.records.runs import About, RunRecord, additional_gates, declared_pages, program_steps
 from lockgate.records.store import live_of
 from lockgate.records.waivers import check_waivers
 from lockgate.rendering.current import write_current
@@ -70,7 +70,7 @@ class Session:
     def _run(self, request: Request, tree: LiveTree) -> Result:
         model = self.project.model(request.model)
         machine = Machine.of(self.project)
-        environment = machine.environment
+        environment = ensure_environment(self.project, [gate.signer for gate in model.gates.values()])
         if request.resume:
             request = resumed(request, find(machine, request.resume), model)
         if request.workflow not in ("release", "review"):
@@ -102,6 +102,7 @@ class Session:
         about = About(
             model.spec.name, request.workflow, dict(request.given), tuple(program_steps(manifest["spec"])),
             live_of(environment, model.spec.name), request.keep, declared_pages(manifest["spec"]),
+            additional_gates(manifest["spec"]),
         )  # fmt: skip
         for other in machine.runs(model.spec.name):
             if other.phase not in ("Running", "Pending"):

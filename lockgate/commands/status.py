@@ -94,21 +94,24 @@ class ModelStatus:
 class Status:
     """The status of each model there.
 
-    broken: the pipelines that cannot be loaded: folder -> error.
+    broken: the pipelines that cannot be loaded: folder -> error. unread: the runs that cannot be read: name -> why.
     """
 
     target: Target
     models: Sequence[ModelStatus]
     broken: Mapping[str, str]
+    unread: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
         """The status as JSON values (schemas/status.schema.json)."""
-        return {"models": {each.model: each.to_json() for each in self.models}, "broken": dict(self.broken)}
+        models = {each.model: each.to_json() for each in self.models}
+        return {"models": models, "broken": dict(self.broken), "unread": dict(self.unread)}
 
     def lines(self) -> list[str]:
         """The status as people read it."""
         found = [line for each in self.models for line in each.lines(self.target)]
         found += [f"{folder}: {message}" for folder, message in self.broken.items()]
+        found += [f"run {name} is left out: {message}" for name, message in self.unread.items()]
         return found or ["No model found; create one: lockgate new NAME --data FILE --target COLUMN"]
 
 
@@ -117,7 +120,8 @@ def status(target: Target, name: str | None = None) -> Status:
 
     Errors: UnknownName, BadCall, OutsideFailed.
     """
-    project, recorded = target.project, target.runs(name)
+    project, found = target.project, target.found(name)
+    recorded = found.runs
     known = {*project.models, *(run.about.model for run in recorded if run.about.model)}
     if name is not None and name not in known:
         raise UnknownName("model", name, known)
@@ -126,7 +130,8 @@ def status(target: Target, name: str | None = None) -> Status:
         runs = [run for run in recorded if run.about.model == model]
         models.append(ModelStatus(model, target.live(model), runs[:LAST], target.schedules(model)))
     broken = {} if name else {folder: error.message for folder, error in project.broken.items()}
-    return Status(target, models, broken)
+    unread = {run: error.message for run, error in found.unread.items()}
+    return Status(target, models, broken, unread)
 
 
 def _run_line(run: RunRecord) -> str:

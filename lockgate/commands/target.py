@@ -14,7 +14,7 @@ from lockgate.definition.project import Project
 from lockgate.errors import BadCall
 from lockgate.records.environment import Environment
 from lockgate.records.live import Live
-from lockgate.records.runs import RunRecord, Step, named
+from lockgate.records.runs import Found, RunRecord, Step, named
 from lockgate.records.schedule import Schedule
 
 
@@ -37,8 +37,8 @@ class Target(Protocol):
     def environment(self) -> Environment:
         """Its store, trust file and keys, as files of this machine."""
 
-    def runs(self, model: str | None = None) -> list[RunRecord]:
-        """Its runs, or those of one model, the newest first."""
+    def found(self, model: str | None = None) -> Found:
+        """Its runs, or those of one model."""
 
     def live(self, model: str) -> Live:
         """What users of a model reach."""
@@ -81,11 +81,11 @@ def target_of(project: Project, where: Where) -> Iterator[Target]:
 
 def find(target: Target, name: str) -> RunRecord:
     """A run by its id, its first characters, or `last`. Errors: BadCall, UnknownName."""
-    runs = target.runs()
-    if not runs:
+    found = target.found()
+    if not (found.runs or found.unread):
         msg = f"no run found {target.place}"
         raise BadCall(msg, fix=f"start one: {start(target)} MODEL {target.options}".rstrip())
-    return named(runs, name)
+    return named(found, name)
 
 
 def start(target: Target) -> str:

@@ -15,11 +15,13 @@ from lockgate_proof import (
     read_manifest,
     verify_bundle,
     verify_current,
+    verify_images,
     waiver_for,
 )
 from lockgate_step import layout
 from lockgate_store import Missing, get_tree
 
+from lockgate.cluster.served import Users
 from lockgate.definition.project import Project
 from lockgate.errors import BadCall
 from lockgate.records.environment import Environment
@@ -29,9 +31,12 @@ from lockgate.rendering.current import Current
 from lockgate.report.lines import short, unjudged_lines
 
 
-def verify_what(project: Project, environment: Environment, what: str) -> tuple[dict[str, Any], list[str]]:
+def verify_what(
+    project: Project, environment: Environment, what: str, users: Users | None = None
+) -> tuple[dict[str, Any], list[str]]:
     """Verify a bundle's folder, or the live bundle of a model and the promotions that made it live: JSON and lines.
 
+    users: what users reach on the cluster; without it, a platform's own memory counts.
     Errors: ProofError, naming the first check that failed.
     """
     folder, digest, model, live = Path(what), None, None, None
@@ -39,7 +44,7 @@ def verify_what(project: Project, environment: Environment, what: str) -> tuple[
     if what in project.models or not (folder / "manifest.json").is_file():
         model = project.model(what).spec.name
         store = store_of(environment)
-        memory = Memory.of(project.state, environment.setting("store")) if environment.local else None
+        memory = Memory.of(project.state, environment.setting("store")) if environment.local else users
         live = live_promotion(store, model, lambda: environment.trust, memory)
         if live is None:
             msg = f"{model} has no live version"
@@ -49,14 +54,21 @@ def verify_what(project: Project, environment: Environment, what: str) -> tuple[
         _get(environment, f"models/{model}/bundles/{folder.name}", folder)
     trust, now = environment.trust, datetime.now(UTC)
     proven = verify_bundle(folder, trust, now=now, model=model, digest=digest)
-    current = "current"
+    current, named = "current", _current(project, environment, proven.model)
     try:
-        verify_current(proven, _current(project, environment, proven.model))
+        verify_current(proven, named)
+        if not environment.local:  # on this machine, programs run without images
+            verify_images(proven.signed, proven.model, named)
     except ProofError:
         if digest:  # what is live; the folder of an earlier version remains valid evidence of its time
             raise
         current = "not the current ones"
     checks = [*_checks(proven, now, current), *([_promoted(live)] if live else [])]
+    if live and users:
+        served = {"bundle": proven.digest}
+        checks.append(
+            {"check": "users", "result": f"{users.check(proven, live)} pods", "subjects": served, **_signed(None)}
+        )
     value = {
         "model": proven.model,
         "bundle": proven.digest,

@@ -12,7 +12,7 @@ from lockgate.commands.target import Target
 from lockgate.definition.project import load_model
 from lockgate.errors import BadCall, Refusal, UnknownName
 from lockgate.records.environment import WAIVE, approver_key, move_approver_key
-from lockgate.records.evidence import of_run
+from lockgate.records.evidence import of_run, signer_of
 from lockgate.records.runs import RunRecord, Step
 from lockgate.rendering.files import model_files, write_or_check
 from lockgate.report.lines import again
@@ -107,7 +107,8 @@ def _verdict(step: Step, run: RunRecord, target: Target) -> Statement:
     if step.envelope is None:
         msg = f"the signed verdict of {step.name} in run {run.id} no longer exists"
         raise BadCall(msg, fix=again(run, target.options))
-    verdict = verify(step.envelope, target.environment.trust, signer=step.name, kind="verdict")
+    signer = signer_of(step.name, run.about.model)
+    verdict = verify(step.envelope, target.environment.trust, signer=signer, kind="verdict")
     if not of_run(verdict, run):
         msg = f"the verdict of {step.name} was not signed in run {run.id}, but in another"
         raise Refusal(msg, fix=again(run, target.options))

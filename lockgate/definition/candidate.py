@@ -15,6 +15,7 @@ class Candidate:
     test: Artifact[Table]
     truth: Artifact[Table]
     sensitive: Artifact[Table]
+    train_sensitive: Artifact[Table]
     data: Artifact[DataRecord]
     base: Artifact[Base]
     data_verdict: Artifact[DataVerdict]

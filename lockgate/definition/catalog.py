@@ -16,6 +16,7 @@ class Program:
 
     image: the folder in images/, or the name of the image of a user's own step.
     command, args: the command line before the settings.
+    signer: what it signs as, with a key of its own; empty if it does not sign.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Program:
     command: tuple[str, ...]
     args: tuple[str, ...]
     contract: dict[str, Any]
+    signer: str = ""
 
     @property
     def outputs(self) -> list[dict[str, Any]]:
@@ -93,14 +95,20 @@ class Catalog:
             step = json.loads((folder / "contract.json").read_bytes())
             for entry in step["programs"]:
                 found[entry["program"]] = Program(
-                    entry["program"], step["step"], entry["image"], tuple(entry["command"]), tuple(entry["args"]), entry
+                    entry["program"],
+                    step["step"],
+                    entry["image"],
+                    tuple(entry["command"]),
+                    tuple(entry["args"]),
+                    entry,
+                    entry["program"] if entry["signs"] else "",
                 )
         return found
 
     @property
     def signers(self) -> list[str]:
         """The programs that sign, each with its own key."""
-        return [program.name for program in self.programs.values() if program.contract["signs"]]
+        return [program.signer for program in self.programs.values() if program.signer]
 
     def program(self, name: str) -> Program:
         """Find a program by name. Errors: UnknownName."""

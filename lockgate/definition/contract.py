@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from lockgate_step import ContractError, read_contract
+from lockgate_step import ContractError, layout, read_contract
 
 from lockgate.definition.catalog import Catalog, Program
 from lockgate.errors import SpecError
@@ -12,6 +12,19 @@ from lockgate.errors import SpecError
 # A program reads these as raw artifacts of its template, pinned by digest; no task passes them to another.
 RAW = {"Spec": "spec.json", "Policy": "policy.toml", "Expectations": "expectations.json", "Waivers": "waivers.json"}
 
+
+# What an additional gate may read, by name and type: what every workflow has before `package`, so that it also runs in
+# a review. The raw artifacts come beside.
+JUDGED = {
+    "model": "ModelFile",
+    "answers": "Answers",
+    "test": "Table",
+    "truth": "Table",
+    "sensitive": "Table",
+    "data": "DataRecord",
+    "base": "Base",
+}
+_OF_A_GATE = {"verdict": "AdditionalVerdict", "report": "Report"}
 
 # Only these characters: other letters can look like the name of another program.
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -33,8 +46,11 @@ def own_step(source: Path, model: str) -> Program:
         raise SpecError(msg, fix="move each program to its own file")
     stem = source.stem.replace("_", "-")
     entry = {key: value for key, value in found[0].items() if key != "function"}
-    program = Program(entry["program"], stem, f"{model}-{stem}", ("python", "-m", source.stem), (), entry)
+    signer = layout.additional_signer(model, entry["program"]) if entry["gate"] else ""
+    program = Program(entry["program"], stem, f"{model}-{stem}", ("python", "-m", source.stem), (), entry, signer)
     _check_own(program, source)
+    if signer:
+        _check_gate(program, source)
     return program
 
 
@@ -60,16 +76,32 @@ def _check_own(program: Program, source: Path) -> None:
             what = f"has the name of Lockgate's own {taken}" if name == taken else f"looks like Lockgate's own {taken}"
             msg = f"{source.name}: {name} {what}; a step of yours cannot replace it"
             raise SpecError(msg, fix=f"give the function and the file another name than {taken}")
-    for mark in ("gate", "signs"):
-        if program.contract[mark]:
-            msg = f"{source.name}: {program.name} is marked {mark}=True; only Lockgate's own programs get a signing key"
-            raise SpecError(msg, fix=f"remove {mark}=True: the gates of every model judge what the step writes")
+    if program.contract["signs"]:
+        msg = f"{source.name}: {program.name} is marked signs=True; only Lockgate's own programs sign records"
+        raise SpecError(msg, fix="remove signs=True; an additional gate is marked gate=True alone")
     if denied := [use for use in program.contract["uses"] if use not in _USES_OF_OWN]:
         msg = f"{source.name}: {program.name} uses {denied[0]}, which only Lockgate's own programs may use"
         raise SpecError(msg, fix=f"remove {denied[0]!r} from uses; {_GUIDE}")
     if program.contract["image"]:
         msg = f"{source.name}: {program.name} names the image {program.contract['image']}"
         raise SpecError(msg, fix="remove image=...: each step of your own has an image of its name")
+
+
+def _check_gate(program: Program, source: Path) -> None:
+    """An additional gate judges what the gates of every model judge, and its settings are those of its source."""
+    for entry in program.inputs:
+        if entry["type"] not in RAW and JUDGED.get(entry["name"]) != entry["type"]:
+            known = ", ".join(f"{name}: In[{kind}]" for name, kind in JUDGED.items())
+            asked = f"{entry['name']}: {entry['type']}"
+            msg = f"{source.name}: {program.name} is an additional gate and cannot read {asked}"
+            raise SpecError(msg, fix=f"read one of {known}, or {', '.join(RAW)}")
+    written = {entry["name"]: entry["type"] for entry in program.outputs}
+    if "verdict" not in written or not written.items() <= _OF_A_GATE.items():
+        msg = f"{source.name}: {program.name} is an additional gate, so it writes verdict: Out[AdditionalVerdict]"
+        raise SpecError(msg, fix="write it beside nothing but report: Out[Report]")
+    if unset := [each["name"] for each in program.contract["parameters"] if each["default"] is None]:
+        msg = f"{source.name}: the setting {unset[0]} of the gate {program.name} has no default"
+        raise SpecError(msg, fix="give it its value there: no run may vary the settings of a gate")
 
 
 def _read(source: Path) -> list[dict[str, Any]]:

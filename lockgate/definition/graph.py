@@ -140,15 +140,21 @@ def nested(name: str, passed: D, *, mutex: str | None = None) -> Iterator[D]:
 def add(
     program: str,
     name: str,
-    artifacts: Mapping[str, Artifact[Any] | None],
+    artifacts: Mapping[str, Artifact[Any] | Mapping[str, Artifact[Any]] | None],
     settings: Mapping[str, Value],
     after: Artifact[Any] | None = None,
 ) -> Task:
     """Add a task that runs a program to the open graph; called by the rendered functions.
 
+    artifacts: by input. Several artifacts by name become the files of a folder: `verdicts-a`, `verdicts-b`.
     after: an artifact that must exist first although the program does not read it, e.g. the verdict on the data.
     """
-    given = {key: artifact for key, artifact in artifacts.items() if artifact is not None}
+    given: dict[str, Artifact[Any]] = {}
+    for key, artifact in artifacts.items():
+        if isinstance(artifact, Artifact):
+            given[key] = artifact
+        elif artifact is not None:
+            given |= {f"{key}-{name}": each for name, each in artifact.items()}
     first = (after.task,) if after is not None and after.task else ()
     return _current(program).add(Task(name, program, None, given, settings, first))
 

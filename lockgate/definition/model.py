@@ -147,8 +147,8 @@ class ModelSpec:
         """The location and format of the data."""
         return self.data if isinstance(self.data, Data) else Data(uri=self.data)
 
-    def to_json(self) -> dict[str, Any]:
-        """The spec as the programs read it (spec.json)."""
+    def to_json(self, gates: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """The spec as the programs read it (spec.json); gates: its additional gates, with their code's digests."""
         return SpecFile(
             name=self.name,
             owner=self.owner,
@@ -163,4 +163,5 @@ class ModelSpec:
             train=self.train,
             tunable=self.tunable,
             serving=self.serving,
+            gates=gates or {},
         ).to_json()

@@ -5,6 +5,7 @@ import sys
 import tomllib
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +14,9 @@ from typing import Any
 from lockgate_policy import PolicyError
 from lockgate_policy import check as check_policy
 from lockgate_policy import read as read_policy
-from lockgate_step import UnsafeFile, canonical, loads, read_supplied
+from lockgate_step import UnsafeFile, canonical, file_digest, loads, read_supplied, sha256
 
-from lockgate.definition.catalog import Program
+from lockgate.definition.catalog import Catalog, Program
 from lockgate.definition.contract import RAW, own_step
 from lockgate.definition.model import NOBODY, ModelSpec
 from lockgate.errors import BadCall, LockgateError, SpecError, UnknownName
@@ -37,7 +38,7 @@ class Model:
         Errors: SpecError when a file is missing, damaged, or contains `{{`, which Argo would replace.
         """
         found = {
-            "spec": canonical(self.spec.to_json()).decode(),
+            "spec": canonical(self.spec.to_json(self._gates_of_spec)).decode(),
             "policy": self._text("policy.toml", "every model needs a policy; lockgate new writes a first one"),
             "expectations": self._text("expectations.json", "write [] if there are none"),
             "waivers": canonical([{"file": file, "envelope": each} for file, each in self.waivers.items()]).decode(),
@@ -78,6 +79,17 @@ class Model:
         """The one-file steps in the model's folder, by program name."""
         programs = (own_step(source, self.spec.name) for source in own_sources(self.folder))
         return {program.name: program for program in programs}
+
+    @cached_property
+    def gates(self) -> dict[str, Program]:
+        """The additional gates: the own steps that can refuse, by program name. Errors: SpecError."""
+        return {name: program for name, program in self.own_programs.items() if program.signer}
+
+    @property
+    def _gates_of_spec(self) -> dict[str, str]:
+        """Each additional gate with the digest of its code, as its verdict states it: another code is another spec."""
+        sources = {name: self.folder / f"{gate.command[-1]}.py" for name, gate in self.gates.items()}
+        return {name: sha256(canonical({file.name: file_digest(file)})) for name, file in sources.items()}
 
     def check(self) -> None:
         """Refuse an invalid policy, or one without an entry for a sensitive column. Errors: SpecError."""
@@ -155,6 +167,15 @@ class Project:
                 )
                 raise SpecError(msg, fix="give each model its own name")
             found[model.spec.name] = model
+        return found
+
+    @property
+    def signers(self) -> list[str]:
+        """What signs in this project, each with its own key: Lockgate's programs, and the models' additional gates."""
+        found = Catalog.find().signers
+        for model in self.models.values():
+            with suppress(SpecError):  # nothing of a model with an invalid step can be rendered or run
+                found += [gate.signer for gate in model.gates.values()]
         return found
 
     @cached_property

@@ -1,8 +1,10 @@
 """One typed function per program of Lockgate. Rendered from the contracts by `lockgate render`; do not edit."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lockgate_step import (
+    AdditionalVerdict,
     Answers,
     Base,
     BiasVerdict,
@@ -35,6 +37,7 @@ def bias_audit(
     truth: Artifact[Table],
     data: Artifact[DataRecord],
     sensitive: Artifact[Table] | None = None,
+    train_sensitive: Artifact[Table] | None = None,
     *,
     seed: int | Setting = 0,
     after: Artifact[Kind] | None = None,
@@ -44,7 +47,7 @@ def bias_audit(
     task = add(
         "bias-audit",
         name,
-        {"answers": answers, "truth": truth, "data": data, "sensitive": sensitive},
+        {"answers": answers, "truth": truth, "data": data, "sensitive": sensitive, "train_sensitive": train_sensitive},
         {"seed": seed},
         after,
     )
@@ -160,6 +163,7 @@ def package(
     data_verdict: Artifact[DataVerdict],
     quality_verdict: Artifact[QualityVerdict],
     bias_verdict: Artifact[BiasVerdict],
+    additional: Mapping[str, Artifact[AdditionalVerdict]] | None = None,
     *,
     after: Artifact[Kind] | None = None,
     name: str = "package",
@@ -175,6 +179,7 @@ def package(
             "data_verdict": data_verdict,
             "quality_verdict": quality_verdict,
             "bias_verdict": bias_verdict,
+            "additional": additional,
         },
         {},
         after,

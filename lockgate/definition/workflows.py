@@ -1,13 +1,17 @@
 """The workflows of a model. A user may replace the chain, but not `gates`: it has no option to turn a gate off."""
 
 import inspect
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
-from lockgate_step import Bundle, ModelFile
+from lockgate_step import AdditionalVerdict, Bundle, ModelFile
 
 from lockgate.definition import steps
 from lockgate.definition.candidate import Candidate
-from lockgate.definition.graph import Artifact, Graph, Setting, Task, graph, nested
+from lockgate.definition.catalog import Program
+from lockgate.definition.contract import RAW
+from lockgate.definition.graph import Artifact, Graph, Setting, Task, add, graph, nested
 from lockgate.definition.model import ModelSpec
 from lockgate.errors import UnknownName
 
@@ -39,7 +43,8 @@ def frozen_data(spec: ModelSpec) -> tuple[steps.Ingest, steps.ValidateData]:
 
 def brought(model: Artifact[ModelFile], data: steps.Ingest, checked: steps.ValidateData) -> Candidate:
     """Make a candidate of a model and the frozen data that it is judged on."""
-    return Candidate(model, data.test, data.truth, data.sensitive, data.record, data.base, checked.verdict)
+    groups = data.sensitive, data.train_sensitive
+    return Candidate(model, data.test, data.truth, *groups, data.record, data.base, checked.verdict)
 
 
 def train_candidate(spec: ModelSpec) -> Candidate:
@@ -65,32 +70,43 @@ def fetch_candidate(spec: ModelSpec) -> Candidate:
     return brought(model, data, checked)
 
 
-def gates(spec: ModelSpec, c: Candidate) -> None:
-    """Take a candidate through the gates to users. Each gate's verdict is an argument of the next steps."""
+def gates(spec: ModelSpec, c: Candidate, additional: Iterable[Program] = ()) -> None:
+    """Take a candidate through the gates to users. Each gate's verdict is an argument of the next steps.
+
+    additional: the gates that the model has beside those of every model.
+    """
     answers = steps.predict(c.model, c.test, c.data, c.base)
     quality = steps.validate_model(answers, c.truth, c.data)
-    bias = steps.bias_audit(answers, c.truth, c.data, c.sensitive)
-    sealed = steps.package(c.model, c.data, answers, c.data_verdict, quality.verdict, bias.verdict)
+    bias = steps.bias_audit(answers, c.truth, c.data, c.sensitive, c.train_sensitive)
+    known = {**{each.name: getattr(c, each.name) for each in fields(c)}, "answers": answers}
+    others = {gate.name: _judge(gate, known) for gate in additional}
+    sealed = steps.package(c.model, c.data, answers, c.data_verdict, quality.verdict, bias.verdict, additional=others)
     with nested("rollout", _Sealed(sealed.bundle), mutex=f"lockgate-{spec.name}") as inside:
         staged = steps.deploy(inside.bundle)
         steps.promote(staged, steps.smoke_test(staged, inside.bundle), inside.bundle)
 
 
-def release(spec: ModelSpec) -> Graph:
+def _judge(gate: Program, known: Mapping[str, Artifact[Any]]) -> Artifact[AdditionalVerdict]:
+    """Add an additional gate to the open graph; each of its inputs has the name of what it reads."""
+    given = {entry["name"]: known[entry["name"]] for entry in gate.inputs if entry["type"] not in RAW}
+    return add(gate.name, gate.name, given, {}).output("verdict")
+
+
+def release(spec: ModelSpec, additional: Iterable[Program] = ()) -> Graph:
     """The workflow from data to users: the model's chain, then the gates."""
     with graph("release") as whole:
         candidate = (spec.candidate or train_candidate)(spec)
         with nested("gates", candidate) as inside:
-            gates(spec, inside)
+            gates(spec, inside, additional)
     return whole
 
 
-def review(spec: ModelSpec) -> Graph:
+def review(spec: ModelSpec, additional: Iterable[Program] = ()) -> Graph:
     """The workflow from a registered version to users: fetch, then the same gates."""
     with graph("review") as whole:
         candidate = fetch_candidate(spec)
         with nested("gates", candidate) as inside:
-            gates(spec, inside)
+            gates(spec, inside, additional)
     return whole
 
 

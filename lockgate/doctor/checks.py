@@ -4,8 +4,11 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from lockgate_proof import ADDITIONAL, Trust, sign, verify
+from lockgate_step import layout
 from lockgate_store import Exists, Moved, Store, StoreError
 
 from lockgate.errors import LockgateError
@@ -46,6 +49,12 @@ def _tried(what: str, check: Callable[[], Finding]) -> Finding:
         return check()
     except LockgateError as error:
         return Finding(what, error.message, error.fix or "see the message")
+
+
+def check_key(key: Path, trust: Trust, signer: str) -> None:
+    """Sign with a private key and verify it. Errors: ProofError if the trust file has another key for this signer."""
+    kind = ADDITIONAL if layout.is_additional_signer(signer) else "verdict"
+    verify(sign(kind, {}, {}, key), trust, signer=signer, kind=kind)
 
 
 def race(store: Store, where: str) -> Finding:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lockgate_proof import Trust, sign, verify
+from lockgate_proof import Trust
 from lockgate_step import layout
 
 from lockgate.cluster.api import connect
@@ -18,10 +18,9 @@ from lockgate.cluster.manifests.objects import LABELS
 from lockgate.cluster.manifests.settings import Cluster
 from lockgate.cluster.objects import ClusterObjects, within
 from lockgate.cluster.watch import PART_OF
-from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
 from lockgate.doctor import running
-from lockgate.doctor.checks import Finding, examined, race
+from lockgate.doctor.checks import Finding, check_key, examined, race
 from lockgate.errors import BadCall
 from lockgate.images.pins import built
 from lockgate.images.registry import absent
@@ -64,7 +63,7 @@ def examine(
         "manifests": lambda: _manifests(live, cluster),
         "network": lambda: _network(cluster),
         "rights": lambda: _rights(live),
-        "secrets": lambda: _secrets(live),
+        "secrets": lambda: _secrets(live, project),
         "keys": lambda: _keys(cluster),
         "store": lambda: _store(cluster),
         "images": lambda: _images(project),
@@ -153,7 +152,8 @@ def _project(live: ClusterObjects) -> Finding:
     owner = (found["metadata"].get("labels") or {}).get(layout.PROJECT, "")
     if owner != ours:
         whose = f"belongs to the project {owner}" if owner else f"has no label {layout.PROJECT}"
-        fix = "use another namespace: lockgate render --kubernetes --namespace NAME" if owner else _APPLY
+        other = "use another namespace: lockgate render --kubernetes --namespace NAME"
+        fix = f"{other}; if it is yours: lockgate render --kubernetes --set project={owner}" if owner else _APPLY
         return Finding("project", f"the namespace {place} {whose}, not to {ours}", fix)
     kind, names = "ValidatingAdmissionPolicyBinding", re.compile(rf"lockgate-[a-z]+\.{place}\.(?!{ours}$).+")
     bindings = live.listed("admissionregistration.k8s.io/v1", kind, {PART_OF: "lockgate"})
@@ -216,9 +216,9 @@ def _rights(live: ClusterObjects) -> Finding:
     return Finding("rights", f"{len(ACCOUNTS)} accounts have the rights they need, and none that gives more")
 
 
-def _secrets(live: ClusterObjects) -> Finding:
+def _secrets(live: ClusterObjects, project: Project) -> Finding:
     """Check that each Secret has its keys; their values are not read."""
-    wanted = {layout.key_secret(signer): [layout.PRIVATE_KEY] for signer in Catalog.find().signers}
+    wanted = {layout.key_secret(signer): [layout.PRIVATE_KEY] for signer in project.signers}
     wanted |= {layout.STORE_SECRET: list(CREDENTIALS), f"{EXECUTOR}.service-account-token": ["token"]}
     missing = []
     for name, keys in wanted.items():
@@ -232,13 +232,13 @@ def _secrets(live: ClusterObjects) -> Finding:
 
 def _keys(cluster: Cluster) -> Finding:
     """Check that the trust file has a key for each signer, and that the private keys on this machine match."""
-    trust, signers = Trust.read(cluster.environment / layout.TRUST), Catalog.find().signers
+    trust, signers = Trust.read(cluster.environment / layout.TRUST), cluster.project.signers
     if missing := sorted(set(signers) - {name for key in trust.keys for name in key.may}):
         return Finding("keys", f"no trusted key for {', '.join(missing)}", "lockgate render --kubernetes")
     keys = {signer: cluster.as_environment.key(signer) for signer in signers}
     here = {signer: key for signer, key in keys.items() if key.is_file()}
     for signer, key in here.items():
-        verify(sign("verdict", {}, {}, key), trust, signer=signer, kind="verdict")
+        check_key(key, trust, signer)
     return Finding("keys", f"{len(signers)} signers are trusted; {len(here)} private keys on this machine match")
 
 

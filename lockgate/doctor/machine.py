@@ -7,11 +7,8 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
-from lockgate_proof import sign, verify
-
-from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
-from lockgate.doctor.checks import Finding, examined, race
+from lockgate.doctor.checks import Finding, check_key, examined, race
 from lockgate.engine import NOT_ISOLATED, isolates
 from lockgate.errors import BadCall
 from lockgate.platform import control as platform
@@ -31,7 +28,7 @@ FREE_GIB = 4
 
 def examine(project: Project) -> tuple[int, list[str], dict[str, Any]]:
     """Check this machine, and restore missing parts of the local environment; return exit code, lines, JSON values."""
-    signers = Catalog.find().signers
+    signers = project.signers
     environment = ensure_environment(project, signers)
     checks: dict[str, Callable[[], Finding]] = {
         "python": _python,
@@ -72,7 +69,7 @@ def _keys(environment: Environment, signers: list[str]) -> Finding:
     with suppress(BadCall):  # only `waive` needs a folder for the keys of people
         keys |= {WAIVE: approver} if (approver := find_approver_key(environment)) else {}
     for signer, key in keys.items():
-        verify(sign("verdict", {}, {}, key), environment.trust, signer=signer, kind="verdict")
+        check_key(key, environment.trust, signer)
     elsewhere = "; trusted on this machine only" if environment.trust.untrusted_elsewhere else ""
     return Finding("keys", f"{len(keys)} keys sign and verify{elsewhere}" + (f"; {moved}" if moved else ""))
 

@@ -16,7 +16,8 @@ from lockgate.errors import BadCall, SpecError, UnknownName
 LOCK = "images/images.lock.json"  # the pushed references, by digest
 NOWHERE, UNBUILT = "lockgate.invalid", ":unbuilt"
 SOURCE = "io.lockgate.source"  # the label with the digest of an image's sources
-_BY_DIGEST = re.compile(r"([^\s/@]+[.:][^\s/@]+|localhost)/[^\s@]+@sha256:[0-9a-f]{64}")  # in a registry that it names
+# In a registry that it names.
+_BY_DIGEST = re.compile(r"([\w\[\]:.-]+[.:][\w\[\]:.-]+|localhost)/[\w./:-]+@sha256:[0-9a-f]{64}", re.ASCII)
 _NOT_CODE = ("__pycache__", "*.pyc", ".*")
 
 

@@ -44,6 +44,11 @@ def command(
         f"  expectations.json suggests row counts, missing shares and means; {COVERED[:1].lower()}{COVERED[1:]}",
         "Next",
         f"  {written}/pipeline.py: check that {found.positive.name!r} is the label that counts as selected",
+        *(
+            [f"  {written}/pipeline.py: remove the inputs that are known only afterwards, if any of: {telling}"]
+            if (telling := visible(", ".join(found.telling)))
+            else []
+        ),
         f"  lockgate run {name:<24} from data to an audited, served model",
         f"  {written}/pipeline.py: replace {NOBODY} with the owner's address",
         f"  {written}/policy.toml: decide each starting limit",

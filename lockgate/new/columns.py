@@ -6,7 +6,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from lockgate_step import Category, Number
 
@@ -135,10 +134,10 @@ def guess(name: str, tally: Tally, missing: Collection[str], *, sensitive: bool 
             return LeftOut("an identifier: a different value in every row")
         if sensitive and not tally.many and tally.whole and len(values) <= SUPPORT:
             return _category(tally, values, gaps=gaps)
-        low, high = widened(tally.low, tally.high, whole=tally.whole)
-        bands = _bands(values, low, high, name) if sensitive else ()
+        bands = _bands(values, tally.low, tally.high, name) if sensitive else ()
         if sensitive and not bands:
             return LeftOut("sensitive, but its values cannot be split into bands: group them first")
+        low, high = widened(tally.low, tally.high, whole=tally.whole)
         return Number(low=low, high=high, whole=tally.whole, missing=gaps, bands=bands)
     return _category(tally, values, gaps=gaps)
 
@@ -175,12 +174,6 @@ def widened(low: float, high: float, *, whole: bool) -> tuple[float, float]:
     return min(low, float(below)), max(high, float(above))
 
 
-def band_names(bands: tuple[float, ...], *, whole: bool) -> list[str]:
-    """The names of the groups between the edges, the same as in the audit."""
-    between = [f"{low:g} to {high - 1:g}" if whole else f"{low:g} to under {high:g}" for low, high in pairwise(bands)]
-    return [f"under {bands[0]:g}", *between, f"{bands[-1]:g} and over"]
-
-
 def _numeric(tally: Tally) -> bool:
     return not tally.texts and tally.low <= tally.high
 
@@ -212,11 +205,20 @@ def _identifies(name: str, tally: Tally, values: Mapping[str, int]) -> bool:
 
 
 def _bands(values: Mapping[str, int], low: float, high: float, name: str) -> tuple[float, ...]:
-    if "age" in words(name):
-        return tuple(edge for edge in (25.0, 40.0, 60.0) if low < edge < high)
+    """The edges of bands of which each has a row: an empty band could never be judged.
+
+    low, high: the lowest and the highest value.
+    """
     seen = ((parsed(value), count) for value, count in values.items())
     numbers = sorted(number for value, count in seen if value is not None for number in [value] * count)
-    if not numbers:
-        return ()
-    quartiles = {float(f"{numbers[len(numbers) * part // 4]:.2g}") for part in (1, 2, 3)}
-    return tuple(sorted(edge for edge in quartiles if low < edge < high))
+    if "age" in words(name):
+        edges = [25.0, 40.0, 60.0]
+    else:
+        edges = [float(f"{numbers[len(numbers) * part // 4]:.2g}") for part in (1, 2, 3)] if numbers else []
+    kept: list[float] = []
+    for edge in sorted(set(edges)):
+        start = kept[-1] if kept else -math.inf
+        below = any(start <= number < edge for number in numbers) if numbers else low < edge
+        if below and edge <= high:
+            kept.append(edge)
+    return tuple(kept)

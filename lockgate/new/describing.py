@@ -35,9 +35,11 @@ def _lines(found: Profile) -> Iterator[str]:
     yield f"sensitive  {len(found.sensitive) or 'none found by name; list them with --sensitive'}"
     yield from (f"  {name:<24} {_described(column)}" for name, column in found.sensitive.items())
     yield from _groups(found)
+    for name, count in found.repeated.items():
+        yield f"repeated   {count} columns are named {name} and have the same values; they are read as one"
     if found.left_out:
         yield f"left out   {len(found.left_out)}"
-        yield from (f"  {name:<24} {why}" for name, why in found.left_out.items())
+        yield from _left_out(found)
     yield from _cautions(found)
 
 
@@ -67,6 +69,15 @@ def _rates(found: Profile, group: Group) -> str:
     return f"{rows}  {percent(group.unlabelled_rate):>6}" if found.unlabelled else rows
 
 
+def _left_out(found: Profile) -> Iterator[str]:
+    """The columns that are left out; several with one reason are listed below it."""
+    for why in dict.fromkeys(found.left_out.values()):
+        names = [name for name, reason in found.left_out.items() if reason == why]
+        yield f"  {names[0] if len(names) == 1 else f'{len(names)} columns':<24} {why}"
+        if len(names) > 1:
+            yield f"    {', '.join(names)}"
+
+
 def _cautions(found: Profile) -> Iterator[str]:
     share = found.test_share
     for name in found.left_out:
@@ -79,11 +90,16 @@ def _cautions(found: Profile) -> Iterator[str]:
             yield f"too small to judge  {name}: {_some(small)}"
         if errors:
             yield f"errors too few to judge  {name}: {_some(errors)}"
-    for proxy in found.proxies:
-        strength = f"Cramér's V {proxy.strength:.2f}"
-        yield f"proxy      {proxy.column} is associated with {proxy.of} ({strength}); a model may use it as a proxy"
-    for missing in find_missing(found):
-        yield f"missing    {missing.words}; a model may use a missing value as a proxy"
+    if found.telling:
+        alone = ", ".join(f"{name} ({strength:.2f})" for name, strength in found.telling.items())
+        yield f"known later?  each of these alone nearly tells {found.target} (Cramér's V): {alone}"
+    for name in dict.fromkeys(proxy.column for proxy in found.proxies):
+        of = (f"{each.of} (Cramér's V {each.strength:.2f})" for each in found.proxies if each.column == name)
+        yield f"proxy      {name} is associated with {' and '.join(of)}; a model may use it as a proxy"
+    gaps = list(find_missing(found))
+    for name in dict.fromkeys(each.column for each in gaps):
+        where = "; ".join(each.where for each in gaps if each.column == name)
+        yield f"missing    {name} is missing {where}; a model may use a missing value as a proxy"
     for name, rare in found.rare.items():
         yield f"rare       {name}: {rare} of its values are in fewer than {SUPPORT} rows; merge them if possible"
     if found.key:

@@ -22,11 +22,11 @@ class Missing:
     shares: tuple[float, float]
 
     @property
-    def words(self) -> str:
-        """One line: `income is missing in 12% of F and 3% of M`."""
+    def where(self) -> str:
+        """The two groups: `in 12% of sex F and in 3% of M`."""
         high, low = self.shares
         few = f"{low:.0%}" if low else "fewer than 10 rows"
-        return f"{self.column} is missing in {high:.0%} of {self.by} {self.high} and in {few} of {self.low}"
+        return f"in {high:.0%} of {self.by} {self.high} and in {few} of {self.low}"
 
 
 def find_missing(profile: Profile) -> Iterator[Missing]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lockgate_step import Category, Column, Number
 
-from lockgate.new.columns import SUPPORT, band_names, parsed
+from lockgate.new.columns import SUPPORT, parsed
 from lockgate.new.labels import Label
 
 JUDGED = 30  # the minimum denominator of a rate that the audit judges: the default of the policy's minimum_support
@@ -72,26 +72,16 @@ def _rounded(rate: float | None) -> float | None:
 def count_groups(
     column: Column, pairs: Mapping[tuple[str, str], int], positive: Label, missing: Sequence[str]
 ) -> list[Group]:
-    """Count the rows of each group by label; groups without rows are left out.
+    """Count the rows of each group by label, also of a group that the column names and that has no row.
 
     pairs: (value of the column, value of the target) -> rows. missing: the file's spellings of a missing value.
     """
-    counts: dict[str, Counter[bool | None]] = {name: Counter() for name in _group_names(column)}
+    counts: dict[str, Counter[bool | None]] = {name: Counter() for name in column.groups}
     for (value, label), count in pairs.items():
         if (name := group_of(column, value, missing)) is not None:
             labelled = None if label in missing else label in (positive.name, *positive.spellings)
             counts.setdefault(name, Counter())[labelled] += count
-    return [
-        Group(name, counted[True], counted[False], counted[None]) for name, counted in counts.items() if counted.total()
-    ]
-
-
-def _group_names(column: Column) -> Sequence[str]:
-    match column:
-        case Category():
-            return column.values
-        case Number():
-            return band_names(column.bands, whole=column.whole)
+    return [Group(name, counted[True], counted[False], counted[None]) for name, counted in counts.items()]
 
 
 def group_of(column: Column, value: str, missing: Sequence[str]) -> str | None:
@@ -103,5 +93,4 @@ def group_of(column: Column, value: str, missing: Sequence[str]) -> str | None:
             return value
         case Number():
             number = parsed(value)
-            names = band_names(column.bands, whole=column.whole)
-            return None if number is None else names[bisect_right(column.bands, number)]
+            return None if number is None else column.band_names[bisect_right(column.bands, number)]

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lockgate_policy import LIKELY, AtLeast, AtMost, BiasRule, Policy, Settings, chance_to_pass, rows_to_decide
+from lockgate_policy import (
+    LIKELY,
+    AtLeast,
+    AtMost,
+    BiasRule,
+    Policy,
+    Settings,
+    chance_to_pass,
+    limit_to_decide,
+    rows_to_decide,
+)
 from lockgate_step import Data, LockgateError, Records, unpacked
 
 from lockgate.definition.model import ModelSpec
@@ -33,6 +43,7 @@ class Power:
     """How often a fair model passes a rule, and what would decide it.
 
     chance: from 0 to 1. rows: of the whole data, so that it passes at least 80 % of the time; None if unknown or never.
+    wider: the limit with which it does, with these groups; None if none up to 0.5 is wide enough.
     small: the groups that are too small to judge.
     """
 
@@ -40,6 +51,7 @@ class Power:
     limit: float
     chance: float
     rows: int | None
+    wider: float | None
     small: tuple[str, ...]
 
     @property
@@ -59,9 +71,12 @@ class Power:
         if self.small:
             some = ", ".join(self.small[:4]) + (f" and {len(self.small) - 4} more" if len(self.small) > 4 else "")
             said += f", because of too few rows of {some}"
+        wider = "" if self.wider is None else f"a limit of {self.wider:g}"
         if self.limit in (0, 1) and self.limit == (1 if self.measure.endswith("_ratio") else 0):
-            return f"{said}; no number of rows can show exactly {self.limit:g}"
-        return said + (f"; about {self.rows:,} rows in all would decide it" if self.rows else "")
+            said += f"; no number of rows can show exactly {self.limit:g}"
+        elif self.rows:
+            return f"{said}; about {self.rows:,} rows in all{f', or {wider},' if wider else ''} would decide it"
+        return f"{said}; {wider} would decide it" if wider else said
 
 
 def power(groups: Sequence[Group], share: float, measure: str, limit: float, settings: Settings | None = None) -> Power:
@@ -69,7 +84,8 @@ def power(groups: Sequence[Group], share: float, measure: str, limit: float, set
     settings = settings or Settings()
     chance, needed = 1.0, list[float]()
     small: dict[str, None] = {}
-    for sizes, rate in _denominators(groups, share, measure):
+    rates = list(_denominators(groups, share, measure))
+    for sizes, rate in rates:
         chance *= chance_to_pass(sizes, rate, limit, measure, settings=settings)
         support = settings.minimum_support
         small |= dict.fromkeys(group.name for group, size in zip(groups, sizes, strict=True) if size < support)
@@ -77,7 +93,10 @@ def power(groups: Sequence[Group], share: float, measure: str, limit: float, set
     rows = sum(group.rows for group in groups)
     factor = max(needed) if all(needed) else 0
     wanted = None if not factor else _rounded(rows * factor)
-    return Power(measure, limit, chance, wanted if chance < LIKELY else None, tuple(small))
+    if chance >= LIKELY:
+        return Power(measure, limit, chance, None, None, tuple(small))
+    wider = None if small else limit_to_decide(rates, measure, settings=settings)
+    return Power(measure, limit, chance, wanted, wider, tuple(small))
 
 
 def _denominators(groups: Sequence[Group], share: float, measure: str) -> Iterator[tuple[list[int], float]]:
@@ -115,11 +134,12 @@ def stated(spec: ModelSpec, policy: Policy, folder: Path) -> list[str]:
     Empty if the data are not a local CSV file that can be read quickly: their groups are then not known here.
     """
     rules = [rule for rule in policy.bias if isinstance(rule.limit, AtMost | AtLeast)]
-    path = folder / (spec.source.test or spec.source.uri)
-    if not rules or "://" in str(spec.source.uri) or not path.is_file() or path.stat().st_size > _LARGEST:
+    paths = [folder / each for each in (spec.source.uri, spec.source.test) if each]
+    readable = all(path.is_file() and path.stat().st_size <= _LARGEST for path in paths)
+    if not rules or "://" in str(spec.source.uri) or not readable:
         return []
     try:
-        counted = _counted(path, spec, [rule.between for rule in rules])
+        counted = _counted(paths, spec, [rule.between for rule in rules])
     except (LockgateError, csv.Error, OSError, ValueError, EOFError, zlib.error):
         return []  # `ingest` says what is wrong with the file
     share = 1.0 if spec.source.test else spec.split.test_share
@@ -148,28 +168,45 @@ def _limit(rule: BiasRule) -> float:
 
 
 def _counted(
-    path: Path, spec: ModelSpec, wanted: Sequence[tuple[str, ...]]
+    paths: Sequence[Path], spec: ModelSpec, wanted: Sequence[tuple[str, ...]]
 ) -> Mapping[tuple[str, ...], Sequence[Group]]:
-    """Count the groups of each of these columns, or of their intersections."""
+    """Count the groups of each of these columns, or of their intersections, in the last of the files.
+
+    A group that the spec names, or that occurs only in another file, has no rows. bias-audit has the same groups.
+    """
+    found: dict[tuple[str, ...], dict[tuple[str, ...], Counter[bool]]] = {between: {} for between in wanted}
+    for path in paths:
+        for between, groups in _labels(path, spec, wanted).items():
+            found[between] = {parts: Counter[bool]() for parts in found[between]} | groups
+    for between, groups in found.items():
+        for at, name in enumerate(between):
+            for value in set(spec.sensitive[name].groups).difference(group[at] for group in groups):
+                groups[*(value if other == at else "(any)" for other in range(len(between)))] = Counter()
+    return {
+        between: [Group(" & ".join(parts), counted[True], counted[False]) for parts, counted in sorted(groups.items())]
+        for between, groups in found.items()
+    }
+
+
+def _labels(
+    path: Path, spec: ModelSpec, wanted: Sequence[tuple[str, ...]]
+) -> Mapping[tuple[str, ...], dict[tuple[str, ...], Counter[bool]]]:
+    """Count the labels of each group of a file."""
     data, target = spec.source, spec.target
     counts: dict[tuple[str, ...], Counter[tuple[str, ...]]] = {between: Counter() for between in wanted}
     for row in _rows(path, data):
         for between, counter in counts.items():
             counter[*(row[name] for name in between), row[target.name]] += 1
     positives = {target.positive, *(each for each, label in target.spellings.items() if label == target.positive)}
-    groups: dict[tuple[str, ...], dict[str, Counter[bool]]] = {}
+    groups: dict[tuple[str, ...], dict[tuple[str, ...], Counter[bool]]] = {between: {} for between in wanted}
     for between, counter in counts.items():
-        named = groups.setdefault(between, {})
         for (*values, label), count in counter.items():
             parts = [
                 group_of(spec.sensitive[name], value, data.missing) for name, value in zip(between, values, strict=True)
             ]
             if label not in data.missing and None not in parts:
-                named.setdefault(" & ".join(map(str, parts)), Counter())[label in positives] += count
-    return {
-        between: [Group(name, counted[True], counted[False]) for name, counted in sorted(named.items())]
-        for between, named in groups.items()
-    }
+                groups[between].setdefault(tuple(map(str, parts)), Counter())[label in positives] += count
+    return groups
 
 
 def _rows(path: Path, data: Data) -> Iterator[dict[str, str]]:

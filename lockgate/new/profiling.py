@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from lockgate.errors import BadCall, UnknownName
 from lockgate.new.columns import MANY, SUPPORT, LeftOut, Tally, guess, looks_like_identifier, looks_sensitive, spellings
 from lockgate.new.groups import Group, count_groups
 from lockgate.new.labels import Label, find_labels
-from lockgate.new.proxies import Proxy, find_proxies
+from lockgate.new.proxies import Proxy, find_proxies, find_telling
 from lockgate.new.reading import Source, open_csv
 
 _SAMPLE = 20_000  # rows to find proxies with; fewer if there are many columns
@@ -29,6 +29,8 @@ class Profile:
     unlabelled: the number of rows without a label. sample: rows of the file, at most 20,000.
     key: the column that identifies a row's subject, if there is one.
     left_out: column -> reason. rare: column -> number of rare categories.
+    telling: input -> how strongly it alone tells the label, from 0 to 1; it may be known only afterwards.
+    repeated: name -> number of columns with it, which have the same values in every row and so are one column.
     """
 
     source: Source
@@ -43,9 +45,11 @@ class Profile:
     sensitive: Mapping[str, Column]
     left_out: Mapping[str, str]
     missing: tuple[str, ...]
+    repeated: Mapping[str, int]
     key: str | None
     groups: Mapping[str, Sequence[Group]]
     proxies: Sequence[Proxy]
+    telling: Mapping[str, float]
     rare: Mapping[str, int]
 
     @property
@@ -76,11 +80,13 @@ class Profile:
             "sensitive": [column.to_json() for column in named(self.sensitive)],
             "left_out": dict(self.left_out),
             "missing": list(self.missing),
+            "repeated": dict(self.repeated),
             "key": self.key,
             "groups": {
                 name: [group.to_json(self.test_share) for group in groups] for name, groups in self.groups.items()
             },
             "proxies": [{"column": p.column, "of": p.of, "strength": round(p.strength, 2)} for p in self.proxies],
+            "telling": {name: round(strength, 2) for name, strength in self.telling.items()},
             "rare": dict(self.rare),
         }
 
@@ -95,10 +101,11 @@ def profile(path: Path, target: str, *, positive: str | None = None, sensitive: 
     source = open_csv(path)
     named = _named(source, target, sensitive)
     seen = _read(source, target, named)
+    _check_repeated(source, seen, (target, *(sensitive or ())))
     missing = spellings(seen.tallies.values())
     yes, no = find_labels(seen.tallies[target], target, positive, missing)
     guesses = {
-        name: guess(name, tally, missing, sensitive=name in named)
+        name: _differs(source, name) if name in seen.differ else guess(name, tally, missing, sensitive=name in named)
         for name, tally in seen.tallies.items()
         if name not in ("", target)
     }
@@ -112,6 +119,8 @@ def profile(path: Path, target: str, *, positive: str | None = None, sensitive: 
     left_out |= {"(no name)": "it has no name in the header"} if "" in source.header else {}
     if key:
         left_out[key] = "an identifier, used to keep the rows of one subject on the same side of the split"
+    at, selected = source.header.index(target), {yes.name, *yes.spellings}
+    labelled = [row for row in seen.sample if row[at] not in missing]
     return Profile(
         source=source,
         rows=seen.rows,
@@ -125,9 +134,13 @@ def profile(path: Path, target: str, *, positive: str | None = None, sensitive: 
         sensitive=protected,
         left_out=left_out,
         missing=missing,
+        repeated={
+            name: len(at) for name, at in source.places.items() if name and len(at) > 1 and name not in seen.differ
+        },
         key=key,
         groups={n: count_groups(column, seen.pairs[n], yes, missing) for n, column in protected.items()},
         proxies=find_proxies(seen.sample, source.header, inputs, protected, missing),
+        telling=find_telling(labelled, source.header, inputs, [row[at] in selected for row in labelled], missing),
         rare={
             name: rare
             for name, column in {**inputs, **protected}.items()
@@ -139,12 +152,32 @@ def profile(path: Path, target: str, *, positive: str | None = None, sensitive: 
 
 @dataclass
 class _Seen:
-    """The counts and the sample from one pass over the file."""
+    """The counts and the sample from one pass over the file. differ: repeated names of columns that are not equal."""
 
     tallies: Mapping[str, Tally]
     pairs: Mapping[str, Counter[tuple[str, str]]]
     sample: list[list[str]]
     rows: int = 0
+    differ: set[str] = field(default_factory=set)
+
+
+def _check_repeated(source: Source, seen: _Seen, wanted: Sequence[str]) -> None:
+    """Refuse a named column if it is unclear which one it is. Errors: BadCall."""
+    for name in wanted:
+        if name in seen.differ:
+            msg = f"{source.path.name} has {len(source.places[name])} columns {name!r} with different values"
+            raise BadCall(msg, fix=f"{_renaming(source, name)}, then run the same command again")
+
+
+def _differs(source: Source, name: str) -> LeftOut:
+    return LeftOut(
+        f"the name of {len(source.places[name])} columns that differ; to use them, {_renaming(source, name)}"
+    )
+
+
+def _renaming(source: Source, name: str) -> str:
+    *some, last = (str(at + 1) for at in source.places[name])
+    return f"give columns {', '.join(some)} and {last} different names in the first line of the file"
 
 
 def _named(source: Source, target: str, sensitive: Sequence[str] | None) -> list[str]:
@@ -160,7 +193,9 @@ def _named(source: Source, target: str, sensitive: Sequence[str] | None) -> list
 
 
 def _read(source: Source, target: str, sensitive: Sequence[str]) -> _Seen:
-    at = {name: place for place, name in enumerate(source.header)}
+    places = source.places
+    at = {name: place for name, (place, *_) in places.items()}
+    repeated = {name: found for name, found in places.items() if name and len(found) > 1}
     most, size = min(MANY, max(1000, _COUNTED // len(at))), min(_SAMPLE, max(1000, _SAMPLED // len(at)))
     seen = _Seen({name: Tally(most) for name in at}, {name: Counter() for name in sensitive}, [])
     draw = random.Random(0)  # noqa: S311 - a reproducible sample, not a secret
@@ -168,6 +203,7 @@ def _read(source: Source, target: str, sensitive: Sequence[str]) -> _Seen:
         columns = list(zip(*piece, strict=True))
         for name, tally in seen.tallies.items():
             tally.add(columns[at[name]])
+        seen.differ |= {name for name, found in repeated.items() if len({columns[place] for place in found}) > 1}
         for name, pairs in seen.pairs.items():
             if len(pairs) <= _PAIRS:
                 pairs.update(zip(columns[at[name]], columns[at[target]], strict=True))

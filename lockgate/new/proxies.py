@@ -1,4 +1,4 @@
-"""Find inputs that are proxies for a sensitive column, by Cramér's V on a sample of the rows."""
+"""Find inputs that stand in for a sensitive column or for the label, by Cramér's V on a sample of the rows."""
 
 import math
 from bisect import bisect_right
@@ -12,6 +12,7 @@ from lockgate.new.columns import parsed
 from lockgate.new.groups import group_of
 
 _PROXY = 0.3  # the lowest Cramér's V of an input that is listed as a proxy
+_TELLING = 0.6  # and of one that alone nearly tells the label: it may be known only afterwards
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,23 @@ def find_proxies(
         for other, groups in grouped.items()
     )
     return sorted((proxy for proxy in found if proxy.strength >= _PROXY), key=lambda proxy: -proxy.strength)
+
+
+def find_telling(
+    sample: Sequence[Sequence[str]],
+    header: Sequence[str],
+    inputs: Mapping[str, Column],
+    labels: Sequence[object],
+    missing: Sequence[str],
+) -> dict[str, float]:
+    """Return the inputs that alone nearly tell the label, and how strongly; the strongest first.
+
+    labels: of each row of the sample. The other parameters are those of `find_proxies`.
+    """
+    columns = dict(zip(header, zip(*sample, strict=True), strict=True))
+    found = {name: association(_codes(column, columns[name], missing), labels) for name, column in inputs.items()}
+    telling = {name: strength for name, strength in found.items() if strength >= _TELLING}
+    return dict(sorted(telling.items(), key=lambda each: -each[1]))
 
 
 def _codes(column: Column, values: Sequence[str], missing: Sequence[str]) -> Sequence[object]:

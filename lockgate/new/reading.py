@@ -4,8 +4,7 @@ import csv
 import gzip
 import io
 import zlib
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -29,6 +28,14 @@ class Source:
     path: Path
     header: tuple[str, ...]
     delimiter: str
+
+    @property
+    def places(self) -> Mapping[str, list[int]]:
+        """The places of each column's name in the header; a name may be repeated."""
+        found: dict[str, list[int]] = {}
+        for place, name in enumerate(self.header):
+            found.setdefault(name, []).append(place)
+        return found
 
     def pieces(self) -> Iterator[list[list[str]]]:
         """Yield the rows after the header in pieces of about CELLS cells. Errors: BadCall, naming the line."""
@@ -109,10 +116,6 @@ def _check_header(source: Source) -> None:
         many = f"{len(numbers)} of the {len(source.header)} fields of its first line are numbers"
         msg = f"{source.path.name} seems to have no header: {many}"
         raise BadCall(msg, fix="write the names of the columns in the first line")
-    twice = [name for name, seen in Counter(source.header).items() if name and seen > 1]
-    if twice:
-        msg = f"{source.path.name} has more than one column {', '.join(repr(name) for name in twice)}"
-        raise BadCall(msg, fix="give each column its own name in the first line")
 
 
 def _is_number(text: str) -> bool:

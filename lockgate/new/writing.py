@@ -21,6 +21,7 @@ from lockgate.new.profiling import Profile
 
 _LIMIT = 0.2  # the starting limit of the difference between groups
 SELECTION, ERRORS = "selection_rate_difference", "equalized_odds_difference"
+_ACCEPTED = 6  # small groups of a column that the policy offers to accept; with more, merging is better
 _WIDTH = 110  # the maximum length of a column's line
 _START = "Starting limit, which the owner decides before the first release"
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -87,6 +88,7 @@ def pipeline(profile: Profile, name: str) -> str:
         f"    target=label({_quoted(profile.target)}, positive={_quoted(profile.positive.name)}, "
         f"negative={_quoted(profile.negative.name)}{f', spellings={_dict(spelled)}' if spelled else ''}),",
         "    # The columns that a caller sends.",
+        *_known_later(profile),
         "    inputs={",
         *(f"        {_entry(column, traits)}," for column, traits in profile.inputs.items()),
         "    },",
@@ -102,6 +104,12 @@ def pipeline(profile: Profile, name: str) -> str:
         ")",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _known_later(profile: Profile) -> Iterator[str]:
+    if profile.telling:
+        names = _docstring(", ".join(profile.telling))
+        yield f"    # Remove those that are known only afterwards; each alone nearly tells the label: {names}."
 
 
 def _data(profile: Profile) -> Iterator[str]:
@@ -124,7 +132,7 @@ def policy(profile: Profile, name: str) -> str:
             {"measure": "accuracy", "no_worse_than_live_by": 0.02},
             f"{_START}: a new version may give two more wrong answers in a hundred than the live one.",
         ),
-        *(rule for column in profile.sensitive for rule in _bias(profile, column)),
+        *(rule for column in profile.sensitive for rule in (*_bias(profile, column), *_accepting(profile, column))),
         _rule("smoke", {"measure": "p99_ms", "at_most": 250}, f"{_START}: a caller waits for the answer."),
     ]
     head = f"# The rules of the gates for {name}. Every limit is a decision that the owner is responsible for.\n"
@@ -133,17 +141,18 @@ def policy(profile: Profile, name: str) -> str:
 
 def readme(profile: Profile, name: str) -> str:
     """The README of the folder: its content, the guesses and the next steps."""
-    left_out = [f"- `{_plain(column)}`: {why}" for column, why in profile.left_out.items()]
+    left_out = [f"- {_code(column)}: {why}" for column, why in profile.left_out.items()]
     proxies = [
-        f"- `{_plain(each.column)}` is associated with `{_plain(each.of)}` (Cramér's V {each.strength:.2f})"
+        f"- {_code(each.column)} is associated with {_code(each.of)} (Cramér's V {each.strength:.2f})"
         for each in profile.proxies
     ]
-    missing = [f"- {_plain(each.words)}" for each in find_missing(profile)]
+    missing = [f"- {_code(each.column)} is missing {_plain(each.where)}" for each in find_missing(profile)]
+    telling = [f"- {_code(name)} (Cramér's V {strength:.2f})" for name, strength in profile.telling.items()]
     return "\n".join(
         [
             f"# {name}",
             "",
-            f"Predicts `{_plain(profile.target)}` from {len(profile.inputs)} columns of `data/{data_name(profile)}`. "
+            f"Predicts {_code(profile.target)} from {len(profile.inputs)} columns of `data/{data_name(profile)}`. "
             "The spec in `pipeline.py` is a guess from the data.",
             "",
             "Before the first release, decide: the owner, the intended and excluded uses, each limit in `policy.toml`, "
@@ -154,6 +163,12 @@ def readme(profile: Profile, name: str) -> str:
             "## Left out",
             "",
             *(left_out or ["- none"]),
+            "",
+            f"## Inputs that alone nearly tell {_code(profile.target)}",
+            "",
+            "Remove those that are known only after the decision: the model would be right in the test and of no use.",
+            "",
+            *(telling or ["- none found"]),
             "",
             "## Possible proxies for a sensitive column",
             "",
@@ -195,9 +210,19 @@ def _plain(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>#|~])", r"\\\1", visible(" ".join(text.split()))) if text.strip() else "(blank)"
 
 
+def _code(text: str) -> str:
+    """A name of the data as code in Markdown, where its markup has no effect."""
+    shown = visible(" ".join(text.split())) or " "
+    marks = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
+    return f"{marks}{shown}{marks}" if len(marks) == 1 else f"{marks} {shown} {marks}"
+
+
 def label_gap(groups: Sequence[Group]) -> float:
-    """The largest difference between the label rates of the groups that the audit judges; 0 if there are not two."""
-    rates = [group.positive / group.rows for group in groups if group.rows >= JUDGED]
+    """The largest difference between the label rates that may be shown, of groups that are large enough to judge.
+
+    It is 0 if there are not two.
+    """
+    rates = [group.rate for group in groups if group.rate is not None and group.rows >= JUDGED]
     return max(rates) - min(rates) if len(rates) > 1 else 0.0
 
 
@@ -220,6 +245,23 @@ def _bias(profile: Profile, column: str) -> Iterator[str]:
         )
 
 
+def _accepting(profile: Profile, column: str) -> Iterator[str]:
+    """What accepts the small groups of a column, to be completed by the person who accepts them."""
+    small = dict.fromkeys(each for measure in (SELECTION, ERRORS) for each in power_of(profile, column, measure).small)
+    if not small:
+        return
+    lines = ["The rules above stay undecided for want of rows of the groups below, unless they are accepted by name."]
+    if len(small) > _ACCEPTED:
+        lines = [
+            f"{len(small)} groups are too small for the rules above: merge them, or accept each by name, like this:"
+        ]
+    lines.append("To accept one, remove the # and write why, and the last day.")
+    for name in list(small)[: _ACCEPTED if len(small) <= _ACCEPTED else 1]:
+        entry = {"column": _quoted(column), "value": _quoted(name), "why": '""', "until": "YYYY-MM-DD"}
+        lines += ["[[accepted_small_group]]", *(f"{key:<6} = {value}" for key, value in entry.items())]
+    yield "".join(f"# {line}\n" for line in lines)
+
+
 def power_of(profile: Profile, column: str, measure: str) -> Power:
     """How often a fair model would pass a rule of the first policy."""
     return power(profile.groups[column], profile.test_share, measure, _LIMIT)
@@ -227,22 +269,23 @@ def power_of(profile: Profile, column: str, measure: str) -> Power:
 
 def outlook(profile: Profile) -> Iterator[str]:
     """Yield what to expect from the first run, in lines for the terminal."""
-    undecided = False
-    for column, groups in profile.groups.items():
-        for measure in (SELECTION, ERRORS):
-            power = power_of(profile, column, measure)
-            undecided |= not power.decides
-            yield f"power      by {column}, {power.words}"
-        if (gap := label_gap(groups)) > _LIMIT / 2:
-            yield (
-                f"by {column}, the label rates in the data differ by {gap:.2f} and the limit starts at {_LIMIT}: "
-                "bias-audit may refuse a model that repeats this; --set mitigation=grid-search may help"
-            )
-    if undecided:
+    powers = [power_of(profile, column, measure) for column in profile.groups for measure in (SELECTION, ERRORS)]
+    names = [column for column in profile.groups for _ in (SELECTION, ERRORS)]
+    yield from (f"power      by {column}, {power.words}" for column, power in zip(names, powers, strict=True))
+    gaps = {column: gap for column, groups in profile.groups.items() if (gap := label_gap(groups)) > _LIMIT / 2}
+    if gaps:
+        differ = ", ".join(f"by {gap:.2f} by {column}" for column, gap in gaps.items())
         yield (
-            "What the rows cannot decide ends inconclusive and is not released: use more rows, merge small groups, "
-            "or let a named person accept it (lockgate waive, or [[accepted_small_group]] in policy.toml)"
+            f"The label rates in the data differ {differ}, and the limit starts at {_LIMIT}: "
+            "bias-audit may refuse a model that repeats this; --set mitigation=grid-search may help"
         )
+    if not all(power.decides for power in powers):
+        yield "What the rows cannot decide ends inconclusive, and is not released. Each of these decides it:"
+        yield "  more rows                as many as stated above"
+        yield "  another limit            in policy.toml, with your own why"
+        if any(power.small for power in powers):
+            yield "  no small groups          merge them, or complete the entries of policy.toml that accept them"
+        yield "  lockgate waive           after the run: a named person signs an exception that expires"
 
 
 def _rule(table: str, entries: Mapping[str, object], why: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
@@ -80,12 +81,14 @@ class Child:
         command: ChildCommand,
         session: ClientSession,
         log_file: Path,
+        scratch: Path,
         patience: Patience,
     ) -> None:
         self.model, self.bundle = model, bundle
         self.state: State = Starting()
         self._folder, self._command, self._session = folder, command, session
         self._log_file, self._patience = log_file, patience
+        self._scratch = scratch  # a server that is killed leaves its copy of the bundle; removed with each run's folder
         self._task = asyncio.create_task(self._keep_running())
 
     async def retire(self) -> None:
@@ -113,15 +116,15 @@ class Child:
     async def _run_once(self) -> tuple[Problem, float]:
         """Run the server until it ends; return the reason, and for how many seconds it served."""
         # Nobody else can take the port while the server starts, or before its end is known: this socket stays open.
-        with socket.socket() as bound:
+        with socket.socket() as bound, TemporaryDirectory(dir=self._scratch) as scratch:
             bound.bind(("127.0.0.1", 0))
-            return await self._run_on(bound)
+            return await self._run_on(bound, scratch)
 
-    async def _run_on(self, bound: socket.socket) -> tuple[Problem, float]:
+    async def _run_on(self, bound: socket.socket, scratch: str) -> tuple[Problem, float]:
         try:
             folder = await asyncio.to_thread(self._folder)
             argv, env = await asyncio.to_thread(self._command, folder, self.bundle, bound.fileno())
-            process = await self._start(argv, env, bound.fileno())
+            process = await self._start(argv, {**env, "TMPDIR": scratch}, bound.fileno())
         except LockgateError as error:
             return Problem(error.message, refused=error.exit_code == REFUSED), 0.0
         except Exception as error:  # a fault of one bundle must not stop the other models

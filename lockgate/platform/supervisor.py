@@ -9,6 +9,7 @@ import asyncio
 import errno
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -63,6 +64,11 @@ class Platform:
     def log(self) -> Path:
         """The supervisor's own log."""
         return self.state / "log"
+
+    @property
+    def scratch(self) -> Path:
+        """The temporary files of the model servers; emptied when the supervisor starts."""
+        return self.state / "tmp"
 
     @property
     def child_logs(self) -> Path:
@@ -186,7 +192,13 @@ def serve(
     platform.state.mkdir(parents=True, exist_ok=True)
     log_without_data()
     with _sole(platform.state):
+        _empty(platform.scratch)
         asyncio.run(_serve(platform, store, command, trust, patience or Patience()))
+
+
+def _empty(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
 
 
 @contextmanager
@@ -353,6 +365,7 @@ class _Supervisor:
             command=self._command,
             session=self._session,
             log_file=self._platform.child_logs / f"{model}-{bundle.removeprefix('sha256:')[:12]}.log",
+            scratch=self._platform.scratch,
             patience=self._patience,
         )
 

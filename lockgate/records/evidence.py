@@ -7,9 +7,9 @@ from functools import cached_property
 from typing import Any
 
 from lockgate_proof import ProofError, Statement, Trust, verify
-from lockgate_step import BadCall, layout, read_spec, read_time
+from lockgate_step import BadCall, SpecFile, layout, read_spec, read_time
 
-from lockgate.records.runs import GATES, RunRecord
+from lockgate.records.runs import GATES, About, RunRecord
 
 _RECORDS = {"ingest": "record", "predict": "answers/record.json", "package": "bundle/record.json", "promote": "record"}
 
@@ -19,9 +19,14 @@ def signed_file(step: str) -> str:
     return _RECORDS.get(step, "verdict")
 
 
-def signs(step: str) -> bool:
+def signs(step: str, about: About) -> bool:
     """Whether a step's program signs what it makes: its pages are shown only if it signed them."""
-    return step in _RECORDS or step in GATES
+    return step in _RECORDS or step in GATES or step in about.gates
+
+
+def signer_of(step: str, model: str) -> str:
+    """What a step of a run signs as: a program of Lockgate as itself, any other as an additional gate of the model."""
+    return step if step in _RECORDS or step in GATES else layout.additional_signer(model, step)
 
 
 def of_run(signed: Statement, record: RunRecord) -> bool:
@@ -60,7 +65,8 @@ class Evidence:
         found = {}
         for step in self.record.steps:
             with suppress(ProofError):
-                signed = verify(step.folder / layout.OUT / signed_file(step.name), self.trust, signer=step.name)
+                signer = signer_of(step.name, self.record.about.model)
+                signed = verify(step.folder / layout.OUT / signed_file(step.name), self.trust, signer=signer)
                 if of_run(signed, self.record):
                     found[step.name] = signed
         return found
@@ -92,12 +98,17 @@ class Evidence:
         return statement.predicate if statement else {}
 
     @cached_property
-    def description(self) -> str:
-        """The model's description, from the spec of the run."""
+    def _spec(self) -> SpecFile | None:
+        """The spec of the run."""
         for step in self.record.steps:
             with suppress(OSError, BadCall):
-                return read_spec(step.folder / layout.IN / "spec").description
-        return ""
+                return read_spec(step.folder / layout.IN / "spec")
+        return None
+
+    @property
+    def description(self) -> str:
+        """The model's description."""
+        return self._spec.description if self._spec else ""
 
     @property
     def unused(self) -> list[str]:
@@ -133,8 +144,9 @@ class Evidence:
 
     @property
     def without_verdict(self) -> list[str]:
-        """The gates without a verdict."""
-        return [step.name for step in self.record.steps if step.name in GATES and not step.verdict]
+        """The gates without a verdict, the model's additional ones too."""
+        gates = (*GATES, *(self._spec.gates if self._spec else ()))
+        return [step.name for step in self.record.steps if step.name in gates and not step.verdict]
 
     def _figures(self) -> Iterator[Figure]:
         for step in self.record.steps:

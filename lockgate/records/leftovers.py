@@ -47,7 +47,7 @@ def _kept(record: RunRecord, step: str) -> frozenset[str]:
 
     The store has the bundle, and its snapshot of the data. A file that only has such a name may be rows.
     """
-    return frozenset((*([signed_file(step)] if signs(step) else ()), *record.about.pages_of(step)))
+    return frozenset((*([signed_file(step)] if signs(step, record.about) else ()), *record.about.pages_of(step)))
 
 
 def _keep(folder: Path, names: frozenset[str]) -> None:

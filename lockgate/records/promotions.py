@@ -3,11 +3,21 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from lockgate_proof import Accepted, Promotion, ProofError, Trust, prove_live, read_promotion
 from lockgate_step import canonical, loads, sha256
 from lockgate_store import Missing, Store
+
+
+class Follower(Protocol):
+    """What follows a model's promotions, and knows outside the store which one it accepted last."""
+
+    def accepted(self, model: str) -> Accepted | None:
+        """What was accepted last; None if nothing was."""
+
+    def forget(self, model: str) -> str:
+        """The action after which another chain of promotions is accepted."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,10 @@ class Memory:
             msg = f"{self.file(model)}, the version of {model} that was accepted last, is damaged"
             raise ProofError(msg, fix="delete it; the whole history in the store is then verified") from error
 
+    def forget(self, model: str) -> str:
+        """The action after which another chain of promotions is accepted."""
+        return f"if you have replaced the store yourself, delete {self.file(model)}"
+
     def keep(self, accepted: Promotion) -> None:
         """Remember a promotion, at once or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -54,10 +68,10 @@ class Memory:
         draft.replace(self.file(accepted.model))
 
 
-def live_promotion(store: Store, model: str, trust: Callable[[], Trust], memory: Memory | None) -> Promotion | None:
+def live_promotion(store: Store, model: str, trust: Callable[[], Trust], memory: Follower | None) -> Promotion | None:
     """The promotion that the live pointer carries, verified with every one before it; None if nothing was ever live.
 
-    memory: what this machine accepted before, if it may have followed the store.
+    memory: what was accepted before, if it is known.
     Errors: ProofError, which says what is wrong; then the version accepted before still counts.
     """
     accepted = memory.accepted(model) if memory else None
@@ -74,8 +88,7 @@ def live_promotion(store: Store, model: str, trust: Callable[[], Trust], memory:
                 continue  # a run promoted in between: the pointer was not the newest any more
             if memory is None or accepted is None:
                 raise
-            fix = f"{error.fix}; if you have replaced the store yourself, delete {memory.file(model)}"
-            raise ProofError(error.message, fix=fix) from error
+            raise ProofError(error.message, fix=f"{error.fix}; {memory.forget(model)}") from error
 
 
 def _read(store: Store, model: str, name: str) -> bytes | None:

@@ -21,7 +21,10 @@ UNREACHED = {"Omitted", "Skipped", "Pending"}
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a run, as the engine recorded it."""
+    """One step of a run, as the engine recorded it.
+
+    additional: whether its program is an additional gate of the model.
+    """
 
     name: str
     phase: str
@@ -29,11 +32,12 @@ class Step:
     exit_code: int | None
     seconds: float | None
     folder: Path
+    additional: bool = False
 
     @property
     def gate(self) -> bool:
         """Whether its program is a gate. Any other step may write a file `verdict`, which says nothing."""
-        return self.name in GATES
+        return self.additional or self.name in GATES
 
     @cached_property
     def envelope(self) -> dict[str, Any] | None:
@@ -184,7 +188,7 @@ def declared_pages(spec: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     A name that is not one of a contract is left out: it becomes the name of a file.
     """
     found = {}
-    for template in spec["templates"]:
+    for template in spec.get("templates", ()):
         artifacts = template.get("outputs", {}).get("artifacts") or ()
         keys = {str(each["name"]): str((each.get("s3") or {}).get("key", "")) for each in artifacts}
         names = tuple(name for name, key in keys.items() if key.endswith(".html") and name.isidentifier())
@@ -193,12 +197,24 @@ def declared_pages(spec: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def additional_gates(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """The templates of a workflow with the key of an additional gate; no other step of a model has a key."""
+
+    def signs(template: Mapping[str, Any]) -> bool:
+        secrets = (str((each.get("secret") or {}).get("secretName", "")) for each in template.get("volumes") or ())
+        keys = (name.removeprefix(layout.KEY_SECRETS) for name in secrets if name.startswith(layout.KEY_SECRETS))
+        return any(map(layout.is_additional_signer, keys))
+
+    return tuple(str(template["name"]) for template in spec.get("templates", ()) if signs(template))
+
+
 @dataclass(frozen=True)
 class About:
     """What the engine does not know about a run: its model, its workflow, its settings, its steps.
 
     steps: each task that runs a program, in the order of the graph. before: the live pointer at its start.
     keep: whether its data stay when it has ended. pages: the outputs that are declared as pages, by step.
+    gates: the steps that are additional gates of the model.
     """
 
     model: str
@@ -208,6 +224,7 @@ class About:
     before: Mapping[str, Any] | None
     keep: bool = False
     pages: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    gates: tuple[str, ...] = ()
 
     def pages_of(self, step: str) -> Sequence[str]:
         """The pages of a step; the step of a loop has its item in its name."""
@@ -223,8 +240,8 @@ class About:
         try:
             value = loads((folder / "about.json").read_bytes())
             keep, pages = bool(value.get("keep")), {k: tuple(names) for k, names in value.get("pages", {}).items()}
-            steps = tuple(value["steps"])
-            return cls(value["model"], value["workflow"], value["given"], steps, value["before"], keep, pages)
+            steps, gates = tuple(value["steps"]), tuple(value.get("gates", ()))
+            return cls(value["model"], value["workflow"], value["given"], steps, value["before"], keep, pages, gates)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return cls("", "", {}, (), None)
 
@@ -299,6 +316,7 @@ class RunRecord:
             # A step that a resumed run reuses keeps the time of its earlier attempt.
             seconds=max(0.0, last.seconds if last.reused else task.seconds) if task.finished_at else None,
             folder=self.run.folder / last.folder if last.folder else self.run.folder / "nodes" / "none",
+            additional=task.template_name in self.about.gates,
         )
 
     @property
@@ -346,9 +364,23 @@ class Runs:
         return sorted(found, key=lambda run: run.started, reverse=True)
 
 
-def named(runs: Sequence[RunRecord], name: str) -> RunRecord:
-    """The run that a name means, of these, newest first. Errors: BadCall, UnknownName."""
-    if name == "last":
+@dataclass(frozen=True)
+class Found:
+    """The runs of a place, the newest first.
+
+    unread: the runs there that cannot be read, which are not among them: name -> why.
+    """
+
+    runs: Sequence[RunRecord]
+    unread: Mapping[str, BadCall] = field(default_factory=dict)
+
+
+def named(found: Found, name: str) -> RunRecord:
+    """The run that a name means, of these; `last` is the newest that can be read. Errors: BadCall, UnknownName."""
+    if name in found.unread:
+        raise found.unread[name]
+    runs = found.runs
+    if name == "last" and runs:
         return runs[0]
     fitting = [run for run in runs if run.id.startswith(name)]
     if not fitting:

@@ -9,6 +9,7 @@ from lockgate.definition.catalog import Program, module_of
 from lockgate.definition.contract import RAW, _read
 
 _WIDTH = 120  # of a line, as the formatter counts
+_SEVERAL = {"AdditionalVerdicts": "AdditionalVerdict"}  # a folder with one file of each artifact
 _SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
 
 
@@ -38,11 +39,13 @@ def contract_bytes(contract: dict[str, Any]) -> bytes:
 
 def functions_source(programs: list[Program], what: str) -> str:
     """Render the Python source of one typed function per program."""
-    kinds = sorted({"Kind"} | {f["type"] for p in programs for f in [*p.outputs, *_passed(p)]})
+    kinds = sorted({"Kind"} | {_SEVERAL.get(f["type"], f["type"]) for p in programs for f in [*p.outputs, *_passed(p)]})
+    several = any(entry["type"] in _SEVERAL for program in programs for entry in _passed(program))
     parts = [
         f'"""{what} Rendered from the contracts by `lockgate render`; do not edit."""',
         "\n".join(
             [
+                *(["from collections.abc import Mapping"] if several else []),
                 *(["from dataclasses import dataclass", ""] if any(len(p.outputs) > 1 for p in programs) else []),
                 "from lockgate_step import (",
                 *[f"    {kind}," for kind in kinds],
@@ -70,7 +73,7 @@ def _function(program: Program) -> list[str]:
         f"    {entry['name']}: Artifact[{entry['type']}]," for entry in _passed(program) if not entry["optional"]
     ]
     arguments += [
-        f"    {entry['name']}: Artifact[{entry['type']}] | None = None,"
+        f"    {entry['name']}: {_argument(entry['type'])} | None = None,"
         for entry in _passed(program)
         if entry["optional"]
     ]
@@ -98,6 +101,11 @@ def _function(program: Program) -> list[str]:
         *result,
     ]
     return [cls, "\n".join(body)]
+
+
+def _argument(kind: str) -> str:
+    """The type of an argument: an artifact, or several by name that become the files of a folder."""
+    return f"Mapping[str, Artifact[{_SEVERAL[kind]}]]" if kind in _SEVERAL else f"Artifact[{kind}]"
 
 
 def _mapping(entries: list[str]) -> list[str]:

@@ -5,7 +5,7 @@ of these files count now, and `deploy` and `promote` refuse every other.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lockgate_step import canonical, layout, sha256
@@ -21,18 +21,23 @@ from lockgate.rendering.files import write_or_check
 
 @dataclass(frozen=True)
 class Current:
-    """The digests of a model's policy, spec and expectations, and the names of its WorkflowTemplates."""
+    """What a model is judged by now, the names of its WorkflowTemplates, and the images of the programs.
+
+    policy, spec, expectations: digests.
+    images: program of Lockgate, or additional gate of the model -> its image by digest, if it was built.
+    """
 
     policy: str
     spec: str
     expectations: str
     templates: tuple[str, ...] = ()
+    images: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: Model, templates: tuple[str, ...] = ()) -> "Current":
+    def of(cls, model: Model, templates: tuple[str, ...] = (), images: Mapping[str, str] | None = None) -> "Current":
         """Return what is current of a model. Errors: SpecError."""
         policy, spec, expectations = (sha256(model.raw[name].encode()) for name in ("policy", "spec", "expectations"))
-        return cls(policy, spec, expectations, templates)
+        return cls(policy, spec, expectations, templates, images or {})
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -41,12 +46,33 @@ class Current:
             "spec": self.spec,
             "expectations": self.expectations,
             "templates": list(self.templates),
+            "images": dict(self.images),
         }
+
+
+def images_of(project: Project, model: Model | None = None) -> dict[str, str]:
+    """Return the image of each program of Lockgate that was built, and of each additional gate of a model.
+
+    Errors: SpecError if one has no digest.
+    """
+    references = built(project)
+    programs = {**Catalog.find().programs, **(model.gates if model else {})}
+    return {name: references[each.image] for name, each in programs.items() if each.image in references}
+
+
+def templates_of(project: Project) -> dict[str, list[dict[str, Any]]]:
+    """Return the WorkflowTemplates of each model of a project. Errors: SpecError."""
+    return {name: _templates(project, model) for name, model in sorted(project.models.items())}
 
 
 def current_of(project: Project) -> dict[str, Current]:
     """Return what is current of each model of a project, with the names of its templates. Errors: SpecError."""
-    return {name: Current.of(model, _templates(project, model)) for name, model in sorted(project.models.items())}
+    found = {}
+    for name, templates in templates_of(project).items():
+        model = project.models[name]
+        named = tuple(each["metadata"]["name"] for each in templates)
+        found[name] = Current.of(model, named, images_of(project, model))
+    return found
 
 
 def current_bytes(current: Mapping[str, Current]) -> bytes:
@@ -65,9 +91,10 @@ def write_current(project: Project, environment: Environment) -> None:
     write_or_check({environment.config / layout.CURRENT: current_bytes(found)})
 
 
-def _templates(project: Project, model: Model) -> tuple[str, ...]:
+def _templates(project: Project, model: Model) -> list[dict[str, Any]]:
     from lockgate.rendering.manifest import workflow_template
 
     programs = {**model.own_programs, **Catalog.find().programs}
-    graphs = (workflows.release(model.spec), workflows.review(model.spec))
-    return tuple(workflow_template(model, g, programs, built(project))["metadata"]["name"] for g in graphs)
+    own = model.gates.values()
+    graphs = (workflows.release(model.spec, own), workflows.review(model.spec, own))
+    return [workflow_template(model, graph, programs, built(project)) for graph in graphs]

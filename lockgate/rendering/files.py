@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from lockgate.definition.catalog import Catalog
-from lockgate.definition.project import Model, Project, own_sources
+from lockgate.definition.project import Model, Project
 from lockgate.images.pins import built
-from lockgate.rendering.locks import _lock_of
+from lockgate.rendering.locks import SIGNING, _lock_of
 
 
 def model_files(project: Project, model: Model, *, check: bool = False) -> dict[Path, bytes]:
@@ -15,7 +15,10 @@ def model_files(project: Project, model: Model, *, check: bool = False) -> dict[
     """
     from lockgate.rendering.manifest import render_model
 
-    files = {path: text for source in own_sources(model.folder) for path, text in _lock_of(source, check=check).items()}
+    files: dict[Path, bytes] = {}
+    for program in model.own_programs.values():
+        source = model.folder / f"{program.command[-1]}.py"
+        files |= _lock_of(source, SIGNING if program.signer else (), check=check)
     folder = project.workflows / model.spec.name
     rendered = render_model(model, Catalog.find(), built(project))
     return files | {folder / name: content for name, content in rendered.items()}

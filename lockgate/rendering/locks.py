@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 from lockgate_step import canonical, sha256
@@ -11,13 +12,17 @@ from lockgate_step import canonical, sha256
 from lockgate.definition.catalog import Catalog
 from lockgate.errors import OutsideFailed, SpecError
 
+SIGNING = ("securesystemslib[crypto]>=1.3,<2",)  # signs and verifies records (lockgate_proof)
 _HEADER = re.compile(r"(?m)^# /// script\s*$\n(?P<body>(?:^#(?:| .*)$\n)+?)^# ///\s*$")
 
 
-def _lock_of(source: Path, *, check: bool) -> dict[Path, bytes]:
-    """The lock of a one-file step; compiled again only if the packages in its PEP 723 header have changed."""
+def _lock_of(source: Path, more: Sequence[str] = (), *, check: bool) -> dict[Path, bytes]:
+    """The lock of a one-file step; compiled again only if the packages in its PEP 723 header have changed.
+
+    more: packages that it needs beside those.
+    """
     lock = source.with_suffix(".lock")
-    wanted = packages_of(source)
+    wanted = sorted({*packages_of(source), *more})
     mark = f"# of {source.name}, {sha256(canonical(wanted))}\n".encode()
     if lock.is_file() and lock.read_bytes().startswith(mark):
         return {lock: lock.read_bytes()}

@@ -40,6 +40,7 @@ RETRY = (
     "lastRetry.status == 'Error' || asInt(lastRetry.exitCode) == 4 || lastRetry.message matches "
     "'^(Pod was (terminated|rejected)|The node |Preempted|main: Error [(]exit code (137|143)[)])'"
 )
+GATHERED = "additional"  # the input of `package` with the verdicts of a model's additional gates
 LOCKED_DOWN = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -74,8 +75,9 @@ def render_model(model: Model, catalog: Catalog, images: Mapping[str, str]) -> d
     """
     model.check()
     programs = {**model.own_programs, **catalog.programs}
-    release = workflow_template(model, workflows.release(model.spec), programs, images)
-    review = workflow_template(model, workflows.review(model.spec), programs, images)
+    own = model.gates.values()
+    release = workflow_template(model, workflows.release(model.spec, own), programs, images)
+    review = workflow_template(model, workflows.review(model.spec, own), programs, images)
     documents = {
         "release.yaml": release,
         "review.yaml": review,
@@ -108,6 +110,7 @@ def workflow_template(
         if task.program in model.own_programs and (taken := shipped(task.name)):
             msg = f"{model.spec.name}: a task of your own program {task.program} is named {task.name}"
             raise SpecError(msg, fix=f"give the task another name than that of Lockgate's own {taken}")
+    _check_gates(model, whole)
     templates: list[m.Template | Templatable] = [_dag(graph) for graph in whole.graphs()]
     templates += [_container(model, task, programs, images) for task in tasks]
     spec = model.spec
@@ -149,6 +152,21 @@ def workflow_template(
     return _named(built)
 
 
+def _check_gates(model: Model, whole: Graph) -> None:
+    """Refuse a workflow whose `package` does not get the verdict of each additional gate of the model."""
+    wanted = {f"{GATHERED}-{gate}": (gate, "verdict") for gate in model.gates}
+    for graph in whole.graphs():
+        runs = {task.name: task.program for task in graph.tasks}
+        for task in (each for each in graph.tasks if each.program == "package"):
+            given = {k: (runs.get(a.task or ""), a.name) for k, a in task.artifacts.items() if k.startswith(GATHERED)}
+            if wrong := sorted(key for key in wanted.keys() | given.keys() if wanted.get(key) != given.get(key)):
+                gate = wrong[0].removeprefix(f"{GATHERED}-")
+                msg = f"{model.spec.name}: {task.name} does not get the verdict of the additional gate {gate}"
+                if wrong[0] not in wanted:
+                    msg = f"{model.spec.name}: {task.name} gets a verdict of {gate}, which is not an additional gate"
+                raise SpecError(msg, fix="call package with additional={gate: its verdict} for each additional gate")
+
+
 def _as_argo_writes_it(template: dict[str, Any]) -> None:
     """Add the empty fields that Argo's own programs write.
 
@@ -181,8 +199,8 @@ def _volumes() -> list[dict[str, Any]]:
 def _own_volumes(program: Program) -> list[dict[str, Any]]:
     """The volumes that only this program may read: its signing key and its token to deploy."""
     own: list[dict[str, Any]] = []
-    if program.contract["signs"]:
-        own.append({"name": layout.KEY, "secret": {"secretName": layout.key_secret(program.name)}})
+    if program.signer:
+        own.append({"name": layout.KEY, "secret": {"secretName": layout.key_secret(program.signer)}})
     if "platform" in program.contract["uses"]:
         # Kubernetes mounts this by default, but that is switched off for every pod. This token expires with the pod.
         namespace = {"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}
@@ -262,6 +280,8 @@ def _container(model: Model, task: Task, programs: Mapping[str, Program], images
         m.EnvVar(name="LOCKGATE_IMAGE", value=image_of(program, images)),
         m.EnvVar(name="LOCKGATE_PINS", value=canonical(pins).decode().strip()),
         m.EnvVar(name="LOCKGATE_RUN", value="{{workflow.name}}"),
+        # A name may be used again when the run is deleted.
+        m.EnvVar(name="LOCKGATE_UID", value="{{workflow.uid}}"),
         m.EnvVar(name="TMPDIR", value=f"{layout.IO}/{layout.TMP}"),
     ]
     mounts = [
@@ -271,7 +291,7 @@ def _container(model: Model, task: Task, programs: Mapping[str, Program], images
     ]
     if "store" in program.contract["uses"]:
         mounts.append(_mount(layout.CREDENTIALS, read_only=True))
-    if program.contract["signs"]:
+    if program.signer:
         mounts.append(_mount(layout.KEY, read_only=True))
     if "platform" in program.contract["uses"]:
         mounts.append(_mount(layout.SERVICE_ACCOUNT, read_only=True))
@@ -281,6 +301,12 @@ def _container(model: Model, task: Task, programs: Mapping[str, Program], images
         else Artifact(name=key, path=f"{layout.IO}/{layout.IN}/{key}", optional=entry["optional"] or None)
         for entry in program.inputs
         if (key := entry["name"]) in raw or key in task.artifacts
+    ]
+    # The verdicts of additional gates are files of one folder; no input of a contract has a hyphen in its name.
+    inputs += [
+        Artifact(name=name, path=f"{layout.IO}/{layout.IN}/{GATHERED}/{name.removeprefix(f'{GATHERED}-')}")
+        for name in sorted(task.artifacts)
+        if name.startswith(f"{GATHERED}-")
     ]
     networked = bool(program.contract["uses"])
     return Container(

@@ -89,7 +89,10 @@ def no_script(manifest: Manifest) -> Iterator[str]:
 
 
 def whole_arguments(manifest: Manifest) -> Iterator[str]:
-    """A parameter is a whole argument, never part of a text that something parses."""
+    """A parameter is a whole argument, never part of a text that something parses. Its value has no expression."""
+    for parameter in manifest["spec"].get("arguments", {}).get("parameters", []):
+        if _TAG.search(str(parameter.get("value", ""))):
+            yield f"the value of {parameter['name']} contains '{{{{', which Argo would replace"
     for pod in _pods(manifest):
         container = pod.get("container", {})
         for part in [*container.get("command", []), *container.get("args", [])]:

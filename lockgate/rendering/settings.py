@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from lockgate.definition.catalog import Program
+from lockgate.engine.manifest import without_tags
 from lockgate.errors import BadCall, UnknownName
 
 _NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
@@ -23,6 +24,7 @@ def check_settings(
     for key, value in given.items():
         if key not in parameters:
             raise UnknownName("setting", key, parameters)
+        without_tags(key, value)
         allowed = parameters[key].get("enum")
         if isinstance(allowed, list) and value not in allowed:
             what = f"value of {key}"

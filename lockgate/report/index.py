@@ -194,9 +194,13 @@ def _measured(figure: Figure) -> list[str]:
     """The value, if it may be shown, and its interval, if it has one."""
     said = figure.said
     sign = "+" if said["asks"] == "no_worse_than_live" else ""
-    value, low, high = (None if said.get(n) is None else f"{said[n]:{sign}.3f}" for n in ("value", "low", "high"))
-    interval = say("interval", low=low, high=high) if low and high else ""
-    return [value or "–", el("div", interval, class_="soft small nowrap")] if interval else [value or "–"]
+    places = 2 if said.get("value") is None else 3  # the value would reveal a small count
+    value, low, high = (
+        None if said.get(n) is None else f"{said[n]:{sign}.{places}f}" for n in ("value", "low", "high")
+    )
+    if not (low and high):
+        return [value or "–"]
+    return [value or say("value.hidden"), el("div", say("interval", low=low, high=high), class_="soft small nowrap")]
 
 
 def _name(figure: Figure) -> str:
@@ -215,11 +219,14 @@ def _next(evidence: Evidence) -> Html:
         for reason in waiting
         if not reason["waived_by"]
     ]
+    open_ = any((step.verdict or {})["result"] == "inconclusive" for step in record.refused)
+    more = again(record, evidence.options, {**record.about.given, "data": "FILE"})
     return el(
         "ul",
+        el("li", say("run.next.rows"), " ", el("code", more)) if open_ else None,
         el("li", say("run.next.model"), " ", el("code", again(record, evidence.options))),
         el("li", say("run.next.policy")),
-        el("li", say("run.next.waive"), " ", join(el("code", f"{command} ") for command in waive)),
+        el("li", say("run.next.waive"), join(el("div", el("code", command)) for command in waive)),
     )
 
 

@@ -90,7 +90,7 @@ def _found(evidence: Evidence) -> tuple[list[_Found], list[_Found], list[str]]:
             except (FileNotFoundError, NotADirectoryError):
                 continue
             found = _Found(step, output, content.decode(errors="replace"))
-            if not signs(step.name):
+            if not signs(step.name, evidence.record.about):
                 own.append(found)
             elif digests.get(output) == sha256(content):
                 signed.append(found)

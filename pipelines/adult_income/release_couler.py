@@ -56,7 +56,9 @@ def gates(name: str, c: Candidate) -> None:
     """Define the gates and the rollout of a candidate; each verdict is an argument of a later step."""
     answers: Artifact[Answers] = couler.set_dependencies(lambda: steps.predict(c.model, c.test, c.data, c.base))
     quality: steps.ValidateModel = couler.set_dependencies(lambda: steps.validate_model(answers, c.truth, c.data))
-    bias: steps.BiasAudit = couler.set_dependencies(lambda: steps.bias_audit(answers, c.truth, c.data, c.sensitive))
+    bias: steps.BiasAudit = couler.set_dependencies(
+        lambda: steps.bias_audit(answers, c.truth, c.data, c.sensitive, c.train_sensitive)
+    )
     sealed: steps.Package = couler.set_dependencies(
         lambda: steps.package(c.model, c.data, answers, c.data_verdict, quality.verdict, bias.verdict)
     )

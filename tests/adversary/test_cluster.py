@@ -15,20 +15,24 @@ from lockgate.cluster.manifests.files import cluster_files
 from lockgate.cluster.manifests.overlays import differences
 from lockgate.cluster.manifests.settings import Cluster
 from lockgate.cluster.prepare import prepare
+from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
+from lockgate.images.pins import record
 from lockgate.records.schedule import Schedule
 from lockgate.rendering.files import model_files
 from tests import workshop
 
 Manifest = dict[str, Any]
 Change = Callable[[Manifest], object]
-SETTINGS = {"store": "s3://lockgate/models", "endpoint": "https://s3.example.org"}
+SETTINGS = {"project": "pensions", "store": "s3://lockgate/models", "endpoint": "https://s3.example.org"}
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A project with a model and a cluster."""
     made = workshop.Project.make(tmp_path / "pensions")
+    images = {p.image: f"registry.example.org/{p.image}@sha256:{'0' * 64}" for p in Catalog.find().programs.values()}
+    record(Project(made.root), images)
     prepare(Project(made.root), SETTINGS)
     return Project(made.root)
 
@@ -167,6 +171,38 @@ def test_a_schedule_that_starts_nothing_has_no_next_run(project: Project, change
     assert f"is {state}" in schedule.line and "no next run" in schedule.line
 
 
+@pytest.mark.parametrize(
+    ("last", "changed", "active", "missed"),
+    [
+        (None, "2026-10-01T00:00:00Z", [], "2026-11-30T03:00:00-05:00"),  # another run had the name, every week
+        ("2026-11-23T08:00:00Z", "2026-10-01T00:00:00Z", [], "2026-11-30T03:00:00-05:00"),
+        ("2026-11-30T08:00:00Z", "2026-10-01T00:00:00Z", [], ""),
+        (None, "2026-11-30T09:00:00Z", [], ""),  # created or resumed after that
+        ("2026-11-23T08:00:00Z", "2026-10-01T00:00:00Z", [{"name": "grants-retrain-1795420800"}], ""),
+    ],
+)
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_schedule_that_started_no_run_in_time_says_so(
+    project: Project, last: str | None, changed: str, active: list[Manifest], missed: str, resumed: bool
+) -> None:
+    cron = rendered(project, "retrain.yaml")
+    cron["spec"] |= {"suspend": False, "timezone": "America/Toronto"}
+    cron["status"] = {"lastScheduledTime": last, "active": active}
+    created = "2026-09-01T00:00:00Z" if resumed else changed
+    entries = [
+        ("argo", {"f:spec": {}}, changed if resumed else created),
+        ("controller", {"f:status": {}}, "2026-11-30T11:00:00Z"),
+    ]
+    fields = [{"manager": who, "fieldsV1": owned, "time": time} for who, owned, time in entries]
+    cron["metadata"] |= {"creationTimestamp": created, "managedFields": fields}
+    schedule = Schedule.of(cron, NOW)
+    assert schedule.missed == missed
+    assert ("it started no run at" in schedule.line) == bool(missed)
+    assert not missed or schedule.run_missed == "grants-retrain-1796025600"
+    at_the_moment = Schedule.of(cron, datetime(2026, 11, 30, 8, 1, tzinfo=UTC))  # the controller may still do it
+    assert at_the_moment.missed in ("", "2026-11-23T03:00:00-05:00")
+
+
 # Whose objects --------------------------------------------------------------------------------------------------------
 
 
@@ -178,3 +214,24 @@ def test_every_object_carries_its_project_and_no_policy_is_replaced_by_anothers(
     for name in ("release.yaml", "review.yaml", "retrain.yaml", "on-registry-event.yaml"):
         assert rendered(project, name)["metadata"]["labels"]["lockgate.io/project"] == "pensions"
     assert all(name.endswith(".pensions.pensions") for name in policies(project))
+
+
+def test_two_clones_in_folders_of_one_name_are_two_projects(tmp_path: Path) -> None:
+    store = {name: value for name, value in SETTINGS.items() if name != "project"}
+    clones = [Project(workshop.Project.make(tmp_path / parent / "lockgate").root) for parent in "ab"]
+    for clone in clones:
+        prepare(clone, store | {"namespace": "lockgate"})
+    owners = [Cluster(clone).settings.owner for clone in clones]
+    assert len(set(owners)) == 2 and all(owner.startswith("lockgate-") for owner in owners)
+    assert not policies(clones[0]).keys() & policies(clones[1]).keys()
+    for clone, owner in zip(clones, owners, strict=True):
+        prepare(Project(clone.root), {"region": "ca-central-1"})  # written once
+        assert Cluster(Project(clone.root)).settings.owner == owner
+
+
+def test_settings_from_before_keep_their_project(project: Project) -> None:
+    file = Cluster(project).file
+    prepare(Project(project.root), {"argo": "4.0"})
+    assert Cluster(Project(project.root)).settings.owner == "pensions"
+    file.write_text("".join(line for line in file.read_text().splitlines(True) if not line.startswith("project")))
+    assert Cluster(Project(project.root)).settings.owner == "pensions"  # the namespace's name

@@ -15,7 +15,7 @@ from lockgate.errors import SpecError
 from lockgate.records.environment import Environment
 from lockgate.records.evidence import Evidence
 from lockgate.records.leftovers import remove_data
-from lockgate.records.runs import RunRecord, Step, declared_pages
+from lockgate.records.runs import RunRecord, Step, additional_gates, declared_pages
 from lockgate.report.pages import Pages, write_pages
 from tests.reported import add_pages, declare, sign_again
 
@@ -175,6 +175,12 @@ def test_only_a_name_of_a_contract_is_a_page() -> None:
     assert declared_pages(spec) == {"explore": ("report",)}
 
 
+def test_only_a_step_with_a_key_of_its_own_is_an_additional_gate() -> None:
+    secrets = {"fairness": "lockgate-key-grants.fairness", "bias-audit": "lockgate-key-bias-audit", "explore": "x.y"}
+    spec = {"templates": [{"name": n, "volumes": [{"secret": {"secretName": s}}]} for n, s in secrets.items()]}
+    assert additional_gates(spec) == ("fairness",)
+
+
 def test_only_what_a_step_declared_stays(ran: Ran) -> None:
     declare(ran.folder, {OWN: ["report"]})
     own = ran.out(OWN)
@@ -210,4 +216,5 @@ def test_a_verdict_that_another_step_wrote_says_nothing(ran: Ran) -> None:
     step = next(step for step in RunRecord.load(ran.folder).steps if step.name == OWN)
     assert (step.envelope, step.verdict, step.outcome) == (None, None, "done")
     assert Step(OWN, "Failed", told, 3, 1.0, ran.folder).verdict is None
+    assert Step("fairness", "Failed", told, 3, 1.0, ran.folder, additional=True).verdict is not None
     assert Step("bias-audit", "Failed", told, 3, 1.0, ran.folder).verdict is not None

@@ -80,3 +80,56 @@ def test_nothing_is_left_out_in_silence(project: Project) -> None:
         assert said.code == 0
         assert UNJUDGED in said.out, command
     assert json.loads(project.lockgate("status", MODEL, "--json").out)["models"][MODEL]["unjudged"] == ["bias-audit"]
+
+
+def test_a_group_without_a_test_row_is_not_left_out_in_silence(project: Project) -> None:
+    """The supplier of the official test file leaves a group out; the model learned from it and will answer for it."""
+    learned = [(*case[:3], "Other", *case[4:]) if at % 5 == 0 else case for at, case in enumerate(rows())]
+    (project.pipeline / "data" / "rows.csv").write_bytes(csv(learned))
+    (project.pipeline / "data" / "test.csv").write_bytes(csv(rows(800, seed=8)))
+    pipeline = PIPELINE.replace('category("Female", "Male")', 'category("Female", "Male", "Other")')
+    pipeline = pipeline.replace('uri="data/rows.csv"', 'uri="data/rows.csv", test="data/test.csv"')
+    (project.pipeline / "pipeline.py").write_text(pipeline, encoding="utf-8")
+    undecided = project.lockgate("run", MODEL)
+    assert undecided.code == 3, undecided.said
+    assert (
+        "Not decided by bias-audit: by sex, too small to judge: Other, with under 1.3 % of the rows" in undecided.said
+    )
+    assert "left out: Other (fewer than 10 rows)" in undecided.said
+    assert (
+        "by sex, selection rates within 0.25: a fair model passes 0 % of the time, because of too few rows of Other"
+        in (project.lockgate("render", MODEL).said)
+    )
+    assert "Other (fewer than 10)" in first_page(project, newest(project))
+
+    (project.pipeline / "policy.toml").write_text(POLICY + ACCEPTED, encoding="utf-8")
+    released = project.lockgate("run", MODEL)
+    assert released.code == 0, released.said
+    assert (
+        f"left out by sex: Other (fewer than 10 rows), under 1.3 % of the rows, accepted until {UNTIL}" in released.said
+    )
+    kept = project.state / "store" / "models" / MODEL
+    bundle = json.loads((kept / "live.json").read_bytes())["bundle"].removeprefix("sha256:")
+    card = (kept / "bundles" / bundle / "card.md").read_text(encoding="utf-8")
+    assert "fewer than 10 rows" in card.split("Small groups left out")[1]
+    assert "| Other |" in card
+
+
+def test_a_model_is_not_judged_on_its_training_rows(project: Project) -> None:
+    """Labels without any pattern, and a test file of training rows: a model that remembers them would be perfect."""
+    shuffled = rows(seed=9)
+    noise = [(*case[:4], ("yes", "no")[at * 7 % 11 % 2], case[5]) for at, case in enumerate(shuffled)]
+    data = project.pipeline / "data"
+    (data / "rows.csv").write_bytes(csv(noise))
+    same = PIPELINE.replace('uri="data/rows.csv"', 'uri="data/rows.csv", test="data/rows.csv"')
+    (project.pipeline / "pipeline.py").write_text(same, encoding="utf-8")
+    project.lockgate("run", MODEL).check(2, "names 'data/rows.csv' as the data and as the test file")
+    other = PIPELINE.replace('uri="data/rows.csv"', 'uri="data/rows.csv", test="data/test.csv"')
+    (project.pipeline / "pipeline.py").write_text(other, encoding="utf-8")
+    (data / "test.csv").write_bytes(csv(noise))
+    project.lockgate("run", MODEL).check(2, "the test file test.csv has the same content as the data file rows.csv")
+    (data / "test.csv").write_bytes(csv([*noise[500:900], *rows(600, seed=10)]))
+    refused = project.lockgate("run", MODEL)
+    assert refused.code == 3, refused.said
+    assert "Refused by validate-data: more test rows than by chance are equal to a training row" in refused.said
+    assert "400 of the 1,000 test rows (40.0%) are equal to a training row; a random split" in refused.said

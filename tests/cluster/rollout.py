@@ -160,7 +160,7 @@ class World:
             "result": "passed",
             "reasons": [],
             "notes": [],
-            "measurements": {},
+            "measurements": {"address": f"http://{self.name(digest)}.{NAMESPACE}.svc:8080", "replicas": 9},
         }
         smoke = self.root / "smoke"
         smoke.write_bytes(self.authority.sign("smoke-test", "verdict", subjects, said))
@@ -189,7 +189,7 @@ class World:
             str(names),
             *argv,
         ]
-        variables = {"LOCKGATE_IO": str(io), "LOCKGATE_RUN": "r1"}
+        variables = {"LOCKGATE_IO": str(io), "LOCKGATE_RUN": "r1", "LOCKGATE_UID": "u1"}
         done = subprocess.run(inside, env={**env, **variables}, capture_output=True, text=True, check=False)
         return Ended(done.returncode, tiny_bundle.parse_log(done.stderr), io / "out")
 
@@ -218,6 +218,7 @@ class World:
         variables = {
             "LOCKGATE_IO": str(io),
             "LOCKGATE_RUN": run,
+            "LOCKGATE_UID": f"uid-of-{run}",
             "LOCKGATE_IMAGE": self.images["deploy"],
             "KUBERNETES_SERVICE_HOST": NODE,
             "KUBERNETES_SERVICE_PORT": "6443",
@@ -263,6 +264,7 @@ class World:
             "policy": file_digest(folder / "policy.toml"),
             "spec": file_digest(folder / "spec.json"),
             "expectations": sha256(b"[]"),  # of every tiny bundle
+            "images": {"predict": self.images["model-server"]},
         }
         made = canonical({"version": 1, "models": {MODEL: current}})
         (self.environment / "current.json").write_bytes(made)

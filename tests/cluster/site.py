@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from tests.asking import infer
 from tests.cluster import place, services
 from tests.cluster.accounts import write_kubeconfig
 from tests.cluster.cluster import Cluster, OwnCluster
+from tests.cluster.processes import wait_for
 from tests.workshop import ASKED, Done, ended
 
 SUBMITTER, OPERATOR = "lockgate-submitter", "lockgate-operator"
@@ -39,9 +40,20 @@ class Site:
     model: str
 
     @classmethod
-    def make(cls, cluster: Cluster, folder: Path, namespace: str, images: Mapping[str, str]) -> "Site":
-        """Set up a project with the small model on the cluster, with its data in S3."""
+    def make(
+        cls,
+        cluster: Cluster,
+        folder: Path,
+        namespace: str,
+        images: Mapping[str, str],
+        more: Callable[[Path], object] = lambda pipeline: None,
+    ) -> "Site":
+        """Set up a project with the small model on the cluster, with its data in S3.
+
+        more: adds files to the model's folder.
+        """
         project = workshop.Project.make(folder)
+        more(project.pipeline)
         site = cls(cluster, project.root, namespace, workshop.MODEL)
         data = f"s3://{place.BUCKET}/{namespace}/rows.csv"
         source = project.pipeline / "pipeline.py"
@@ -55,6 +67,11 @@ class Site:
 
     def clean(self, *prefixes: str) -> None:
         """Delete the namespace, and objects of an earlier session under these prefixes of the bucket."""
+        # Policies are cluster-wide, and have the name of the project that an earlier session made.
+        for kind in ("validatingadmissionpolicybindings", "validatingadmissionpolicies"):
+            found = self.kubectl("get", kind, "-o", "name").split()
+            if left := [name for name in found if f".{self.namespace}." in name]:
+                self.kubectl("delete", "--ignore-not-found", *left)
         # An API server that has just started may fail a call; so may one whose policies are being replaced.
         for last in (False, False, True):
             try:
@@ -91,7 +108,18 @@ class Site:
         """Apply the rendered files with the commands of the README."""
         self.kubectl("apply", "--server-side", "-k", str(self.root / "kubernetes"))
         self.kubectl("apply", "--server-side", "-k", str(self.root / ".lockgate" / "kubernetes"))
-        self.kubectl("apply", "--server-side", "-f", str(self.root / "workflows" / self.model))
+        workflows = ("apply", "--server-side", "-f", str(self.root / "workflows" / self.model))
+        # The API server needs some seconds to notice the names of new templates in a policy.
+        assert wait_for(lambda: self._admitted(*workflows), 60), f"cannot apply workflows/{self.model}"
+
+    def _admitted(self, *arguments: str) -> bool:
+        try:
+            self.kubectl(*arguments)
+        except subprocess.CalledProcessError as error:
+            if "Lockgate: keys" not in error.stderr:
+                raise
+            return False
+        return True
 
     @property
     def variables(self) -> dict[str, str]:

@@ -176,7 +176,8 @@ def test_the_cron_fires_and_a_stopped_run_tidies_up(released: Site) -> None:
     ended = released.wait(run)
     assert ended["status"]["phase"] == "Failed", account(ended)
     assert [node["phase"] for node in pods(ended, "conclude")] == ["Succeeded"], account(ended)
-    summary = json.loads(released.store.read(f"models/{released.model}/runs/{run}/summary.json").data)
+    uid = ended["metadata"]["uid"]
+    summary = json.loads(released.store.read(f"models/{released.model}/runs/{run}/{uid}/summary.json").data)
     assert (summary["promoted"], summary["status"]) == (None, "Failed")
     assert released.live() == before
 

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.gates import add_gate
 from tests.workshop import CATALOG, MODEL, Bench, Project, platform, release
 
 
 @pytest.fixture(scope="session")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A project with one released version and a running platform."""
+    """A project with an additional gate, one released version and a running platform."""
     with platform(Project.make(tmp_path_factory.mktemp("chain"))) as project:
+        add_gate(project.pipeline)
         release(project)
         yield project
 

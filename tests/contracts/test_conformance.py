@@ -18,7 +18,7 @@ PROGRAMS = sorted(CATALOG.programs.values(), key=lambda program: program.name)
 INPUTS = [(program, entry["name"]) for program in PROGRAMS for entry in program.inputs]
 REQUIRED = [(program, entry["name"]) for program in PROGRAMS for entry in program.inputs if not entry["optional"]]
 SEEDED = [program for program in PROGRAMS if any(p["name"] == "seed" for p in program.contract["parameters"])]
-FOLDERS = ("Answers", "ModelFile", "Base", "Bundle")
+FOLDERS = ("AdditionalVerdicts", "Answers", "ModelFile", "Base", "Bundle")
 CANARY = "canary-7d20-of-a-person"
 
 each = pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)

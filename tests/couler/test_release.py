@@ -20,6 +20,7 @@ from lockgate.definition.graph import Artifact, Setting, graph, nested
 from lockgate.definition.project import Project
 from lockgate.errors import SpecError
 from lockgate.rendering.files import model_files
+from tests.gates import add_gate
 
 ROOT = Path(__file__).resolve().parents[2]
 ADULT = Project(ROOT).model("adult-income")
@@ -45,6 +46,26 @@ def test_a_chain_with_steps_of_its_own_is_written_by_the_same_functions() -> Non
         with nested("gates", model.spec.candidate(model.spec)) as inside:
             workflows.gates(model.spec, inside)
     assert finish(model) == rendered("credit")
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_an_additional_gate_is_asked_for(tmp_path: Path, asked: bool) -> None:
+    shutil.copytree(ROOT / "pipelines" / "adult_income", tmp_path / "pipelines" / "adult_income")
+    add_gate(tmp_path / "pipelines" / "adult_income")
+    project = Project(tmp_path)
+    model = project.model("adult-income")
+    with couler_steps(model):
+        couler.config_workflow(name="release")
+        with nested("gates", workflows.train_candidate(model.spec)) as inside:
+            workflows.gates(model.spec, inside, model.gates.values() if asked else ())
+    if asked:
+        assert (
+            finish(model)
+            == model_files(project, model, check=True)[tmp_path / "workflows" / "adult-income" / "release.yaml"]
+        )
+    else:
+        with pytest.raises(SpecError, match="does not get the verdict of the additional gate calibration"):
+            finish(model)
 
 
 def test_the_images_that_were_built_are_those_of_the_render(tmp_path: Path) -> None:

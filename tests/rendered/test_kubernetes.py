@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ from lockgate.commands.render import render_project
 from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
 from lockgate.errors import BadCall, LockgateError, NotRendered
+from tests import workshop
+from tests.gates import SIGNER, add_gate
 
 EXAMPLE = Path(__file__).resolve().parent / "example"
 Manifest = dict[str, Any]
@@ -225,6 +228,29 @@ def test_the_first_time_makes_keys_that_sign_for_one_program_each(project: Proje
     assert all(g["namespace"] == cluster.settings.namespace for g in applied["secretGenerator"])
 
 
+def test_an_additional_gate_has_its_own_key_and_only_its_image_may_mount_it(project: Project) -> None:
+    made = workshop.Project.make(project.root / "own")
+    add_gate(made.pipeline)
+    names = {p.image for p in Catalog.find().programs.values()} | {"grants-calibration"}
+    images = {name: f"registry.example.org/own/{name}@sha256:{'0' * 64}" for name in names}
+    (made.root / "images").mkdir()
+    (made.root / "images" / "images.lock.json").write_text(json.dumps(images))
+    prepare(Project(made.root), TOLD)
+    render_project(Project(made.root), [], check=False)
+    cluster = Cluster(Project(made.root))
+    (mine,) = (key for key in Trust.read(cluster.environment / "trust.json").keys if SIGNER in key.may)
+    assert mine.may == (SIGNER,)
+    assert (cluster.private / f"lockgate-key-{SIGNER}" / "private.pem").is_file()
+    applied = yaml.safe_load((cluster.private / "kustomization.yaml").read_bytes())
+    assert f"lockgate-key-{SIGNER}" in {generator["name"] for generator in applied["secretGenerator"]}
+    current = json.loads((cluster.environment / "current.json").read_bytes())["models"]["grants"]
+    assert current["images"]["calibration"] == images["grants-calibration"]
+    policies = [m for m in manifests(made.root / "kubernetes") if m["kind"] == "ValidatingAdmissionPolicy"]
+    # Only the policy that holds the rendered templates names its key, with its image.
+    (rendered,) = (m for m in policies if SIGNER in json.dumps(m))
+    assert images["grants-calibration"] in json.dumps(rendered)
+
+
 def test_credentials_are_taken_from_where_tools_of_s3_look(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(project, TOLD)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "who")
@@ -365,9 +391,10 @@ def test_the_first_namespace_has_the_name_of_the_project(tmp_path: Path) -> None
     project = Project(tmp_path / "Pension_Grants")
     prepare(project, TOLD)
     settings = Cluster(project).settings
-    assert (settings.namespace, settings.owner) == ("pension-grants", "pension-grants")
+    assert settings.namespace == "pension-grants"
+    assert re.fullmatch(r"pension-grants-[0-9a-f]{6}", settings.owner)
     assert {m["metadata"]["labels"]["lockgate.io/project"] for m in texts(project) if "labels" in m["metadata"]} == {
-        "pension-grants"
+        settings.owner
     }
 
 

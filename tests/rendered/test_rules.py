@@ -62,6 +62,10 @@ def shell(m: Manifest) -> None:
     template(m, "train")["container"]["command"] = ["/bin/sh", "-c"]
 
 
+def tag_as_value(m: Manifest) -> None:
+    m["spec"]["arguments"]["parameters"][0]["value"] = "{{=sprig.repeat(1000000000,'A')}}"
+
+
 def parameter_in_text(m: Manifest) -> None:
     template(m, "train")["container"]["args"][-1] = "--seed={{workflow.parameters.seed}}"
 
@@ -161,6 +165,7 @@ MUTATIONS: list[tuple[str, str, Callable[[Manifest], None]]] = [
     ("command-set", "release.yaml", no_command),
     ("no-script", "release.yaml", shell),
     ("whole-arguments", "release.yaml", parameter_in_text),
+    ("whole-arguments", "release.yaml", tag_as_value),
     ("whole-arguments", "release.yaml", parameter_in_environment),
     ("known-names", "release.yaml", unknown_argument),
     ("known-names", "release.yaml", unwritten_output),

@@ -3,7 +3,7 @@
 Not in the folder of its tests, because a folder with a hyphen in its name cannot be imported.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.steps.gate_bench import Bench
@@ -39,10 +39,19 @@ class AuditBench(Bench):
         truth: Sequence[str],
         answers: Sequence[str | None],
         sex: Sequence[str | None],
+        trained: Mapping[str, Sequence[str | None]] | None = None,
         **more: Sequence[str | None],
     ) -> None:
-        """Write truth, answers and sensitive columns, and sign their records."""
-        self.freeze({"truth": {"income": truth}, "sensitive": {"sex": sex, **more}})
+        """Write truth, answers and sensitive columns, and sign their records.
+
+        trained: the sensitive columns of the training rows; by default those of the test rows.
+        """
+        groups = {"sex": sex, **more}
+        learned = trained or groups
+        rows = {"age": [30.0 for _ in learned["sex"]]}
+        self.freeze(
+            {"truth": {"income": truth}, "sensitive": groups, "train_sensitive": learned, "rows": rows},
+        )
         self.answer(answers)
 
     def people(self, *groups: tuple[str | None, int, int]) -> None:

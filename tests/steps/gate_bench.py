@@ -40,6 +40,7 @@ class Bench:
     live: str | None = None
     base_problem: str | None = None
     unlabelled: dict[str, Any] | None = None
+    copies: dict[str, Any] | None = None
     data_subjects: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -86,6 +87,7 @@ class Bench:
             "rows": {"total": test + train, "train": train, "test": test},
             "base": {"bundle": self.live, "generation": 0},
             "unlabelled": self.unlabelled,
+            **({"copies": self.copies} if self.copies else {}),
         }
         self.data_subjects = fixed | present
         self.path("data").write_bytes(self.sign("data", "ingest", self.data_subjects, frozen))

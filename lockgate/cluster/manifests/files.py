@@ -14,7 +14,7 @@ from lockgate.cluster.manifests.settings import Cluster
 from lockgate.definition.catalog import Catalog, Program
 from lockgate.errors import SpecError
 from lockgate.rendering.canonical import dump
-from lockgate.rendering.current import Current, current_bytes, current_of
+from lockgate.rendering.current import current_bytes, current_of
 
 HEADER = "# Rendered by `lockgate render` from settings.toml and environment/; do not edit, write an overlay.\n"
 _KUSTOMIZATION = {
@@ -28,8 +28,7 @@ CREDENTIALS = (layout.ACCESS_KEY, layout.SECRET_KEY)
 
 def cluster_files(cluster: Cluster) -> dict[Path, bytes]:
     """Return every rendered file of `kubernetes/` by path. Errors: SpecError, BadCall."""
-    current = current_of(cluster.project)
-    shown = {name: list(documents) for name, documents in _documents(cluster, current).items()}
+    shown = {name: list(documents) for name, documents in _documents(cluster).items()}
     for document in (each for documents in shown.values() for each in documents if "labels" in each["metadata"]):
         document["metadata"]["labels"][layout.PROJECT] = cluster.settings.owner
     if wrong := broken([document for documents in shown.values() for document in documents]):
@@ -40,11 +39,11 @@ def cluster_files(cluster: Cluster) -> dict[Path, bytes]:
     files = {name: "---\n".join(dump(document) for document in documents) for name, documents in shown.items()}
     own = [name for name in files if not name.startswith(_APART)]
     files["kustomization.yaml"] = dump(_kustomization(cluster, own))
-    environment = {cluster.environment / layout.CURRENT: current_bytes(current)}
+    environment = {cluster.environment / layout.CURRENT: current_bytes(current_of(cluster.project))}
     return {cluster.folder / name: (HEADER + text).encode() for name, text in files.items()} | environment
 
 
-def _documents(cluster: Cluster, current: Mapping[str, Current]) -> dict[str, Iterable[dict[str, Any]]]:
+def _documents(cluster: Cluster) -> dict[str, Iterable[dict[str, Any]]]:
     """Return the objects by file, in the order in which they are applied."""
     settings, store = cluster.settings, cluster.store
     config, deployment = controller.documents(settings)
@@ -54,7 +53,7 @@ def _documents(cluster: Cluster, current: Mapping[str, Current]) -> dict[str, It
         "quota.yaml": namespace.limits(settings),
         "network.yaml": network.documents(cluster, _with_registry(cluster)),
         "artifacts.yaml": [namespace.artifacts(settings, dump(namespace.repository(store)))],
-        "policy.yaml": policy.documents(settings, Pins.of(cluster.project, current)),
+        "policy.yaml": policy.documents(settings, Pins.of(cluster.project)),
         f"{_APART}/configmap.yaml": [config],
         f"{_APART}/deployment.yaml": [deployment],
     }

@@ -4,6 +4,7 @@ from typing import Any
 
 LABELS = {"app.kubernetes.io/part-of": "lockgate", "app.kubernetes.io/managed-by": "lockgate"}
 WHY = "lockgate.io/why"
+AS_RENDERED = "-as-rendered"  # the name of what `doctor` asks about ends so; it is never stored
 
 
 def document(version: str, kind: str, name: str, namespace: str = "", why: str = "", **body: Any) -> dict[str, Any]:

@@ -4,15 +4,17 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lockgate.cluster.manifests.programs import OVERLAY_OF_SPEC, OVERLAY_OF_TEMPLATE
-
+# What an overlay may add to a rendered WorkflowTemplate: the nodes where its pods run, and how images are pulled.
+PLACEMENT = ("affinity", "nodeSelector", "schedulerName", "tolerations")
+OVERLAY_OF_SPEC = (*PLACEMENT, "imagePullSecrets", "podPriorityClassName", "priority", "suspend")
+OVERLAY_OF_TEMPLATE = (*PLACEMENT, "priorityClassName")
+OVERLAY_OF_CONTAINER = ("imagePullPolicy", "resources")
 # Fields of a kind that an overlay, the cluster or a person on duty may set. `*` is each entry of a list.
 MAY_DIFFER: Mapping[str, tuple[str, ...]] = {
     "WorkflowTemplate": (
         *(f"spec.{name}" for name in OVERLAY_OF_SPEC),
         *(f"spec.templates.*.{name}" for name in OVERLAY_OF_TEMPLATE),
-        "spec.templates.*.container.resources",
-        "spec.templates.*.container.imagePullPolicy",
+        *(f"spec.templates.*.container.{name}" for name in OVERLAY_OF_CONTAINER),
     ),
     "CronWorkflow": ("spec.suspend",),  # `doctor` and `status` show it
     "LimitRange": ("spec.limits",),

@@ -4,11 +4,14 @@ A Role cannot name the objects of a version, whose names contain the digest of i
 created. So the Role allows the kinds, and these rules name the objects.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from lockgate_step import layout
 
+from lockgate.cluster.manifests.exactly import listed
 from lockgate.cluster.manifests.settings import Settings
+
+PROJECT = "project"  # the name of the policy below
 
 # What `kubectl apply` of a project writes.
 GROUPS = ["", "rbac.authorization.k8s.io", "networking.k8s.io", "argoproj.io"]
@@ -26,13 +29,19 @@ def _label(of: str, name: str) -> str:
 def project(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield the rules that keep a project's objects from another project's apply."""
     new, old = _label("object", layout.PROJECT), _label("oldObject", layout.PROJECT)
+    ours = f"['', '{settings.owner}']"
+    # The namespace itself may get its label by this request, and a namespace of another project is not ours to judge.
+    theirs = (
+        f"(object.kind == 'Namespace' ? oldObject != null && !({old} in {ours})"
+        f" : namespaceObject != null && !({_label('namespaceObject', layout.PROJECT)} in {ours}))"
+    )
     yield (
         f"the namespace {settings.namespace} belongs to the project {settings.owner}; use another namespace",
-        f"{new} in ['', '{settings.owner}']",
+        f"{theirs} || {new} in {ours}",
     )
     yield (
         f"this object belongs to the project {settings.owner}, and must keep its label {layout.PROJECT}",
-        f"oldObject == null || {old} == '' || {new} == {old}",
+        f"{theirs} || oldObject == null || {old} == '' || {new} == {old}",
     )
 
 
@@ -45,23 +54,15 @@ def _serves(of: str) -> str:
     )
 
 
-def served() -> Iterator[tuple[str, str]]:
-    """Yield the rule for what the platform's account creates and changes."""
+def served(models: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield the rules for what the platform's account creates and changes."""
     yield (
         "the platform may change only the objects of a model's versions, and the Service of its users",
         f"{_serves('object')} && (oldObject == null || {_serves('oldObject')})",
     )
-
-
-def services() -> Iterator[tuple[str, str]]:
-    """Yield the rule for the platform's Services: they reach the model's own pods, inside the cluster."""
-    selector = "object.spec.?selector.orValue({})"
     yield (
-        "a Service of the platform must select the pods of its model, and no address outside the cluster",
-        "object.kind != 'Service' || (object.spec.?type.orValue('ClusterIP') == 'ClusterIP'"
-        " && object.spec.?externalIPs.orValue([]).size() == 0"
-        f" && {selector}[?'{_NAME}'].orValue('') == {_label('object', _NAME)}"
-        f" && {selector}[?'{_COMPONENT}'].orValue('') == 'model-server')",
+        "the platform may serve only the models of this project; after a new model: lockgate render, apply kubernetes/",
+        f"{_label('object', _NAME)} in {listed(*models)}",
     )
 
 

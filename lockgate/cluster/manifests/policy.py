@@ -11,11 +11,13 @@ from typing import Any
 
 from lockgate_step import layout
 
-from lockgate.cluster.manifests import ownership, programs
-from lockgate.cluster.manifests.accounts import ARGO, PLATFORM, SERVER
+from lockgate.cluster.manifests import ownership, programs, serving
+from lockgate.cluster.manifests.accounts import ARGO, PLATFORM
+from lockgate.cluster.manifests.exactly import listed
 from lockgate.cluster.manifests.objects import document
-from lockgate.cluster.manifests.programs import Pins, listed
+from lockgate.cluster.manifests.programs import Pins, Rendered
 from lockgate.cluster.manifests.settings import Settings
+from lockgate.engine.manifest import TAG
 
 _GROUP = "admissionregistration.k8s.io/v1"
 _PREFIX = "workflows.argoproj.io/"
@@ -29,6 +31,12 @@ _HARMLESS = [
         "workflow-event-binding", "workflow-template",
     )
 ]  # fmt: skip
+
+
+_SCHEDULE = (
+    "concurrencyPolicy", "failedJobsHistoryLimit", "schedule", "schedules", "startingDeadlineSeconds",
+    "successfulJobsHistoryLimit", "suspend", "timezone", "workflowSpec",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,25 +59,35 @@ def documents(settings: Settings, pins: Pins) -> Iterator[dict[str, Any]]:
     platform = ("by-the-platform", f"request.userInfo.username == '{settings.user(PLATFORM)}'")
     templates, kind = ["workflowtemplates"], "WorkflowTemplate"
     triggers = ["cronworkflows", "workfloweventbindings"]
-    serving, others_of = ["services", "horizontalpodautoscalers", "poddisruptionbudgets"], ["", "autoscaling", "policy"]
-    serve = [*ownership.served(), *ownership.services()]
+    kinds, others_of = ["services", "horizontalpodautoscalers", "poddisruptionbudgets"], ["", "autoscaling", "policy"]
+    ours, serve = [*ownership.served(pins.templates)], [*serving.services(), *serving.others()]
     for policy in (
         _Policy("runs", [ARGO], ["workflows", "workflows/*"], [*_runs(settings)], others, variables=_RUNS),
-        _Policy("stored", [ARGO], ["workflows"], [*_stored()], others, ["CREATE"], kind),
+        _Policy("stored", [ARGO], ["workflows"], [*_stored(pins)], others, ["CREATE"], kind),
+        _Policy("declared", [ARGO], ["workflows"], [*_declared()], others, ["CREATE"], kind),
         # Also for the controller, which starts the runs of a schedule.
         _Policy("current", [ARGO], ["workflows"], [*programs.current(pins)], None, ["CREATE"], kind),
         _Policy("triggers", [ARGO], triggers, [*_triggers()], others),
-        _Policy("programs", [ARGO], templates, [*programs.templates()], variables=programs.variables(pins)),
+        _Policy("programs", [ARGO], templates, [*programs.templates()], ("not-rendered", programs.other(pins))),
+        *_rendered(pins),
         _Policy(
             "pods", [""], ["pods", "pods/ephemeralcontainers"], [*programs.pods(settings)], variables=programs.POD
         ),
-        _Policy("versions", ["apps"], ["deployments"], [*_versions(), *ownership.served()], platform,
-                variables=_VERSIONS),
-        _Policy("served", others_of, serving, serve, platform),
+        _Policy("versions", ["apps"], ["deployments"], [*ours, *serving.versions(pins.images)], platform,
+                variables=serving.VERSION),
+        _Policy("served", others_of, kinds, [*ours, *serve], platform),
         _Policy("removed", ["apps"], ["deployments"], [*ownership.removed()], platform, ["DELETE"]),
-        _Policy("project", ownership.GROUPS, ownership.RESOURCES, [*ownership.project(settings)]),
+        _Policy(ownership.PROJECT, ownership.GROUPS, ownership.RESOURCES, [*ownership.project(settings)]),
     ):  # fmt: skip
         yield from _documents(settings, policy)
+
+
+def _rendered(pins: Pins) -> Iterator[_Policy]:
+    """Yield a policy for each model: the size of an object is limited."""
+    for model, found in ((model, found) for model, found in pins.templates.items() if found):
+        rendered = Rendered(found)
+        yield _Policy(f"rendered-{model}", [ARGO], ["workflowtemplates", "workflows"], [*rendered.rules()],
+                      ("rendered", rendered.condition), variables=rendered.variables)  # fmt: skip
 
 
 def _documents(settings: Settings, policy: _Policy) -> Iterator[dict[str, Any]]:
@@ -93,10 +111,13 @@ def _documents(settings: Settings, policy: _Policy) -> Iterator[dict[str, Any]]:
     if policy.variables:
         spec["variables"] = [{"name": n, "expression": e} for n, e in policy.variables.items()]
     yield document(_GROUP, "ValidatingAdmissionPolicy", full, spec=spec)
+    chosen = {"kubernetes.io/metadata.name": settings.namespace}
+    if policy.name != ownership.PROJECT:
+        chosen[layout.PROJECT] = settings.owner  # another project's policies judge nothing in our namespace
     binding: dict[str, Any] = {
         "policyName": full,
         "validationActions": ["Deny"],
-        "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.namespace}}},
+        "matchResources": {"namespaceSelector": {"matchLabels": chosen}},
     }
     if policy.param:
         # The API server checks the request against each object of that kind in the namespace.
@@ -110,11 +131,6 @@ _RUNS = {
     "oldLabels": "oldObject == null ? {} : oldObject.metadata.?labels.orValue({})",
     "annotations": "object.metadata.?annotations.orValue({})",
     "oldAnnotations": "oldObject == null ? {} : oldObject.metadata.?annotations.orValue({})",
-}
-_VERSIONS = {
-    "pod": "object.spec.template.spec",
-    "volumes": "object.spec.template.spec.?volumes.orValue([])",
-    "containers": "object.spec.template.spec.containers + object.spec.template.spec.?initContainers.orValue([])",
 }
 
 
@@ -133,6 +149,11 @@ def _runs(settings: Settings) -> Iterator[tuple[str, str]]:
         f" && variables.old.all(f, f in {stop} || f in object.spec))",
     )
     yield from _by_reference("object.spec", "oldObject != null || ")
+    yield (
+        # Argo names a scheduled run so, and starts none if there is a run of that name already.
+        "a name that ends in a hyphen and 10 digits is that of a scheduled run; choose another one",
+        "oldObject != null || !object.metadata.name.matches('-[0-9]{10}$')",
+    )
     yield (
         # The stored spec in the status is what runs, and its nodes are the record of what ran.
         "only Argo may write the status of a run; start a new run instead of retrying one",
@@ -158,12 +179,18 @@ def _runs(settings: Settings) -> Iterator[tuple[str, str]]:
     )
 
 
-def _stored() -> Iterator[tuple[str, str]]:
-    """Yield the rule for the stored templates of a new run.
+def _stored(pins: Pins) -> Iterator[tuple[str, str]]:
+    """Yield the rules for the stored templates of a new run.
 
-    `argo submit` and the Argo server send the templates that they resolved while they checked the run, and the
-    controller prefers those to the named one: a forged template would run with its account and its keys.
+    `argo submit` and the Argo server send the templates that they resolved while they checked the run, and some
+    versions of the controller prefer those to the named one: a forged template would run with its account and its keys.
     """
+    yield (
+        # The parameter below does not exist yet if the template is applied at the same time.
+        "only a run of a template that is rendered now may contain templates; otherwise use kubectl create",
+        f"object.?status.?storedTemplates.orValue({{}}).size() == 0"
+        f" || object.spec.?workflowTemplateRef.?name.orValue('') in {listed(*pins.names)}",
+    )
     yield (
         "a run may contain only unchanged templates of the WorkflowTemplate it names",
         "object.spec.?workflowTemplateRef.?name.orValue('') != params.metadata.name"
@@ -173,9 +200,20 @@ def _stored() -> Iterator[tuple[str, str]]:
     )
 
 
+def _declared() -> Iterator[tuple[str, str]]:
+    """Yield the rule for the names of a new run's parameters; Argo would keep and show any other."""
+    yield (
+        "a run may give only parameters that its WorkflowTemplate declares",
+        "object.spec.?workflowTemplateRef.?name.orValue('') != params.metadata.name"
+        " || object.spec.?arguments.?parameters.orValue([]).all(p,"
+        " params.spec.?arguments.?parameters.orValue([]).exists(d, d.name == p.?name.orValue('')))",
+    )
+
+
 def _by_reference(spec: str, unless: str = "") -> Iterator[tuple[str, str]]:
     """Yield the rules that a spec names a template of this namespace and gives only parameters."""
     ref, arguments = f"{spec}.workflowTemplateRef", f"{spec}.?arguments.orValue({{}})"
+    parameters = f"{arguments}.?parameters.orValue([])"
     yield (
         "a run must name a WorkflowTemplate of this namespace",
         f"{unless}(has({ref}) && {ref}.all(f, f == 'name' || (f == 'clusterScope' && {ref}[f] == false)))",
@@ -184,13 +222,28 @@ def _by_reference(spec: str, unless: str = "") -> Iterator[tuple[str, str]]:
         # An artifact's location could name any Secret of the namespace, and send it to any address.
         "a run may give only parameters with name and value, no artifacts",
         f"{unless}({arguments}.all(f, f == 'parameters') && "
-        f"{arguments}.?parameters.orValue([]).all(p, p.all(f, f in {listed('name', 'value')})))",
+        f"{parameters}.all(p, p.all(f, f in {listed('name', 'value')})))",
+    )
+    yield (
+        "each parameter of a run must have a unique name and a value, both text",
+        f"{unless}({parameters}.all(p, has(p.name) && has(p.value) && type(p.name) == string && type(p.value) == string"
+        f" && {parameters}.filter(other, other.name == p.name).size() == 1))",
+    )
+    yield (
+        # It evaluates them with its own memory, and a value that is replaced is not the one that the run shows.
+        f"a parameter's value may not contain '{TAG}': Argo's controller would evaluate it",
+        f"{unless}({parameters}.all(p, !p.value.contains('{TAG}')))",
     )
 
 
 def _triggers() -> Iterator[tuple[str, str]]:
     """Yield the rules for a CronWorkflow or a WorkflowEventBinding: it may start what a submitter may start."""
     cron = "object.kind != 'CronWorkflow' || "
+    yield (
+        # No `when` and no `stopStrategy`: the controller evaluates their expressions.
+        "a schedule may set only when its runs start, how many are kept, and its workflowSpec",
+        f"{cron}object.spec.all(f, f in {listed(*_SCHEDULE)})",
+    )
     yield (
         "a schedule may set only workflowTemplateRef and arguments",
         f"{cron}(object.spec.workflowSpec.all(f, f in {listed('workflowTemplateRef', 'arguments')})"
@@ -205,32 +258,13 @@ def _triggers() -> Iterator[tuple[str, str]]:
         f" && {submit}.?arguments.?parameters.orValue([]).all(p, p.all(f, f in {listed('name', 'valueFrom')})"
         " && p.?valueFrom.orValue({}).all(f, f == 'event')))",
     )
-
-
-def _versions() -> Iterator[tuple[str, str]]:
-    """Yield the rules for the platform's Deployments, which could mount any Secret of the namespace."""
-    yield (
-        f"a served version must run as {SERVER}, without a token",
-        f"variables.pod.?serviceAccountName.orValue('') == '{SERVER}'"
-        " && variables.pod.?automountServiceAccountToken.orValue(true) == false",
+    expressions = (
+        f"[object.spec.?event.?selector.orValue(''), {submit}.?metadata.?name.orValue('')]"
+        f" + {submit}.?arguments.?parameters.orValue([]).map(p, p.?valueFrom.?event.orValue(''))"
     )
     yield (
-        f"a served version may mount only {layout.CONFIG_MAP}, {layout.STORE_SECRET} and empty folders",
-        "variables.volumes.all(v, has(v.emptyDir)"
-        f" || (has(v.configMap) && v.configMap.name == '{layout.CONFIG_MAP}')"
-        f" || (has(v.secret) && v.secret.secretName == '{layout.STORE_SECRET}'))",
-    )
-    yield (
-        f"containers that serve users have no credentials; only init containers may mount {layout.STORE_SECRET}",
-        "variables.pod.containers.all(c, c.?volumeMounts.orValue([]).all(m,"
-        " !variables.volumes.exists(v, has(v.secret) && v.name == m.name)))",
-    )
-    yield (
-        "no environment variable of a served version may come from a Secret",
-        "variables.containers.all(c, !has(c.envFrom)"
-        " && c.?env.orValue([]).all(e, !has(e.valueFrom) || !has(e.valueFrom.secretKeyRef)))",
-    )
-    yield (
-        "the images of a served version must be named by digest",
-        "variables.containers.all(c, c.image.contains('@sha256:'))",
+        "an event may choose only the name and the parameters of its run, by expressions without a call: the Argo"
+        " server evaluates them",
+        f"object.kind != 'WorkflowEventBinding' || ({submit}.?metadata.orValue({{}}).all(f, f == 'name')"
+        f" && ({expressions}).all(e, !e.contains('(')))",
     )

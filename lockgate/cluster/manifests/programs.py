@@ -1,113 +1,152 @@
-"""What a WorkflowTemplate may contain, and which programs get a signing key, an account or the store's credentials.
+"""What a WorkflowTemplate may contain, and which templates get a signing key, an account or the store's credentials.
 
-A template in this namespace has the fields that Lockgate renders and those that an overlay may add, and no others: a
-hook, a sidecar or a patch could read a key. A key, the platform's account and the store's credentials go only to the
-platform's own images, by digest, with the program's own command.
+A template with a key, the platform's account or the store's credentials is one that `lockgate render` wrote: the policy
+holds its content, and every field and value must be the same. Any other template has none of these, and only fields
+that can take none.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from lockgate_step import layout
 
 from lockgate.cluster.manifests.accounts import EXECUTOR, PLATFORM, SERVER
+from lockgate.cluster.manifests.exactly import listed, literal, rendered, same_spec, same_template
+from lockgate.cluster.manifests.objects import AS_RENDERED
+from lockgate.cluster.manifests.overlays import OVERLAY_OF_SPEC, OVERLAY_OF_TEMPLATE
 from lockgate.cluster.manifests.settings import Settings
-from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
-from lockgate.images.pins import built
-from lockgate.rendering.current import Current
+from lockgate.images.pins import UNBUILT
+from lockgate.rendering.current import images_of, templates_of
 from lockgate.rendering.manifest import SECURE_EXECUTOR
 
-# What an overlay may add to a rendered WorkflowTemplate: the nodes where its pods run, and how images are pulled.
-PLACEMENT = ("affinity", "nodeSelector", "schedulerName", "tolerations")
-OVERLAY_OF_SPEC = (*PLACEMENT, "imagePullSecrets", "podPriorityClassName", "priority", "suspend")
-OVERLAY_OF_TEMPLATE = (*PLACEMENT, "priorityClassName")
 _SPEC = (
     "activeDeadlineSeconds", "arguments", "automountServiceAccountToken", "entrypoint", "executor", "onExit",
     "parallelism", "podGC", "podSpecPatch", "securityContext", "serviceAccountName", "templates", "ttlStrategy",
-    "volumes", "workflowMetadata",
+    "volumes",
 )  # fmt: skip
 _TEMPLATE = (
     "activeDeadlineSeconds", "container", "dag", "inputs", "metadata", "name", "outputs", "retryStrategy",
-    "serviceAccountName", "suspend", "synchronization", "volumes",
+    "serviceAccountName", "suspend",
 )  # fmt: skip
 _CONTAINER = (
     "args", "command", "env", "image", "imagePullPolicy", "name", "resources", "securityContext",
     "terminationMessagePath", "volumeMounts",
 )  # fmt: skip
-_ENVIRONMENT = ("LOCKGATE_IMAGE", "LOCKGATE_PINS", "LOCKGATE_RUN", "TMPDIR")
+_PARAMETER = ("default", "description", "enum", "name", "value")
+# Labels by which Argo, network policies and the Services of models choose pods.
+_OWN_LABELS = r"^([^/]*\\.)?(kubernetes\\.io|lockgate\\.io|argoproj\\.io)/"
+_OWN_KEYS = "lockgate/{{workflow.namespace}}/{{workflow.uid}}/"
+# A path of one name, so that it cannot leave its folder.
+_NAME = "[A-Za-z0-9_-][A-Za-z0-9._-]*"
 
 
 @dataclass(frozen=True)
 class Pins:
     """What is current in a project.
 
-    images: program of Lockgate -> its image by digest, if it was built. templates: the names of WorkflowTemplates.
+    images: program of Lockgate -> its image by digest, if it was built.
+    templates: model -> its WorkflowTemplates whose images were all built, as rendered.
     """
 
     images: Mapping[str, str] = field(default_factory=dict)
-    templates: tuple[str, ...] = ()
+    templates: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, project: Project, current: Mapping[str, Current]) -> "Pins":
+    def of(cls, project: Project) -> "Pins":
         """Return the pins of a project. Errors: SpecError if an image has no digest."""
-        references = built(project)
-        programs = Catalog.find().programs.values()
-        images = {p.name: references[p.image] for p in programs if p.image in references}
-        return cls(images, tuple(name for each in current.values() for name in each.templates))
+        every = templates_of(project).items()
+        return cls(images_of(project), {model: [each for each in found if _is_built(each)] for model, found in every})
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the WorkflowTemplates."""
+        return [name for found in self.templates.values() for name in map(_name, found)]
 
 
-def listed(*names: str) -> str:
-    """Return a list of names in CEL."""
-    return "[" + ", ".join(f"'{name}'" for name in names) + "]"
+def _is_built(template: Mapping[str, Any]) -> bool:
+    return not any(t.get("container", {}).get("image", "").endswith(UNBUILT) for t in template["spec"]["templates"])
 
 
-def _mapped(values: Mapping[str, str]) -> str:
-    return "{" + ", ".join(f"'{key}': '{value}'" for key, value in values.items()) + "}"
+def _name(template: Mapping[str, Any]) -> str:
+    return str(template["metadata"]["name"])
 
 
-def _using(use: str) -> str:
-    return listed(*(p.name for p in Catalog.find().programs.values() if use in p.contract["uses"]))
+@dataclass(frozen=True)
+class Rendered:
+    """The policy of the WorkflowTemplates of one model: they are, field by field, what `lockgate render` wrote.
+
+    The templates that `argo submit` sends with a run are compared too: the API server may not know a WorkflowTemplate
+    that was applied a moment ago, but it has this policy.
+    """
+
+    templates: list[dict[str, Any]]
+
+    @property
+    def condition(self) -> str:
+        """Whether a request is about one of them: it writes it, or starts a run that names it."""
+        named = "object.kind == 'WorkflowTemplate' ? object.metadata.name"
+        run = "oldObject == null ? object.spec.?workflowTemplateRef.?name.orValue('') : ''"
+        return f"({named} : ({run})) in {listed(*map(_name, self.templates))}"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The variables of its rules: an expression is limited in length, so each WorkflowTemplate is one."""
+        found = {f"rendered{number}": rendered(each) for number, each in enumerate(self.templates)}
+        names = map(_name, self.templates)
+        every = ", ".join(f"{literal(name)}: dyn(variables.{each})" for name, each in zip(names, found, strict=True))
+        named = "object.kind == 'WorkflowTemplate' ? object.metadata.name : object.spec.workflowTemplateRef.name"
+        stored = "object.kind == 'Workflow' ? object.?status.?storedTemplates.orValue({}) : {}"
+        return {**found, "name": named, "wanted": f"{{{every}}}[variables.name]", "stored": stored}
+
+    def rules(self) -> Iterator[tuple[str, str]]:
+        """Yield its rules."""
+        yield (
+            "this WorkflowTemplate is not the rendered one; an overlay may add only where its pods run and how images"
+            " are pulled: lockgate render, apply kubernetes/, then workflows/",
+            f"object.kind != 'WorkflowTemplate' || ({same_spec('object.spec', 'variables.wanted')})",
+        )
+        template = "variables.wanted.templates[k.split('/')[2]]"
+        yield (
+            "a run may contain only the rendered templates of the WorkflowTemplate it names",
+            "variables.stored.all(k, k.split('/').size() == 3 && k.startsWith('namespaced/' + variables.name + '/')"
+            " && k.split('/')[2] in variables.wanted.templates"
+            f" && ({same_template('variables.stored[k]', template)}))",
+        )
 
 
-def variables(pins: Pins) -> dict[str, str]:
-    """Return the variables of the rules for templates."""
-    programs = Catalog.find().programs
-    # A new line cannot be in a rendered argument, so it separates one from the next.
-    lines = {name: "".join(f"{part}\\n" for part in (*programs[name].command, *programs[name].args))
-             for name in pins.images}  # fmt: skip
-    return {
-        "templates": "object.spec.?templates.orValue([])",
-        "containers": "variables.templates.filter(t, has(t.container))",
-        "images": _mapped(pins.images),
-        "lines": _mapped(lines),
-        "programs": listed(*pins.images),
-        "platform": _using("platform"),
-        "store": _using("store"),
-    }
+def other(pins: Pins) -> str:
+    """Return whether a WorkflowTemplate is not one of the rendered ones, and was not admitted before as it is."""
+    return (
+        f"!(object.metadata.name in {listed(*pins.names)})"
+        f" && !(request.?dryRun.orValue(false) && object.metadata.name.endsWith('{AS_RENDERED}'))"
+        " && (oldObject == null || !has(oldObject.spec) || object.spec != oldObject.spec)"
+    )
 
 
-def templates() -> Iterator[tuple[str, str]]:
-    """Yield the rules for a WorkflowTemplate."""
-    spec, names = "object.spec", "variables.templates"
+def templates(of: str = "object") -> Iterator[tuple[str, str]]:
+    """Yield the rules for a WorkflowTemplate that `lockgate render` did not write."""
+    spec, names = f"{of}.spec", f"{of}.spec.?templates.orValue([])"
+    containers = f"{names}.filter(t, has(t.container))"
+    executor = f".?serviceAccountName.orValue('{EXECUTOR}') == '{EXECUTOR}'"
+    yield (
+        "keys, the platform's account and the store's credentials go only to the templates that are rendered now,"
+        " with all images built; after a change: lockgate render, apply kubernetes/, and after some seconds workflows/",
+        f"{spec}{executor} && {spec}.?executor{executor} && {names}.all(t, t{executor} && !has(t.volumes))"
+        f" && {spec}.?volumes.orValue([]).all(v, v.all(f, f in ['configMap', 'emptyDir', 'name'])"
+        f" && (!has(v.configMap) || v.configMap.name == '{layout.CONFIG_MAP}'))",
+    )
     yield (
         "a WorkflowTemplate may have only the fields that Lockgate renders, and those that an overlay may add",
         f"{spec}.all(f, f in {listed(*_SPEC, *OVERLAY_OF_SPEC)})"
         f" && {names}.all(t, t.all(f, f in {listed(*_TEMPLATE, *OVERLAY_OF_TEMPLATE)}))"
-        f" && variables.containers.all(t, t.container.all(f, f in {listed(*_CONTAINER)}))",
+        f" && {containers}.all(t, t.container.all(f, f in {listed(*_CONTAINER)}))",
     )
     yield (
-        "a WorkflowTemplate runs as the executor's account, and may not patch its pods",
-        f"{spec}.?serviceAccountName.orValue('{EXECUTOR}') == '{EXECUTOR}'"
-        f" && {spec}.?executor.?serviceAccountName.orValue('{EXECUTOR}') == '{EXECUTOR}'"
-        f" && {spec}.?automountServiceAccountToken.orValue(false) == false"
+        "a WorkflowTemplate may not patch its pods, or mount a token",
+        f"{spec}.?automountServiceAccountToken.orValue(false) == false"
         f" && {spec}.?podSpecPatch.orValue('{SECURE_EXECUTOR}') == '{SECURE_EXECUTOR}'",
-    )
-    yield (
-        f"volumes of all steps may be only {layout.CONFIG_MAP}, the store's credentials and empty folders",
-        f"{spec}.?volumes.orValue([]).all(v, has(v.emptyDir)"
-        f" || (has(v.configMap) && v.configMap.name == '{layout.CONFIG_MAP}')"
-        f" || (v.name == '{layout.CREDENTIALS}' && has(v.secret) && v.secret.secretName == '{layout.STORE_SECRET}'))",
     )
     yield (
         "a task may only name a template of its own WorkflowTemplate, with files of its graph",
@@ -115,65 +154,44 @@ def templates() -> Iterator[tuple[str, str]]:
         f" {listed('arguments', 'depends', 'name', 'template')}) && k.?arguments.orValue({{}}).all(f, f =="
         " 'artifacts') && k.?arguments.?artifacts.orValue([]).all(a, a.all(f, f in ['from', 'name'])))))",
     )
+    inputs, outputs = f"{layout.IO}/{layout.IN}", f"{layout.IO}/{layout.OUT}"
+    parameters = f".?parameters.orValue([]).all(p, p.all(f, f in {listed(*_PARAMETER)}))"
     yield (
-        f"files may come only from the run and its own text, below {layout.IO}; no other location or credentials",
-        f"{names}.all(t, t.?inputs.orValue({{}}).all(f, f in ['artifacts', 'parameters'])"
+        f"files may come only from the run and its own text, below {inputs}; no other location or credentials",
+        f"{names}.all(t, t.?inputs.orValue({{}}).all(f, f in ['artifacts', 'parameters']) && t.?inputs{parameters}"
         " && t.?inputs.?artifacts.orValue([]).all(a, a.all(f, f in ['name', 'optional', 'path', 'raw'])"
-        f" && a.?path.orValue('{layout.IO}/{layout.IN}/').startsWith('{layout.IO}/{layout.IN}/')"
-        " && !a.?path.orValue('').contains('..'))"
-        " && t.?outputs.?artifacts.orValue([]).all(a, a.all(f, f in ['archive', 'name', 'path', 's3'])"
-        " && a.?s3.orValue({}).all(f, f == 'key')))"
-        " && object.spec.?arguments.orValue({}).all(f, f == 'parameters')",
+        f" && a.?path.orValue('{inputs}/a').matches('^{inputs}/{_NAME}$')))"
+        f" && {spec}.?arguments.orValue({{}}).all(f, f == 'parameters') && {spec}.?arguments{parameters}",
     )
     yield (
-        "a step has environment variables with values only, its volumes below /lockgate, and labels",
-        "variables.containers.all(t, t.container.?env.orValue([]).all(e, !has(e.valueFrom))"
-        f" && t.container.?volumeMounts.orValue([]).all(m, m.mountPath == '{layout.IO}/' + m.name && !has(m.subPath))"
-        " && t.?metadata.orValue({}).all(f, f == 'labels'))",
+        f"only files below {outputs} may leave a step, to the run's own place in the artifact repository",
+        f"{names}.all(t, t.?outputs.orValue({{}}).all(f, f == 'artifacts')"
+        " && t.?outputs.?artifacts.orValue([]).all(a, (has(t.dag) ? a.all(f, f in ['from', 'name'])"
+        f" : a.all(f, f in ['archive', 'name', 'path', 's3']) && a.?path.orValue('').matches('^{outputs}/{_NAME}$')"
+        f" && a.?s3.orValue({{'key': '{_OWN_KEYS}'}}).all(f, f == 'key')"
+        f" && a.?s3.?key.orValue('{_OWN_KEYS}').startsWith('{_OWN_KEYS}'))))",
     )
     yield (
-        "keys, the platform's account and the store's credentials go only to Lockgate's own programs, in the images"
-        " that this project has pushed, by digest; after a new image: lockgate render, then apply kubernetes/ first",
-        f"{names}.all(t, !({_sensitive('t')}) || (has(t.container) && variables.programs.exists(p, {_program('t')})))",
-    )
-
-
-def _sensitive(t: str) -> str:
-    mounts = f"{t}.container.?volumeMounts.orValue([]).exists(m, m.name == '{layout.CREDENTIALS}')"
-    return (
-        f"{t}.?volumes.orValue([]).size() > 0 || {t}.?serviceAccountName.orValue('{EXECUTOR}') != '{EXECUTOR}'"
-        f" || (has({t}.container) && {mounts})"
-    )
-
-
-def _program(t: str) -> str:
-    """Return whether a template is the program p, with no more than the rights of p."""
-    container = f"{t}.container"
-    line = f"({container}.command + {container}.?args.orValue([])).map(a, a + '\\n').join('')"
-    key = f"(v.name == '{layout.KEY}' && has(v.secret) && v.secret.secretName == '{layout.KEY_SECRETS}' + p)"
-    token = f"(v.name == '{layout.SERVICE_ACCOUNT}' && has(v.projected) && p in variables.platform)"
-    return (
-        f"{container}.image == variables.images[p] && {line}.startsWith(variables.lines[p])"
-        f" && {t}.?volumes.orValue([]).all(v, {key} || ({token} && v.projected.sources.all(s, !has(s.secret))))"
-        f" && ({t}.?serviceAccountName.orValue('{EXECUTOR}') == '{EXECUTOR}'"
-        f" || ({t}.serviceAccountName == '{PLATFORM}' && p in variables.platform))"
-        f" && (p in variables.store || !{container}.?volumeMounts.orValue([]).exists(m,"
-        f" m.name == '{layout.CREDENTIALS}'))"
-        f" && {container}.?env.orValue([]).all(e, e.name in {listed(*_ENVIRONMENT)})"
+        "a step has environment variables with values only, its volumes below /lockgate, and labels that choose no pod"
+        " of Lockgate",
+        f"{containers}.all(t, t.container.?env.orValue([]).all(e, !has(e.valueFrom))"
+        f" && t.container.?volumeMounts.orValue([]).all(m, m.all(f, f in ['mountPath', 'name', 'readOnly'])"
+        f" && m.mountPath == '{layout.IO}/' + m.name)) && {names}.all(t, t.?metadata.orValue({{}}).all(f, f =="
+        f" 'labels') && t.?metadata.?labels.orValue({{}}).all(k, !k.matches('{_OWN_LABELS}')))",
     )
 
 
 def current(pins: Pins) -> Iterator[tuple[str, str]]:
-    """Yield the rule that a run names a template as it is rendered now.
+    """Yield the rule that a run names a template as it is rendered now, or one that has nothing to protect.
 
-    An earlier one stays on the cluster while runs use it, with the policy and the spec of its time.
+    An earlier one stays on the cluster while runs use it, with the policy and the spec of its time. So does one that
+    was applied before the policies.
     """
-    label = "params.metadata.?labels[?'app.kubernetes.io/{}'].orValue('')".format
+    bare = " && ".join(f"({expression})" for _, expression in templates("params"))
     yield (
         "this WorkflowTemplate is not current: lockgate render, apply kubernetes/ and workflows/, and submit again",
         "object.spec.?workflowTemplateRef.?name.orValue('') != params.metadata.name"
-        f" || {label('part-of')} != 'lockgate' || !({label('component')} in ['release', 'review'])"
-        f" || params.metadata.name in {listed(*pins.templates)}",
+        f" || params.metadata.name in {listed(*pins.names)} || ({bare})",
     )
 
 
@@ -194,6 +212,18 @@ POD = {
 def pods(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield the rules for a pod with a key or the platform's account: only what Argo makes of an admitted template."""
     mounts = f"['{layout.IO}/{layout.KEY}', '/mainctrfs{layout.IO}/{layout.KEY}']"
+
+    def same(containers: str) -> str:
+        old = f"oldObject.spec.{containers}.exists(o, o.name == c.name && o.image == c.image)"
+        return f"object.spec.{containers}.all(c, {old})"
+
+    def kept(one: str, other: str) -> str:
+        labels = f"{other}.metadata.?labels.orValue({{}})"
+        return (
+            f"{one}.metadata.?labels.orValue({{}}).all(k, k.startsWith('workflows.argoproj.io/')"
+            f" || {labels}[?k].orValue('') == {one}.metadata.labels[k])"
+        )
+
     yield (
         "only Argo's controller may create a pod with a signing key or the platform's account",
         "!variables.sensitive || request.operation != 'CREATE'"
@@ -208,8 +238,16 @@ def pods(settings: Settings) -> Iterator[tuple[str, str]]:
     )
     yield (
         "the images of such a pod may not change",
-        "!variables.sensitive || oldObject == null || object.spec.containers.all(c, oldObject.spec.containers.exists(o,"
-        " o.name == c.name && o.image == c.image))",
+        f"!variables.sensitive || oldObject == null || ({same('containers')} && {same('?initContainers.orValue([])')})",
+    )
+    yield (
+        "the labels of such a pod may not change, except Argo's: network policies choose it by them",
+        f"!variables.sensitive || oldObject == null || {kept('object', 'oldObject')} && {kept('oldObject', 'object')}",
+    )
+    yield (
+        "a pod of a run may not have the label of a served version",
+        f"request.userInfo.username != '{settings.controller_user}'"
+        f" || !('{layout.BUNDLE}' in object.metadata.?labels.orValue({{}}))",
     )
     yield (
         f"a signing key may be mounted only at {layout.IO}/{layout.KEY}, one in a pod",

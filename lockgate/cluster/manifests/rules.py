@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
+from lockgate_step import layout
 
 from lockgate.cluster.manifests.accounts import ARGO, EVENTS, EXECUTOR, SUBMITTER
 from lockgate.cluster.manifests.objects import LABELS
@@ -154,6 +155,9 @@ def limited(manifests: Sequence[Manifest]) -> Iterator[str]:
 def fail_closed(manifests: Sequence[Manifest]) -> Iterator[str]:
     """A policy has no effect if it is not bound, only warns, or admits what it cannot evaluate."""
     ours = _namespace(manifests)
+    labels = {key: value for m in _of(manifests, "Namespace") for key, value in m["metadata"].get("labels", {}).items()}
+    named = {"kubernetes.io/metadata.name": ours}
+    chosen = (named, {**named, layout.PROJECT: labels.get(layout.PROJECT, "")})
     bound = {binding["spec"]["policyName"]: binding["spec"] for binding in _of(manifests, _BINDING)}
     for policy in _of(manifests, "ValidatingAdmissionPolicy"):
         name = policy["metadata"]["name"]
@@ -162,9 +166,7 @@ def fail_closed(manifests: Sequence[Manifest]) -> Iterator[str]:
         binding = bound.get(name)
         if binding is None or binding.get("validationActions") != ["Deny"]:
             yield f"{name} denies nothing"
-        elif binding.get("matchResources") != {
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": ours}}
-        }:
+        elif binding.get("matchResources") not in [{"namespaceSelector": {"matchLabels": each}} for each in chosen]:
             yield f"{name} does not apply to {ours} only"
     judged = {
         resource

@@ -5,6 +5,7 @@ Both are written only from given settings: an existing file is changed only by a
 
 import json
 import re
+import secrets
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -39,7 +40,8 @@ class Settings:
     argo_namespace: the namespace of Argo's controller and its settings.
     controller: the controller's user name at the API server; by default its account in that namespace.
     instance_id: the controller's `instanceID`, if it has one: the only value of its label that a run may have.
-    project: whose objects they are; another project's are not changed. By default the namespace's name.
+    project: whose objects they are; another project's are not changed. By default the folder's name and six random
+        digits, when the settings are written first.
     api_server, store_egress, registry_egress: the addresses that pods may connect to, separated by commas: ranges
         (10.0.0.1/32) or namespaces (namespace/NAME). Empty = closed, but a store or registry that is named by its IP
         address or as NAME.NAMESPACE.svc is open by itself.
@@ -57,9 +59,12 @@ class Settings:
 
     @classmethod
     def first(cls, root: Path) -> "Settings":
-        """Return the settings of a project without a cluster: its folder's name is that of the project."""
+        """Return the settings of a project without a cluster: its folder names the namespace, and begins its own name.
+
+        Two projects may be in folders of one name, as two clones are. So each has digits of its own, written only once.
+        """
         name = re.sub(r"[^a-z0-9]+", "-", root.name.lower()).strip("-")[:50].strip("-") or "lockgate"
-        return cls(namespace=name, project=name)
+        return cls(namespace=name, project=f"{name}-{secrets.token_hex(3)}")
 
     @property
     def owner(self) -> str:

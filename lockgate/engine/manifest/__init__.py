@@ -3,6 +3,7 @@
 from lockgate.engine.manifest.fields import Note
 from lockgate.engine.manifest.reading import load_manifests
 from lockgate.engine.manifest.workflow import (
+    TAG,
     Json,
     Template,
     Workflow,
@@ -13,9 +14,11 @@ from lockgate.engine.manifest.workflow import (
     resolve,
     spec_of,
     text,
+    without_tags,
 )
 
 __all__ = [
+    "TAG",
     "Json",
     "Note",
     "Template",
@@ -28,4 +31,5 @@ __all__ = [
     "resolve",
     "spec_of",
     "text",
+    "without_tags",
 ]

@@ -9,9 +9,10 @@ from typing import Any
 from lockgate.engine.errors import ManifestError, Problem
 from lockgate.engine.manifest import fields
 from lockgate.engine.manifest.fields import Note
-from lockgate.errors import UnknownName
+from lockgate.errors import BadCall, UnknownName
 
 Json = dict[str, Any]
+TAG = "{{"
 # The kinds of templates, by the field that defines each.
 KINDS = ("container", "dag", "steps", "suspend")
 
@@ -239,10 +240,20 @@ def _templates(document: Json, name: str, spec: Json) -> dict[tuple[str, str], T
     return found
 
 
+def without_tags(name: str, value: str) -> str:
+    """Return a parameter's value. Errors: BadCall if Argo would evaluate it, also as a part of another expression."""
+    if TAG in value:
+        msg = f"the value of {name} contains {TAG!r}, which Argo would evaluate as an expression"
+        raise BadCall(msg, fix=f"give {name} as it is to be used, without {TAG!r}")
+    return value
+
+
 def _set_parameters(entry: str, spec: Json, given: Mapping[str, str], remembered: Mapping[str, str]) -> None:
     listed = entries(spec, "arguments", "parameters")
-    nameless = [index for index, each in enumerate(listed) if not each.get("name")]
-    problems = [Problem(f"spec.arguments.parameters[{index}].name", "is required") for index in nameless]
+    names = [each.get("name") for each in listed]
+    wrong = {index: "is required" for index, name in enumerate(names) if not name}
+    wrong |= {index: f"{name!r} is there twice" for index, name in enumerate(names) if name and name in names[:index]}
+    problems = [Problem(f"spec.arguments.parameters[{index}].name", what) for index, what in wrong.items()]
     held = {each["name"]: each for each in listed if each.get("name")}
     for name in held:
         if name in remembered:
@@ -251,7 +262,7 @@ def _set_parameters(entry: str, spec: Json, given: Mapping[str, str], remembered
         if name not in held:
             what = "parameter"
             raise UnknownName(what, name, held)
-        held[name]["value"] = value
+        held[name]["value"] = without_tags(name, value)
     for name, parameter in held.items():
         place = f"spec.arguments.parameters.{name}"
         allowed = [text(each) for each in parameter.get("enum") or []]

@@ -4,7 +4,6 @@ An error names the column and the fault, never the value that was sent: errors m
 """
 
 import math
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ Value = float | str | None
 _WHOLE = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
 _NUMERIC = _WHOLE | {"FP16", "FP32", "FP64"}
 MISSHAPEN = "has a shape that does not fit its data; send one value per row, shape [rows]"
+_LARGEST = 3.4028234663852886e38  # of a float32, which a graph takes
 _SHOWN = 5  # the maximum number of faults in one message
 
 
@@ -130,7 +130,7 @@ def _rule(column: Column) -> Callable[[object], str | None]:
 def _number(column: Number, value: object) -> str | None:
     if type(value) is not float and type(value) is not int:  # a bool is an int to isinstance
         return "not numbers"
-    if abs(value) > sys.float_info.max or value != value:
+    if abs(value) > _LARGEST or value != value:
         return "not finite"
     if value < column.low:
         return f"below {column.low:g}"

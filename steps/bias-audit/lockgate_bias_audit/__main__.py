@@ -26,6 +26,7 @@ def bias_audit(
     truth: In[Table],
     data: In[DataRecord],
     sensitive: In[Table] | None,
+    train_sensitive: In[Table] | None,
     spec: In[Spec],
     policy: In[Policy],
     waivers: In[Waivers] | None,
@@ -48,9 +49,11 @@ def bias_audit(
     from lockgate_bias_audit.verdict import Wording, judgement
 
     trust = Trust.read()
-    tables = {"truth": truth.path} | ({"sensitive": sensitive.path} if sensitive else {})
-    evidence = answered(frozen(data.path, spec.path, policy.path, tables, trust), answers.path, trust)
-    rows = read(evidence, answers.path, truth.path, sensitive.path if sensitive else None)
+    groups = {"sensitive": sensitive, "train_sensitive": train_sensitive}
+    tables = {name: table.path for name, table in groups.items() if table}
+    frozen_data = frozen(data.path, spec.path, policy.path, {"truth": truth.path, **tables}, trust)
+    evidence = answered(frozen_data, answers.path, trust)
+    rows = read(evidence, answers.path, truth.path, tables.get("sensitive"), tables.get("train_sensitive"))
     log("read", rows=evidence.rows, columns=sorted(rows.columns))
     found = audit(rows.columns, rows.truth, rows.predicted, evidence.policy, seed=seed)
     target = evidence.spec.target

@@ -7,7 +7,18 @@ from math import ceil, prod
 from typing import Literal
 
 import numpy as np
-from lockgate_policy import AtLeast, AtMost, BiasRule, Policy, ReportedOnly, Settings, chance_to_pass, rows_to_decide
+from lockgate_policy import (
+    LIKELY,
+    AtLeast,
+    AtMost,
+    BiasRule,
+    Policy,
+    ReportedOnly,
+    Settings,
+    chance_to_pass,
+    limit_to_decide,
+    rows_to_decide,
+)
 from numpy.typing import NDArray
 
 from lockgate_bias_audit.disclosure import Released, release
@@ -20,13 +31,19 @@ Standing = Literal["within", "beyond", "undecided", "too few", "left out", "repo
 
 @dataclass(frozen=True)
 class Power:
-    """How often a fair model would pass the rule with these groups, and how many test rows would decide it.
+    """How often a fair model would pass the rule with these groups, and how many test rows, or which limit, would do.
 
-    rows: None if no number of rows is enough.
+    rows: None if no number of rows is enough, or if these groups are large enough. limit: None if none up to 0.5 is.
     """
 
     chance: float
-    rows: int | None
+    rows: int | None = None
+    limit: float | None = None
+
+    @property
+    def enough(self) -> bool:
+        """Whether the groups are large enough: a rule that stays undecided then has a gap close to its limit."""
+        return self.chance >= LIKELY
 
 
 @dataclass(frozen=True)
@@ -91,7 +108,7 @@ def audit(
 
 
 def _judge(rule: BiasRule, grouped: Grouped, shown: Released, policy: Policy, seed: int, day: date) -> Judged:
-    if not len(grouped.members):
+    if not grouped.sizes.sum():
         return Judged(rule, grouped, shown, None, "reported" if isinstance(rule.limit, ReportedOnly) else "too few")
     settings, measure = policy.settings, MEASURES[rule.measure]
     again = resample(grouped.counts, settings.resamples, seed)
@@ -127,18 +144,22 @@ def _accept(left: LeftOut, grouped: Grouped, policy: Policy, day: date) -> LeftO
 
 def _power(limit: AtMost | AtLeast, measure: str, counts: Counts, settings: Settings, standing: Standing) -> Power:
     """The power of a rule on the groups that it must judge, at the rate of all of them together."""
-    chances: list[float] = []
-    rows: list[int | None] = []
+    rates: list[tuple[list[int], float]] = []
     for rate in MEASURES[measure].rates:
         hits, tries = parts(counts, rate)
-        common, sizes = float(hits.sum() / max(tries.sum(), 1)), [int(size) for size in tries]
-        chances.append(chance_to_pass(sizes, common, limit.value, measure, settings=settings))
-        if standing not in ("within", "beyond") and len(sizes) > 1:
-            least = [max(size, SMALLEST) for size in sizes]  # else the result would reveal a smaller count
-            needed = rows_to_decide(least, common, limit.value, measure, settings=settings)
-            rows.append(None if needed is None else ceil(needed * counts.sum() / sum(least)))
+        rates.append(([int(size) for size in tries], float(hits.sum() / max(tries.sum(), 1))))
+    chance = prod(chance_to_pass(sizes, rate, limit.value, measure, settings=settings) for sizes, rate in rates)
+    power = Power(chance)
+    if standing in ("within", "beyond") or power.enough or len(counts) < 2:
+        return power
+    rows: list[int | None] = []
+    for sizes, common in rates:
+        least = [max(size, SMALLEST) for size in sizes]  # else the result would reveal a smaller count
+        needed = rows_to_decide(least, common, limit.value, measure, settings=settings)
+        rows.append(None if needed is None else ceil(needed * counts.sum() / sum(least)))
     known = [each for each in rows if each is not None]
-    return Power(prod(chances), _two_digits(max(known)) if known and len(known) == len(rows) else None)
+    most = _two_digits(max(known)) if len(known) == len(rows) else None
+    return Power(chance, most, limit_to_decide(rates, measure, settings=settings))
 
 
 def _two_digits(rows: int) -> int:

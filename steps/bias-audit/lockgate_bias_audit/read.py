@@ -1,6 +1,6 @@
 """Read the verified tables for the audit."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from lockgate_evidence import Evidence
-from lockgate_step import BadCall, Category, Refusal, Target
+from lockgate_step import BadCall, Refusal, Target
 from numpy.typing import NDArray
 
 from lockgate_bias_audit.groups import Column, column, encode
@@ -23,26 +23,19 @@ class Rows:
     columns: Mapping[str, Column]
 
 
-def read(evidence: Evidence, answers: Path, truth: Path, sensitive: Path | None) -> Rows:
+def read(evidence: Evidence, answers: Path, truth: Path, sensitive: Path | None, train_sensitive: Path | None) -> Rows:
     """Read answers, truth and sensitive columns.
 
+    train_sensitive: the sensitive columns of the training rows, for the groups that have no test row.
     Errors: BadCall if a table does not have one row per test row, or has a label that is not one of the target's;
     Refusal if a score is not a probability: then the answers are broken, and so is what their labels say.
     """
     target = evidence.spec.target
     wanted = evidence.spec.sensitive
-    if wanted and sensitive is None:
-        msg = f"the model's sensitive columns are missing: {', '.join(each.name for each in wanted)}"
-        raise BadCall(msg, fix="pass the table `sensitive` that ingest wrote")
-    groups = pq.ParquetFile(sensitive).read() if sensitive and wanted else None
-    columns = {}
-    for each in wanted:
-        if groups is None or each.name not in groups.column_names:
-            msg = f"the table `sensitive` has no column `{each.name}`"
-            raise BadCall(msg, fix="run ingest again with this model's spec")
-        listed = each.values if isinstance(each, Category) else None
-        columns[each.name] = column(each.name, groups[each.name], listed)
-        _one_each(len(columns[each.name].codes), evidence.rows, f"the column `{each.name}`")
+    names = [each.name for each in wanted]
+    tested = _groups("sensitive", sensitive, names, evidence.rows)
+    trained = _groups("train_sensitive", train_sensitive, names, evidence.train_rows)
+    columns = {each.name: column(each, tested[each.name], trained[each.name]) for each in wanted}
     given = pq.ParquetFile(answers / "answers.parquet").read(["label", "score"])
     _probabilities(given["score"])
     return Rows(
@@ -50,6 +43,23 @@ def read(evidence: Evidence, answers: Path, truth: Path, sensitive: Path | None)
         predicted=_positive(given["label"], target, evidence.rows, "answers"),
         columns=columns,
     )
+
+
+def _groups(name: str, path: Path | None, wanted: Sequence[str], rows: int) -> Mapping[str, pa.ChunkedArray]:
+    """The sensitive columns of one share."""
+    if not wanted:
+        return {}
+    if path is None:
+        msg = f"the model's sensitive columns are missing: {', '.join(wanted)}"
+        raise BadCall(msg, fix=f"pass the table `{name}` that ingest wrote")
+    table = pq.ParquetFile(path).read()
+    for each in wanted:
+        if each not in table.column_names:
+            msg = f"the table `{name}` has no column `{each}`"
+            raise BadCall(msg, fix="run ingest again with this model's spec")
+        share = "training" if name == "train_sensitive" else "test"
+        _one_each(len(table[each]), rows, f"the column `{each}`", share)
+    return {each: table[each] for each in wanted}
 
 
 def _positive(labels: pa.ChunkedArray, target: Target, rows: int, what: str) -> NDArray[np.bool_]:
@@ -73,7 +83,7 @@ def _probabilities(scores: pa.ChunkedArray) -> None:
         raise Refusal(msg, fix="correct the model: the score of an answer is the probability of the positive label")
 
 
-def _one_each(found: int, wanted: int, what: str) -> None:
+def _one_each(found: int, wanted: int, what: str, share: str = "test") -> None:
     if found != wanted:
-        msg = f"{what} has {found} rows, but there are {wanted} test rows"
+        msg = f"{what} has {found} rows, but there are {wanted} {share} rows"
         raise BadCall(msg, fix="use the files of one run")

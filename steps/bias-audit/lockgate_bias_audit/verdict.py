@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lockgate_policy import AtLeast, AtMost, Policy, ReportedOnly, asked
+from lockgate_report import say
 from lockgate_step import Inconclusive, NotJudged, Passed, Reason, Refused
 
 from lockgate_bias_audit.audit import Audit, Judged
@@ -71,7 +72,8 @@ class Wording:
         if found is None:
             return f"{by}, nothing can be compared: fewer than two groups are large enough to judge"
         if judged.standing == "undecided":
-            return f"{by}, {_UNSURE[found.rate]} may differ by more than the policy allows: too few rows to decide"
+            cause = "the gap is too close to the limit" if judged.power and judged.power.enough else "too few rows"
+            return f"{by}, {_UNSURE[found.rate]} may differ by more than the policy allows: {cause} to decide"
         if judged.standing == "left out":
             left = [each for each in judged.left if not each.accepted]
             names = [judged.grouped.names[each.group] for each in left]
@@ -118,12 +120,18 @@ class Wording:
         )
 
     def power(self, judged: Judged) -> list[str]:
-        """How often a fair model would pass with these groups, and how many rows would decide; one line."""
-        if judged.power is None:
+        """How often a fair model would pass with these groups, and which rows or limit would decide; one line."""
+        power = judged.power
+        if power is None:
             return []
-        rows = judged.power.rows
-        enough = "no number of rows would decide it" if rows is None else f"about {rows:,} test rows would decide it"
-        return [f"{chance(judged)}; {enough}"]
+        said = chance(judged)
+        if power.enough:
+            return [f"{said}: the gap is close to the limit" if judged.standing == "undecided" else said]
+        if power.rows is None:
+            instead = "" if power.limit is None else f", but a limit of {power.limit:g} would"
+            return [f"{said}; no number of rows would decide it{instead}"]
+        instead = "" if power.limit is None else f", or a limit of {power.limit:g},"
+        return [f"{said}; about {power.rows:,} test rows{instead} would decide it"]
 
     def measured(self, judged: Judged) -> str:
         """The gap and its interval."""
@@ -140,8 +148,9 @@ class Wording:
         shown = shown_gap(judged)
         if shown is None:
             return "–", ""
-        value = "–" if shown["value"] is None else f"{shown['value']:.3f}"
-        return value, f"{shown['low']:.3f} to {shown['high']:.3f}"
+        if shown["value"] is None:
+            return say("value.hidden"), f"{shown['low']:.2f} to {shown['high']:.2f}"
+        return f"{shown['value']:.3f}", f"{shown['low']:.3f} to {shown['high']:.3f}"
 
     def reason(self, judged: Judged) -> Reason:
         """The reason that the verdict gives for a rule that is not met."""
@@ -163,7 +172,9 @@ def judgement(
         "unaudited": [entry.column for entry in words.policy.unaudited],
         "groups": {"+".join(between): _figures(*table) for between, table in audit.tables.items()},
     }
-    reasons = tuple(words.reason(each) for each in audit.judged if each.standing not in ("within", "reported"))
+    # What refuses the model comes first: a reader must not take the rules that are undecided for the refusal.
+    told = sorted(audit.judged, key=lambda each: each.standing != "beyond")
+    reasons = tuple(words.reason(each) for each in told if each.standing not in ("within", "reported"))
     if gating and audit.constant is not None:
         reasons = (*reasons, Reason(rule="bias:constant", message=_constant(audit.constant, words)))
     if not audit.rows:
@@ -311,7 +322,7 @@ def _measurement(judged: Judged) -> dict[str, object]:
     if judged.power:
         found["fair_model_passes"] = round(judged.power.chance, 2)
         if judged.standing not in ("within", "beyond"):
-            found["rows_to_decide"] = judged.power.rows
+            found |= {"rows_to_decide": judged.power.rows, "limit_to_decide": judged.power.limit}
     return found
 
 

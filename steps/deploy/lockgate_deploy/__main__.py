@@ -41,7 +41,7 @@ def promote(
 
     place = here()
     proven = prove(bundle.path, spec.path, policy.path)
-    verdict = prove_smoke(staged.path, smoke.path, proven)
+    verdict = prove_smoke(staged.path, smoke.path, proven, place.platform)
     return go_live(place.pointers(proven.model), place.platform, proven, verdict, run=place.run, wait=wait, signed=sign)
 
 

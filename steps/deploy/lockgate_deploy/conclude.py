@@ -7,7 +7,7 @@ from lockgate_deploy.pointers import Pointers, now
 
 
 def tidy(pointers: Pointers, platform: Platform, *, run: str, status: str, wait: float) -> None:
-    """Release the run's candidate, complete the history if the run moved live, and write `runs/<run>/summary.json`.
+    """Release the run's candidate, complete the history if the run moved live, and write the run's `summary.json`.
 
     Then make the platform follow the pointers, whatever state the run left it in.
     """

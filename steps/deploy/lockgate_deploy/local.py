@@ -23,6 +23,11 @@ class Local:
         del model
         return None
 
+    def asked_at(self, proven: VerifiedBundle) -> Staged | None:
+        """See Platform; a candidate has any free port of this machine."""
+        del proven
+        return None
+
     def has_ended(self, run: str) -> bool:
         """See Platform; a run on this machine releases what it holds, and runs on other machines are unknown here."""
         del run

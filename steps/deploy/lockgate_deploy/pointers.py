@@ -62,14 +62,17 @@ class Pointers:
     """The records in `models/<model>/`; every change is a compare-and-swap or a create-once.
 
     trust: the keys that may promote. accepted: the promotion that the platform accepted last, if it remembers one.
+    uid: of the run that uses them. Its records are below it, since a later run may have the name of an earlier one.
     """
 
-    def __init__(self, store: Store, model: str, trust: Trust, accepted: Accepted | None = None) -> None:
+    def __init__(
+        self, store: Store, model: str, trust: Trust, accepted: Accepted | None = None, *, uid: str = ""
+    ) -> None:
         if not _MODEL.fullmatch(model):
             msg = f"{model!r} is not a valid model name"
             raise BadCall(msg, fix="use the name in the model spec")
         self.model = model
-        self._store, self._trust, self._accepted = store, trust, accepted
+        self._store, self._trust, self._accepted, self._uid = store, trust, accepted, uid
         self._verified: tuple[bytes, Live] | None = None
 
     def live(self) -> Live:
@@ -151,7 +154,7 @@ class Pointers:
 
     def intend(self, run: str, intent: Mapping[str, Any]) -> None:
         """Record which bundle this run is about to promote, and the verdicts on it."""
-        self._store.put(self._key(f"runs/{run}/promotion.json"), canonical(intent))
+        self._store.put(self._key(self._of(run, "promotion.json")), canonical(intent))
 
     def complete_history(self, live: Live) -> None:
         """Write the history entry of the live bundle, unless it exists.
@@ -168,7 +171,7 @@ class Pointers:
 
     def promoted(self, run: str, bundle: str | None = None) -> Live | None:
         """Return what this run made live, even if it was replaced since; None if nothing (or not this bundle)."""
-        intent = self._record(f"runs/{run}/promotion.json")
+        intent = self._record(self._of(run, "promotion.json"))
         generation = intent.get("generation")
         name = f"history/{generation}.json"
         kept = self._read(name) if type(generation) is int else None
@@ -185,13 +188,13 @@ class Pointers:
 
     def summarize(self, run: str, summary: Mapping[str, Any]) -> None:
         """Write a run's summary, unless it exists and differs only in its time."""
-        kept = self._record(f"runs/{run}/summary.json")
+        kept = self._record(name := self._of(run, "summary.json"))
         if {**kept, "at": None} != {**summary, "at": None}:
-            self._store.put(self._key(f"runs/{run}/summary.json"), canonical(summary))
+            self._store.put(self._key(name), canonical(summary))
 
     def records(self, run: str) -> list[str]:
         """Return the names of the run's records in the store."""
-        prefix = self._key(f"runs/{run}/")
+        prefix = self._key(self._of(run, ""))
         return [key.removeprefix(prefix) for key in self._store.list(prefix)]
 
     def _live(self) -> tuple[Live, str | None]:
@@ -230,6 +233,9 @@ class Pointers:
             return self._store.read(self._key(name))
         except Missing:
             return None
+
+    def _of(self, run: str, name: str) -> str:
+        return f"runs/{run}/{self._uid}/{name}" if self._uid else f"runs/{run}/{name}"
 
     def _key(self, name: str) -> str:
         return f"models/{self.model}/{name}"

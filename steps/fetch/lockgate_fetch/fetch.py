@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from lockgate_model import Labels, accepted_operators
-from lockgate_step import BadCall, io_root, layout, log, read_spec, tree_digest
+from lockgate_step import BadCall, io_root, layout, log, read_spec, tree_digest, without_files
 
 from lockgate_fetch.adopt import Wanted, adopt, place
 from lockgate_fetch.registry import find
@@ -36,7 +36,8 @@ def _read_spec(path: Path, policy: Path) -> tuple[str, Wanted]:
 
 def _registry(environment: Path) -> str:
     try:
-        return (environment / "registry").read_text().strip()
+        address = (environment / "registry").read_text().strip()
     except FileNotFoundError as error:
         msg = f"{layout.CONFIG_MAP} has no `registry`"
         raise BadCall(msg, fix="write http(s)://host or sqlite:////absolute/path.db to `registry` there") from error
+    return without_files(address, "the registry's address", environment)

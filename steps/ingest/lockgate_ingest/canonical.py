@@ -8,7 +8,6 @@ come in batches of any size.
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -149,16 +148,10 @@ def snapshot_hex(tables: Sequence[LogicalDigest]) -> str:
 
 def banded(column: Number, array: pa.Array) -> pa.Array:
     """Return the band of each number, as text; an edge belongs to the band above it."""
-    edges = column.bands
-    middle = [_between(low, high, whole=column.whole) for low, high in pairwise(edges)]
-    words = np.array([f"under {edges[0]:g}", *middle, f"{edges[-1]:g} and over"], dtype=object)
-    places = np.searchsorted(np.array(edges), pc.fill_null(array, 0.0).to_numpy(), side="right")
+    words = np.array(column.band_names, dtype=object)
+    places = np.searchsorted(np.array(column.bands), pc.fill_null(array, 0.0).to_numpy(), side="right")
     missing = pc.is_null(array).to_numpy(zero_copy_only=False)
     return pa.array(words[places], pa.string(), mask=missing)
-
-
-def _between(low: float, high: float, *, whole: bool) -> str:
-    return f"{low:g} to {high - 1:g}" if whole else f"{low:g} to under {high:g}"
 
 
 def _type(column: Column) -> pa.DataType:

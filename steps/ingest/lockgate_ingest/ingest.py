@@ -15,10 +15,11 @@ from lockgate_store import Exists, Store, open_store
 from lockgate_ingest.base import freeze_base
 from lockgate_ingest.canonical import Converter, LogicalDigest, snapshot_hex
 from lockgate_ingest.columns import kept, wanted
+from lockgate_ingest.copies import Seen, copies
 from lockgate_ingest.read import batches
-from lockgate_ingest.source import Source, beside, named, opened
+from lockgate_ingest.source import Source, beside, checked, named, opened
 from lockgate_ingest.split import in_test
-from lockgate_ingest.unlabelled import Unlabelled
+from lockgate_ingest.unlabelled import Unlabelled, labelled
 from lockgate_ingest.views import View
 from lockgate_ingest.write import TableWriter
 
@@ -37,11 +38,12 @@ class Tables:
 
 
 class Share:
-    """One side of the split: its tables, and its number of rows by label."""
+    """One side of the split: its tables, its number of rows by label, those without one, and the rows' digests."""
 
     def __init__(self, spec: SpecFile, called: str, tables: Sequence[tuple[TableWriter, View]]) -> None:
         self._target, self._called, self._tables = spec.target, called, tables
         self._labels: Counter[str] = Counter()
+        self.unlabelled, self.seen = Unlabelled(spec), Seen(spec)
 
     @property
     def rows(self) -> int:
@@ -49,7 +51,10 @@ class Share:
         return self._labels.total()
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Append canonical rows to each of the share's tables."""
+        """Append the canonical rows that have a label to each of the share's tables."""
+        self.unlabelled.add(batch)
+        batch = labelled(batch, self._target.name)
+        self.seen.add(batch)
         for counted in pc.value_counts(batch.column(self._target.name)).to_pylist():
             self._labels[counted["values"]] += counted["counts"]
         for writer, view in self._tables:
@@ -90,16 +95,22 @@ def freeze(
     environment, credentials = io_root() / layout.ENVIRONMENT, io_root() / layout.CREDENTIALS
     store = open_store(environment, credentials)
     official = test_data or (beside(data, spec.data.uri, spec.data.test) if spec.data.test else "")
+    given = [each for each in (("data", data, data_sha256), ("official", official, "")) if each[1]]
+    for _, uri, _ in given:  # before the first of them is copied
+        checked(uri, environment)
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         sources = [
             stack.enter_context(opened(uri, environment, credentials, scratch / name, sha256=wanted))
-            for name, uri, wanted in (("data", data, data_sha256), ("official", official, ""))
-            if uri
+            for name, uri, wanted in given
         ]
-        train, test, snapshot, unlabelled = divide(spec, tables, sources, scratch)
+        _differ([source.digest for source in sources], [source.name for source in sources])
+        train, test, snapshot = divide(spec, tables, sources, scratch)
+        for source in sources:  # only now it is known to be a table
+            log("data", file=source.name, digest=source.digest, bytes=source.path.stat().st_size)
         snapshot.keep(store, spec.name)
     base = freeze_base(store, spec.name, base_folder)
+    unlabelled = {"train": train.unlabelled.to_json(), "test": test.unlabelled.to_json()}
     keyed = {"kind": "keyed", **asdict(spec.split), "key": list(spec.split.key)}
     return Record(
         kind="data",
@@ -114,21 +125,20 @@ def freeze(
             "uri": named(data),
             "sources": {source.name: source.digest for source in sources},
             "rows": {"total": train.rows + test.rows, "train": train.rows, "test": test.rows},
-            "unlabelled": unlabelled.to_json(),
+            "unlabelled": unlabelled if any(unlabelled.values()) else None,
+            "copies": copies(train.seen, test.seen),
             "split": {"kind": "official", "uri": named(official)} if official else keyed,
             "base": {"bundle": base["bundle"], "generation": base["generation"]},
         },
     )
 
 
-def divide(
-    spec: SpecFile, tables: Tables, sources: Sequence[Source], scratch: Path
-) -> tuple[Share, Share, Snapshot, Unlabelled]:
+def divide(spec: SpecFile, tables: Tables, sources: Sequence[Source], scratch: Path) -> tuple[Share, Share, Snapshot]:
     """Read the data, then the official test file if there is one, and write tables and snapshot.
 
     Errors: BadCall.
     """
-    converter, unlabelled = Converter(spec), Unlabelled(spec)
+    converter = Converter(spec)
     inputs, target, sensitive = View(spec.inputs), View([spec.target.column]), View(spec.sensitive, bands=True)
     files = [scratch / name for name in ("rows.parquet", "test.parquet")[: len(sources)]]
     digests = [LogicalDigest(kept(spec)) for _ in sources]
@@ -147,9 +157,10 @@ def divide(
         for source, file, digest, share in zip(sources, files, digests, (train, test), strict=False):
             snapshot, shown = table(file, View(kept(spec)))
             for batch in batches(source, spec.data, [column.name for column in wanted(spec)]):
-                rows = unlabelled.take(converter.convert(batch))
-                digest.update(rows)
-                snapshot.add(shown.of(rows))
+                rows = converter.convert(batch)
+                known = labelled(rows, spec.target.name)
+                digest.update(known)
+                snapshot.add(shown.of(known))
                 if len(sources) > 1:
                     share.add(rows)
                 else:
@@ -165,4 +176,14 @@ def divide(
             converter.check(source.name)
         for share in (train, test):
             share.check()
-    return train, test, Snapshot(snapshot_hex(digests), files), unlabelled
+    _differ([snapshot_hex([digest]) for digest in digests], [source.name for source in sources])
+    return train, test, Snapshot(snapshot_hex(digests), files)
+
+
+def _differ(digests: Sequence[str], names: Sequence[str]) -> None:
+    """Check that the official test file is not the training file. Errors: BadCall."""
+    if len(set(digests)) < len(digests):
+        msg = f"the test file {names[1]} has the same content as the data file {names[0]}"
+        raise BadCall(
+            msg, fix="name a file of other rows as test, or leave it out: ingest then keeps a share for tests"
+        )

@@ -40,7 +40,10 @@ def _parquet(source: Source, limits: Limits, wanted: Sequence[str]) -> Iterator[
         # Text as a dictionary: its length is known before it is repeated for each row.
         texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
         with _bounded(source), pq.ParquetFile(source.path, memory_map=True, read_dictionary=texts) as file:
-            _choose(source, file.schema_arrow.names, wanted)
+            places = _choose(source, file.schema_arrow.names, wanted)
+            if twice := [name for name, found in zip(wanted, places, strict=True) if len(found) > 1]:
+                msg = f"{source.name} has more than one column {', '.join(twice)}"
+                raise BadCall(msg, fix="rename one of them in the file")
             kinds = [file.schema_arrow.field(name).type for name in wanted]
             # No rows first: a column of another type is refused before its values are read.
             yield pa.RecordBatch.from_arrays([pa.array([], kind) for kind in kinds], list(wanted))
@@ -159,10 +162,10 @@ def _csv_batches(source: Source, records: Records, traits: Data, wanted: Sequenc
             raise _ragged(source, records.line, len(row), width, traits)
         cells += row
         if len(cells) >= CELLS:
-            yield _batch(cells, width, places, wanted)
+            yield _batch(source, cells, width, places, wanted)
             cells = []
     if cells:
-        yield _batch(cells, width, places, wanted)
+        yield _batch(source, cells, width, places, wanted)
 
 
 def _header(source: Source, records: Iterable[list[str]]) -> list[str]:
@@ -173,25 +176,35 @@ def _header(source: Source, records: Iterable[list[str]]) -> list[str]:
     return [name.strip() for name in names]
 
 
-def _batch(cells: list[str], width: int, places: Sequence[int], wanted: Sequence[str]) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([pa.array(cells[at::width], pa.string()) for at in places], list(wanted))
+def _batch(
+    source: Source, cells: list[str], width: int, places: Sequence[Sequence[int]], wanted: Sequence[str]
+) -> pa.RecordBatch:
+    """Return the wanted columns. Errors: BadCall if columns of one name differ, since it is unclear which is meant."""
+    arrays = []
+    for name, (first, *others) in zip(wanted, places, strict=True):
+        values = cells[first::width]
+        if any(cells[at::width] != values for at in others):
+            numbers = " and ".join(str(at + 1) for at in (first, *others))
+            msg = f"{source.name} has more than one column {name}, with different values"
+            raise BadCall(msg, fix=f"rename one of them in the file; they are columns {numbers}")
+        arrays.append(pa.array(values, pa.string()))
+    return pa.RecordBatch.from_arrays(arrays, list(wanted))
 
 
-def _choose(source: Source, names: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """Return the places of the wanted columns. Errors do not quote the header: without one it is a person's row."""
+def _choose(source: Source, names: Sequence[str], wanted: Sequence[str]) -> list[list[int]]:
+    """Return the places of each wanted column; columns that a tool repeated have several.
+
+    Errors: BadCall, without the header: if there is none, the first line is a person's row.
+    """
     seen = Counter(names)
     absent = [name for name in wanted if not seen[name]]
     if absent:
         msg = f"{source.name} has no column {', '.join(absent)} among its {len(names)}"
         raise BadCall(msg, fix="correct the names, the delimiter, or `columns` (for a file without header) in the spec")
-    twice = [name for name in wanted if seen[name] > 1]
-    if twice:
-        msg = f"{source.name} has more than one column {', '.join(twice)}"
-        raise BadCall(msg, fix="rename one of them in the file")
     dropped = sorted(seen.keys() - set(wanted))
     if dropped:
         log("columns-dropped", file=source.name, columns=dropped)
-    return [list(names).index(name) for name in wanted]
+    return [[at for at, name in enumerate(names) if name == each] for each in wanted]
 
 
 def _ragged(source: Source, line: int, found: int, width: int, traits: Data) -> BadCall:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from lockgate_step import BadCall, OutsideFailed, file_digest, log, without_credentials
+from lockgate_step import BadCall, OutsideFailed, file_digest, without_credentials, without_files
 from lockgate_store import Missing, open_at
 
 Form = Literal["csv", "gzip", "parquet"]
@@ -46,14 +46,20 @@ class Source:
         return next((form for magic, form in _FORMS.items() if head.startswith(magic)), "csv")
 
 
+def checked(uri: str, environment: Path) -> str:
+    """Return a data address. Errors: BadCall when it contains credentials, or names a file of a pod."""
+    return without_files(without_credentials(uri, "the data address"), "the data address", environment)
+
+
 @contextmanager
 def opened(uri: str, environment: Path, credentials: Path, scratch: Path, *, sha256: str = "") -> Iterator[Source]:
     """Open the file at an address; a remote file is copied first.
 
+    No message says the digest or the size of a file: it may be no table, but one of the pod's secrets.
     Errors: BadCall when it does not exist or has another digest; OutsideFailed when the remote service fails or the
     file changes while it is read.
     """
-    url = urlsplit(without_credentials(uri, "the data address"))
+    url = urlsplit(checked(uri, environment))
     name = unquote(posixpath.basename(url.path))
     match url.scheme:
         case "file" if url.netloc in ("", "localhost"):
@@ -73,9 +79,8 @@ def opened(uri: str, environment: Path, credentials: Path, scratch: Path, *, sha
     before = _stamp(path)
     digest = file_digest(path)
     if sha256 and digest.removeprefix("sha256:") != sha256.removeprefix("sha256:").lower():
-        msg = f"{name} has the digest {digest}, not {sha256} as data_sha256 requires"
-        raise BadCall(msg, fix="correct data_sha256, or restore the file that it names")
-    log("data", file=name, digest=digest, bytes=path.stat().st_size)
+        msg = f"{name} has another digest than {sha256}, which data_sha256 requires"
+        raise BadCall(msg, fix="correct data_sha256 (sha256sum FILE), or restore the file that it names")
     yield Source(name, path, digest)
     if _stamp(path) != before:
         msg = f"{name} was changed while it was read"
@@ -111,6 +116,7 @@ def _copy(uri: str, path: Path, environment: Path, credentials: Path) -> None:
         raise BadCall(msg, fix="correct data, or put the object there") from None
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
+def _stamp(path: Path) -> tuple[int, ...]:
     status = path.stat()
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    # The time of the last change of the file's record cannot be set back, that of its content can.
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

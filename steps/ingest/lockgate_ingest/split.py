@@ -16,8 +16,10 @@ from lockgate_ingest.columns import kept
 
 def in_test(batch: pa.RecordBatch, spec: SpecFile) -> pa.Array:
     """Return whether each row of a canonical batch belongs to the test share."""
-    names = spec.split.key or [column.name for column in kept(spec)]
-    return pa.array(_sides(_subjects(batch, names), spec.split), pa.bool_())
+    names = [*spec.split.key] or [column.name for column in kept(spec)]
+    if not spec.split.key and spec.data.unlabelled == "exclude":
+        names.remove(spec.target.name)  # else a row would change its side when its label is removed
+    return pa.array(_sides(subjects(batch, names), spec.split), pa.bool_())
 
 
 def _sides(subjects: pa.Array, split: Split) -> Iterable[bool]:
@@ -27,8 +29,8 @@ def _sides(subjects: pa.Array, split: Split) -> Iterable[bool]:
         yield int.from_bytes(hashlib.blake2b(subject, digest_size=8, key=key).digest()) < limit
 
 
-def _subjects(batch: pa.RecordBatch, names: Iterable[str]) -> pa.Array:
-    """Return one byte string per row. Two rows with the same string only share a side, so any separator will do."""
+def subjects(batch: pa.RecordBatch, names: Iterable[str]) -> pa.Array:
+    """Return one byte string per row: equal rows have the same, and hardly any other rows do."""
     parts = [_bytes(batch.column(name)) for name in names]
     return pc.binary_join_element_wise(*parts, b"\x1f", null_handling="replace", null_replacement=b"\x00")
 

@@ -1,4 +1,8 @@
-"""Counts the rows without a label, which are left out, by group: their share must not differ between groups."""
+"""Counts the rows without a label, which are left out, by group: their share must not differ between groups.
+
+The test rows and the training rows are counted apart: a difference among the rows that the gates judge must not
+disappear behind one among the rows that the model learns from.
+"""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -16,7 +20,7 @@ MISSING, OTHER, SMALL = "(missing)", "(other)", f"(groups under {SHOWN})"
 
 
 class Unlabelled:
-    """The rows with and without a label so far, by group of each sensitive column."""
+    """The rows of one share with and without a label so far, by group of each sensitive column."""
 
     def __init__(self, spec: SpecFile) -> None:
         self._target, self._view = spec.target.name, View(spec.sensitive, bands=True)
@@ -25,16 +29,14 @@ class Unlabelled:
         self._excluded: dict[str, Counter[str]] = {column.name: Counter() for column in spec.sensitive}
         self._rows = self._without = 0
 
-    def take(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Count the rows of a canonical batch; return those with a label."""
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Count the rows of a canonical batch."""
         labels = batch.column(self._target)
         self._rows += batch.num_rows
         self._without += labels.null_count
         self._count(self._every, batch)
-        if not labels.null_count:
-            return batch
-        self._count(self._excluded, batch.filter(pc.is_null(labels)))
-        return batch.filter(pc.is_valid(labels))
+        if labels.null_count:
+            self._count(self._excluded, batch.filter(pc.is_null(labels)))
 
     def to_json(self) -> dict[str, Any] | None:
         """Return the counts and rates by group without those of fewer than ten people; None if every row has a label.
@@ -44,7 +46,8 @@ class Unlabelled:
         if not self._without:
             return None
         columns = {name: _column(every, self._excluded[name]) for name, every in self._every.items()}
-        return {"rows": self._without if self._without >= SHOWN else None, "of": self._rows, "columns": columns}
+        shown = self._without >= SHOWN  # the record has the rows with a label too, so `of` would give the difference
+        return {"rows": self._without if shown else None, "of": self._rows if shown else None, "columns": columns}
 
     def _count(self, counts: Mapping[str, Counter[str]], batch: pa.RecordBatch) -> None:
         shown = self._view.of(batch)
@@ -58,22 +61,31 @@ class Unlabelled:
         return OTHER if name in self._known and value not in self._known[name] else value
 
 
+def labelled(batch: pa.RecordBatch, target: str) -> pa.RecordBatch:
+    """Return the rows of a canonical batch that have a label."""
+    labels = batch.column(target)
+    return batch.filter(pc.is_valid(labels)) if labels.null_count else batch
+
+
 def _column(every: Counter[str], excluded: Counter[str]) -> dict[str, Any]:
     groups: dict[str, tuple[int, int]] = {}
     for group in sorted(every):
         name = group if every[group] >= SHOWN else SMALL
         before = groups.get(name, (0, 0))
         groups[name] = before[0] + excluded[group], before[1] + every[group]
-    hidden = {name for name, (without, rows) in groups.items() if 0 < without < SHOWN or rows < SHOWN}
-    if len(hidden) == 1 and (others := [name for name in groups if name not in hidden]):
-        hidden.add(min(others, key=lambda name: groups[name][0]))  # or the total would give the hidden count
+    small = {name for name, (without, rows) in groups.items() if 0 < without < SHOWN or rows < SHOWN}
+    hidden = set(small)
+    for name in sorted(groups.keys() - small, key=lambda name: groups[name][0]) if small else ():
+        if sum(groups[each][0] for each in hidden - small) >= SHOWN:
+            break
+        hidden.add(name)  # or the total would give the hidden counts
     gap = certain_gap(groups)
     differs = {"high": gap.high, "low": gap.low, "at_least": round(gap.at_least, 3)} if gap else None
     return {
         "groups": [
             {
                 "group": name,
-                "rows": rows if rows >= SHOWN else None,
+                "rows": None if name in hidden else rows,  # bias-audit shows the rows of a group that have a label
                 "unlabelled": None if name in hidden else without,
                 "rate": None if name in hidden else round(without / rows, 3),
             }

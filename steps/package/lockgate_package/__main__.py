@@ -2,6 +2,7 @@
 
 from lockgate_proof import main
 from lockgate_step import (
+    AdditionalVerdicts,
     Answers,
     BiasVerdict,
     Bundle,
@@ -28,6 +29,7 @@ def package(
     data_verdict: In[DataVerdict],
     quality_verdict: In[QualityVerdict],
     bias_verdict: In[BiasVerdict],
+    additional: In[AdditionalVerdicts] | None,
     spec: In[Spec],
     policy: In[Policy],
     waivers: In[Waivers] | None,
@@ -46,6 +48,7 @@ def package(
             "validate-data": data_verdict.path,
             "validate-model": quality_verdict.path,
             "bias-audit": bias_verdict.path,
+            **({path.name: path for path in additional.path.iterdir()} if additional else {}),
         },
         spec=spec.path,
         policy=policy.path,

@@ -33,6 +33,8 @@ _UNDATED = (
     "neither the bundle's digest nor a date. The run's pages show both above this card."
 )
 
+_FEW = "fewer than 10"
+
 _MITIGATION = ("mitigate", "constraint", "difference_bound", "fits")
 
 
@@ -138,6 +140,10 @@ def _metrics(evidence: Evidence) -> Iterator[Block]:
         ]
         columns = ("Measure", "Value", "Interval", "Live version", "Gain over live, interval")
         yield Grid("All measures, with or without a rule", columns, every, numbers=(1, 2, 3, 4))
+    if evidence.spec.gates:
+        said = [(gate, evidence.verdicts[gate].predicate) for gate in evidence.spec.gates]
+        own = [(gate, str(each["result"]), _text(each.get("measurements", {}))) for gate, each in said]
+        yield Grid("Judged by the additional gates of this model", ("Gate", "Result", "Measured"), own)
     if policy.smoke:
         after = [(_measure(rule), _limit(rule), rule.why, rule.source) for rule in policy.smoke]
         yield Grid(
@@ -153,6 +159,7 @@ def _data(evidence: Evidence) -> Iterator[Block]:
             "Source": str(said["uri"]),
             "Rows": f"{rows['total']:,}: {rows['train']:,} for training, {rows['test']:,} for testing",
             **_unlabelled(said.get("unlabelled")),
+            **_copies(said.get("copies")),
             "Split": _text(said["split"]),
             "Compared with": _text(base["bundle"]) if base["bundle"] else "nothing; no version was live",
         }
@@ -168,10 +175,21 @@ def _data(evidence: Evidence) -> Iterator[Block]:
 
 def _unlabelled(counted: Mapping[str, Any] | None) -> dict[str, str]:
     """Return the rows that were left out for want of a label; the page of validate-data shows them by group."""
+    shares = {name: (counted or {}).get(share) for share, name in (("train", "training rows"), ("test", "test rows"))}
+    found = [
+        f"{_FEW} {rows}" if each["rows"] is None else f"{each['rows']:,} of {each['of']:,} {rows}"
+        for rows, each in shares.items()
+        if each
+    ]
+    return {"Left out": f"{' and '.join(found)}, which have no label"} if found else {}
+
+
+def _copies(counted: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return the test rows that are equal to a training row."""
     if not counted:
         return {}
-    about = "fewer than 10" if counted["rows"] is None else f"{counted['rows']:,}"
-    return {"Left out": f"{about} of {counted['of']:,} rows, which have no label"}
+    about = _FEW if counted["rows"] is None else f"{counted['rows']:,}"
+    return {"Copies": f"{about} of {counted['of']:,} test rows are equal to a training row"}
 
 
 def _groups(evidence: Evidence) -> Iterator[Block]:

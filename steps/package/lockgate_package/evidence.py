@@ -8,16 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate_policy import Policy, PolicyError, read
-from lockgate_proof import (
-    GATES_OF_A_BUNDLE,
-    ProofError,
-    Statement,
-    Trust,
-    Waiver,
-    read_waivers,
-    verify,
-    verify_verdict,
-)
+from lockgate_proof import ProofError, Statement, Trust, Waiver, read_waivers, verify, verify_verdicts
 from lockgate_step import BadCall, SpecFile, file_digest, read_columns, read_spec, tree_digest
 
 _SAME_RUN = "package only files of the same run"
@@ -25,7 +16,10 @@ _SAME_RUN = "package only files of the same run"
 
 @dataclass(frozen=True)
 class Files:
-    """The paths of the inputs: the model and answers are folders, the rest are files."""
+    """The paths of the inputs: the model and answers are folders, the rest are files.
+
+    verdicts: by gate, those of the additional gates too.
+    """
 
     model: Path
     data: Path
@@ -89,18 +83,16 @@ def prove(files: Files, trust: Trust, *, now: datetime) -> Evidence:
         _named(record, name)
     _same_inputs(spec, model)
     waivers = read_waivers(files.waivers, trust) if files.waivers else []
-    verdicts = {
-        gate: verify_verdict(
-            files.verdicts[gate],
-            trust,
-            gate=gate,
-            model=name,
-            subjects={subject: subjects[subject] for subject in judged},
-            waivers=waivers,
-            now=now,
-        )
-        for gate, judged in GATES_OF_A_BUNDLE.items()
-    }
+    verdicts = verify_verdicts(
+        lambda gate: files.verdicts.get(gate, files.spec.parent / f"{gate}.json"),
+        files.verdicts,
+        trust,
+        model=name,
+        subjects=subjects,
+        additional=spec.gates,
+        waivers=waivers,
+        now=now,
+    )
     return Evidence(spec, model, _policy(files.policy), subjects, data, answers, verdicts, waivers)
 
 

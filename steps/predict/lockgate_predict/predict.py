@@ -103,11 +103,15 @@ def _expect(record: Statement, subject: str, found: str) -> None:
 def _expect_inputs(spec: SpecFile, model: Path, test: Path) -> None:
     """Check that the model takes the spec's inputs, and that neither it nor the test rows have a forbidden column."""
     wanted = {column.name: column for column in spec.inputs}
-    taken = {column.name: column for column in read(model).inputs}
+    card = read(model)
+    taken = {column.name: column for column in card.inputs}
     if wanted != taken:
         odd = sorted(name for name in wanted.keys() | taken.keys() if wanted.get(name) != taken.get(name))
         msg = f"the model and the spec differ in the inputs {', '.join(odd)}"
         raise Refusal(msg, fix="train it on the spec's inputs, or correct the ModelSpec")
+    if (card.labels.positive, card.labels.negative) != (spec.target.positive, spec.target.negative):
+        msg = "the model's labels are not those of the spec: which one is positive decides what a score means"
+        raise Refusal(msg, fix="train it on the spec's labels, or correct the ModelSpec")
     kept = {spec.target.name} | ({column.name for column in spec.sensitive} - set(spec.also_inputs))
     seen = sorted(kept & (set(pq.read_schema(test).names) | taken.keys()))
     if seen:

@@ -25,7 +25,9 @@ class Evidence:
     subjects: the subjects of a verdict on them: `data` and `policy`, and `model` and `base` once a model has answered.
     frozen: every subject of the data record.
     rows, train_rows: the number of test rows and of training rows.
-    unlabelled: the rows without a label that were left out, by group, as ingest counted them; None if there were none.
+    unlabelled: the rows without a label that were left out, by share and group, as ingest counted them; None if there
+        were none.
+    copies: the test rows that are equal to a training row, as ingest counted them; None in an earlier record.
     live: whether a live version existed when the data were frozen.
     base_problem: why the live version could not answer, if it could not.
     """
@@ -39,6 +41,7 @@ class Evidence:
     train_rows: int
     live: bool
     unlabelled: Mapping[str, Any] | None = None
+    copies: Mapping[str, Any] | None = None
     base_problem: str | None = None
 
 
@@ -70,6 +73,7 @@ def frozen(data: Path, spec: Path, policy: Path, tables: Mapping[str, Path], tru
         train_rows=int(record["rows"]["train"]),
         live=record["base"]["bundle"] is not None,
         unlabelled=record.get("unlabelled"),
+        copies=record.get("copies"),
     )
 
 

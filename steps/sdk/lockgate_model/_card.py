@@ -1,13 +1,12 @@
 """`model.json`: the inputs, labels, threshold and format of a model."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from lockgate_step import BadCall, Column, SpecError, read_columns
+from lockgate_step import BadCall, Column, SpecError, loads, read_columns
 
 Format = Literal["onnx", "skops"]
 
@@ -81,7 +80,7 @@ def read(folder: str | os.PathLike[str]) -> ModelCard:
     """Read and check the model.json of a model folder; the model itself is not opened."""
     path = Path(folder) / "model.json"
     try:
-        value = json.loads(path.read_bytes())
+        value = loads(path.read_bytes())
     except FileNotFoundError as error:
         msg = "the model folder has no model.json"
         raise BadModel(msg, fix="give the folder that train or fetch wrote") from error
@@ -93,7 +92,7 @@ def read(folder: str | os.PathLike[str]) -> ModelCard:
     except SpecError as error:
         msg = f"model.json cannot be used: {error.message}"
         raise BadModel(msg, fix="write the model again with train or fetch") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         msg = f"model.json does not describe a model ({type(error).__name__})"
         raise BadModel(msg, fix="write the model again with train or fetch") from error
 

@@ -7,7 +7,7 @@
 """
 
 from lockgate_policy._gaps import Gap, certain_gap
-from lockgate_policy._power import LIKELY, chance_to_pass, rows_to_decide
+from lockgate_policy._power import LIKELY, chance_to_pass, limit_to_decide, rows_to_decide
 from lockgate_policy._read import check, read
 from lockgate_policy._rules import (
     AcceptedOperator,
@@ -50,6 +50,7 @@ __all__ = [
     "certain_gap",
     "chance_to_pass",
     "check",
+    "limit_to_decide",
     "read",
     "rows_to_decide",
 ]

@@ -1,4 +1,4 @@
-"""How often a fair model would pass a bias rule, given the sizes of the groups; and how many rows would decide it.
+"""How often a fair model would pass a bias rule, given the sizes of the groups; and what would decide it.
 
 A fair model has the same rate in every group. Counts are drawn from that rate, and each draw is judged by the interval
 of bias-audit (Wilson limits, Newcombe's difference or Donner and Zou's ratio, simultaneous for all pairs of groups).
@@ -6,7 +6,7 @@ Standard library only, so that `lockgate new` and `lockgate render` can state th
 """
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
@@ -84,6 +84,29 @@ def rows_to_decide(
         few, many = (few, middle) if enough(middle) else (middle, many)
     place: int = 10 ** max(0, len(str(many)) - 2)
     return -(-many // place) * place
+
+
+def limit_to_decide(
+    rates: Sequence[tuple[Sequence[int], float]],
+    measure: str,
+    *,
+    settings: Settings | None = None,
+    chance: float = LIKELY,
+) -> float | None:
+    """Return the strictest limit, in hundredths, that a fair model passes with this chance and these groups.
+
+    rates: the group sizes and the rate of each rate that the measure compares, as for `chance_to_pass`.
+    It depends on the groups only, never on a gap that was measured. It is None if only a limit beyond 0.5 would do.
+    """
+    hundredths = range(99, 49, -1) if measure.endswith("_ratio") else range(1, 51)
+
+    def likely(number: int) -> bool:
+        chances = (chance_to_pass(sizes, rate, number / 100, measure, settings=settings) for sizes, rate in rates)
+        return math.prod(chances) >= chance
+
+    if not likely(hundredths[-1]):
+        return None
+    return hundredths[bisect_left(hundredths, True, key=likely)] / 100
 
 
 def _confidence(measure: str, settings: Settings) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import tomllib
@@ -31,6 +30,7 @@ from lockgate_policy._rules import (
 )
 
 NAME = "policy.toml"
+_MOST_BYTES, _MOST_LINES = 256 * 1024, 100  # of the file, and of one statement
 LONGEST = timedelta(days=5 * 366)  # an acceptance must be looked at again
 
 # The limit that each measure can have. A limit that could never refuse is out of range: that is `reported_only`.
@@ -94,8 +94,10 @@ class _Table:
     def number(self, key: str, low: float, high: float, but: str) -> float:
         """A number from `low` to `high`; `but` is the range in words."""
         value = self.values[key]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
             self.refuse(f"`{key}` is not a number", f"set it to {but}", key)
+        if abs(value) > 1e18:
+            self.refuse(f"`{key}` is too large", f"set it to {but}", key)
         if not low <= value <= high:
             self.refuse(f"`{key}` = {value} is out of range", f"set it to {but}", key)
         return float(value)
@@ -114,6 +116,8 @@ def read(source: str | os.PathLike[str] | bytes) -> Policy:
     Errors: PolicyError.
     """
     raw = source if isinstance(source, bytes) else Path(source).read_bytes()
+    if len(raw) > _MOST_BYTES:
+        raise PolicyError(NAME, f"larger than {_MOST_BYTES:,} bytes", "shorten the reasons")
     try:
         text = raw.decode().replace("\r\n", "\n")
         document = tomllib.loads(text)
@@ -121,6 +125,8 @@ def read(source: str | os.PathLike[str] | bytes) -> Policy:
         raise PolicyError(NAME, "not valid UTF-8", "save the file as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise _not_toml(text, str(error)) from error
+    except (ValueError, RecursionError) as error:  # of Python's own conversions
+        raise PolicyError(NAME, "a number is too long, or lists are nested too deeply", "correct it") from error
     tables = _tables(document, _lines(text))
     policy = Policy(
         quality=_rules(tables["quality"], _quality),
@@ -336,6 +342,7 @@ def _lines(text: str) -> dict[_Path, int]:
     """The line of each table and key, which tomllib does not give: `{("bias", 0, "at_most"): 11}`.
 
     A statement ends when the lines since the last statement parse by themselves; an open string or list does not.
+    Errors: PolicyError for a statement of very many lines.
     """
     found: dict[_Path, int] = {}
     seen: Counter[str] = Counter()
@@ -343,6 +350,9 @@ def _lines(text: str) -> dict[_Path, int]:
     lines = text.split("\n")
     start = 0
     for end in range(1, len(lines) + 1):
+        if end - start > _MOST_LINES:  # each further line would be parsed with all lines before it
+            where = f"{NAME}:{start + 1}"
+            raise PolicyError(where, f"a statement has more than {_MOST_LINES} lines", "shorten it")
         chunk = "\n".join(lines[start:end])
         try:
             statement = tomllib.loads(chunk)

@@ -12,9 +12,10 @@ from lockgate_proof._bundle import (
     copy_bundle,
     read_manifest,
     verify_bundle,
+    verify_verdicts,
 )
-from lockgate_proof._current import read_current, verify_current
-from lockgate_proof._envelope import Statement, new_key, predicate, sign, verify
+from lockgate_proof._current import read_current, verify_current, verify_images
+from lockgate_proof._envelope import ADDITIONAL, VERDICTS, Statement, new_key, predicate, sign, verify
 from lockgate_proof._errors import ProofError
 from lockgate_proof._main import main
 from lockgate_proof._promotion import Accepted, Promotion, promotion, prove_live, read_promotion
@@ -24,9 +25,11 @@ from lockgate_proof._verdict import MAY_JUDGE_NOTHING, verify_verdict
 from lockgate_proof._waiver import LONGEST, Waiver, ignored, read_waiver, read_waivers, waiver_for
 
 __all__ = [
+    "ADDITIONAL",
     "GATES_OF_A_BUNDLE",
     "LONGEST",
     "MAY_JUDGE_NOTHING",
+    "VERDICTS",
     "Accepted",
     "Promotion",
     "ProofError",
@@ -53,6 +56,8 @@ __all__ = [
     "verify",
     "verify_bundle",
     "verify_current",
+    "verify_images",
     "verify_verdict",
+    "verify_verdicts",
     "waiver_for",
 ]

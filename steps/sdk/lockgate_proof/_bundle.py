@@ -1,6 +1,6 @@
 """Verifies a bundle: every file, signature, subject and waiver."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +9,9 @@ from typing import Any
 from lockgate_step import (
     LARGEST_RECORD,
     BadCall,
+    SpecError,
     UnsafeFile,
+    additional_gates,
     canonical,
     copy_supplied,
     is_plain,
@@ -32,6 +34,8 @@ GATES_OF_A_BUNDLE: Mapping[str, tuple[str, ...]] = {
     "validate-model": ("model", "data", "base", "spec", "policy"),
     "bias-audit": ("model", "data", "base", "spec", "policy"),
 }
+
+_ADDITIONAL_JUDGE = ("model", "data", "base", "spec", "policy")  # the subjects of an additional gate's verdict
 
 # Not listed in the manifest: the manifest itself and its signature.
 _UNLISTED = {"manifest.json", "record.json"}
@@ -56,6 +60,11 @@ class VerifiedBundle:
     verdicts: Mapping[str, Statement]
     waivers: Sequence[Waiver]
 
+    @property
+    def signed(self) -> Mapping[str, Statement]:
+        """What each program signed: records and verdicts."""
+        return {**self.records, **self.verdicts}
+
 
 def bundle_digest(manifest: Mapping[str, Any]) -> str:
     """Return the digest that names a bundle: the digest of its canonical manifest."""
@@ -68,12 +77,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Errors: ProofError.
     """
     try:
-        manifest = loads(read_supplied(folder / "manifest.json"))
+        content = read_supplied(folder / "manifest.json")
+        manifest = loads(content)
         files = dict(manifest["files"])
         protocol, model = manifest["protocol"], manifest["model"]
         wellformed = type(protocol) is int and protocol == 1 and isinstance(model, str) and is_plain(model)
         safe = all(is_plain(name) and isinstance(digest, str) for name, digest in files.items())
-        canonical(manifest)
+        wellformed = wellformed and canonical(manifest) == content  # another reader must not see another manifest
     except UnsafeFile as error:
         msg = f"{folder.name} is not a bundle: its {error.message}"
         raise ProofError(msg, fix="deploy a bundle as the package step wrote it") from error
@@ -137,6 +147,7 @@ def verify_bundle(
         "policy": digests.get("policy.toml", "none"),
     }
     _same("policy", subjects["policy"], policy)
+    # The spec names the additional gates: it is the one that ingest froze, whoever sealed the bundle.
     _judged("the data record", data, {"spec": subjects["spec"]})
     _judged("the answers record", answers, {k: subjects[k] for k in ("model", "data", "base")})
     golden = digests.get("golden.json", "none")
@@ -147,21 +158,75 @@ def verify_bundle(
     _judged("the bundle's record", seal, subjects)
 
     waivers = _waivers(read("waivers.json"), trust) if "waivers.json" in digests else []
-    verdicts = {
+    judged = sorted(n.removeprefix("verdicts/").removesuffix(".json") for n in digests if n.startswith("verdicts/"))
+    verdicts = verify_verdicts(
+        lambda gate: read(f"verdicts/{gate}.json"),
+        judged,
+        trust,
+        model=name,
+        subjects=subjects,
+        additional=_additional(read("spec.json")),
+        waivers=waivers,
+        now=now,
+    )
+    records = {"ingest": data, "predict": answers, "package": seal}
+    return VerifiedBundle(folder, found, name, subjects, dict(data.predicate["base"]), records, verdicts, waivers)
+
+
+def verify_verdicts(
+    record: Callable[[str], Path | bytes],
+    given: Collection[str],
+    trust: Trust,
+    *,
+    model: str,
+    subjects: Mapping[str, str],
+    additional: Mapping[str, str],
+    waivers: Sequence[Waiver],
+    now: datetime | None,
+) -> dict[str, Statement]:
+    """Verify the verdict of each gate of a bundle: those of every model, then the additional ones of this model.
+
+    record: returns the verdict of a gate. given: the gates with a verdict.
+    additional: the gates that the spec names, each with the digest of its code.
+    subjects, waivers, now: as for `verify_verdict`.
+    Errors: ProofError, for the first check that fails.
+    """
+    if taken := sorted(GATES_OF_A_BUNDLE.keys() & set(additional)):
+        msg = f"the model spec names {taken[0]}, a gate of Lockgate, as an additional gate"
+        raise ProofError(msg, fix="use the spec.json that `lockgate render` wrote")
+    gates = {**GATES_OF_A_BUNDLE, **dict.fromkeys(additional, _ADDITIONAL_JUDGE)}
+    if more := sorted(set(given) - gates.keys()):
+        msg = f"there is a verdict of {more[0]}, which is not a gate of the model spec"
+        raise ProofError(msg, fix="use verdicts of the same run")
+    found = {
         gate: verify_verdict(
-            read(f"verdicts/{gate}.json"),
+            record(gate),
             trust,
             name=f"{gate}.json",
             gate=gate,
-            model=name,
-            subjects={k: subjects[k] for k in judged},
+            model=model,
+            subjects={name: subjects[name] for name in judged},
             waivers=waivers,
             now=now,
+            additional=gate in additional,
         )
-        for gate, judged in GATES_OF_A_BUNDLE.items()
+        for gate, judged in gates.items()
     }
-    records = {"ingest": data, "predict": answers, "package": seal}
-    return VerifiedBundle(folder, found, name, subjects, dict(data.predicate["base"]), records, verdicts, waivers)
+    for gate, code in additional.items():
+        program = found[gate].predicate.get("program")
+        if not isinstance(program, dict) or program.get("code") != code:
+            msg = f"the verdict of {gate} is not of the code that the model spec names: {code}"
+            raise ProofError(msg, fix="run the whole workflow again, with the current gate")
+    return found
+
+
+def _additional(spec: bytes) -> dict[str, str]:
+    """Return the additional gates that the spec of a bundle names."""
+    try:
+        return additional_gates(loads(spec))
+    except (ValueError, AttributeError, SpecError) as error:
+        msg = "the spec.json of the bundle does not state its gates"
+        raise ProofError(msg, fix=_AGAIN) from error
 
 
 def _check_files(folder: Path, manifest: Mapping[str, Any]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lockgate_step import BadCall, UnsafeFile, canonical, loads, read_supplied, sha256
+from lockgate_step import BadCall, UnsafeFile, canonical, layout, loads, read_supplied, sha256
 
 from lockgate_proof._errors import ProofError
 from lockgate_proof._trust import Trust
@@ -21,7 +21,8 @@ class Statement:
     """A statement whose signature was verified.
 
     subjects: name -> `sha256:<hex>`.
-    kind: `data`, `answers`, `verdict`, `bundle`, `promotion` or `waiver`, as in the predicate type.
+    kind: `data`, `answers`, `verdict`, `additional-verdict`, `bundle`, `promotion` or `waiver`, as in the predicate
+        type.
     digest: of the envelope; it identifies the statement.
     owner: the owner of the key that signed it, from the trust file.
     """
@@ -85,7 +86,8 @@ def verify(
     """Verify that a key that may sign as `signer` signed exactly these bytes; return the statement.
 
     record: a file, its bytes, or the envelope as JSON values. name: of the file, for messages.
-    kind: the expected kind; by default the one that the signer signs.
+    kind: the expected kind; by default the one that the signer signs. An additional gate signs no other than its own,
+        and nobody else signs that.
     Errors: ProofError, for the first check that fails.
     """
     from securesystemslib.dsse import Envelope
@@ -104,7 +106,7 @@ def verify(
         msg = f"{where}is not signed by a key that may sign as {signer}"
         raise ProofError(msg, fix="run the workflow that writes it; only its program may sign it") from error
     statement = _statement(envelope, where)
-    expected = kind or KINDS.get(signer, "verdict")
+    expected = ADDITIONAL if layout.is_additional_signer(signer) else kind or KINDS.get(signer, "verdict")
     if statement["predicateType"] != f"urn:lockgate:{expected}:v1":
         msg = f"{where}is signed, but its type is {statement['predicateType']}, not {expected}"
         raise ProofError(msg, fix=f"use the record that {signer} wrote")
@@ -118,6 +120,8 @@ def verify(
     )
 
 
+ADDITIONAL = "additional-verdict"  # of a model's additional gates: their keys sign nothing else
+VERDICTS = ("verdict", ADDITIONAL)
 KINDS: Mapping[str, str] = {
     "ingest": "data",
     "predict": "answers",

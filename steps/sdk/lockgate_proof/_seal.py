@@ -17,11 +17,12 @@ from lockgate_step import (
     Refused,
     canonical,
     file_digest,
+    is_additional,
     layout,
     sha256,
 )
 
-from lockgate_proof._envelope import sign
+from lockgate_proof._envelope import ADDITIONAL, sign
 from lockgate_proof._trust import Trust
 from lockgate_proof._waiver import Waiver, ignored, read_waivers, waiver_for
 
@@ -61,7 +62,7 @@ def seal(outcome: Outcome, contract: Mapping[str, Any], root: Path) -> dict[str,
         "measurements": dict(outcome.measurements),
         **who,
     }
-    return sign("verdict", outcome.subjects, verdict, key)
+    return sign(ADDITIONAL if is_additional(contract) else "verdict", outcome.subjects, verdict, key)
 
 
 def _result(outcome: Passed | NotJudged | Refused | Inconclusive) -> str:
@@ -107,5 +108,7 @@ def _pages(contract: Mapping[str, Any], root: Path) -> dict[str, dict[str, str]]
 def _program(name: str) -> dict[str, str]:
     """Return which code signs: the image it runs in and the digest of the program's own files."""
     main = Path(getattr(sys.modules.get("__main__"), "__file__", None) or __file__)
-    files = {path.name: file_digest(path) for path in sorted(main.parent.glob("*.py"))}
+    # A model's own step is one file; what is beside it is not part of it.
+    own = sorted(main.parent.glob("*.py")) if main.name == "__main__.py" else [main]
+    files = {path.name: file_digest(path) for path in own}
     return {"name": name, "image": os.environ.get("LOCKGATE_IMAGE", ""), "code": sha256(canonical(files))}

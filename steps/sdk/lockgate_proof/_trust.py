@@ -1,6 +1,6 @@
 """The trust file: which key may sign as which program. It is never an argument of a program."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -74,6 +74,7 @@ class Trust:
             msg = f"version {value['version']!r}"
             raise ValueError(msg)
         keys = tuple(_key(entry) for entry in value["keys"])
+        _check_apart(keys)
         here_only = value.get("untrusted_elsewhere", False)
         if not isinstance(here_only, bool):
             msg = "untrusted_elsewhere is neither true nor false"
@@ -88,6 +89,18 @@ class Trust:
     def for_signer(self, signer: str) -> list[TrustedKey]:
         """Return the keys that may sign as this program."""
         return [key for key in self.keys if signer in key.may]
+
+
+def _check_apart(keys: Sequence[TrustedKey]) -> None:
+    """Check that the key of an additional gate signs as nothing else. Errors: ProofError."""
+    roles: dict[str, set[str]] = {}
+    for key in keys:
+        roles.setdefault("".join(key.public.split()), set()).update(key.may)
+    for may in roles.values():
+        if len(may) > 1 and (own := sorted(filter(layout.is_additional_signer, may))):
+            others = ", ".join(sorted(may - {own[0]}))
+            msg = f"the trust file lets the key of the additional gate {own[0]} sign as {others} too"
+            raise ProofError(msg, fix="give each additional gate a key of its own")
 
 
 def _key(entry: Mapping[str, Any]) -> TrustedKey:

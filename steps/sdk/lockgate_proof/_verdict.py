@@ -5,7 +5,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from lockgate_proof._envelope import Statement, verify
+from lockgate_step import layout
+
+from lockgate_proof._envelope import ADDITIONAL, Statement, verify
 from lockgate_proof._errors import ProofError
 from lockgate_proof._trust import Trust
 from lockgate_proof._waiver import Waiver, ignored, waiver_for
@@ -24,16 +26,20 @@ def verify_verdict(
     waivers: Sequence[Waiver] = (),
     now: datetime | None,
     name: str = "",
+    additional: bool = False,
 ) -> Statement:
     """Verify that a gate's verdict on exactly these subjects passed, with a waiver for every listed reason.
 
     A verdict `not_judged` is valid too, of a gate whose rules a policy may leave out; whoever shows it must say so.
 
     subjects: name -> the digest that the verdict must have. name: of the file, for messages.
+    additional: whether it is a gate that this model has beside Lockgate's own. Its verdict has a type of its own, and
+        only its own key may sign it.
     now: the time at which waivers must be valid; None if expired ones are accepted (a server that restarts).
     Errors: ProofError, for the first check that fails.
     """
-    statement = verify(record, trust, signer=gate, kind="verdict", name=name)
+    signer = layout.additional_signer(model, gate) if additional else gate
+    statement = verify(record, trust, signer=signer, kind=ADDITIONAL if additional else "verdict", name=name)
     verdict = statement.predicate
     if (verdict.get("gate"), verdict.get("model")) != (gate, model):
         msg = f"this is the verdict of {verdict.get('gate')} on {verdict.get('model')}, not of {gate} on {model}"
@@ -42,7 +48,8 @@ def verify_verdict(
         if statement.subjects.get(subject) != digest:
             msg = f"{gate} judged another {subject}: {statement.subjects.get(subject, 'none')}, not {digest}"
             raise ProofError(msg, fix="run the gates again on what you want to deploy")
-    unjudged = verdict.get("result") == "not_judged" and gate in MAY_JUDGE_NOTHING and not verdict.get("reasons")
+    may_judge_nothing = gate in MAY_JUDGE_NOTHING and not additional
+    unjudged = verdict.get("result") == "not_judged" and may_judge_nothing and not verdict.get("reasons")
     if verdict.get("result") != "passed" and not unjudged:
         msg = f"{gate} did not pass: {verdict.get('result')}"
         raise ProofError(msg, fix=f"lockgate report {verdict.get('run', '')}".strip())

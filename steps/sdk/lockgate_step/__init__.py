@@ -6,12 +6,14 @@ would no longer run beside a new one.
 """
 
 from lockgate_step._private import no_core_files  # isort: skip  # first: libraries read its settings when imported
-from lockgate_step._address import without_credentials
+from lockgate_step._address import without_credentials, without_files
 from lockgate_step._columns import Category, Column, Number, named, read_columns, without_bands
-from lockgate_step._contract import EXIT_CODES, PROTOCOL, ContractError, is_folder, read_contract
+from lockgate_step._contract import EXIT_CODES, PROTOCOL, ContractError, is_additional, is_folder, read_contract
 from lockgate_step._digest import canonical, file_digest, is_digest, loads, sha256, stream_digest, tree_digest
 from lockgate_step._errors import BadCall, LockgateError, OutsideFailed, Refusal, SpecError
 from lockgate_step._files import (
+    AdditionalVerdict,
+    AdditionalVerdicts,
     Answers,
     Base,
     BiasVerdict,
@@ -37,7 +39,7 @@ from lockgate_step._log import log
 from lockgate_step._outcome import Inconclusive, NotJudged, Outcome, Passed, Reason, Record, Refused
 from lockgate_step._reading import Limits, Records, check_unpacked, unpacked
 from lockgate_step._run import Sealer, io_root, main, program
-from lockgate_step._spec import Data, Scalar, Serving, SpecFile, Split, Target, read_spec
+from lockgate_step._spec import Data, Scalar, Serving, SpecFile, Split, Target, additional_gates, read_spec
 from lockgate_step._supplied import (
     LARGEST_FOLDER,
     LARGEST_RECORD,
@@ -59,6 +61,8 @@ __all__ = [
     "LARGEST_RECORD",
     "MOST_FILES",
     "PROTOCOL",
+    "AdditionalVerdict",
+    "AdditionalVerdicts",
     "Answers",
     "BadCall",
     "Base",
@@ -105,11 +109,13 @@ __all__ = [
     "Target",
     "UnsafeFile",
     "Waivers",
+    "additional_gates",
     "canonical",
     "check_unpacked",
     "copy_supplied",
     "file_digest",
     "io_root",
+    "is_additional",
     "is_digest",
     "is_folder",
     "is_plain",
@@ -134,4 +140,5 @@ __all__ = [
     "visible",
     "without_bands",
     "without_credentials",
+    "without_files",
 ]

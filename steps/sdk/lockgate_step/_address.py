@@ -1,6 +1,7 @@
-"""Refuses an address that carries credentials, before it is stored, logged or sent anywhere."""
+"""Refuses an address that carries credentials, before it is stored, logged or sent anywhere, and a file of a pod."""
 
 import re
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from lockgate_step._errors import BadCall
@@ -21,6 +22,22 @@ def without_credentials(address: str, what: str, *, fix: str = "") -> str:
     if _carries_credentials(address):
         msg = f"{what} contains credentials"
         raise BadCall(msg, fix=fix or _FIX)
+    return address
+
+
+def without_files(address: str, what: str, environment: Path) -> str:
+    """Return the address, unless it names a file on a platform other than `local`.
+
+    There a file is one of the pod: a key, the store's credentials, or a folder that ends with the pod.
+
+    what: the address in a sentence, e.g. `the data address`. environment: has the file `platform`, if it is not local.
+    Errors: BadCall.
+    """
+    file = environment / "platform"
+    platform = file.read_text(encoding="utf-8").strip() if file.is_file() else "local"
+    if platform != "local" and urlsplit(address).scheme not in ("s3", "http", "https"):
+        msg = f"{what} names a file, and a pod of the platform {platform} reads none of its own"
+        raise BadCall(msg, fix="give the address of a service, e.g. s3://bucket/key")
     return address
 
 

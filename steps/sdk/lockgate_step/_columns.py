@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from lockgate_step._errors import SpecError
@@ -34,6 +35,24 @@ class Number:
             msg = f"bands {self.bands} must increase"
             raise SpecError(msg, fix="list each edge once, smallest first")
 
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """The name of each band, the lowest first; an edge belongs to the band above it. Empty without bands."""
+        if not self.bands:
+            return ()
+        middle = (
+            f"{low:g} to {high - 1:g}" if self.whole else f"{low:g} to under {high:g}"
+            for low, high in pairwise(self.bands)
+        )
+        return (f"under {self.bands[0]:g}", *middle, f"{self.bands[-1]:g} and over")
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups that the column names: each band in which a value from `low` to `high` can be."""
+        edges = (-math.inf, *self.bands, math.inf)
+        spans = zip(self.band_names, pairwise(edges), strict=False)
+        return tuple(name for name, (start, end) in spans if self.low < end and self.high >= start)
+
     def to_json(self) -> dict[str, Any]:
         """Return the column's entry in spec.json, without infinite bounds: JSON cannot express them."""
         bounds = {"low": self.low, "high": self.high}
@@ -59,6 +78,11 @@ class Category:
         if not self.values or len(set(self.values)) != len(self.values):
             msg = "a category needs at least one value, each once"
             raise SpecError(msg, fix='write category("first", "second", ...)')
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups that the column names: each of its values."""
+        return self.values
 
     def to_json(self) -> dict[str, Any]:
         """Return the column's entry in spec.json."""

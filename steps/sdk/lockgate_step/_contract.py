@@ -28,6 +28,7 @@ _KINDS: dict[str, type[_files.Kind]] = {
     for name, kind in vars(_files).items()
     if isinstance(kind, type) and issubclass(kind, _files.Kind) and kind is not _files.Kind
 }
+ADDITIONAL = "AdditionalVerdict"
 SIGNED_FILES = ("DataRecord", "DataVerdict", "QualityVerdict", "BiasVerdict", "SmokeVerdict", "PromotionRecord")
 
 
@@ -109,9 +110,20 @@ def _program(source: Path, node: ast.FunctionDef, call: ast.Call) -> dict[str, A
     return contract
 
 
+def is_additional(contract: Mapping[str, Any]) -> bool:
+    """Return whether a program is an additional gate: a model's own step, marked `gate=True` alone.
+
+    It signs its verdict, and nothing else.
+    """
+    kinds = [output["type"] for output in contract["outputs"]]
+    return bool(contract["gate"] and not contract["signs"] and kinds.count(ADDITIONAL) == 1)
+
+
 def signed_place(contract: Mapping[str, Any]) -> str:
     """Return the place of a signing program's record below the outputs: its signed file, or record.json in a folder."""
     outputs: Sequence[Mapping[str, str]] = contract["outputs"]
+    if is_additional(contract):
+        return next(output["name"] for output in outputs if output["type"] == ADDITIONAL)
     for output in outputs:
         if output["type"] in SIGNED_FILES:
             return output["name"]

@@ -87,6 +87,16 @@ class SmokeVerdict(Kind):
     """The signed verdict of smoke-test."""
 
 
+class AdditionalVerdict(Kind):
+    """The signed verdict of an additional gate, which a model has beside Lockgate's own."""
+
+
+class AdditionalVerdicts(Kind):
+    """The verdicts of all additional gates of a model, each in a file with the gate's name."""
+
+    folder = True
+
+
 K = TypeVar("K", bound=Kind, covariant=True)
 
 

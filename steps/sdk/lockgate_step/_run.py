@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar, assert_never
 
 from lockgate_step import layout
-from lockgate_step._contract import EXIT_CODES, is_folder, read_contract, signed_place
+from lockgate_step._contract import EXIT_CODES, is_additional, is_folder, read_contract, signed_place
 from lockgate_step._digest import canonical, file_digest, sha256
 from lockgate_step._errors import BadCall, LockgateError, OutsideFailed
 from lockgate_step._files import In, Out
@@ -33,7 +33,8 @@ _UNREADABLE = {"ArrowInvalid", "JSONDecodeError", "TOMLDecodeError", "BadZipFile
 def program(*, gate: bool = False, signs: bool = False, uses: Sequence[str] = (), image: str = "") -> Callable[[F], F]:
     """Mark a function as a program; its contract is read from the source, so the marks must be literals.
 
-    gate: it can refuse; its function returns Passed, Refused, Inconclusive or NotJudged.
+    gate: it can refuse; its function returns Passed, Refused, Inconclusive or NotJudged. A model's own step with this
+        mark alone is an additional gate: its verdict is signed with a key of its own, and it cannot return NotJudged.
     signs: what it returns is signed with its own key and written to its signed output; `lockgate_proof.main` runs it.
     uses: the external services it connects to, of `store`, `registry` and `platform`.
     image: the image it runs in, if it is not its own step's.
@@ -240,6 +241,8 @@ def _finish(outcome: object, contract: Mapping[str, Any], root: Path, sealer: Se
         case None if not contract["signs"] and not contract["gate"]:
             return 0
         case Record() | Passed() | NotJudged() | Refused() | Inconclusive() if contract["signs"] and sealer is not None:
+            pass
+        case Passed() | Refused() | Inconclusive() if is_additional(contract) and sealer is not None:
             pass
         case _:
             msg = f"{contract['program']} returned {type(outcome).__name__}, which its contract does not allow"

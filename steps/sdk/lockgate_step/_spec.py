@@ -1,6 +1,7 @@
 """The content of spec.json: what the author of a model wrote, as every program reads it."""
 
 import os
+import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,12 +10,13 @@ from typing import Any, Literal
 
 from lockgate_step._address import without_credentials
 from lockgate_step._columns import Category, Column, read_columns, without_bands
-from lockgate_step._digest import loads
+from lockgate_step._digest import is_digest, loads
 from lockgate_step._errors import BadCall, SpecError
 from lockgate_step._reading import Limits
 
 _CPU = re.compile(r"[1-9]\d*m?")
 _MEMORY = re.compile(r"[1-9]\d*[MG]i?")
+_GATE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 Scalar = str | int | float | bool
 
 
@@ -50,12 +52,13 @@ class Data:
     """The location and format of the data.
 
     uri: `s3://bucket/key`, `file:///path`, or a path relative to the model's folder.
-    test: the official test file, if there is one; otherwise `Split` applies.
+    test: the official test file, if there is one; otherwise `Split` applies. It must not be the data file.
     columns: the column names, if the file has no header.
     unlabelled: `exclude` leaves out the rows without a label; the data record counts them by group, and the data gate
         refuses data in which their share differs between groups. By default such rows are refused.
     limits: the largest file that is read.
-    Errors: SpecError when the delimiter or `unlabelled` is invalid, BadCall when an address contains credentials.
+    Errors: SpecError when the delimiter or `unlabelled` is invalid or `test` is the data file, BadCall when an address
+        contains credentials.
     """
 
     uri: str
@@ -75,6 +78,11 @@ class Data:
             raise SpecError(msg, fix="use one character, e.g. , ; or a tab")
         for address in filter(None, (self.uri, self.test)):
             without_credentials(address, "the data address")
+        if self.test and posixpath.normpath(self.test) == posixpath.normpath(self.uri):
+            msg = f"the model spec names {self.uri!r} as the data and as the test file"
+            raise SpecError(
+                msg, fix="name a file of other rows as test, or leave test out: ingest then splits the data"
+            )
         if self.unlabelled not in ("refuse", "exclude"):
             msg = f"the model spec has the invalid unlabelled={self.unlabelled!r}"
             raise SpecError(msg, fix="use refuse or exclude")
@@ -141,6 +149,7 @@ class SpecFile:
     also_inputs: the sensitive columns that are also inputs.
     train: the settings of the train program. tunable: the settings of `train` that a run may vary.
     serving: None in a spec that was written before this setting existed.
+    gates: the additional gates, each with the digest of its code: a bundle needs the verdict of each of them too.
     Errors: SpecError when a column is a number in one place and a category in another.
     """
 
@@ -157,6 +166,7 @@ class SpecFile:
     train: Mapping[str, Scalar] = field(default_factory=dict)
     tunable: tuple[str, ...] = ()
     serving: Serving | None = None
+    gates: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         kinds = {column.name: type(column) for column in self.inputs}
@@ -181,6 +191,7 @@ class SpecFile:
             "train": dict(self.train),
             "tunable": list(self.tunable),
             **({"serving": _written(self.serving)} if self.serving else {}),
+            **({"gates": dict(self.gates)} if self.gates else {}),
         }
 
     @classmethod
@@ -220,7 +231,20 @@ class SpecFile:
             train=dict(value.get("train", {})),
             tunable=tuple(value.get("tunable", ())),
             serving=None if serving is None else Serving(**serving),
+            gates=additional_gates(value),
         )
+
+
+def additional_gates(value: Mapping[str, Any]) -> dict[str, str]:
+    """Return the additional gates in the content of a spec.json: name -> the digest of its code.
+
+    Errors: SpecError when they are not names with digests.
+    """
+    gates = value.get("gates", {})
+    if not isinstance(gates, dict) or not all(_GATE.fullmatch(name) and is_digest(gates[name]) for name in gates):
+        msg = "the gates of the model spec are not names with the digests of their code"
+        raise SpecError(msg, fix="use the spec.json that `lockgate render` wrote")
+    return gates
 
 
 def read_spec(path: str | os.PathLike[str]) -> SpecFile:

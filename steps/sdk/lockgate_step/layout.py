@@ -21,7 +21,7 @@ ACCESS_KEY, SECRET_KEY = "access_key_id", "secret_access_key"
 CONFIG_MAP = "lockgate-environment"
 STORE_SECRET = "lockgate-store"  # noqa: S105 - a name
 AUTHORITY_SECRET = "lockgate-ca"  # noqa: S105 - a name
-KEY_SECRETS = "lockgate-key-"  # plus the name of the program that signs
+KEY_SECRETS = "lockgate-key-"  # plus what the program signs as
 
 # Service accounts.
 EXECUTOR_ACCOUNT = "lockgate-executor"
@@ -42,6 +42,16 @@ PROMOTION = "lockgate.io/promotion"  # the digest of the signed record
 PROJECT = "lockgate.io/project"  # on all objects of a project's namespace
 
 
+def additional_signer(model: str, gate: str) -> str:
+    """Return what an additional gate signs as. The names of models and programs have no dot, so this one is its own."""
+    return f"{model}.{gate}"
+
+
+def is_additional_signer(signer: str) -> bool:
+    """Return whether a signer is an additional gate of a model."""
+    return "." in signer
+
+
 def key_secret(signer: str) -> str:
-    """Return the name of the Secret with the private key of a program."""
+    """Return the name of the Secret with the private key of a program or an additional gate."""
     return f"{KEY_SECRETS}{signer}"

@@ -3,7 +3,7 @@
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from lockgate_step import BadCall, without_credentials
+from lockgate_step import BadCall, without_credentials, without_files
 
 from lockgate_store._file import FileStore
 from lockgate_store._store import Store
@@ -22,7 +22,7 @@ def open_store(environment: Path, credentials: Path | None = None) -> Store:
     except FileNotFoundError:
         msg = f"{environment / 'store'} is missing"
         raise BadCall(msg, fix="write the store's address there: file:///folder or s3://bucket/prefix") from None
-    store = open_at(address, environment, credentials)
+    store = open_at(without_files(address, "the store's address", environment), environment, credentials)
     if store is None:
         msg = f"{environment / 'store'} contains {address!r}, which is not the address of a store"
         raise BadCall(msg, fix="write file:///folder (three slashes) or s3://bucket/prefix there")

@@ -39,7 +39,8 @@ def run(staged: Path, bundle: Path, policy: Path, *, requests: int, patience: in
         found.append([*_carry_out("latency", latency(versions, rules, requests), versions)])
     reasons = reasons_of(found, len(versions))
     log("checked", model=said.model, bundle=said.bundle, replicas=len(versions), failed=[r.rule for r in reasons])
-    measurements = {**measurements_of(found), "replicas": len(versions)}
+    # `staged` is not signed: promote compares what was called with what the platform serves.
+    measurements = {**measurements_of(found), "replicas": len(versions), "address": said.address}
     if reasons:
         return Refused(model=said.model, subjects=proven.subjects, reasons=reasons, measurements=measurements)
     return Passed(model=said.model, subjects=proven.subjects, measurements=measurements)

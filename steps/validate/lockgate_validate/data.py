@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from lockgate_evidence import Evidence
 from lockgate_step import BadCall, Inconclusive, Passed, Reason, Refused
 
-from lockgate_validate import unlabelled
+from lockgate_validate import copies, unlabelled
 from lockgate_validate.expectations import Check, derived, read
 
 if TYPE_CHECKING:
@@ -49,17 +49,19 @@ def judgement(evidence: Evidence, checked: Sequence[Checked], expectations: str)
     """Return the verdict: a critical check that is not met refuses, a warning becomes a note.
 
     A share of rows without a label that differs between groups refuses too: the model would learn from, and be judged
-    on, other people than it will be used for.
+    on, other people than it will be used for. So do more copies of training rows among the test rows than by chance.
     expectations: the digest of expectations.json.
     """
     failed = [each.check for each in checked if not each.met]
     reasons = (
         *(_reason(check) for check in failed if check.severity == "critical"),
         *unlabelled.reasons(evidence),
+        *copies.reasons(evidence),
     )
     notes = (
         *(f"warning: {_finding(check)}" for check in failed if check.severity == "warning"),
         *unlabelled.notes(evidence),
+        *copies.notes(evidence),
     )
     measurements = {
         "expectations": len(checked),
@@ -68,6 +70,7 @@ def judgement(evidence: Evidence, checked: Sequence[Checked], expectations: str)
         "train_rows": evidence.train_rows,
         "test_rows": evidence.rows,
         **({"unlabelled": evidence.unlabelled} if evidence.unlabelled else {}),
+        **({"copies": evidence.copies} if evidence.copies else {}),
     }
     subjects = {**evidence.subjects, "expectations": expectations}
     if reasons:

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
-from typing import Any
 
 from lockgate_evidence import Evidence
 from lockgate_proof import Waiver
-from lockgate_report import Html, Tone, el, facts, join, page, pill, say, section, table, verdict
+from lockgate_report import Html, Tone, el, facts, join, page, pill, say, section, sentence, table, verdict
 from lockgate_step import Inconclusive, Passed, Refused
 
+from lockgate_validate.copies import chance, copied
 from lockgate_validate.data import Checked
-from lockgate_validate.unlabelled import excluded, figures
+from lockgate_validate.unlabelled import excluded, figures, shares
 
 
 def render(
@@ -28,7 +28,8 @@ def render(
         [
             verdict(outcome, passed=say("data.passed"), waivers=waivers),
             el("p", lead),
-            section(say("data.unlabelled"), *_unlabelled(evidence.unlabelled)) if evidence.unlabelled else None,
+            section(say("data.unlabelled"), *_unlabelled(evidence)) if evidence.unlabelled else None,
+            _copies(evidence),
             section(say("data.failed"), _table(failed, say("data.failed.caption"))) if failed else None,
             section(say("data.met"), _table(met, say("data.met.caption"))) if met else None,
             section(say("settings"), el("p", say("data.method", version=version("great-expectations")))),
@@ -39,12 +40,24 @@ def render(
     return page(title, body, about=f"validate-data · {outcome.model}")
 
 
-def _unlabelled(counted: Mapping[str, Any]) -> Iterator[Html]:
-    yield el("p", say("data.unlabelled.lead", rows=excluded(counted), of=f"{counted['of']:,}"))
+def _unlabelled(evidence: Evidence) -> Iterator[Html]:
+    found = list(shares(evidence))
+    counts = " and ".join(excluded(counted, rows) for _, rows, counted in found)
+    yield el("p", sentence(say("data.unlabelled.lead", counts=counts)))
     head = [say(f"data.unlabelled.{key}") for key in ("group", "rows", "without", "rate")]
-    for column, found in counted["columns"].items():
-        rows = [[each["group"], *figures(each)] for each in found["groups"]]
-        yield table(say("data.unlabelled.caption", column=column), head, rows, numbers=(1, 2, 3))
+    for _, share, counted in found:
+        for column, by in counted["columns"].items():
+            rows = [[each["group"], *figures(each)] for each in by["groups"]]
+            caption = say("data.unlabelled.caption", rows=share, column=column)
+            yield table(caption, head, rows, numbers=(1, 2, 3))
+
+
+def _copies(evidence: Evidence) -> Html | None:
+    found = evidence.copies
+    if not found:
+        return None
+    counted = say("data.copies.lead", rows=copied(found), chance=chance(found))
+    return section(say("data.copies"), el("p", sentence(counted)))
 
 
 def _table(checked: Sequence[Checked], caption: str) -> Html:

@@ -193,7 +193,16 @@ def read(path: Path, tables: Mapping[str, Sequence[str]]) -> list[Check]:
     if not isinstance(entries, list):
         msg = f"{FILE} is not a list"
         raise BadCall(msg, fix='write a list of {"type": …, "kwargs": {…}, "severity": "critical"}')
-    return [_entry(number, entry, tables) for number, entry in enumerate(entries, 1)]
+    checks = [_entry(number, entry, tables) for number, entry in enumerate(entries, 1)]
+    unknown = [check for check in checks if not set(check.columns) <= set(tables[check.table])]
+    if unknown:
+        first, *_ = unknown
+        column = next(name for name in first.columns if name not in tables[first.table])
+        msg = f"{first.source} ({first.type}) names the column `{column}`, which `{first.table}` does not have"
+        numbers = ", ".join(check.source.removeprefix(f"{FILE}: entry ") for check in unknown)
+        fix = "correct the name, or remove the entries of columns that the spec no longer has: number "
+        raise BadCall(msg, fix=f"{fix}{numbers}")
+    return checks
 
 
 def _entry(number: int, entry: object, tables: Mapping[str, Sequence[str]]) -> Check:
@@ -223,7 +232,7 @@ def _entry(number: int, entry: object, tables: Mapping[str, Sequence[str]]) -> C
         refuse(f"({kind}) names the table `{table}`, which this model does not have", "remove the entry")
     shown = ", ".join(f"{key} {_brief(value)}" for key, value in kwargs.items())
     words = f"{kind.removeprefix('expect_').replace('_', ' ')}: {shown}"
-    check = Check(
+    return Check(
         table=table,
         type=kind,
         kwargs=kwargs,
@@ -234,10 +243,6 @@ def _entry(number: int, entry: object, tables: Mapping[str, Sequence[str]]) -> C
         source=where,
         why=str(entry.get("why", "")),
     )
-    for column in check.columns:
-        if column not in tables[table]:
-            refuse(f"({kind}) names the column `{column}`, which `{table}` does not have", "correct the name")
-    return check
 
 
 def _brief(value: object) -> str:

@@ -150,5 +150,17 @@ def test_the_whole_way(environment: Environment, tmp_path: Path) -> None:
     assert sent(environment, tmp_path, f"{head}a,40,,private\n") == (
         "id,age,gain,work class,label,score\r\na,40,,private,much,0.75\r\n"
     )
+    assert sent(environment, tmp_path, f"{head}a,40,,\n\n") == "row 1: work class is missing|"
+    twice = "id,age,gain,id,age,work class\n"
+    assert sent(environment, tmp_path, f"{twice}a,40,,b,40,private\n") == (
+        "id,age,gain,id,age,work class,label,score\r\na,40,,b,40,private,much,0.75\r\n"
+    )
+    differ = "row 2: the 2 columns named 'age' have different values|"
+    assert sent(environment, tmp_path, f"{twice}a,40,,b,40,private\na,40,,b,41,private\n") == differ
     assert sent(environment, tmp_path, f"{head}a,4,,private\n") == "row 1: age is not between 17 and 90|"
+    assert sent(environment, tmp_path, f"{head}a,40,10,500,private\n") == "row 1 has more fields than the header|"
+    assert sent(environment, tmp_path, f"{head}a,40,,private\nb,40\n") == "row 2 has fewer fields than the header|"
+    assert sent(environment, tmp_path, f"{head}a,4_0,,private\n") == "row 1: age is not a number|"
+    assert sent(environment, tmp_path, f"{head}a,\u0664\u0660,,private\n") == "row 1: age is not a number|"
+    assert sent(environment, tmp_path, f"{head}{'a' * 200_000},40,,private\n").startswith("the file is not CSV")
     assert sent(environment, tmp_path, f"{head}a,50,,private\n") == "income refused row 1: age is reserved|"

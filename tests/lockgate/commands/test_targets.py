@@ -293,6 +293,42 @@ def test_a_run_that_does_not_exist_is_an_error_with_the_next_action(name: str, b
     assert place.plain(caught.value.fix) == "start one: lockgate run MODEL"
 
 
+def nameless(workflow: Json) -> None:
+    workflow["spec"]["arguments"]["parameters"] = [{"value": "x"}]
+
+
+def of_another_form(workflow: Json) -> None:
+    workflow["spec"]["arguments"]["parameters"] = [5]
+
+
+def without_nodes(workflow: Json) -> None:
+    workflow["status"]["offloadNodeStatusVersion"] = "1"
+
+
+@pytest.mark.parametrize("change", [nameless, of_another_form, without_nodes])
+def test_a_run_that_cannot_be_read_hides_no_other(
+    change: Callable[[Json], None], tmp_path: Path, s3: SeaweedFS
+) -> None:
+    place = there(tmp_path, "released", s3)
+    assert place.argo
+    first = find(place.target, "last")
+    hostile = json.loads(json.dumps(place.argo.found[0]))
+    hostile["metadata"]["name"], hostile["status"]["startedAt"] = "z1", "2026-12-31T00:00:00Z"
+    change(hostile)
+    place.argo.found.append(hostile)
+    shown = status(place.target)
+    value = json.loads(json.dumps(shown.to_json()))
+    Draft202012Validator(SCHEMA).validate(value)
+    assert list(value["unread"]) == ["z1"]
+    assert [run["run"] for run in value["models"][MODEL]["runs"]] == [first.id]
+    assert shown.lines()[-1].startswith("run z1 is left out: ")
+    assert find(place.target, "last").id == first.id
+    assert verbs.logs(place.target, "last").record.id == verbs.report(place.target, "last").record.id == first.id
+    for verb in (verbs.logs, verbs.report, verbs.stop):
+        with pytest.raises(BadCall, match="z1"):
+            verb(place.target, "z1")
+
+
 def test_logs_are_those_of_the_steps_and_say_what_is_missing(build: Callable[[str], Place]) -> None:
     place = build("refused")
     with pytest.raises(UnknownName, match="'tarin'"):

@@ -1,6 +1,8 @@
 """The result of `lockgate verify` for a bundle with real signatures."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -123,6 +125,17 @@ def test_no_other_gate_may_judge_nothing(bench: Bench) -> None:
         verify_what(Project(bench.root), environment(bench), str(unjudged(bench, "validate-model")))
 
 
+@pytest.mark.parametrize("change", [lambda text: b" " + text, lambda text: b'{"protocol":1,' + text[1:]])
+def test_a_manifest_that_another_reader_would_read_otherwise_is_refused(
+    bench: Bench, change: Callable[[bytes], bytes]
+) -> None:
+    folder = bench.bundle()
+    manifest = folder / "manifest.json"
+    manifest.write_bytes(change(manifest.read_bytes()))
+    with pytest.raises(ProofError, match="not a bundle of protocol 1"):
+        verify_what(Project(bench.root), environment(bench), str(folder))
+
+
 def test_a_models_name_is_never_a_folder_of_that_name(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,3 +148,21 @@ def test_a_models_name_is_never_a_folder_of_that_name(
         verify_what(Project(project.root), here, "grants")
     value, _ = verify_what(Project(project.root), here, "./grants")
     assert value["model"] == bench.model
+
+
+def test_on_a_cluster_the_image_of_each_record_must_be_current(bench: Bench) -> None:
+    folder = bench.bundle()
+
+    def result() -> str:
+        value, _ = verify_what(Project(bench.root), environment(bench), str(folder))
+        return str(
+            next(check for check in value["checks"] if check["check"] == "policy, spec and expectations")["result"]
+        )
+
+    said = json.loads((bench.environment / "current.json").read_bytes())
+    said["models"][bench.model]["images"] = {"predict": f"registry.example.org/lockgate/model-server@{sha256(b'x')}"}
+    (bench.environment / "current.json").write_bytes(canonical(said))
+    assert result() == "current"  # on this machine, programs run without images
+    shutil.rmtree(bench.root / "here")
+    (bench.environment / "platform").write_text("kubernetes\n")
+    assert result() == "not the current ones"

@@ -15,13 +15,13 @@ from lockgate import Candidate, ModelSpec, steps
 def gates(spec: ModelSpec, c: Candidate) -> None:
     answers = steps.predict(c.model, c.test, c.data, c.base)
     quality = steps.validate_model(answers, c.truth, c.data)
-    bias = steps.bias_audit(answers, c.truth, c.data, c.sensitive)
+    bias = steps.bias_audit(answers, c.truth, c.data, c.sensitive, c.train_sensitive)
     steps.package(c.model, c.data, answers, c.data_verdict, quality.verdict, bias.verdict)
 """
 
-WITHOUT_AUDIT = WHOLE.replace("    bias = steps.bias_audit(answers, c.truth, c.data, c.sensitive)\n", "").replace(
-    ", bias.verdict", ""
-)
+WITHOUT_AUDIT = WHOLE.replace(
+    "    bias = steps.bias_audit(answers, c.truth, c.data, c.sensitive, c.train_sensitive)\n", ""
+).replace(", bias.verdict", "")
 ANOTHER_VERDICT = WHOLE.replace("bias.verdict)", "quality.verdict)")
 TRUTH_FOR_ANSWERS = WHOLE.replace("steps.bias_audit(answers, c.truth,", "steps.bias_audit(c.truth, c.truth,")
 

@@ -12,31 +12,11 @@ import pytest
 from lockgate.errors import BadCall
 from lockgate.new import describe, profile
 from lockgate.new.writing import files, outlook
-from tests.faults import seeds
+from tests.faults import mutated, seeds
 from tests.lockgate.new.test_new import table
 
 PLAIN = table(200).encode()
 FILES = {"plain": PLAIN, "gzip": gzip.compress(PLAIN)}
-TOKENS = (b'"', b",", b"\n", b"\r", b"\0", b"\xff", b"\x1b]0;x\x07", b"1e999", b"nan", "\u202e".encode(), b"{{", b'""')
-
-
-def mutated(content: bytes, draw: random.Random) -> bytes:
-    """Change, insert, remove or repeat bytes, also those that mean something in CSV."""
-    changed = bytearray(content)
-    for _ in range(draw.choice((1, 1, 2, 5, 20))):
-        at, size = draw.randrange(len(changed) + 1), draw.choice((1, 2, 4, 40))
-        match draw.randrange(5):
-            case 0:
-                changed[at : at + size] = draw.randbytes(size)
-            case 1:
-                changed[at:at] = draw.choice(TOKENS)
-            case 2:
-                changed[at : at + size] = draw.choice(TOKENS)
-            case 3:
-                del changed[at : at + size]
-            case _:
-                changed[at:at] = changed[at : at + size] * draw.choice((1, 3, 1000))
-    return bytes(changed)
 
 
 @pytest.mark.faults

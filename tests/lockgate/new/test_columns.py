@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
@@ -14,7 +15,6 @@ from lockgate.new.columns import (
     Guess,
     LeftOut,
     Tally,
-    band_names,
     guess,
     looks_like_identifier,
     looks_sensitive,
@@ -197,6 +197,12 @@ def test_memory_does_not_grow_with_the_rows() -> None:
     assert isinstance(guess("row_id", seen, ("",)), LeftOut)
 
 
-def test_bands_have_the_same_names_as_in_the_audit() -> None:
-    assert band_names((25.0, 40.0), whole=True) == ["under 25", "25 to 39", "40 and over"]
-    assert band_names((0.5, 1.5), whole=False) == ["under 0.5", "0.5 to under 1.5", "1.5 and over"]
+@pytest.mark.parametrize("name", ["age", "income"])
+@pytest.mark.parametrize("values", [range(20, 80), range(26, 80), range(41, 99), (*range(18, 25), *range(61, 99))])
+def test_every_band_has_a_row(values: Sequence[int], name: str) -> None:
+    """An empty band could never be judged, so every rule on it would be inconclusive."""
+    found, _ = guessed([str(value) for value in values] * 10, name, sensitive=True)
+    assert isinstance(found, Number)
+    edges = (-math.inf, *found.bands, math.inf)
+    assert all(any(low <= value < high for value in values) for low, high in pairwise(edges))
+    assert found.groups == found.band_names

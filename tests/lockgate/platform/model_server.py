@@ -1,7 +1,7 @@
 """A small model server for the platform's tests: it has the readiness path and returns its bundle's digest.
 
 `behaviour.json` in the bundle makes it misbehave: {"exit": CODE, "say": LINE, "never_ready": true, "slow": SECONDS,
-"contested": true}. The last tries to take its own address, as another process would, before it listens.
+"leaves": TEXT, "contested": true}. The last tries to take its own address, as another process would, before it listens.
 """
 
 import argparse
@@ -38,6 +38,8 @@ def main() -> None:
     if "exit" in behaviour:
         sys.exit(behaviour["exit"])
     sock = socket(fileno=arguments.socket)
+    if "leaves" in behaviour:
+        Path(os.environ["TMPDIR"], "copy").write_text(str(behaviour["leaves"]))
     if behaviour.get("contested"):
         done = subprocess.run([sys.executable, "-c", TAKE, str(sock.getsockname()[1])], check=False)
         print("the port was taken" if done.returncode == 0 else "the port was not taken", flush=True)

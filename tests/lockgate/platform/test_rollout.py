@@ -30,7 +30,7 @@ def run(bench: Bench, program: str, *settings: str, run: str, **files: Path | by
             shutil.copytree(content, io / "in" / name)
         else:
             shutil.copy(content, io / "in" / name)
-    env = {**os.environ, "LOCKGATE_IO": str(io), "LOCKGATE_RUN": run, "PYTHONPATH": CODE}
+    env = {**os.environ, "LOCKGATE_IO": str(io), "LOCKGATE_RUN": run, "LOCKGATE_UID": run, "PYTHONPATH": CODE}
     command = [sys.executable, "-m", "lockgate_deploy", program, *settings]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr

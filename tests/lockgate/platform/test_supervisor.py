@@ -75,6 +75,21 @@ def test_nobody_takes_the_port_of_a_server_that_starts(world: World) -> None:
     assert "the port was not taken" in log.read_text()
 
 
+def test_a_server_that_is_killed_leaves_no_copy_of_its_bundle(world: World) -> None:
+    """A model that does not fit into memory would fill the disk with one copy per attempt."""
+    bundle = world.bundle("adult", leaves="a copy")
+    world.live("adult", bundle)
+    world.start()
+    first = world.ready("adult", "live", bundle)["pid"]
+    left = [*world.platform.scratch.glob("*/copy")]
+    os.kill(first, signal.SIGKILL)
+    world.until(lambda: (world.status("adult")["live"] or {}).get("pid") not in (first, None))
+    assert len(left) == 1
+    assert not left[0].exists()
+    assert world.stop()
+    assert [*world.platform.scratch.iterdir()] == []
+
+
 def test_a_second_start_finds_the_first(world: World) -> None:
     first = world.start()
     assert world.start() == first

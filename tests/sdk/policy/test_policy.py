@@ -123,6 +123,16 @@ def test_a_path_reads_like_its_bytes(tmp_path: Path) -> None:
         (FLOOR + "[settings]\nconfidence = 95\n", "policy.toml:6", "= 95 is out of range", "0.8 to 0.999"),
         (FLOOR + "[settings]\nminimum_support = 5\n", "policy.toml:6", "out of range", "10 to 100,000"),
         (FLOOR + "[settings]\nresamples = 500.5\n", "policy.toml:6", "not a whole number", "200"),
+        (FLOOR.replace("0.8", "9" * 400), "policy.toml:3", "too large", "above 0, up to 1"),
+        (FLOOR.replace("0.8", "9" * 5000), "policy.toml", "a number is too long", "correct it"),
+        (FLOOR.replace("0.8", "[" * 5000), "policy.toml", "nested too deeply", "correct it"),
+        (
+            FLOOR.replace("It must", '""It\n' + 4000 * "\n").replace('use."', 'use."""'),
+            "policy.toml:4",
+            "100 lines",
+            "",
+        ),
+        (FLOOR + "#" * 300_000, "policy.toml", "larger than 262,144 bytes", "shorten"),
         (FLOOR + "[settings]\nseed = 5\n", "policy.toml:6", "`seed` is not a setting", "confidence"),
     ],
 )

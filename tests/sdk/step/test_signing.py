@@ -1,5 +1,6 @@
 """Programs that sign run through `lockgate_proof.main`; `lockgate_step.main` refuses them."""
 
+import base64
 import json
 import os
 import subprocess
@@ -13,7 +14,9 @@ from lockgate_step import sha256
 SDK = Path(__file__).resolve().parents[3] / "steps" / "sdk"
 MAINS = {"lockgate_step": "from lockgate_step import main", "lockgate_proof": "from lockgate_proof import main"}
 SOURCE = '''
-from lockgate_step import DataRecord, DataVerdict, In, Out, Passed, Reason, Record, Refused, Table, program
+from lockgate_step import (
+    AdditionalVerdict, DataRecord, DataVerdict, In, NotJudged, Out, Passed, Reason, Record, Refused, Table, program,
+)
 {main}
 
 
@@ -105,6 +108,19 @@ def test_a_verdict_is_signed_and_decides_the_exit_code(bench: Bench, returns: st
     assert (statement.predicate["result"], statement.subjects) == (result, {"data": "sha256:" + "0" * 64})
     shown = json.loads((bench.io / "termination").read_bytes())
     assert (shown["result"], shown["verdict"]) == (result, statement.digest)
+
+
+def test_the_verdict_of_an_additional_gate_has_a_type_of_its_own(bench: Bench) -> None:
+    done = bench.call(main="lockgate_proof", marks="gate=True", kind="AdditionalVerdict", returns=REFUSED)
+    assert done.returncode == 3, done.stderr
+    assert b"additional-verdict" in base64.b64decode(json.loads(bench.written or b"")["payload"])
+
+
+@pytest.mark.parametrize("returns", [RECORD, "None", 'NotJudged(model="m", subjects={})'])
+def test_an_additional_gate_signs_nothing_but_its_verdict(bench: Bench, returns: str) -> None:
+    done = bench.call(main="lockgate_proof", marks="gate=True", kind="AdditionalVerdict", returns=returns)
+    assert (done.returncode, bench.written) == (1, None)
+    assert '"kind": "TypeError"' in done.stderr
 
 
 def test_a_record_is_signed(bench: Bench) -> None:

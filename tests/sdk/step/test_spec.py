@@ -89,6 +89,24 @@ def test_bands_are_for_the_audit_and_not_for_callers() -> None:
     assert without_bands([banded, job]) == (plain, job)
 
 
+def test_the_groups_of_a_column_are_its_values_or_the_bands_that_a_value_can_be_in() -> None:
+    ages = Number(name="age", low=18, high=90, whole=True, bands=(10, 25, 40))
+    assert ages.band_names == ("under 10", "10 to 24", "25 to 39", "40 and over")
+    assert ages.groups == ("10 to 24", "25 to 39", "40 and over")
+    assert Number(name="age", bands=(0.5, 1.5)).groups == ("under 0.5", "0.5 to under 1.5", "1.5 and over")
+    assert Number(name="age", low=0, high=40, bands=(0, 40)).groups == ("0 to under 40", "40 and over")
+    assert Number(name="age", low=0, high=39, bands=(0, 40)).groups == ("0 to under 40",)
+    assert Number(name="age", low=0, high=9).groups == ()
+    assert Category(name="job", values=("clerk", "cook")).groups == ("clerk", "cook")
+
+
+@pytest.mark.parametrize("test", ["data/rows.csv", "./data/rows.csv", "data//rows.csv", "data/../data/rows.csv"])
+def test_the_data_file_cannot_be_the_test_file(test: str) -> None:
+    with pytest.raises(SpecError, match="as the data and as the test file"):
+        Data(uri="data/rows.csv", test=test)
+    assert Data(uri="data/rows.csv", test="data/rows.test.csv").test == "data/rows.test.csv"
+
+
 def test_a_spec_is_read_as_it_was_written() -> None:
     spec = SpecFile.from_json(WRITTEN)
     assert spec.to_json() == WRITTEN

@@ -26,6 +26,16 @@ def test_an_invalid_address(tmp_path: Path, address: str) -> None:
         open_store(tmp_path)
 
 
+def test_a_pod_keeps_nothing_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text((tmp_path / "kept").as_uri())
+    (tmp_path / "platform").write_text("kubernetes\n")
+    with pytest.raises(BadCall, match="the store's address names a file") as refused:
+        open_store(tmp_path)
+    assert "s3://bucket/key" in refused.value.fix
+    (tmp_path / "platform").write_text("local\n")
+    open_store(tmp_path)
+
+
 @pytest.mark.parametrize("settings", ["{", "[]", '{"endpiont": "http://x"}', '{"addressing_style": "sideways"}'])
 def test_invalid_s3_settings(tmp_path: Path, settings: str) -> None:
     (tmp_path / "store").write_text("s3://bucket/prefix")

@@ -72,6 +72,7 @@ def test_the_ends_of_a_range_belong_to_it() -> None:
         (age(50, True, 38), "column 'age': 1 of 3 values are not numbers"),
         (age(50, [25], 38), "column 'age': 1 of 3 values are not numbers"),
         (age(50, math.inf, math.nan), "column 'age': 2 of 3 values are not finite"),
+        (age(50, 1e39, 38), "column 'age': 1 of 3 values are not finite"),
         (age(50, 10**400, 38), "column 'age': 1 of 3 values are not finite"),
         (age(50, 25, 38.0, datatype="INT64"), "column 'age' has fractions but was sent as INT64"),
         (age("50", "25", "38", datatype="BYTES"), "column 'age' must be sent as FP64, not BYTES"),

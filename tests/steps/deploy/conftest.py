@@ -176,7 +176,12 @@ class Bench:
         return {key: self.store.read(key).data for key in keys}
 
     def run(
-        self, program: str, *settings: str, files: Mapping[str, Path | bytes] | None = None, run: str = "r1"
+        self,
+        program: str,
+        *settings: str,
+        files: Mapping[str, Path | bytes] | None = None,
+        run: str = "r1",
+        uid: str = "u1",
     ) -> "Ended":
         """Run a program as its workflow does, with its files and environment."""
         io = self.root / "io"
@@ -194,7 +199,7 @@ class Bench:
                 shutil.copytree(content, io / "in" / name, symlinks=True)
             else:
                 shutil.copy(content, io / "in" / name)
-        environ = {**os.environ, "LOCKGATE_IO": str(io), "LOCKGATE_RUN": run}
+        environ = {**os.environ, "LOCKGATE_IO": str(io), "LOCKGATE_RUN": run, "LOCKGATE_UID": uid}
         argv, log = ["lockgate_deploy", program, *settings], StringIO()
         # The program's own main, in this process: a hundred refusals would take a hundred starts of Python.
         with (

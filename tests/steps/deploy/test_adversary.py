@@ -104,8 +104,29 @@ def test_whoever_can_write_the_store_cannot_set_live(bench: Bench, attack: str) 
         assert says in each.error["message"]
         assert each.error["fix"]
     written = {key for key, content in bench.records().items() if before.get(key) != content}
-    assert written <= {f"models/{bench.model}/runs/r1/summary.json"}
+    assert written <= {f"models/{bench.model}/runs/r1/u1/summary.json"}
     assert bench.run("conclude", "--model", bench.model, "--status", "Failed").code == 3
+
+
+def test_a_later_run_of_the_same_name_changes_no_record_of_the_first(bench: Bench) -> None:
+    folder, conclude = bench.bundle(), ("conclude", "--model", bench.model, "--status")
+    with bench.platform():
+        assert bench.deploy(folder).code == 0
+        assert bench.promote(folder, bench.smoke(folder)).code == 0
+    assert bench.run(*conclude, "Succeeded").code == 0
+    released = bench.records()
+    with bench.platform():
+        assert bench.run(*conclude, "Failed", uid="u2").code == 0
+    assert released.items() <= bench.records().items()
+    first, later = (bench.get(f"runs/r1/{uid}/summary.json") for uid in ("u1", "u2"))
+    assert (first["status"], first["promoted"]["generation"]) == ("Succeeded", 1)
+    assert (later["status"], later["promoted"], later["records"]) == ("Failed", None, [])
+
+
+@pytest.mark.parametrize("uid", ["", "../u1", ".u1"])
+def test_a_run_without_a_uid_is_a_bad_call(bench: Bench, uid: str) -> None:
+    ended = bench.run("conclude", "--model", bench.model, "--status", "Failed", uid=uid)
+    assert ended.code == 2 and "LOCKGATE_UID" in ended.error["message"]
 
 
 def test_the_generation_as_a_boolean_is_another_generation(bench: Bench) -> None:

@@ -2,9 +2,13 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from lockgate_step import canonical
+from lockgate_deploy import shell
+from lockgate_deploy.local import Local
+from lockgate_proof import ProofError, sign, verify
+from lockgate_step import canonical, sha256
 
 from tests.steps.deploy.conftest import Bench
 
@@ -81,3 +85,71 @@ def test_what_is_current_goes_live(bench: Bench) -> None:
         assert bench.deploy(folder).code == 0
         assert bench.promote(folder, bench.smoke(folder)).code == 0
     assert bench.get("live.json")["bundle"] == bench.digest(folder)
+
+
+# On a cluster, each record names the image that signed it. ----------------------------------------------------------
+
+IMAGE = f"registry.example.org/lockgate/{{}}@{sha256(b'an image')}"
+SIGNED = ("ingest", "predict", "package", "validate-data", "validate-model", "bias-audit", "smoke-test")
+
+
+def judged(bench: Bench, other: str = "", image: str = "") -> tuple[Path, Path]:
+    """Return a bundle and its smoke verdict, signed in the current images, except by one program in another image."""
+
+    def program(name: str) -> dict[str, object]:
+        return {"program": {"name": name, "image": image if name == other else IMAGE.format(name)}}
+
+    def resigned(path: Path, signer: str, content: bytes | None = None) -> None:
+        found = verify(content or path.read_bytes(), bench.trust, signer=signer)
+        said = {**found.predicate, **program(signer)}
+        path.write_bytes(canonical(sign(found.kind, found.subjects, said, bench.keys[signer])))
+
+    def alter(bench: Bench, folder: Path, subjects: dict[str, str]) -> None:
+        resigned(folder / "data.json", "ingest")
+        resigned(folder / "answers.json", "predict")
+        for gate in ("validate-data", "validate-model", "bias-audit"):
+            resigned(folder / "verdicts" / f"{gate}.json", gate)
+
+    folder = bench.bundle(alter=alter)
+    resigned(folder / "record.json", "package")
+    smoke = bench.root / "smoke.json"
+    resigned(smoke, "smoke-test", bench.smoke(folder))
+    return folder, smoke
+
+
+def on_a_cluster(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    (bench.environment / "platform").write_text("kubernetes\n")
+    said = json.loads((bench.environment / "current.json").read_bytes())
+    said["models"][bench.model]["images"] = {name: IMAGE.format(name) for name in SIGNED}
+    (bench.environment / "current.json").write_bytes(canonical(said))
+    monkeypatch.setenv("LOCKGATE_IO", str(bench.root))
+
+
+def proven(bench: Bench, folder: Path, smoke: Path) -> None:
+    staged = bench.root / "staged.json"
+    staged.write_bytes(bench.staged(folder))
+    shell.prove_smoke(staged, smoke, shell.prove(folder, bench.spec, bench.policy), Local())
+
+
+@pytest.mark.parametrize("image", [f"evil.example.org/evil/model-server@{sha256(b'evil')}", "", IMAGE.format("other")])
+@pytest.mark.parametrize("program", SIGNED)
+def test_a_record_of_another_image_is_refused(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, program: str, image: str
+) -> None:
+    """As by a template whose LOCKGATE_IMAGE was changed: predict's image would serve users."""
+    on_a_cluster(bench, monkeypatch)
+    folder, smoke = judged(bench, program, image)
+    with pytest.raises(ProofError, match=f"{program} of {bench.model} ran in image"):
+        proven(bench, folder, smoke)
+
+
+def test_records_of_the_current_images_are_accepted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_a_cluster(bench, monkeypatch)
+    proven(bench, *judged(bench))
+
+
+def test_an_environment_without_images_accepts_none(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_a_cluster(bench, monkeypatch)
+    bench.make_current()
+    with pytest.raises(ProofError, match="ran in image"):
+        proven(bench, *judged(bench))

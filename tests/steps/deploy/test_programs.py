@@ -45,7 +45,7 @@ def test_a_first_version_is_staged_promoted_and_concluded(bench_anywhere: Bench)
     assert set(history["verdicts"]) == {"validate-data", "validate-model", "bias-audit", "smoke-test"}
     assert history["verdicts"]["bias-audit"] == sha256((folder / "verdicts/bias-audit.json").read_bytes())
     assert bench.run("conclude", "--model", bench.model, "--status", "Succeeded").code == 0
-    summary = bench.get("runs/r1/summary.json")
+    summary = bench.get("runs/r1/u1/summary.json")
     assert summary["promoted"] == {"bundle": digest, "generation": 1}
     assert summary["status"] == "Succeeded"
     assert bench.get("live.json") == live
@@ -102,7 +102,7 @@ def test_a_promotion_that_was_superseded_meanwhile_is_still_done(bench: Bench) -
         assert bench.promote(folder, bench.smoke(folder)).code == 0
     assert bench.get("live.json")["bundle"] == OTHER
     assert bench.run("conclude", "--model", bench.model, "--status", "Succeeded").code == 0
-    summary = bench.get("runs/r1/summary.json")
+    summary = bench.get("runs/r1/u1/summary.json")
     assert summary["promoted"]["generation"] == 1
     assert summary["live"] == {"bundle": OTHER, "generation": 2}
 
@@ -156,14 +156,14 @@ def test_conclude_gives_back_only_what_is_its_own(bench: Bench) -> None:
     bench.put("candidate.json", lease("r9", 10))
     assert bench.run("conclude", "--model", bench.model, "--status", "Failed").code == 0
     assert bench.get("candidate.json")["run"] == "r9"
-    assert bench.get("runs/r1/summary.json")["promoted"] is None
+    assert bench.get("runs/r1/u1/summary.json")["promoted"] is None
     assert bench.run("conclude", "--model", bench.model, "--status", "Failed", run="r9").code == 0
     assert bench.get("candidate.json") is None
 
 
 def test_conclude_after_a_run_that_left_nothing(bench: Bench) -> None:
     assert bench.run("conclude", "--model", bench.model, "--status", "Error").code == 0
-    assert bench.get("runs/r1/summary.json")["live"] == {"bundle": None, "generation": 0}
+    assert bench.get("runs/r1/u1/summary.json")["live"] == {"bundle": None, "generation": 0}
 
 
 @pytest.mark.parametrize(("status", "code"), [("Succeeded", 0), ("Failed", 4)])
@@ -176,8 +176,9 @@ def test_a_store_that_is_down_does_not_fail_a_run_that_succeeded(bench: Bench, s
 
 
 def test_an_unsupported_platform_is_named(bench: Bench) -> None:
+    folder = bench.bundle()
     (bench.environment / "platform").write_text("seldon")
-    ended = bench.deploy(bench.bundle())
+    ended = bench.deploy(folder)
     assert ended.code == 2
     assert "seldon" in ended.error["message"]
 

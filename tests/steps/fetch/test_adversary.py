@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lockgate_fetch.fetch import fetch_version
-from lockgate_step import Refusal
+from lockgate_step import BadCall, Refusal
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from tests.steps.fetch.conftest import MLMODEL, POLICY, Registry, Workspace, spec
@@ -100,3 +100,10 @@ def test_an_honest_graph_is_fetched(database: Registry, workspace: Workspace, tm
     version = database.register(files(honest()), tmp_path / "version")
     folder = workspace.fetch(database, version)
     assert len(json.loads((folder / "golden.json").read_bytes())["answers"]) == 20
+
+
+def test_a_pod_reads_no_registry_in_a_file(workspace: Workspace, database: Registry) -> None:
+    workspace.prepare(database.uri, spec())
+    (workspace.root / "environment" / "platform").write_text("kubernetes\n")
+    with pytest.raises(BadCall, match="the registry's address names a file"):
+        workspace.fetch(database, "1")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from lockgate_ingest.ingest import divide
 from lockgate_ingest.source import Source
 from lockgate_step import BadCall, read_spec
 
-from tests.faults import seeds
+from tests.faults import mutated, seeds
 from tests.steps.ingest.conftest import TABLES, Workspace, spec
 from tests.steps.ingest.test_bad_data import GOOD, HEADER, MANY, parquet
 
@@ -220,6 +221,36 @@ def test_text_that_is_not_utf8_is_refused(workspace: Workspace, kind: pa.DataTyp
         workspace.freeze(spec(), data=data)
 
 
+# Files of the pod -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("platform", ["kubernetes\n", "another", ""])
+@pytest.mark.parametrize("form", ["file://{}", "file://localhost{}", "FILE://{}", "file:{}", "{}"])
+def test_a_pod_reads_no_file_of_its_own(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], platform: str, form: str
+) -> None:
+    (workspace.root / "environment" / "platform").write_text(platform)
+    (workspace.root / "environment" / "store").write_text("s3://bucket/store")
+    workspace.write("tiny.csv", HEADER + MANY)
+    key = workspace.root / "key" / "private.pem"
+    for path in (key, workspace.root / "tiny.csv", workspace.root / "missing", Path("/proc/self/environ")):
+        for address in ({"data": form.format(path)}, {"data": "s3://x/y.csv", "test_data": form.format(path)}):
+            with pytest.raises(BadCall, match="names a file") as refused:
+                workspace.freeze(spec(), **address)
+            assert str(path) not in refused.value.message
+
+
+@pytest.mark.parametrize("content", [b"a-secret-key-of-a-store", b"", b"-----BEGIN PRIVATE KEY-----\nx\n", b"PAR1x"])
+def test_nothing_is_said_of_a_file_that_is_not_a_table(workspace: Workspace, content: bytes) -> None:
+    data, digest = workspace.write("secret_access_key", content), sha256(content).hexdigest()
+    for more in ((), ("--data-sha256", "0" * 64)):
+        done = workspace.run(spec(), "--data", data, *more)
+        assert done.returncode == 2
+        said = done.stdout + done.stderr + (workspace.root / "termination").read_text()
+        assert digest not in said and f'"bytes": {len(content)}' not in said, said
+        assert not content or content.decode() not in said, said
+
+
 KEPT = (3762031520,)  # Parquet with text that is not UTF-8
 
 
@@ -233,22 +264,3 @@ def test_a_real_file_with_changed_bytes_is_read_or_refused(workspace: Workspace,
         except Exception as error:
             error.add_note(f"{form}, seed {seed}")
             raise
-
-
-def mutated(content: bytes, draw: random.Random) -> bytes:
-    """Change, insert, remove or repeat bytes."""
-    changed = bytearray(content)
-    for _ in range(draw.choice((1, 1, 2, 5))):
-        at, size = draw.randrange(len(changed) + 1), draw.choice((1, 1, 2, 4, 40))
-        match draw.randrange(5):
-            case 0:
-                changed[at : at + size] = draw.randbytes(size)
-            case 1:
-                changed[at:at] = draw.randbytes(size)
-            case 2:
-                del changed[at : at + size]
-            case 3:
-                changed[at:at] = changed[at : at + size] * draw.choice((1, 3, 1000))
-            case _:
-                changed[at : at + size] = bytes([draw.choice((0, 0x7F, 0x80, 0xFF))]) * size
-    return bytes(changed)

@@ -219,6 +219,14 @@ def test_a_model_trained_on_other_inputs_than_the_specs_is_refused(run: Run) -> 
     assert run.refuses(3) == "the model and the spec differ in the inputs age"
 
 
+def test_a_model_whose_labels_are_the_other_way_round_is_refused(run: Run) -> None:
+    """Its score would be the probability of the other label."""
+    card = json.loads((run.io / "in" / "model" / "model.json").read_bytes())
+    labels = {"positive": card["labels"]["negative"], "negative": card["labels"]["positive"]}
+    (run.io / "in" / "model" / "model.json").write_bytes(canonical({**card, "labels": labels}))
+    assert run.refuses(3).startswith("the model's labels are not those of the spec")
+
+
 def swap_test(run: Run) -> None:
     run.write_test(ROWS[:-1])
 

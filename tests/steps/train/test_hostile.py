@@ -372,6 +372,9 @@ def test_an_invalid_description_is_refused(
 def test_a_folder_without_a_description_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadModel, match="has no model"):
         lockgate_model.read(tmp_path)
+    (tmp_path / "model.json").write_text("[" * 100_000)
+    with pytest.raises(BadModel, match="cannot be read as JSON"):
+        lockgate_model.read(tmp_path)
     (tmp_path / "model.json").write_text("{")
     with pytest.raises(BadModel, match="JSON"):
         lockgate_model.read(tmp_path)

@@ -227,6 +227,15 @@ def test_expectations_that_cannot_be_run_are_a_bad_call(
     assert caught.value.fix
 
 
+def test_all_entries_of_a_removed_column_are_named_at_once(data_bench: Bench, judge: Judge) -> None:
+    gone = MEAN | {"severity": "warning", "kwargs": {"column": "wage"}}
+    data_bench.path("expectations").write_text(json.dumps([gone, MEAN | {"severity": "warning"}, gone]))
+    data_bench.freeze(tiny())
+    with pytest.raises(BadCall, match=r"entry 1 .* names the column `wage`") as caught:
+        judge(data_bench)
+    assert caught.value.fix.endswith("remove the entries of columns that the spec no longer has: number 1, 3")
+
+
 def test_the_program_refuses_and_no_value_of_a_row_gets_out(data_bench: Bench) -> None:
     tables = tiny()
     tables["rows"]["job"][7] = "CANARY-WORD"
