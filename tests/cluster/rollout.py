@@ -259,8 +259,9 @@ class World:
 
     def _files(self, digest: str) -> dict[str, Path]:
         folder = self.bundles[digest]
+        answers = _statement(json.loads((folder / "answers.json").read_bytes()))
         current = {"policy": file_digest(folder / "policy.toml"), "spec": file_digest(folder / "spec.json"),
-                   "images": {"predict": self.images["model-server"]}}  # fmt: skip
+                   "images": {"predict": answers["predicate"]["program"]["image"]}}  # fmt: skip
         made = canonical({"version": 1, "models": {MODEL: current}})
         (self.environment / "current.json").write_bytes(made)
         return {"bundle": folder, "spec": folder / "spec.json", "policy": folder / "policy.toml"}
