@@ -260,11 +260,12 @@ class World:
 
     def _files(self, digest: str) -> dict[str, Path]:
         folder = self.bundles[digest]
+        answers = _statement(json.loads((folder / "answers.json").read_bytes()))
         current = {
             "policy": file_digest(folder / "policy.toml"),
             "spec": file_digest(folder / "spec.json"),
             "expectations": sha256(b"[]"),  # of every tiny bundle
-            "images": {"predict": self.images["model-server"]},
+            "images": {"predict": answers["predicate"]["program"]["image"]},
         }
         made = canonical({"version": 1, "models": {MODEL: current}})
         (self.environment / "current.json").write_bytes(made)
