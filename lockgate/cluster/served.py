@@ -53,8 +53,8 @@ class Users:
             return
         accepted = self.accepted(proven.model)
         if accepted != live.accepted:
-            found = accepted.generation if accepted else "none"
-            yield f"their Service follows generation {found}, not {live.generation}"
+            followed = accepted.generation if accepted else "none"
+            yield f"their Service follows generation {followed}, not {live.generation}"
         selector, spec = service["spec"].get("selector"), service["spec"]
         if selector != _selector(proven):
             yield f"their Service selects {selector}"

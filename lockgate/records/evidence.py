@@ -11,7 +11,10 @@ from lockgate_step import BadCall, SpecFile, layout, read_spec, read_time
 
 from lockgate.records.runs import GATES, About, RunRecord
 
-_RECORDS = {"ingest": "record", "predict": "answers/record.json", "package": "bundle/record.json", "promote": "record"}
+_RECORDS = {
+    "ingest": "record", "predict": "answers/record.json", "package": "bundle/record.json", "deploy": "staged",
+    "promote": "record",
+}  # fmt: skip
 
 
 def signed_file(step: str) -> str:

@@ -3,14 +3,16 @@
 import json
 import os
 import shutil
+import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lockgate_step import canonical
 
-from tests.workshop import MODEL, POLICY, Project, platform, release
+from tests.workshop import MODEL, POLICY, Project, platform, release, unharmed
 
 SECRET = "hunter2secret"  # pragma: allowlist secret
 
@@ -144,3 +146,27 @@ def test_a_waiver_that_is_not_a_regular_file_is_refused_at_once(project: Project
     path = project.pipeline / "waivers" / "a.json"
     path.symlink_to("/dev/zero") if kind == "link" else os.mkfifo(path)
     project.lockgate("render").check(2, r"waivers/a\.json of grants is not a waiver")
+
+
+def test_a_staged_file_written_by_hand_is_neither_called_nor_promoted(released: Project, tmp_path: Path) -> None:
+    run = json.loads(released.live() or b"")["run"]
+    test, promote = (released.bench(run, step, tmp_path / step) for step in ("smoke-test", "promote"))
+    with socket.create_server(("127.0.0.1", 0)) as server, unharmed(released):
+        server.setblocking(False)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        staged = {"model": MODEL, "bundle": released.bundle, "address": address, "replicas": 1, "run": run}
+        for bench in (test, promote):
+            bench.input("staged").write_bytes(canonical(staged))
+            bench.call().check(3, "staged is not signed by a key that may sign as deploy")
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert test.written == set()
+
+
+def test_the_records_of_a_run_stand_for_no_other_run(released: Project, tmp_path: Path) -> None:
+    run = json.loads(released.live() or b"")["run"]
+    with unharmed(released):
+        for step in ("smoke-test", "promote"):
+            bench = replace(released.bench(run, step, tmp_path / step), run="another")
+            bench.call().check(3, f"was staged in run {run}, not in this run, another")
+            assert bench.written == set()

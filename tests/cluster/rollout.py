@@ -160,18 +160,20 @@ class World:
             "result": "passed",
             "reasons": [],
             "notes": [],
-            "measurements": {"address": f"http://{self.name(digest)}.{NAMESPACE}.svc:8080", "replicas": 9},
+            "measurements": {},
         }
-        smoke = self.root / "smoke"
-        smoke.write_bytes(self.authority.sign("smoke-test", "verdict", subjects, said))
         staged = self.root / "staged"
-        staged.write_text(json.dumps({"model": MODEL, "bundle": digest}))
+        staged.write_bytes(self.authority.staged(digest, "http://tiny.invalid:8080", run=run))
+        smoke = self.root / "smoke"
+        subjects["staged"] = file_digest(staged)
+        smoke.write_bytes(self.authority.sign("smoke-test", "verdict", subjects, said))
         files = {**self._files(digest), "smoke": smoke, "staged": staged}
         return self.run("promote", *settings, run=run, files=files, **given)
 
     def smoke_test(self, staged: Path, *settings: str) -> Ended:
         """Run the gate on the output of deploy, with the cluster's DNS."""
-        bundle = self.bundles[str(json.loads(staged.read_bytes())["bundle"])]
+        (subject,) = _statement(json.loads(staged.read_bytes()))["subject"]
+        bundle = self.bundles[f"sha256:{subject['digest']['sha256']}"]
         io = self.authority.write_io(self.root / "io" / uuid.uuid4().hex[:8], "smoke-test")
         shutil.copy(staged, io / "in" / "staged")
         shutil.copytree(bundle, io / "in" / "bundle")
@@ -208,9 +210,9 @@ class World:
         (io / "in").mkdir(parents=True)
         for name in ("environment", "credentials", "serviceaccount"):
             (io / name).symlink_to(self.root / name)
-        if program == "promote":
+        if program in self.authority.keys:
             (io / "key").mkdir()
-            (io / "key" / "private.pem").symlink_to(self.authority.keys["promote"])
+            (io / "key" / "private.pem").symlink_to(self.authority.keys[program])
         for name, path in (files or {}).items():
             (shutil.copytree if path.is_dir() else shutil.copy)(path, io / "in" / name)
         module = ["-m", "lockgate_deploy"] if not kill else [str(KILLED), kill]
@@ -260,11 +262,12 @@ class World:
 
     def _files(self, digest: str) -> dict[str, Path]:
         folder = self.bundles[digest]
+        answers = _statement(json.loads((folder / "answers.json").read_bytes()))
         current = {
             "policy": file_digest(folder / "policy.toml"),
             "spec": file_digest(folder / "spec.json"),
             "expectations": sha256(b"[]"),  # of every tiny bundle
-            "images": {"predict": self.images["model-server"]},
+            "images": {"predict": answers["predicate"]["program"]["image"]},
         }
         made = canonical({"version": 1, "models": {MODEL: current}})
         (self.environment / "current.json").write_bytes(made)

@@ -3,6 +3,7 @@
 The images are never run: the site names images that do not exist, so what a test starts ends without a pod.
 """
 
+import base64
 import copy
 import importlib
 import json
@@ -26,10 +27,10 @@ from lockgate.cluster.objects import ClusterObjects
 from lockgate.cluster.served import Users
 from lockgate.definition.catalog import Catalog
 from tests import workshop
-from tests.cluster import place
+from tests.cluster import place, services
 from tests.cluster.cluster import Cluster
 from tests.cluster.processes import wait_for
-from tests.cluster.site import SUBMITTER, Site
+from tests.cluster.site import SUBMITTER, Site, account, pods
 from tests.gates import GATE as OWN_GATE
 from tests.gates import SIGNER, add_gate
 from tests.steps.deploy.conftest import Bench
@@ -957,3 +958,41 @@ CALL = "sprig.repeat(1000000000, 'A')"
 def test_an_event_gives_the_argo_server_no_call(attacked: Site, change: Change) -> None:
     assert said_by(attacked, on_event(attacked, lambda spec: None)) == ""
     assert "expressions without a call" in said_by(attacked, on_event(attacked, change))
+
+
+# What deploy staged ---------------------------------------------------------------------------------------------------
+
+
+def test_an_address_that_deploy_did_not_sign_is_not_called(released: Site) -> None:
+    """Whoever can write the store replaces the candidate's address while the run is in progress."""
+    client, before = services.store().client(), released.live()
+    run = released.submit(seed=21)
+    outputs = f"lockgate/{released.namespace}/{released.workflow(run)['metadata']['uid']}"
+    staged = {"Bucket": place.BUCKET, "Key": f"{outputs}/deploy/staged"}
+
+    def replaced() -> bool:
+        try:
+            envelope = json.loads(client.get_object(**staged)["Body"].read())
+        except client.exceptions.NoSuchKey:
+            return False
+        said = json.loads(base64.b64decode(envelope["payload"]))
+        said["predicate"].update(address=place.S3, replicas=1)
+        envelope["payload"] = base64.b64encode(canonical(said)).decode()
+        client.put_object(**staged, Body=canonical(envelope))
+        return True
+
+    assert wait_for(replaced, 600), account(released.workflow(run))
+    ended = released.wait(run, 900)
+    assert [node["outputs"]["exitCode"] for node in pods(ended, "smoke-test")] == ["3"], account(ended)
+    assert list(pods(ended, "promote")) == []
+    verdict = client.list_objects_v2(Bucket=place.BUCKET, Prefix=f"{outputs}/smoke-test/verdict")
+    assert (ended["status"]["phase"], verdict["KeyCount"]) == ("Failed", 0)
+    assert released.live() == before
+
+
+@pytest.mark.parametrize("program", ["smoke-test", "promote", "train"])
+def test_the_key_of_deploy_is_its_own(attacked: Site, program: str) -> None:
+    def take(found: Manifest) -> None:
+        template(found, program)["volumes"] = [key("deploy")]
+
+    assert "Lockgate: keys, the platform's account" in said_by(attacked, changed(attacked, take))

@@ -3,6 +3,7 @@
 Both are written only from given settings: an existing file is changed only by a setting that is given.
 """
 
+import ipaddress
 import json
 import re
 import secrets
@@ -25,7 +26,7 @@ EGRESS = ("api_server", "store_egress", "registry_egress")
 FIRST = "lockgate render --kubernetes --set store=s3://BUCKET/PREFIX --set endpoint=https://HOST"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _USER = re.compile(r"[A-Za-z0-9:@._/-]+")
-_PLACE = re.compile(r"[0-9a-fA-F.:]+/\d+|namespace/[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_SPACE = re.compile(r"namespace/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _RESERVED = re.compile(r"default|kube-.*")
 _S3 = ("endpoint", "region", "addressing_style")
 _STYLES = ("auto", "path", "virtual")
@@ -99,14 +100,21 @@ class Settings:
         if self.controller and not _USER.fullmatch(self.controller):
             msg = f"controller {self.controller!r} is not a valid user name"
             raise BadCall(msg, fix="use e.g. system:serviceaccount:argo:argo")
+        if self.controller.startswith(self.user("")):
+            msg = f"controller {self.controller!r} is an account of this namespace: no rule for runs would hold for it"
+            raise BadCall(msg, fix="give the account of Argo's controller, in a namespace of its own")
         if self.instance_id and not _NAME.fullmatch(self.instance_id):
             msg = f"instance_id {self.instance_id!r} is not a valid label"
             raise BadCall(msg, fix="use the instanceID of Argo's controller")
         for name in EGRESS:
             for place in self.opened(name):
-                if not _PLACE.fullmatch(place):
+                if not (_SPACE.fullmatch(place) or _is_range(place)):
                     msg = f"{name} {place!r} is neither an address range nor a namespace"
                     raise BadCall(msg, fix=f"use e.g. --set {name}=10.0.0.1/32,namespace/storage")
+
+                if place.endswith("/0"):
+                    msg = f"{name} {place!r} opens every address there is"
+                    raise BadCall(msg, fix=f"name the addresses that pods need, e.g. --set {name}=10.0.0.1/32")
 
     def to_toml(self) -> str:
         """Return the text of the settings file; only plain names are valid, so nothing needs to be escaped."""
@@ -123,6 +131,21 @@ class Settings:
             raise BadCall(msg, fix=f"correct it; its settings are {', '.join(f.name for f in fields(cls))}") from error
         read.check()
         return read
+
+
+def _is_endpoint(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return bool(parts.hostname) and parts.port != 0 and address.rstrip("/") == f"https://{parts.netloc}"
+    except ValueError:  # a port that does not exist
+        return False
+
+
+def _is_range(place: str) -> bool:
+    try:
+        return "/" in place and bool(ipaddress.ip_network(place, strict=False))
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -145,6 +168,9 @@ class Store:
         if not endpoint.startswith("https://"):
             msg = f"endpoint {endpoint!r} would send credentials unencrypted"
             raise BadCall(msg, fix="lockgate render --kubernetes --set endpoint=https://HOST")
+        if not _is_endpoint(endpoint):
+            msg = f"endpoint {endpoint!r} is not the address of a server alone: Argo would take another one"
+            raise BadCall(msg, fix="lockgate render --kubernetes --set endpoint=https://HOST:PORT")
         return cls(parts.netloc, endpoint, region, has_ca)
 
     @property

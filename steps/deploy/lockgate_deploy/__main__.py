@@ -4,21 +4,18 @@ from lockgate_proof import main
 from lockgate_step import Bundle, In, Out, Policy, PromotionRecord, Record, SmokeVerdict, Spec, Staged, program
 
 
-@program(uses=["store", "platform"])
-def deploy(bundle: In[Bundle], spec: In[Spec], policy: In[Policy], staged: Out[Staged], *, wait: int = 300) -> None:
+@program(uses=["store", "platform"], signs=True)
+def deploy(bundle: In[Bundle], spec: In[Spec], policy: In[Policy], staged: Out[Staged], *, wait: int = 300) -> Record:
     """Deploy a verified bundle at its own address; it receives no user requests.
 
     wait: seconds to wait for another run's candidate to be released, then again for this run's server to be ready.
     """
-    from lockgate_step import canonical
-
     from lockgate_deploy.deploy import stage
     from lockgate_deploy.shell import here, prove
 
     place = here()
     proven = prove(bundle.path, spec.path, policy.path)
-    said = stage(place.pointers(proven.model), place.platform, proven, run=place.run, wait=wait)
-    staged.path.write_bytes(canonical(said))
+    return stage(place.pointers(proven.model), place.platform, proven, run=place.run, wait=wait)
 
 
 @program(uses=["store", "platform"], signs=True)
@@ -41,7 +38,7 @@ def promote(
 
     place = here()
     proven = prove(bundle.path, spec.path, policy.path)
-    verdict = prove_smoke(staged.path, smoke.path, proven, place.platform)
+    verdict = prove_smoke(staged.path, smoke.path, proven)
     return go_live(place.pointers(proven.model), place.platform, proven, verdict, run=place.run, wait=wait, signed=sign)
 
 

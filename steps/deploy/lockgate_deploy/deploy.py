@@ -3,10 +3,9 @@
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
 
-from lockgate_proof import VerifiedBundle
-from lockgate_step import LockgateError, OutsideFailed, Refusal, log
+from lockgate_proof import VerifiedBundle, staged
+from lockgate_step import LockgateError, OutsideFailed, Record, Refusal, log
 
 from lockgate_deploy.platform import Platform
 from lockgate_deploy.pointers import LEASE, Lease, Pointers, check_base, now
@@ -14,8 +13,8 @@ from lockgate_deploy.pointers import LEASE, Lease, Pointers, check_base, now
 _POLL_SECONDS = 0.5
 
 
-def stage(pointers: Pointers, platform: Platform, proven: VerifiedBundle, *, run: str, wait: float) -> dict[str, Any]:
-    """Take the model's candidate for this run, wait until its server is ready, and return the content of `staged`.
+def stage(pointers: Pointers, platform: Platform, proven: VerifiedBundle, *, run: str, wait: float) -> Record:
+    """Take the model's candidate for this run, wait until its server is ready, and return the record of it.
 
     Errors: Refusal when live has moved since the gates' verdicts or the bundle is not in the store, OutsideFailed when
     another run holds the candidate or the platform does not serve it. After every failure the candidate is released.
@@ -26,21 +25,14 @@ def stage(pointers: Pointers, platform: Platform, proven: VerifiedBundle, *, run
     check_base(pointers.live(), proven.base)
     lease = _take(pointers, platform, proven, run, wait)
     try:
-        staged = platform.until_staged(pointers, proven, lease, wait)
+        found = platform.until_staged(pointers, proven, lease, wait)
     except LockgateError:
         pointers.release(run)
         with suppress(LockgateError):  # conclude tries again; the first error is the one to report
             platform.until_tidy(pointers, 0)
         raise
-    log("staged", model=proven.model, bundle=proven.digest, address=staged.address, lease_until=lease.lease_until)
-    return {
-        "model": proven.model,
-        "bundle": proven.digest,
-        "address": staged.address,
-        "replicas": staged.replicas,
-        "base": {"bundle": proven.base["bundle"], "generation": proven.base["generation"]},
-        "run": run,
-    }
+    log("staged", model=proven.model, bundle=proven.digest, address=found.address, lease_until=lease.lease_until)
+    return staged(proven.model, bundle=proven.digest, address=found.address, replicas=found.replicas)
 
 
 def _take(pointers: Pointers, platform: Platform, proven: VerifiedBundle, run: str, wait: float) -> Lease:

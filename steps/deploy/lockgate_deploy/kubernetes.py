@@ -63,11 +63,6 @@ class Kubernetes:
         service = self.cluster.get("Service", model)
         return objects.accepted_by(service) if service else None
 
-    def asked_at(self, proven: VerifiedBundle) -> Staged | None:
-        """See Platform; the name of its headless Service."""
-        version = Version.of(proven, self.bringer)
-        return Staged(version.address(self.cluster.namespace), version.serving.replicas)
-
     def has_ended(self, run: str) -> bool:
         """See Platform; Argo runs no exit handler for a run that is terminated or deleted."""
         workflow = self.cluster.get("Workflow", run)

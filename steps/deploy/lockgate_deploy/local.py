@@ -1,5 +1,6 @@
 """Platform `local`: the supervisor follows the store's pointers and writes the result to `status.json`."""
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from lockgate_deploy.platform import NotYet, Staged, until
 from lockgate_deploy.pointers import Lease, Live, Pointers
 
 _POLL_SECONDS = 0.2
+_ADDRESS = re.compile(r"http://127\.0\.0\.1:[1-9][0-9]{0,4}")  # of a server of the supervisor
 _NOTICE_SECONDS = 15.0  # by then a supervisor that follows this store has written a status, at least "starting"
 _FIX = "lockgate status, then lockgate logs; check that lockgate serve is running"
 
@@ -21,11 +23,6 @@ class Local:
     def accepted(self, model: str) -> Accepted | None:
         """See Platform; the supervisor remembers, and no program can read its folder. So the whole chain is checked."""
         del model
-        return None
-
-    def asked_at(self, proven: VerifiedBundle) -> Staged | None:
-        """See Platform; a candidate has any free port of this machine."""
-        del proven
         return None
 
     def has_ended(self, run: str) -> bool:
@@ -47,7 +44,7 @@ class Local:
                 _fail(pointers, said)
             if not said.get("ready"):
                 raise NotYet
-            return Staged(str(said["address"]), 1)
+            return Staged(_on_this_machine(str(said.get("address"))), 1)
 
         noticed_by = time.monotonic() + min(wait, _NOTICE_SECONDS)
         return until(look, wait, every=_POLL_SECONDS, what=f"{pointers.model}'s new version is not ready", fix=_FIX)
@@ -66,6 +63,17 @@ class Local:
 
     def until_tidy(self, pointers: Pointers, wait: float) -> None:
         """Do nothing: the supervisor itself stops what no pointer names."""
+
+
+def _on_this_machine(address: str) -> str:
+    """Return the address if it is of a server here: whoever can write the store can write the status.
+
+    Errors: Refusal.
+    """
+    if not _ADDRESS.fullmatch(address):
+        msg = f"the status in the store names the address {address!r:.80}, which is not on this machine"
+        raise Refusal(msg, fix="find out who wrote status.json in the store, then run again")
+    return address
 
 
 def _fail(pointers: Pointers, said: Mapping[str, Any]) -> None:

@@ -27,9 +27,6 @@ class Platform(Protocol):
     def accepted(self, model: str) -> Accepted | None:
         """Return the promotion that the platform accepted last, from a place outside the store; None if unknown."""
 
-    def asked_at(self, proven: VerifiedBundle) -> Staged | None:
-        """Return where a bundle is staged here, with its least number of servers; None if only the candidate tells."""
-
     def has_ended(self, run: str) -> bool:
         """Return whether a run is known to have ended, so that another run may take over its candidate."""
 

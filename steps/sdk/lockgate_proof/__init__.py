@@ -20,6 +20,7 @@ from lockgate_proof._errors import ProofError
 from lockgate_proof._main import main
 from lockgate_proof._promotion import Accepted, Promotion, promotion, prove_live, read_promotion
 from lockgate_proof._seal import seal
+from lockgate_proof._staged import StagedVersion, read_staged, staged
 from lockgate_proof._trust import Trust, TrustedKey
 from lockgate_proof._verdict import MAY_JUDGE_NOTHING, verify_verdict
 from lockgate_proof._waiver import LONGEST, Waiver, ignored, read_waiver, read_waivers, waiver_for
@@ -33,6 +34,7 @@ __all__ = [
     "Accepted",
     "Promotion",
     "ProofError",
+    "StagedVersion",
     "Statement",
     "Trust",
     "TrustedKey",
@@ -49,10 +51,12 @@ __all__ = [
     "read_current",
     "read_manifest",
     "read_promotion",
+    "read_staged",
     "read_waiver",
     "read_waivers",
     "seal",
     "sign",
+    "staged",
     "verify",
     "verify_bundle",
     "verify_current",

@@ -21,8 +21,8 @@ class Statement:
     """A statement whose signature was verified.
 
     subjects: name -> `sha256:<hex>`.
-    kind: `data`, `answers`, `verdict`, `additional-verdict`, `bundle`, `promotion` or `waiver`, as in the predicate
-        type.
+    kind: `data`, `answers`, `verdict`, `additional-verdict`, `bundle`, `staged`, `promotion` or `waiver`, as in the
+        predicate type.
     digest: of the envelope; it identifies the statement.
     owner: the owner of the key that signed it, from the trust file.
     """
@@ -126,6 +126,7 @@ KINDS: Mapping[str, str] = {
     "ingest": "data",
     "predict": "answers",
     "package": "bundle",
+    "deploy": "staged",
     "promote": "promotion",
     "waive": "waiver",
 }

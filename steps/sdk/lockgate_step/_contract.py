@@ -29,7 +29,9 @@ _KINDS: dict[str, type[_files.Kind]] = {
     if isinstance(kind, type) and issubclass(kind, _files.Kind) and kind is not _files.Kind
 }
 ADDITIONAL = "AdditionalVerdict"
-SIGNED_FILES = ("DataRecord", "DataVerdict", "QualityVerdict", "BiasVerdict", "SmokeVerdict", "PromotionRecord")
+SIGNED_FILES = (
+    "DataRecord", "DataVerdict", "QualityVerdict", "BiasVerdict", "SmokeVerdict", "Staged", "PromotionRecord",
+)  # fmt: skip
 
 
 class ContractError(ValueError):

@@ -60,7 +60,7 @@ class Bundle(Kind):
 
 
 class Staged(Kind):
-    """The address of a deployed version that gets no requests of users yet."""
+    """The signed record of a deployed version that gets no requests of users yet, with its address."""
 
 
 class PromotionRecord(Kind):

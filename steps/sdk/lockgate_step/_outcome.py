@@ -79,7 +79,10 @@ class Inconclusive(Judgement):
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What a program that signs but is not a gate returns; `kind` is `data`, `answers`, `bundle` or `promotion`."""
+    """What a program that signs but is not a gate returns.
+
+    kind: `data`, `answers`, `bundle`, `staged` or `promotion`.
+    """
 
     kind: str
     subjects: Mapping[str, str]

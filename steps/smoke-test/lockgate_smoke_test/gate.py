@@ -1,15 +1,13 @@
 """Verify the bundle, call the staged version, and return the verdict."""
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 from lockgate_policy import PolicyError, SmokeRule, read
-from lockgate_proof import Trust, verify_bundle
+from lockgate_proof import Trust, read_staged, verify_bundle
 from lockgate_step import BadCall, OutsideFailed, Passed, Reason, Refused, file_digest, log
 
 from lockgate_smoke_test.checks import CHECKS, Failed, Finding, Version
@@ -20,14 +18,15 @@ from lockgate_smoke_test.replicas import measurements_of, reasons_of, replicas
 def run(staged: Path, bundle: Path, policy: Path, *, requests: int, patience: int) -> Passed | Refused:
     """Run every check against every replica behind the staged address; a refusal lists each check that failed.
 
-    Errors: BadCall, ProofError if the bundle is not valid, OutsideFailed if the version does not become ready.
+    Errors: BadCall, ProofError if the bundle is not valid or was not staged in this run, OutsideFailed if the version
+    does not become ready.
     """
     if requests < 1:
         msg = f"requests is {requests}, but the latency needs at least 1"
         raise BadCall(msg, fix="set requests to a number such as 200")
-    said = _staged(staged)
-    # now=None: package and deploy check the waivers' dates; here the bundle must only be the one that they passed.
     trust, digest = Trust.read(), file_digest(policy)
+    said = read_staged(staged, trust)
+    # now=None: package and deploy check the waivers' dates; here the bundle must only be the one that they passed.
     proven = verify_bundle(bundle, trust, now=None, model=said.model, policy=digest, digest=said.bundle)
     rules = _rules(policy)
     with ExitStack() as stack:
@@ -39,11 +38,11 @@ def run(staged: Path, bundle: Path, policy: Path, *, requests: int, patience: in
         found.append([*_carry_out("latency", latency(versions, rules, requests), versions)])
     reasons = reasons_of(found, len(versions))
     log("checked", model=said.model, bundle=said.bundle, replicas=len(versions), failed=[r.rule for r in reasons])
-    # `staged` is not signed: promote compares what was called with what the platform serves.
-    measurements = {**measurements_of(found), "replicas": len(versions), "address": said.address}
+    measurements = {**measurements_of(found), "replicas": len(versions)}
+    subjects = {**proven.subjects, "staged": said.statement.digest}
     if reasons:
-        return Refused(model=said.model, subjects=proven.subjects, reasons=reasons, measurements=measurements)
-    return Passed(model=said.model, subjects=proven.subjects, measurements=measurements)
+        return Refused(model=said.model, subjects=subjects, reasons=reasons, measurements=measurements)
+    return Passed(model=said.model, subjects=subjects, measurements=measurements)
 
 
 def _checked(version: Version) -> Iterator[Finding]:
@@ -87,25 +86,3 @@ def _rules(policy: Path) -> Sequence[SmokeRule]:
     except PolicyError as error:
         msg = f"{error.where}: {error.problem}"
         raise BadCall(msg, fix=error.fix) from error
-
-
-@dataclass(frozen=True)
-class _Staged:
-    """The staged version as deploy describes it."""
-
-    address: str
-    model: str
-    bundle: str
-    replicas: int
-
-
-def _staged(path: Path) -> _Staged:
-    try:
-        said = json.loads(path.read_bytes())
-        staged = _Staged(str(said["address"]), str(said["model"]), str(said["bundle"]), int(said.get("replicas", 1)))
-        if httpx.URL(staged.address).scheme not in ("http", "https"):
-            raise ValueError(staged.address)
-    except (ValueError, KeyError, TypeError, httpx.InvalidURL) as error:
-        msg = "the staged file does not name the address, model and bundle of the deployed version"
-        raise BadCall(msg, fix="pass the staged file that deploy wrote") from error
-    return staged

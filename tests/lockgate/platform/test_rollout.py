@@ -21,8 +21,9 @@ def run(bench: Bench, program: str, *settings: str, run: str, **files: Path | by
     io = bench.root / "io" / f"{run}-{program}"
     (io / "in").mkdir(parents=True)
     (io / "environment").symlink_to(bench.environment)
-    (io / "key").mkdir()
-    (io / "key" / "private.pem").symlink_to(bench.keys["promote"])
+    if program in bench.keys:
+        (io / "key").mkdir()
+        (io / "key" / "private.pem").symlink_to(bench.keys[program])
     for name, content in files.items():
         if isinstance(content, bytes):
             (io / "in" / name).write_bytes(content)
@@ -42,7 +43,8 @@ def roll_out(bench: Bench, folder: Path, name: str, promoting: list[str]) -> Non
     run(bench, "deploy", run=name, **judged)
     staged = bench.root / "io" / f"{name}-deploy" / "out" / "staged"
     promoting.append(bench.digest(folder))
-    run(bench, "promote", run=name, staged=staged, smoke=bench.smoke(folder), **judged)
+    smoke = bench.smoke(folder, staged=staged.read_bytes())
+    run(bench, "promote", run=name, staged=staged, smoke=smoke, **judged)
     run(bench, "conclude", "--model", bench.model, "--status", "Succeeded", run=name)
 
 

@@ -24,7 +24,7 @@ from tests.promotions import make_live
 from tests.seaweed import seaweed
 
 GATES = ("validate-data", "validate-model", "bias-audit", "smoke-test")
-SIGNERS = ("ingest", "predict", *GATES, "package", "promote", "waive")
+SIGNERS = ("ingest", "predict", *GATES, "package", "deploy", "promote", "waive")
 
 
 def spec_of(model: str, **more: Any) -> dict[str, Any]:
@@ -150,9 +150,11 @@ class Bench:
         """Return the subjects of the bundle's record."""
         return dict(verify(folder / "record.json", self.trust, signer="package").subjects)
 
-    def staged(self, folder: Path, **changes: object) -> bytes:
-        said = {"model": self.model, "bundle": self.digest(folder), "address": "http://127.0.0.1:9", "run": "r1"}
-        return canonical({**said, **changes})
+    def staged(self, folder: Path, *, key: str = "deploy", kind: str = "staged", **changes: Any) -> bytes:
+        """Make deploy's record of a staged bundle; key, kind and content can be wrong on purpose."""
+        said = {"model": self.model, "address": "http://127.0.0.1:9", "replicas": 1, "run": "r1"}
+        subjects = {"bundle": changes.pop("bundle", self.digest(folder))}
+        return canonical(sign(kind, subjects, {**said, **changes}, self.keys[key]))
 
     def put(self, name: str, value: object) -> None:
         self.store.put(f"models/{self.model}/{name}", canonical(value))
@@ -189,9 +191,9 @@ class Bench:
         (io / "in").mkdir(parents=True)
         (io / "environment").symlink_to(self.environment)
         (io / "credentials").symlink_to(self.root / "credentials")
-        if program == "promote":
+        if program in self.keys:
             (io / "key").mkdir()
-            (io / "key" / "private.pem").symlink_to(self.keys["promote"])
+            (io / "key" / "private.pem").symlink_to(self.keys[program])
         for name, content in (files or {}).items():
             if isinstance(content, bytes):
                 (io / "in" / name).write_bytes(content)
@@ -210,7 +212,7 @@ class Bench:
         ):
             runpy.run_module("lockgate_deploy", run_name="__main__", alter_sys=True)
         staged = io / "out" / "staged"
-        given = json.loads(staged.read_bytes()) if staged.exists() else None
+        given = staged.read_bytes() if staged.exists() else None
         return Ended(int(ended.value.code or 0), log.getvalue(), given)
 
     def deploy(self, folder: Path, *settings: str, run: str = "r1") -> "Ended":
@@ -221,9 +223,10 @@ class Bench:
         files: dict[str, Path | bytes] = {"staged": staged or self.staged(folder), "smoke": smoke, "bundle": folder}
         return self.run("promote", files={**files, "spec": self.spec, "policy": self.policy}, run=run)
 
-    def smoke(self, folder: Path, **said: Any) -> bytes:
-        """Make smoke-test's verdict on a bundle."""
-        return self.verdict("smoke-test", self.subjects(folder), **said)
+    def smoke(self, folder: Path, *, staged: bytes | None = None, **said: Any) -> bytes:
+        """Make smoke-test's verdict on a bundle as it was staged."""
+        staged = staged or self.staged(folder)
+        return self.verdict("smoke-test", {**self.subjects(folder), "staged": sha256(staged)}, **said)
 
     def obey(self) -> None:
         """Do what the supervisor does with the pointers: write that the bundles they name are ready."""
@@ -264,7 +267,7 @@ class Ended:
 
     code: int
     log: str
-    staged: Any
+    staged: bytes | None
 
     @property
     def error(self) -> dict[str, Any]:

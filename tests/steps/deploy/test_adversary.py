@@ -1,7 +1,10 @@
 """Somebody who can write the store cannot make a bundle live, nor set live back, without `promote`'s key."""
 
+import base64
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,8 +33,6 @@ def without_promotion(bench: Bench) -> None:
 
 
 def payload_changed(bench: Bench) -> None:
-    import base64
-
     live = bench.get("live.json")
     said = json.loads(base64.b64decode(live["promotion"]["payload"]))
     said["subject"][0]["digest"]["sha256"] = REFUSED.removeprefix("sha256:")
@@ -209,3 +210,88 @@ def test_a_lease_without_a_time_is_damaged(bench: Bench, until: Any) -> None:
     store: Store = bench.store
     with pytest.raises(OutsideFailed, match="a pointer in the store is damaged"):
         Pointers(store, bench.model, bench.trust).lease()
+
+
+# Nothing goes live that its own run did not deploy ---------------------------------------------------------------
+
+
+def by_hand(bench: Bench, folder: Path, **changes: object) -> bytes:
+    """Write `staged` without a key, about an address of the attacker's own."""
+    said = {"model": bench.model, "bundle": bench.digest(folder), "address": "http://127.0.0.1:9", "replicas": 1}
+    return canonical({**said, "run": "r1", **changes})
+
+
+def another_address(bench: Bench, folder: Path) -> bytes:
+    """Change the address in what deploy signed."""
+    envelope = json.loads(bench.staged(folder))
+    said = json.loads(base64.b64decode(envelope["payload"]))
+    said["predicate"]["address"] = "http://192.0.2.1:8080"
+    return canonical({**envelope, "payload": base64.b64encode(canonical(said)).decode()})
+
+
+STAGED: dict[str, tuple[Callable[[Bench, Path], bytes], str]] = {
+    "written by hand": (by_hand, "staged is not signed by a key that may sign as deploy"),
+    "written by hand, of another run": (lambda b, f: by_hand(b, f, run="r0"), "may sign as deploy"),
+    "of another address": (another_address, "may sign as deploy"),
+    "signed by an unknown key": (lambda b, f: b.staged(f, key="stranger"), "may sign as deploy"),
+    "signed by smoke-test": (lambda b, f: b.staged(f, key="smoke-test"), "may sign as deploy"),
+    "signed by promote": (lambda b, f: b.staged(f, key="promote"), "may sign as deploy"),
+    "another record of deploy": (lambda b, f: b.staged(f, kind="promotion"), "its type is urn:lockgate:promotion:v1"),
+    "of another run": (lambda b, f: b.staged(f, run="r0"), "staged in run r0, not in this run, r1"),
+    "of no run": (lambda b, f: b.staged(f, run=""), "its record does not state a staged version"),
+    "of another bundle": (lambda b, f: b.staged(f, bundle=REFUSED), f"another bundle was staged: {REFUSED}"),
+    "of another model": (lambda b, f: b.staged(f, model="credit"), "another bundle was staged: .* of credit"),
+    "without replicas": (lambda b, f: b.staged(f, replicas=0), "its record does not state a staged version"),
+    "without an address": (lambda b, f: b.staged(f, address=None), "its record does not state a staged version"),
+}
+
+
+@pytest.mark.parametrize(("forge", "says"), STAGED.values(), ids=STAGED)
+def test_what_deploy_did_not_stage_in_this_run_is_not_promoted(
+    bench: Bench, forge: Callable[[Bench, Path], bytes], says: str
+) -> None:
+    folder = bench.bundle()
+    staged = forge(bench, folder)
+    smoke = bench.smoke(folder, staged=staged)  # passed, about this very file
+    with bench.platform():
+        ended = bench.promote(folder, smoke, staged=staged)
+    assert ended.code == 3, ended.log
+    assert re.search(says, ended.error["message"])
+    assert ended.error["fix"]
+    assert (bench.get("live.json"), bench.get("runs/r1/promotion.json")) == (None, None)
+
+
+@pytest.mark.parametrize("changes", [{"address": "http://127.0.0.1:10"}, {"replicas": 2}, {"run": "r0"}])
+def test_smoke_test_must_have_tested_what_this_run_staged(bench: Bench, changes: dict[str, Any]) -> None:
+    folder = bench.bundle()
+    smoke = bench.smoke(folder, staged=bench.staged(folder, **changes))
+    with bench.platform():
+        ended = bench.promote(folder, smoke, staged=bench.staged(folder))
+    assert (ended.code, "judged another staged" in ended.error["message"]) == (3, True), ended.log
+    assert bench.get("live.json") is None
+
+
+def test_the_records_of_an_earlier_run_promote_nothing(bench: Bench) -> None:
+    """A run that was stopped before it promoted: its signed records do not stand for another run's deploy."""
+    folder = bench.bundle()
+    with bench.platform():
+        earlier = bench.deploy(folder)
+        assert earlier.code == 0, earlier.log
+        assert bench.run("conclude", "--model", bench.model, "--status", "Failed").code == 0
+        smoke = bench.smoke(folder, staged=earlier.staged)
+        ended = bench.promote(folder, smoke, staged=earlier.staged, run="r2")
+    assert (ended.code, "was staged in run r1, not in this run, r2" in ended.error["message"]) == (3, True), ended.log
+    assert bench.get("live.json") is None
+
+
+@pytest.mark.parametrize(
+    "address", ["http://192.0.2.1:8080", "http://127.0.0.1.example.org:80", "http://[::1]:9", "", 9]
+)
+def test_the_local_platform_is_on_this_machine(bench: Bench, address: object) -> None:
+    """Whoever can write the store can write the status that names the candidate's address."""
+    folder = bench.bundle()
+    bench.trouble = {"address": address}
+    with bench.platform():
+        ended = bench.deploy(folder)
+    assert (ended.code, "is not on this machine" in ended.error["message"]) == (3, True), ended.log
+    assert (ended.staged, bench.get("candidate.json")) == (None, None)

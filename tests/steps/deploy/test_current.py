@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from lockgate_deploy import shell
-from lockgate_deploy.local import Local
 from lockgate_proof import ProofError, sign, verify
 from lockgate_step import canonical, sha256
 
@@ -90,11 +89,11 @@ def test_what_is_current_goes_live(bench: Bench) -> None:
 # On a cluster, each record names the image that signed it. ----------------------------------------------------------
 
 IMAGE = f"registry.example.org/lockgate/{{}}@{sha256(b'an image')}"
-SIGNED = ("ingest", "predict", "package", "validate-data", "validate-model", "bias-audit", "smoke-test")
+SIGNED = ("ingest", "predict", "package", "validate-data", "validate-model", "bias-audit", "deploy", "smoke-test")
 
 
-def judged(bench: Bench, other: str = "", image: str = "") -> tuple[Path, Path]:
-    """Return a bundle and its smoke verdict, signed in the current images, except by one program in another image."""
+def judged(bench: Bench, other: str = "", image: str = "") -> tuple[Path, Path, Path]:
+    """Return a bundle, deploy's record and its smoke verdict, of the current images except for one program."""
 
     def program(name: str) -> dict[str, object]:
         return {"program": {"name": name, "image": image if name == other else IMAGE.format(name)}}
@@ -112,9 +111,10 @@ def judged(bench: Bench, other: str = "", image: str = "") -> tuple[Path, Path]:
 
     folder = bench.bundle(alter=alter)
     resigned(folder / "record.json", "package")
-    smoke = bench.root / "smoke.json"
-    resigned(smoke, "smoke-test", bench.smoke(folder))
-    return folder, smoke
+    staged, smoke = bench.root / "staged", bench.root / "smoke"
+    resigned(staged, "deploy", bench.staged(folder))
+    resigned(smoke, "smoke-test", bench.smoke(folder, staged=staged.read_bytes()))
+    return folder, staged, smoke
 
 
 def on_a_cluster(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,12 +123,11 @@ def on_a_cluster(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     said["models"][bench.model]["images"] = {name: IMAGE.format(name) for name in SIGNED}
     (bench.environment / "current.json").write_bytes(canonical(said))
     monkeypatch.setenv("LOCKGATE_IO", str(bench.root))
+    monkeypatch.setenv("LOCKGATE_RUN", "r1")
 
 
-def proven(bench: Bench, folder: Path, smoke: Path) -> None:
-    staged = bench.root / "staged.json"
-    staged.write_bytes(bench.staged(folder))
-    shell.prove_smoke(staged, smoke, shell.prove(folder, bench.spec, bench.policy), Local())
+def proven(bench: Bench, folder: Path, staged: Path, smoke: Path) -> None:
+    shell.prove_smoke(staged, smoke, shell.prove(folder, bench.spec, bench.policy))
 
 
 @pytest.mark.parametrize("image", [f"evil.example.org/evil/model-server@{sha256(b'evil')}", "", IMAGE.format("other")])
@@ -138,9 +137,9 @@ def test_a_record_of_another_image_is_refused(
 ) -> None:
     """As by a template whose LOCKGATE_IMAGE was changed: predict's image would serve users."""
     on_a_cluster(bench, monkeypatch)
-    folder, smoke = judged(bench, program, image)
+    folder, staged, smoke = judged(bench, program, image)
     with pytest.raises(ProofError, match=f"{program} of {bench.model} ran in image"):
-        proven(bench, folder, smoke)
+        proven(bench, folder, staged, smoke)
 
 
 def test_records_of_the_current_images_are_accepted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,14 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lockgate_deploy import objects, pods, shell
-from lockgate_deploy.cluster import Cluster
-from lockgate_deploy.kubernetes import Kubernetes
+from lockgate_deploy import objects, pods
 from lockgate_deploy.objects import Object, Version
-from lockgate_deploy.platform import Staged
 from lockgate_deploy.pods import Rollout
 from lockgate_deploy.pointers import Live
-from lockgate_proof import Promotion, ProofError, Statement, verify_bundle
+from lockgate_proof import Promotion, Statement, verify_bundle
 from lockgate_step import OutsideFailed, Refusal, Serving, canonical, file_digest, sha256
 
 from tests.steps.deploy.conftest import Bench, spec_of
@@ -256,39 +253,3 @@ def test_the_users_service_remembers_the_promotion_that_it_follows() -> None:
     assert objects.accepted_by(service) == promoted.accepted
     del service["metadata"]["annotations"]["lockgate.io/promotion"]
     assert objects.accepted_by(service) is None
-
-
-ADDRESS = "http://{}.pensions.svc:8080"
-
-
-@pytest.mark.parametrize(
-    ("measured", "says"),
-    [
-        ({"address": "http://203.0.113.1:18997", "replicas": 2}, "called 2 servers at http://203.0.113.1:18997"),
-        ({"address": ADDRESS, "replicas": 1}, "called 1 servers"),
-        ({"address": ADDRESS}, "called None servers"),
-        ({}, "at None"),
-        ({"address": ADDRESS, "replicas": 2}, ""),
-    ],
-    ids=str,
-)
-def test_the_smoke_test_of_another_server_is_not_promoted(bench: Bench, measured: dict[str, Any], says: str) -> None:
-    """As if somebody who can write the store had replaced `staged` while the smoke test ran."""
-    version = judged_in(bench, IMAGE, serving=SERVING)
-    folder = bench.root / "bundles" / "plain"
-    proven = verify_bundle(folder, bench.trust, now=None)
-    said = {key: value.format(version.name) if key == "address" else value for key, value in measured.items()}
-    wanted = Kubernetes(Here(), bench.store, BRINGER).asked_at(proven)
-    assert wanted == Staged(ADDRESS.format(version.name), SERVING["replicas"])
-    if not says:
-        shell._check_asked(said, wanted)
-        return
-    with pytest.raises(ProofError, match=says):
-        shell._check_asked(said, wanted)
-
-
-class Here(Cluster):
-    """The namespace of a pod; nothing is called."""
-
-    def __init__(self) -> None:
-        self.namespace = "pensions"

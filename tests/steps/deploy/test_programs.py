@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lockgate_proof import read_promotion
+from lockgate_proof import read_promotion, verify
 from lockgate_step import canonical, sha256
 
 from tests.steps.deploy.conftest import JUDGED, Bench
@@ -26,14 +26,15 @@ def test_a_first_version_is_staged_promoted_and_concluded(bench_anywhere: Bench)
     with bench.platform():
         ended = bench.deploy(folder)
         assert ended.code == 0, ended.log
-        base = {"bundle": None, "generation": 0}
-        address = "http://127.0.0.1:9"
-        assert ended.staged == {
-            "model": bench.model, "bundle": digest, "address": address, "replicas": 1, "base": base, "run": "r1"
-        }  # fmt: skip
+        assert ended.staged is not None
+        staged = verify(ended.staged, bench.trust, signer="deploy")
+        assert (staged.kind, staged.subjects) == ("staged", {"bundle": digest})
+        said = {name: staged.predicate[name] for name in ("model", "address", "replicas", "run")}
+        assert said == {"model": bench.model, "address": "http://127.0.0.1:9", "replicas": 1, "run": "r1"}
         assert bench.get("candidate.json")["run"] == "r1"
         assert bench.get("live.json") is None
-        assert bench.promote(folder, bench.smoke(folder), staged=canonical(ended.staged)).code == 0
+        smoke = bench.smoke(folder, staged=ended.staged)
+        assert bench.promote(folder, smoke, staged=ended.staged).code == 0
     live = bench.get("live.json")
     assert (live["bundle"], live["generation"], live["previous"], live["run"]) == (digest, 1, None, "r1")
     assert bench.get("candidate.json") is None

@@ -15,7 +15,7 @@ from lockgate_step import canonical, file_digest, sha256, tree_digest
 
 NAME = "tiny"
 GATES = ("validate-data", "validate-model", "bias-audit", "smoke-test")
-SIGNERS = ("ingest", "predict", *GATES, "package", "promote")
+SIGNERS = ("ingest", "predict", *GATES, "package", "deploy", "promote")
 INPUTS: list[dict[str, Any]] = [
     {"name": "age", "kind": "number", "low": 17, "high": 90, "whole": True, "missing": False, "unit": "years"},
     {"name": "hours", "kind": "number", "low": 1, "high": 99, "whole": False, "missing": True},
@@ -120,6 +120,11 @@ class Authority:
         if program:
             shutil.copy(self.keys[program], root / "key" / "private.pem")
         return root
+
+    def staged(self, bundle: str, address: str | None, *, run: str, key: str = "deploy", **changes: object) -> bytes:
+        """Make deploy's record of a staged bundle; key and content can be wrong on purpose."""
+        said = {"model": NAME, "address": address, "replicas": 1, "run": run, **changes}
+        return self.sign(key, "staged", {"bundle": bundle}, said)
 
     def data_record(self, base: Mapping[str, Any] = NO_BASE, **subjects: str) -> bytes:
         """Make ingest's record, with further subjects by name."""
