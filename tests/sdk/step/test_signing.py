@@ -149,7 +149,7 @@ def judged(verdict: Out[DataVerdict], report: Out[Report], rows: Out[Table], oth
 def ingest(bundle: Out[Bundle], card: Out[Report]) -> Record:
     """Pack."""
     card.path.write_text("<h1>Card</h1>")
-    return Record(kind="bundle", subjects={"data": "sha256:" + "0" * 64}, predicate={"pages": {"card": "forged"}})
+    return Record(kind="data", subjects={"data": "sha256:" + "0" * 64}, predicate={"pages": {"card": "forged"}})
 
 
 if __name__ == "__main__":
