@@ -34,6 +34,7 @@ from lockgate.definition.project import Project
 from lockgate.engine import isolates
 from lockgate.errors import SpecError
 from lockgate.records.environment import Environment
+from lockgate.records.runs import additional_gates
 from lockgate.rendering.current import Current
 from lockgate.rendering.files import model_files
 from lockgate.rendering.manifest import workflow_template
@@ -72,7 +73,9 @@ def manifests(project: workshop.Project) -> dict[str, dict[str, Any]]:
 def test_each_workflow_asks_for_the_gate_and_only_the_gate_has_its_key(
     rendered: workshop.Project, workflow: str
 ) -> None:
-    pods = {each["name"]: each for each in manifests(rendered)[workflow]["spec"]["templates"]}
+    whole = manifests(rendered)[workflow]["spec"]
+    assert additional_gates(whole) == (GATE,)
+    pods = {each["name"]: each for each in whole["templates"]}
     secrets = {name: [v["secret"]["secretName"] for v in pod.get("volumes", ()) if "secret" in v]
                for name, pod in pods.items()}  # fmt: skip
     assert [name for name, has in secrets.items() if f"lockgate-key-{SIGNER}" in has] == [GATE]

@@ -3,11 +3,13 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from lockgate_proof import Trust
+from lockgate_proof import Trust, TrustedKey, new_key, sign
 from lockgate_report import say
+from lockgate_step import canonical, sha256
 
 from lockgate.cli.main import run_app
 from lockgate.definition.contract import own_step, shipped
@@ -157,6 +159,24 @@ def test_a_page_of_the_models_own_step_is_apart_and_can_do_nothing(tmp_path: Pat
     assert say("run.own.lead", step=name, run=ran.folder.name) in text.partition("<iframe")[0].replace("&#x27;", "'")
     assert "records signed by" not in text
     assert f'href="own-{name}.html"' in pages.files["index"].read_text()
+
+
+def test_a_page_of_an_additional_gate_is_shown_only_if_it_signed_it(tmp_path: Path) -> None:
+    ran, text = Ran(tmp_path, "fairness"), b"<h1>Fair</h1>"
+    declare(ran.folder, {"fairness": ["report"]})
+    about = json.loads((ran.folder / "about.json").read_bytes())
+    (ran.folder / "about.json").write_text(json.dumps({**about, "gates": ["fairness"]}))
+    mine = TrustedKey(new_key(tmp_path / "key.pem"), ("adult-income.fairness",), "somebody")
+    trust = Trust.read(ran.trust)
+    ran.trust.write_bytes(replace(trust, keys=(*trust.keys, mine)).to_bytes())
+    (ran.out("fairness") / "report").write_bytes(text)
+    pages = ran.written()
+    assert list(pages.withheld) == [say("run.withheld.unsigned", page="report", step="fairness")]
+    assert not {"fairness", "own-fairness"} & set(pages.files)
+    said = {"run": ran.folder.name, "pages": {"report": sha256(text)}}
+    signed = sign("additional-verdict", {"data": sha256(b"rows")}, said, tmp_path / "key.pem")
+    (ran.out("fairness") / "verdict").write_bytes(canonical(signed))
+    assert ran.written().files["fairness"].read_bytes() == text
 
 
 @pytest.mark.parametrize("name", ["index", "lndex", "package_card"])
