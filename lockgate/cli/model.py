@@ -92,7 +92,7 @@ def run(
 
 @app.command(rich_help_panel=YOURS)
 @cluster_options
-def report(*, where: "Where", run_: RunName = "last", as_json: Json = False) -> None:
+def report(*, where: "Where", run_: RunName = "last", as_json: Json = False) -> int:
     """Show links to a run's reports: verdicts, groups with intervals, the model card.
 
     Example: lockgate report last
@@ -105,6 +105,10 @@ def report(*, where: "Where", run_: RunName = "last", as_json: Json = False) -> 
     print_result(found.lines(), found.to_json(), as_json)
     if found.missing and not as_json:
         say(f"The store no longer has: {', '.join(found.missing)}.", err=True)
+    if found.withheld and not as_json:
+        again = "Next: find out who can write the store and .lockgate, then run the model again"
+        say("\n".join([*found.withheld, again]), err=True)
+    return found.exit_code
 
 
 @app.command(rich_help_panel=YOURS)

@@ -24,7 +24,7 @@ from lockgate.engine.events import Event, NodeFinished, NodeStarted, RunFinished
 from lockgate.engine.record import Node, Run
 from lockgate.errors import BadCall, LockgateError, OutsideFailed
 from lockgate.records.live import Live
-from lockgate.records.runs import About, RunRecord, Step, program_steps
+from lockgate.records.runs import About, RunRecord, Step, additional_gates, declared_pages, program_steps
 from lockgate.report.tree import LiveTree
 
 Json = dict[str, Any]
@@ -132,7 +132,9 @@ def record_of(workflow: Json, kept: Path) -> RunRecord:
         run = ClusterRun.of(workflow, kept / metadata["name"])
         template = status.get("storedWorkflowTemplateSpec")
         steps = tuple(program_steps(template)) if template else ()
-        record = RunRecord(run, About(labels.get(NAME, ""), labels.get(COMPONENT, ""), run.parameters, steps, None))
+        model, workflow = labels.get(NAME, ""), labels.get(COMPONENT, "")
+        pages, gates = declared_pages(template), additional_gates(template)
+        record = RunRecord(run, About(model, workflow, run.parameters, steps, None, pages=pages, gates=gates))
         # All of it is read now, so that what cannot be read is an error here.
         _ = record.steps, record.seconds, [output_keys(node) for node in run.nodes]
         if datetime.fromisoformat(record.started).tzinfo is None:

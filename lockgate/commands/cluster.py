@@ -15,14 +15,12 @@ from lockgate.cluster.workflows import Argo, Where, reach
 from lockgate.definition.project import Project
 from lockgate.errors import BadCall
 from lockgate.records.environment import Environment
-from lockgate.records.evidence import signed_file
+from lockgate.records.evidence import signed_file, signs
 from lockgate.records.live import Live
 from lockgate.records.runs import Found, RunRecord, Step
 from lockgate.records.schedule import Schedule
 from lockgate.records.store import bucket_of, live_at
-from lockgate.report.index import PAGES
-
-LARGEST = 64 << 20  # bytes of a signed record or a page; real ones have some hundred kilobytes
+from lockgate.report.pages import LARGEST
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,8 @@ class OnCluster:
                 continue
             _keep(step.folder / layout.IN / "spec", spec)
             written = output_keys(node)
-            for name in (signed_file(step.name), *PAGES):
+            signed = [signed_file(step.name)] if signs(step.name, run.about) else []
+            for name in (*signed, *run.about.pages_of(step.name)):
                 output, _, inside = name.partition("/")
                 if key := written.get(output):
                     content = _read(store, f"{key}/{inside}" if inside else key)

@@ -12,7 +12,7 @@ from lockgate_store import Store
 from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
 from lockgate.engine import ask_to_stop
-from lockgate.records.address import address_of, platform_up, public
+from lockgate.records.address import address_of, page_token, platform_up, public
 from lockgate.records.environment import Environment, ensure_environment
 from lockgate.records.live import Live
 from lockgate.records.promotions import Memory, live_promotion
@@ -92,7 +92,7 @@ class Machine:
     def link(self, page: Path, run: RunRecord) -> str:
         """A file's address; under JupyterHub, a page that its proxy serves."""
         if os.environ.get("JUPYTERHUB_SERVICE_PREFIX"):
-            return f"{public(self.environment)}/runs/{run.id}/{page.name}"
+            return f"{public(self.environment)}/runs/{page_token(self.project.state)}/{run.id}/{page.name}"
         return page.as_uri()
 
     def after_waiver(self, model: str) -> list[str]:

@@ -27,7 +27,7 @@ from lockgate.images.places import places
 from lockgate.platform import control
 from lockgate.records.environment import Environment, ensure_environment, move_approver_key
 from lockgate.records.leftovers import remove_older, removed, resumable
-from lockgate.records.runs import About, RunRecord, program_steps
+from lockgate.records.runs import About, RunRecord, additional_gates, declared_pages, program_steps
 from lockgate.records.store import live_of
 from lockgate.records.waivers import check_waivers
 from lockgate.rendering.current import write_current
@@ -101,7 +101,8 @@ class Session:
             control.start(self.project, environment)
         about = About(
             model.spec.name, request.workflow, dict(request.given), tuple(program_steps(manifest["spec"])),
-            live_of(environment, model.spec.name), request.keep,
+            live_of(environment, model.spec.name), request.keep, declared_pages(manifest["spec"]),
+            additional_gates(manifest["spec"]),
         )  # fmt: skip
         for other in machine.runs(model.spec.name):
             if other.phase not in ("Running", "Pending"):
@@ -121,8 +122,8 @@ class Session:
         run = engine.run([manifest], manifest["metadata"]["name"], given, run_id=name, resume=request.resume)
         record = RunRecord.load(run.folder)
         tunable = {name: list(parameters[name].get("enum") or []) for name in model.spec.tunable if name in parameters}
-        live, report = machine.live(model.spec.name), _report(machine, record)
-        notes = [*model.notes, *_tidied(machine, record)]
+        live, (report, withheld) = machine.live(model.spec.name), _report(machine, record)
+        notes = [*model.notes, *withheld, *_tidied(machine, record)]
         return Result(record, record.about.before, live, tunable, report=report, notes=notes)
 
     def _runtime(
@@ -193,8 +194,9 @@ def _tidied(machine: Machine, record: RunRecord) -> list[str]:
     return []
 
 
-def _report(machine: Machine, record: RunRecord) -> str:
-    """The link to a run's first page, or nothing if it has none."""
+def _report(machine: Machine, record: RunRecord) -> tuple[str, list[str]]:
+    """The link to a run's first page, or nothing if it has none; and which pages are not shown."""
     with suppress(BadCall):
-        return report_of(machine, record).pages["index"]
-    return ""
+        found = report_of(machine, record)
+        return found.pages["index"], list(found.withheld)
+    return "", []

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lockgate_proof import ProofError
+from lockgate_report import say
 
 from lockgate.commands.target import Target, find
 from lockgate.errors import BadCall, UnknownName
@@ -51,19 +52,29 @@ class Report:
     """The pages of a run.
 
     pages: name -> link, the index first. missing: what the store no longer has.
+    own: the names of pages that nobody signed: a step of the model wrote them. withheld: why a page is not shown.
     """
 
     record: RunRecord
     pages: Mapping[str, str]
     missing: Sequence[str]
+    own: Sequence[str] = ()
+    withheld: Sequence[str] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """3 if a page is not the one that was signed."""
+        return 3 if self.withheld else 0
 
     def to_json(self) -> dict[str, Any]:
         """The links as JSON values."""
-        return {"run": self.record.id, "pages": dict(self.pages), "missing": list(self.missing)}
+        said = {"missing": list(self.missing), "own": list(self.own), "withheld": list(self.withheld)}
+        return {"run": self.record.id, "pages": dict(self.pages), **said}
 
     def lines(self) -> list[str]:
         """The links as people read them."""
-        return [f"  {name:<16} {link}" for name, link in self.pages.items()]
+        said = {name: f"   {say('run.own')}" for name in self.own}
+        return [f"  {name:<16} {link}{said.get(name, '')}" for name, link in self.pages.items()]
 
 
 def report(target: Target, name: str) -> Report:
@@ -78,8 +89,9 @@ def report_of(target: Target, record: RunRecord) -> Report:
     live = None
     with suppress(ProofError):  # the pages are about the run; `lockgate status` says what is wrong with the pointer
         live = live_of(environment, model) if model else None
-    files = write_pages(Evidence(record, environment.trust, live, target.options))
-    return Report(record, {name: target.link(path, record) for name, path in files.items()}, missing)
+    pages = write_pages(Evidence(record, environment.trust, live, target.options))
+    links = {name: target.link(path, record) for name, path in pages.files.items()}
+    return Report(record, links, missing, pages.own, pages.withheld)
 
 
 def stop(target: Target, name: str) -> tuple[list[str], dict[str, Any]]:

@@ -29,6 +29,7 @@ _OF_A_GATE = {"verdict": "AdditionalVerdict", "report": "Report"}
 # Only these characters: other letters can look like the name of another program.
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _LOOK_ALIKE = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "-": None, "_": None, ".": None})
+_RESERVED = {"waive", "index", "package-card"}  # the signer of waivers, and the pages of a run that no step is named by
 # A model's own step reads and writes files. The credentials of the store and the platform's token can move `live`.
 _USES_OF_OWN = ("registry",)
 _GUIDE = "docs/writing-a-step.md describes what a step may be"
@@ -54,9 +55,9 @@ def own_step(source: Path, model: str) -> Program:
 
 
 def shipped(name: str) -> str | None:
-    """Return the program or image of Lockgate that a name is, or looks like; None if there is none."""
+    """Return the program, image or page of Lockgate that a name is, or looks like; None if there is none."""
     catalog = Catalog.find()
-    known = sorted({name for each in catalog.programs.values() for name in (each.name, each.image)} | {"waive"})
+    known = sorted({name for each in catalog.programs.values() for name in (each.name, each.image)} | _RESERVED)
     return next((each for each in known if _looks(each) == _looks(name)), None)
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from hmac import compare_digest
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -15,6 +16,7 @@ from yarl import URL
 
 from lockgate.platform.guard import anonymous, error_response, guarded
 from lockgate.platform.status_page import ModelView, page
+from lockgate.records.address import page_token
 
 # RFC 9110, section 7.6.1: these headers describe one connection, not the message.
 _HOP_BY_HOP = {
@@ -58,7 +60,11 @@ class Upstream:
 
 
 # A report page runs no script and loads nothing.
-_STATIC_PAGE = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
+_STATIC_PAGE = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:",
+    "Referrer-Policy": "no-referrer",  # the address has the token
+    "Cache-Control": "no-store",
+}
 
 
 @dataclass(frozen=True)
@@ -92,12 +98,14 @@ def application(
 ) -> web.Application:
     """Return the web application of the public port.
 
-    runs: the folder of the run records; their report pages are shown too, because JupyterHub offers no other way.
+    runs: the folder of the run records; their report pages are shown too, because JupyterHub offers no other way, to
+        those who know the token of this project.
     hosts: the names that it answers to.
     """
 
     async def show_report(request: web.Request) -> web.StreamResponse:
-        file = runs / request.match_info["run"] / "report" / request.match_info["page"] if runs else None
+        known = runs is not None and compare_digest(request.match_info["token"], page_token(runs.parent))
+        file = runs / request.match_info["run"] / "report" / request.match_info["page"] if runs and known else None
         if file is None or not file.is_file():
             return error_response(404, "page not found; create it with: lockgate report RUN")
         return web.FileResponse(file, headers=_STATIC_PAGE)
@@ -133,7 +141,9 @@ def application(
     app = web.Application(middlewares=[guarded(hosts or Hosts()), _errors_as_json])
     app.on_response_prepare.append(anonymous)
     app.router.add_get("/", show_page)
-    app.router.add_get("/runs/{run:[a-z0-9][a-z0-9-]*}/{page:[a-z0-9-]+[.]html}", show_report)
+    app.router.add_get(
+        "/runs/{token:[A-Za-z0-9_-]+}/{run:[a-z0-9][a-z0-9-]*}/{page:[A-Za-z0-9_-]+[.]html}", show_report
+    )
     app.router.add_get("/v2", metadata)
     app.router.add_get("/v2/health/live", live)
     app.router.add_get("/v2/health/ready", ready)

@@ -1,6 +1,9 @@
 """The addresses at which models are called, and the HTTP client that calls them."""
 
 import os
+import secrets
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lockgate.records.environment import Environment
@@ -19,6 +22,20 @@ def public(environment: Environment) -> str:
     prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX")
     host = os.environ.get("JUPYTERHUB_PUBLIC_HUB_URL", "").removesuffix("/hub/").rstrip("/")
     return f"{host}{prefix.rstrip('/')}/proxy/{environment.port}" if prefix else environment.setting("gateway")
+
+
+def page_token(state: Path) -> str:
+    """The secret part of the addresses of a project's pages; created in the state folder if it does not exist.
+
+    The local platform answers every user of the machine, and the ids of runs are known to them from the list of
+    processes. Only who can read the state folder, or was given a link, can read a page.
+    """
+    path = state / "page-token"
+    if not path.exists():
+        with tempfile.NamedTemporaryFile("w", dir=state, delete=False) as made:  # readable by this user alone
+            made.write(secrets.token_urlsafe(24))
+        os.replace(made.name, path)
+    return path.read_text(encoding="ascii")
 
 
 def gateway(environment: Environment, seconds: float) -> "Client":

@@ -9,7 +9,7 @@ from typing import Any
 from lockgate_proof import ProofError, Statement, Trust, verify
 from lockgate_step import BadCall, SpecFile, layout, read_spec, read_time
 
-from lockgate.records.runs import GATES, RunRecord
+from lockgate.records.runs import GATES, About, RunRecord
 
 _RECORDS = {
     "ingest": "record", "predict": "answers/record.json", "package": "bundle/record.json", "deploy": "staged",
@@ -20,6 +20,11 @@ _RECORDS = {
 def signed_file(step: str) -> str:
     """The signed file of a step, relative to its outputs: its verdict, or else its record."""
     return _RECORDS.get(step, "verdict")
+
+
+def signs(step: str, about: About) -> bool:
+    """Whether a step's program signs what it makes: its pages are shown only if it signed them."""
+    return step in _RECORDS or step in GATES or step in about.gates
 
 
 def signer_of(step: str, model: str) -> str:

@@ -21,7 +21,10 @@ UNREACHED = {"Omitted", "Skipped", "Pending"}
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a run, as the engine recorded it."""
+    """One step of a run, as the engine recorded it.
+
+    additional: whether its program is an additional gate of the model.
+    """
 
     name: str
     phase: str
@@ -29,10 +32,18 @@ class Step:
     exit_code: int | None
     seconds: float | None
     folder: Path
+    additional: bool = False
+
+    @property
+    def gate(self) -> bool:
+        """Whether its program is a gate. Any other step may write a file `verdict`, which says nothing."""
+        return self.additional or self.name in GATES
 
     @cached_property
     def envelope(self) -> dict[str, Any] | None:
-        """The signed verdict of this step, or None."""
+        """The signed verdict of this step, or None if the step is not a gate or wrote none."""
+        if not self.gate:
+            return None
         try:
             value = loads((self.folder / layout.OUT / "verdict").read_bytes())
         except (OSError, ValueError):
@@ -45,6 +56,8 @@ class Step:
 
         Without the signed verdict, the result and the reasons come from the step's message.
         """
+        if not self.gate:
+            return None
         try:
             return verdict_in(self.envelope) if self.envelope else _told(self.message)
         except ProofError:
@@ -70,7 +83,7 @@ class Step:
             result = str(self.verdict["result"]).replace("_", " ")
             return "passed by waiver" if waived and result == "passed" else result
         # A gate that exits 0 has passed, even if its verdict is not here; or it judged nothing, if it may.
-        done = "passed" if self.name in GATES and self.name not in MAY_JUDGE_NOTHING else "done"
+        done = "passed" if self.gate and self.name not in MAY_JUDGE_NOTHING else "done"
         words = {"Succeeded": done, "Running": "running", "Error": "error", "Failed": "failed"}
         return "refused" if self.exit_code == 3 else words.get(self.phase, "not reached")
 
@@ -169,12 +182,39 @@ def program_steps(spec: Mapping[str, Any]) -> list[str]:
     return [*walk(spec["entrypoint"]), *(walk(end) if end else [])]
 
 
+def declared_pages(spec: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The outputs of a workflow's templates that are declared as pages, by template; only their keys end in .html.
+
+    A name that is not one of a contract is left out: it becomes the name of a file.
+    """
+    found = {}
+    for template in spec.get("templates", ()):
+        artifacts = template.get("outputs", {}).get("artifacts") or ()
+        keys = {str(each["name"]): str((each.get("s3") or {}).get("key", "")) for each in artifacts}
+        names = tuple(name for name, key in keys.items() if key.endswith(".html") and name.isidentifier())
+        if names:
+            found[str(template["name"])] = names
+    return found
+
+
+def additional_gates(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """The templates of a workflow with the key of an additional gate; no other step of a model has a key."""
+
+    def signs(template: Mapping[str, Any]) -> bool:
+        secrets = (str((each.get("secret") or {}).get("secretName", "")) for each in template.get("volumes") or ())
+        keys = (name.removeprefix(layout.KEY_SECRETS) for name in secrets if name.startswith(layout.KEY_SECRETS))
+        return any(map(layout.is_additional_signer, keys))
+
+    return tuple(str(template["name"]) for template in spec.get("templates", ()) if signs(template))
+
+
 @dataclass(frozen=True)
 class About:
     """What the engine does not know about a run: its model, its workflow, its settings, its steps.
 
     steps: each task that runs a program, in the order of the graph. before: the live pointer at its start.
-    keep: whether its data stay when it has ended.
+    keep: whether its data stay when it has ended. pages: the outputs that are declared as pages, by step.
+    gates: the steps that are additional gates of the model.
     """
 
     model: str
@@ -183,6 +223,12 @@ class About:
     steps: tuple[str, ...]
     before: Mapping[str, Any] | None
     keep: bool = False
+    pages: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    gates: tuple[str, ...] = ()
+
+    def pages_of(self, step: str) -> Sequence[str]:
+        """The pages of a step; the step of a loop has its item in its name."""
+        return self.pages.get(step.partition("(")[0], ())
 
     def write(self, folder: Path) -> None:
         """Write it beside the engine's record."""
@@ -193,8 +239,9 @@ class About:
         """Read it from beside the engine's record; empty if the run was not started by `lockgate run`."""
         try:
             value = loads((folder / "about.json").read_bytes())
-            keep = bool(value.get("keep"))
-            return cls(value["model"], value["workflow"], value["given"], tuple(value["steps"]), value["before"], keep)
+            keep, pages = bool(value.get("keep")), {k: tuple(names) for k, names in value.get("pages", {}).items()}
+            steps, gates = tuple(value["steps"]), tuple(value.get("gates", ()))
+            return cls(value["model"], value["workflow"], value["given"], steps, value["before"], keep, pages, gates)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return cls("", "", {}, (), None)
 
@@ -269,6 +316,7 @@ class RunRecord:
             # A step that a resumed run reuses keeps the time of its earlier attempt.
             seconds=max(0.0, last.seconds if last.reused else task.seconds) if task.finished_at else None,
             folder=self.run.folder / last.folder if last.folder else self.run.folder / "nodes" / "none",
+            additional=task.template_name in self.about.gates,
         )
 
     @property

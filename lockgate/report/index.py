@@ -1,6 +1,6 @@
 """The first page of a run: how it ended, what was judged against which limit, and what that means for users."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from lockgate_report import (
     Html,
@@ -23,7 +23,7 @@ from lockgate.records.evidence import Evidence, Figure, moment
 from lockgate.records.runs import UNREACHED, Step
 from lockgate.report.lines import SUBJECTS, again, duration, exit_code, failure_message, open_lines, short
 
-PAGES = {"report": "report", "card": "model card"}
+OWN = "own-"  # begins the name of a page that a model's own step wrote
 TONES: dict[str, Tone] = {
     "done": "good",
     "passed": "good",
@@ -41,12 +41,13 @@ STANDINGS: dict[str, Tone] = {
 }
 
 
-def index(evidence: Evidence, pages: Mapping[str, Step]) -> str:
-    """The first page; pages: the name of each other page -> the step that wrote it."""
+def index(evidence: Evidence, pages: Mapping[str, Step], withheld: Sequence[str] = ()) -> str:
+    """The first page; pages: the name of each other page -> the step that wrote it. withheld: why one is not shown."""
     record, about = evidence.record, evidence.record.about
     body = join(
         [
             _banner(evidence),
+            _withheld(withheld) if withheld else None,
             el("p", evidence.description, class_="lead") if evidence.description else None,
             facts(_facts(evidence)),
             section(say("run.judged"), *_judged(evidence, pages)),
@@ -89,6 +90,11 @@ def _banner(evidence: Evidence) -> Html:
     blocks += [el("p", sentence(note)) for note in evidence.unused]
     word = say(f"run.{result}.by", gate=step.name)
     return banner("bad" if result == "refused" else "unsure", word, sentence(first["message"]), *blocks)
+
+
+def _withheld(lines: Sequence[str]) -> Html:
+    lead = el("p", say("run.withheld"), class_="verdict")
+    return el("div", lead, *(el("p", line) for line in lines), class_="banner bad")
 
 
 def _facts(evidence: Evidence) -> dict[str, str]:
@@ -227,7 +233,7 @@ def _next(evidence: Evidence) -> Html:
 def _steps(evidence: Evidence, pages: Mapping[str, Step]) -> Html:
     rows = []
     for step in evidence.record.steps:
-        links = [el("a", PAGES["card" if "-card" in n else "report"], href=n) for n, s in pages.items() if s is step]
+        links = [el("a", _word(name), href=name) for name, each in pages.items() if each is step]
         notes = [reason["message"] for reason in (step.verdict or {"reasons": []})["reasons"]]
         notes += [failure_message(step)] if step in evidence.record.failed else []
         rows.append(
@@ -241,6 +247,11 @@ def _steps(evidence: Evidence, pages: Mapping[str, Step]) -> Html:
         )
     head = [say(f"head.{key}") for key in ("step", "time", "result", "finding", "page")]
     return table(say("run.steps.caption"), head, rows, numbers=(1,))
+
+
+def _word(name: str) -> str:
+    """What a page is, in the table of the steps."""
+    return say("run.own.page") if name.startswith(OWN) else "model card" if name.endswith("-card.html") else "report"
 
 
 def _digests(evidence: Evidence) -> dict[str, str]:

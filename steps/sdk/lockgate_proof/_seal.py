@@ -31,10 +31,15 @@ def seal(outcome: Outcome, contract: Mapping[str, Any], root: Path) -> dict[str,
     """Return the signed record of an outcome; the key is `key/private.pem` below the root.
 
     Waivers among the program's inputs are applied here. If waivers cover every reason of a verdict, it is `passed` and
-    still lists its reasons, each with its waiver. The notes name each waiver that covers no reason.
+    still lists its reasons, each with its waiver. The notes name each waiver that covers no reason. The digest of each
+    page that the program wrote is signed too, so that a page that somebody else wrote is not taken for it.
     """
     key = root / layout.KEY / layout.PRIVATE_KEY
-    who = {"program": _program(contract["program"]), "run": os.environ.get("LOCKGATE_RUN", "")}
+    who = {
+        "program": _program(contract["program"]),
+        "run": os.environ.get("LOCKGATE_RUN", ""),
+        **_pages(contract, root),
+    }
     if isinstance(outcome, Record):
         return sign(outcome.kind, outcome.subjects, {**outcome.predicate, **who}, key)
     gate = contract["program"]
@@ -91,6 +96,13 @@ def _waivers(contract: Mapping[str, Any], root: Path) -> list[Waiver]:
     paths = [root / layout.IN / entry["name"] for entry in contract["inputs"] if entry["type"] == "Waivers"]
     present = [path for path in paths if path.is_file() and path.stat().st_size]
     return [waiver for path in present for waiver in read_waivers(path, Trust.read())] if present else []
+
+
+def _pages(contract: Mapping[str, Any], root: Path) -> dict[str, dict[str, str]]:
+    """Return `pages`: the digest of each page that the program wrote, by the output's name; nothing if it has none."""
+    names = [output["name"] for output in contract["outputs"] if output["type"] == "Report"]
+    found = {name: file_digest(root / layout.OUT / name) for name in names if (root / layout.OUT / name).is_file()}
+    return {"pages": found} if found else {}
 
 
 def _program(name: str) -> dict[str, str]:

@@ -43,10 +43,11 @@ def join(children: Iterable[str | None]) -> Html:
     return Html("".join(each if isinstance(each, Html) else _safe(each) for each in children if each is not None))
 
 
-def page(title: str, body: str, *, about: str = "", lang: str = "en") -> str:
+def page(title: str, body: str, *, about: str = "", lang: str = "en", foot: str = "") -> str:
     """Build a whole page.
 
     body: `Html`, or text to be escaped. about: the subject, shown in the header, e.g. `bias-audit · adult-income`.
+    foot: the footer, if it is not that of a page that Lockgate's programs made.
     """
     head = el(
         "head",
@@ -58,7 +59,7 @@ def page(title: str, body: str, *, about: str = "", lang: str = "en") -> str:
         Html(f"<style>{_css()}</style>"),
     )
     header = el("header", Html(_LOGO), el("span", "Lockgate", class_="brand"), el("span", about, class_="about"))
-    footer = el("footer", el("p", say("page.footer", lang)))
+    footer = el("footer", el("p", foot or say("page.footer", lang)))
     return f"<!doctype html>\n{el('html', head, el('body', header, el('main', body), footer), lang=lang)}\n"
 
 

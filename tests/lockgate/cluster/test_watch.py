@@ -319,13 +319,13 @@ REASON: Json = {"id": "g/1", "rule": "r", "message": "m", "lines": [], "why": ""
 )
 def test_what_has_not_the_form_of_a_verdict_is_none(said: Json, tmp_path: Path) -> None:
     message = f"main: Error (exit code 3): {json.dumps(said)}"
-    assert Step("own-step", "Failed", message, 3, 1.0, tmp_path).to_json()["verdict"] is None
+    assert Step("bias-audit", "Failed", message, 3, 1.0, tmp_path).to_json()["verdict"] is None
     statement = {"_type": "https://in-toto.io/Statement/v1", "subject": [], "predicate": said}
     payload = base64.b64encode(json.dumps(statement).encode()).decode()
     envelope = {"payloadType": "application/vnd.in-toto+json", "payload": payload, "signatures": []}
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "verdict").write_text(json.dumps(envelope))
-    assert Step("own-step", "Failed", "", 3, 1.0, tmp_path).to_json()["verdict"] is None
+    assert Step("bias-audit", "Failed", "", 3, 1.0, tmp_path).to_json()["verdict"] is None
 
 
 @pytest.mark.parametrize("text", ["5", "[1]", '"x"', "[" * 100_000, "\udcff", '{"payload": 5}'])
@@ -333,7 +333,7 @@ def test_a_file_that_is_not_a_verdict_is_none(text: str, tmp_path: Path) -> None
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "verdict").write_text(text, errors="surrogateescape")
     (tmp_path / "log").write_text(text, errors="surrogateescape")
-    step = Step("own-step", "Failed", "", 1, 1.0, tmp_path)
+    step = Step("bias-audit", "Failed", "", 1, 1.0, tmp_path)
     assert (step.to_json()["verdict"], step.error) == (None, None)
 
 

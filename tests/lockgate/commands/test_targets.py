@@ -15,13 +15,12 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from lockgate_proof import GATES_OF_A_BUNDLE, ProofError, Trust, TrustedKey, new_key
-from lockgate_report import page
 
 from lockgate.cluster.api import NotThere
 from lockgate.cluster.manifests.settings import Settings
 from lockgate.cluster.workflows import Where
 from lockgate.commands import runs as verbs
-from lockgate.commands.cluster import LARGEST, OnCluster
+from lockgate.commands.cluster import OnCluster
 from lockgate.commands.machine import Machine
 from lockgate.commands.result import Result
 from lockgate.commands.status import LAST, status
@@ -32,7 +31,9 @@ from lockgate.definition.project import Project
 from lockgate.errors import BadCall, UnknownName
 from lockgate.records.environment import Environment
 from lockgate.records.store import store_of
+from lockgate.report.pages import LARGEST
 from tests.promotions import sign_recorded
+from tests.reported import add_pages
 from tests.seaweed import BUCKET, SeaweedFS, seaweed
 
 Json = dict[str, Any]
@@ -106,7 +107,14 @@ def as_workflow(folder: Path, upload: Callable[[str, Path], str]) -> Json:
         nodes[node["id"]] = said | {"outputs": outputs | ({"artifacts": artifacts} if artifacts else {})}
     spec = next(path for path in folder.glob("nodes/*/in/spec")).read_text()
     raw = {"name": "spec", "raw": {"data": spec}}
-    templates = [{"name": name, "container": {}, "inputs": {"artifacts": [raw]}} for name in about["steps"]]
+    pages = {
+        step: {"artifacts": [{"name": name, "s3": {"key": f"{step}/{name}.html"}} for name in names]}
+        for step, names in about["pages"].items()
+    }
+    templates = [
+        {"name": name, "container": {}, "inputs": {"artifacts": [raw]}, "outputs": pages.get(name, {})}
+        for name in about["steps"]
+    ]
     chain = {"name": "chain", "dag": {"tasks": [{"template": name} for name in about["steps"][:-1]]}}
     labels = {"app.kubernetes.io/part-of": "lockgate", "app.kubernetes.io/name": about["model"]}
     return {
@@ -132,6 +140,7 @@ class Place:
 
     target: Target
     argo: RecordedArgo | None
+    s3: SeaweedFS | None = None
 
     def plain(self, text: str) -> str:
         """Return the text of a target without its own name."""
@@ -164,21 +173,20 @@ def sources(root: Path) -> Project:
     return Project(root)
 
 
-def with_pages(folder: Path) -> Path:
-    """The recorded run with a page for each gate, which the recording leaves out."""
-    for step, name in (*((gate, "report") for gate in GATES_OF_A_BUNDLE), ("package", "card")):
-        for node in folder.glob(f"nodes/*{step}.0/out"):
-            (node / name).write_text(page("t", "the body", about=step))
-    return folder
+def with_pages(run: Path, end: str, root: Path) -> Trust:
+    """Add pages to the recorded run; return the keys that are trusted for it."""
+    trust = Path(shutil.copyfile(RECORDED / end / "trust.json", root / "trust.json"))
+    add_pages(run, trust)
+    return Trust.read(trust)
 
 
 def here(root: Path, end: str) -> Place:
     """The recorded run on this machine."""
     project, source = sources(root), recorded(end)
-    with_pages(Path(shutil.copytree(source, project.state / "runs" / source.name)))
+    run = Path(shutil.copytree(source, project.state / "runs" / source.name))
     machine = Machine.of(project)
     trust = machine.environment.config / "trust.json"
-    theirs, mine = Trust.read(RECORDED / end / "trust.json"), Trust.read(trust)
+    theirs, mine = with_pages(run, end, root), Trust.read(trust)
     trust.write_bytes(Trust((*theirs.keys, *mine.for_signer("waive"))).to_bytes())
     live = json.loads((RECORDED / end / "live.json").read_bytes())
     place = machine.environment
@@ -203,7 +211,8 @@ def there(root: Path, end: str, s3: SeaweedFS) -> Place:
     s3.lead(environment.config, environment.root / "lockgate-store", f"s3://{BUCKET}/{prefix}/models")
     (environment.config / "platform").write_text("kubernetes\n")
     key = new_key(environment.key("waive"))
-    theirs = Trust.read(RECORDED / end / "trust.json")
+    run = Path(shutil.copytree(recorded(end), root / "recorded"))
+    theirs = with_pages(run, end, root)
     approver = TrustedKey(key, ("waive",), "approver@example.org")
     (environment.config / "trust.json").write_bytes(Trust((*theirs.keys, approver)).to_bytes())
     live = json.loads((RECORDED / end / "live.json").read_bytes())
@@ -214,10 +223,10 @@ def there(root: Path, end: str, s3: SeaweedFS) -> Place:
             sign_recorded(environment.config, root / "promote.pem", store, MODEL, pointer)
             key = f"models/{MODEL}/live.json"
             store.put(f"models/{MODEL}/history/{pointer['generation']}.json", store.read(key).data)
-    workflow = as_workflow(with_pages(Path(shutil.copytree(recorded(end), root / "recorded"))), upload)
+    workflow = as_workflow(run, upload)
     notes = {"lockgate.io/bundle": live["bundle"], "lockgate.io/generation": str(live["generation"])}
     argo = RecordedArgo([workflow], {"metadata": {"annotations": notes}})
-    return Place(OnCluster(project, argo, Where(namespace=NAMESPACE)), argo)
+    return Place(OnCluster(project, argo, Where(namespace=NAMESPACE)), argo, s3)
 
 
 @pytest.fixture(params=["machine", "cluster"])
@@ -364,6 +373,26 @@ def test_a_report_has_the_same_pages_with_the_same_facts(end: str, tmp_path: Pat
     assert next(iter(pages[0])) == "index"
     assert set(GATES_OF_A_BUNDLE) & set(pages[0])
     assert pages[0] == pages[1]
+
+
+def test_a_page_that_was_changed_is_not_shown(build: Callable[[str], Place]) -> None:
+    place = build("released")
+    assert verbs.report(place.target, "last").exit_code == 0
+    forged = b"<h1>No group is treated differently</h1><script>"
+    if place.argo is None:
+        (page,) = place.target.project.state.glob("runs/*/nodes/*bias-audit.0/out/report")
+        page.write_bytes(forged)
+    else:
+        audits = [n for n in place.argo.found[0]["status"]["nodes"].values() if n["templateName"] == "bias-audit"]
+        assert place.s3 is not None
+        for key in {a["s3"]["key"] for n in audits for a in n["outputs"].get("artifacts", ()) if a["name"] == "report"}:
+            place.s3.client().put_object(Bucket=BUCKET, Key=key, Body=forged)
+    found = verbs.report(place.target, "last")
+    problem = "The report of bias-audit is not shown: it was changed after bias-audit signed it."
+    assert (found.exit_code, found.withheld, "bias-audit" in found.pages) == (3, [problem], False)
+    texts = [path.read_text() for path in (found.record.run.folder / "report").iterdir()]
+    assert [problem in text for text in texts].count(True) == 1
+    assert not any("No group is treated" in text for text in texts)
 
 
 def test_a_report_names_what_the_store_no_longer_has(tmp_path: Path, s3: SeaweedFS) -> None:

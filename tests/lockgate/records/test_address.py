@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from lockgate.commands.machine import Machine
 from lockgate.definition.project import Project
 from lockgate.errors import BadCall
-from lockgate.records.address import address_of, public
+from lockgate.records.address import address_of, page_token, public
 from lockgate.records.environment import Environment, ensure_environment
+from lockgate.records.runs import RunRecord
 
 
 @pytest.fixture
@@ -33,6 +35,18 @@ def test_under_jupyterhub_it_goes_through_the_proxy(environment: Environment, mo
     assert public(environment) == "/user/ana/proxy/8123"
     monkeypatch.setenv("JUPYTERHUB_PUBLIC_HUB_URL", "https://hub.example.gc.ca/hub/")
     assert public(environment) == "https://hub.example.gc.ca/user/ana/proxy/8123"
+
+
+def test_the_link_to_a_page_has_the_token(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = Project(environment.root.parents[1])
+    folder = project.state / "runs" / "7f3b2a"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text('{"phase": "Succeeded", "message": "", "parameters": {}, "nodes": {}}')
+    page, machine = folder / "report" / "index.html", Machine(project, environment)
+    assert machine.link(page, RunRecord.load(folder)) == page.as_uri()
+    monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", "/user/ana/")
+    token = page_token(project.state)
+    assert machine.link(page, RunRecord.load(folder)) == f"/user/ana/proxy/8123/runs/{token}/7f3b2a/index.html"
 
 
 def test_keys_are_made_once_and_only_their_owner_can_read_them(environment: Environment, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from lockgate_proof import Trust, TrustedKey, new_key, predicate, verify
+from lockgate_step import sha256
 
 SDK = Path(__file__).resolve().parents[3] / "steps" / "sdk"
 MAINS = {"lockgate_step": "from lockgate_step import main", "lockgate_proof": "from lockgate_proof import main"}
@@ -128,6 +129,55 @@ def test_a_record_is_signed(bench: Bench) -> None:
     assert bench.written is not None
     verify(bench.written, bench.trust, signer="ingest")
     assert predicate(json.loads(bench.written))["model"] == "m"
+
+
+PAGED = '''
+from lockgate_proof import main
+from lockgate_step import Bundle, DataVerdict, Out, Passed, Record, Report, Table, program
+
+
+@program(signs=True, gate=True)
+def judged(verdict: Out[DataVerdict], report: Out[Report], rows: Out[Table], other: Out[Report]) -> Passed:
+    """Judge."""
+    report.path.write_text("<h1>Passed</h1>")
+    rows.path.write_text("a row")
+    (report.path.parent / "card").write_text("not declared")
+    return Passed(model="m", subjects={"data": "sha256:" + "0" * 64})
+
+
+@program(signs=True)
+def ingest(bundle: Out[Bundle], card: Out[Report]) -> Record:
+    """Pack."""
+    card.path.write_text("<h1>Card</h1>")
+    return Record(kind="data", subjects={"data": "sha256:" + "0" * 64}, predicate={"pages": {"card": "forged"}})
+
+
+if __name__ == "__main__":
+    main(judged, ingest)
+'''
+
+
+@pytest.mark.parametrize(
+    ("program", "place", "pages"),
+    [
+        ("judged", "verdict", {"report": "<h1>Passed</h1>"}),
+        ("ingest", "bundle/record.json", {"card": "<h1>Card</h1>"}),
+    ],
+)
+def test_the_digest_of_each_page_is_signed(bench: Bench, program: str, place: str, pages: dict[str, str]) -> None:
+    (bench.folder / "judging.py").write_text(PAGED)
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(SDK), "LOCKGATE_IO": str(bench.io)}
+    command = [sys.executable, "-m", "judging", program]
+    done = subprocess.run(command, cwd=bench.folder, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    statement = verify((bench.io / "out" / place).read_bytes(), bench.trust, signer=program)
+    assert statement.predicate["pages"] == {name: sha256(text.encode()) for name, text in pages.items()}
+
+
+def test_a_program_without_a_page_signs_none(bench: Bench) -> None:
+    assert bench.call(main="lockgate_proof", marks="signs=True, gate=True").returncode == 0
+    assert bench.written is not None
+    assert "pages" not in predicate(json.loads(bench.written))
 
 
 @pytest.mark.parametrize(("marks", "returns"), [("signs=True", "None"), ("gate=True", PASSED)])
