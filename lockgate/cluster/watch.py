@@ -132,9 +132,9 @@ def record_of(workflow: Json, kept: Path) -> RunRecord:
         run = ClusterRun.of(workflow, kept / metadata["name"])
         template = status.get("storedWorkflowTemplateSpec")
         steps = tuple(program_steps(template)) if template else ()
-        model, workflow = labels.get(NAME, ""), labels.get(COMPONENT, "")
-        pages, gates = declared_pages(template), additional_gates(template)
-        record = RunRecord(run, About(model, workflow, run.parameters, steps, None, pages=pages, gates=gates))
+        pages, gates = declared_pages(template or {}), additional_gates(template or {})
+        model, kind = labels.get(NAME, ""), labels.get(COMPONENT, "")
+        record = RunRecord(run, About(model, kind, run.parameters, steps, None, pages=pages, gates=gates))
         # All of it is read now, so that what cannot be read is an error here.
         _ = record.steps, record.seconds, [output_keys(node) for node in run.nodes]
         if datetime.fromisoformat(record.started).tzinfo is None:

@@ -19,12 +19,12 @@ def ran(folder: Path, phase: str, *, keep: bool = False) -> RunRecord:
             path = folder / "nodes" / node / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("x")
-    node = {
+    audit = {
         "id": "1", "name": "r.bias-audit", "displayName": "bias-audit", "type": "Pod", "templateName": "bias-audit",
         "phase": "Succeeded", "folder": "nodes/main", "startedAt": None, "finishedAt": None,
     }  # fmt: skip
-    predict = {**node, "id": "2", "templateName": "predict", "folder": "nodes/second"}
-    run = {"phase": phase, "message": "", "parameters": {}, "nodes": {"1": node, "2": predict}}
+    predict = {**audit, "id": "2", "templateName": "predict", "folder": "nodes/second"}
+    run = {"phase": phase, "message": "", "parameters": {}, "nodes": {"1": audit, "2": predict}}
     (folder / "run.json").write_text(json.dumps(run))
     About("grants", "release", {}, (), None, keep, {"bias-audit": ("report",)}).write(folder)
     return RunRecord(Run.load(folder), About.read(folder))
