@@ -241,7 +241,8 @@ class Project:
 
     def bench(self, run: str, step: str, folder: Path) -> "Bench":
         """Recreate the inputs of a run's step: its files as copies, its environment and its key."""
-        bench = Bench(CATALOG.program(step), folder, run)
+        uid = json.loads((self.state / "runs" / run / "run.json").read_bytes())["uid"]
+        bench = Bench(CATALOG.program(step), folder, run, uid)
         folder.mkdir(parents=True)
         (folder / "tmp").mkdir()
         given = self.node(run, step) / "in"
@@ -263,6 +264,7 @@ class Bench:
     program: Program
     folder: Path
     run: str
+    uid: str = "uid-1"
 
     def call(self, *arguments: str) -> Done:
         """Run the program in its image's environment."""
@@ -274,7 +276,7 @@ class Bench:
         """Run a command with the variables of a pod."""
         kept = {name: value for name, value in env.items() if not name.startswith("LOCKGATE_")}
         pod = {
-            "LOCKGATE_IO": str(self.folder), "LOCKGATE_RUN": self.run, "LOCKGATE_UID": f"uid-of-{self.run}",
+            "LOCKGATE_IO": str(self.folder), "LOCKGATE_RUN": self.run, "LOCKGATE_UID": self.uid,
             "LOCKGATE_IMAGE": "", "LOCKGATE_PINS": "{}",
         }  # fmt: skip
         done = subprocess.run(

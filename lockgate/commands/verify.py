@@ -108,7 +108,7 @@ def _checks(proven: VerifiedBundle, now: datetime, current: str) -> Iterator[dic
     sealed = {"bundle": proven.digest}
     yield {"check": "files", "result": f"{count} unchanged", "subjects": sealed, **_signed(None)}
     policy = {name: proven.subjects[name] for name in ("policy", "spec")}
-    yield {"check": "policy, spec and expectations", "result": current, "subjects": policy, **_signed(None)}
+    yield {"check": "rules", "result": current, "subjects": policy, **_signed(None)}
     for record in proven.records.values():
         yield {"check": f"{record.kind} record", "result": "valid", **_signed(record)}
     for gate, verdict in proven.verdicts.items():

@@ -20,6 +20,7 @@ def duration(seconds: float | None) -> str:
     """A duration as people read it."""
     if seconds is None:
         return ""
+    seconds = max(seconds, 0.0)  # a step that a resumed run uses again has a little less
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
 
 

@@ -168,5 +168,5 @@ def test_the_records_of_a_run_stand_for_no_other_run(released: Project, tmp_path
     with unharmed(released):
         for step in ("smoke-test", "promote"):
             bench = replace(released.bench(run, step, tmp_path / step), run="another")
-            bench.call().check(3, f"was staged in run {run}, not in this run, another")
+            bench.call().check(3, f"was staged in run {run}, not in this run")
             assert bench.written == set()

@@ -191,7 +191,7 @@ class World:
             str(names),
             *argv,
         ]
-        variables = {"LOCKGATE_IO": str(io), "LOCKGATE_RUN": "r1", "LOCKGATE_UID": "u1"}
+        variables = {"LOCKGATE_IO": str(io), "LOCKGATE_RUN": "r1", "LOCKGATE_UID": "uid-of-r1"}
         done = subprocess.run(inside, env={**env, **variables}, capture_output=True, text=True, check=False)
         return Ended(done.returncode, tiny_bundle.parse_log(done.stderr), io / "out")
 

@@ -29,8 +29,8 @@ class StagedVersion:
 
 
 def staged(model: str, *, bundle: str, address: str, replicas: int) -> Record:
-    """Return the record of a bundle that is ready at its own address; `deploy` signs it, with the name of its run."""
-    said = {"model": model, "address": address, "replicas": replicas}
+    """Return the record of a bundle that is ready at its own address; `deploy` signs it, with its run."""
+    said = {"model": model, "address": address, "replicas": replicas, "uid": _this_run()[1]}
     return Record(kind="staged", subjects={"bundle": bundle}, predicate=said)
 
 
@@ -40,15 +40,22 @@ def read_staged(record: Path, trust: Trust) -> StagedVersion:
     Errors: ProofError, for the first check that fails.
     """
     statement = verify(record, trust, signer=SIGNER)
-    said, run = statement.predicate, os.environ.get("LOCKGATE_RUN", "")
-    found = _version(statement)
-    if found is None or not said.get("run"):
+    found, said = _version(statement), statement.predicate
+    run, uid = (said.get(name) for name in ("run", "uid"))
+    if not (found and run and uid):
         msg = f"{record.name} is signed, but its record does not state a staged version"
         raise ProofError(msg, fix=_FIX)
-    if said["run"] != run:
-        msg = f"{found.bundle} of {found.model} was staged in run {said['run']}, not in this run, {run}"
+    here = _this_run()
+    if (run, uid) != here:
+        other = f"another run named {run}" if run == here[0] else f"run {run}"
+        msg = f"{found.bundle} of {found.model} was staged in {other}, not in this run"
         raise ProofError(msg, fix=_FIX)
     return found
+
+
+def _this_run() -> tuple[str, str]:
+    """Return the name and the uid of this program's run: a name may be used again when the run is deleted."""
+    return os.environ.get("LOCKGATE_RUN", ""), os.environ.get("LOCKGATE_UID", "")
 
 
 def _version(statement: Statement) -> StagedVersion | None:

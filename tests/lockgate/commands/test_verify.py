@@ -47,7 +47,7 @@ def test_every_check_says_what_who_and_how(bench: Bench) -> None:
     checks = {check["check"]: check for check in value["checks"]}
     signed = {name: check["signer"] for name, check in checks.items()}
     assert signed == {
-        "files": None, "policy, spec and expectations": None,
+        "files": None, "rules": None,
         "data record": "ingest@example.org", "answers record": "predict@example.org",
         "bundle record": "package@example.org", "validate-data": "validate-data@example.org",
         "validate-model": "validate-model@example.org", "bias-audit": "bias-audit@example.org",
@@ -156,7 +156,7 @@ def test_on_a_cluster_the_image_of_each_record_must_be_current(bench: Bench) -> 
     def result() -> str:
         value, _ = verify_what(Project(bench.root), environment(bench), str(folder))
         return str(
-            next(check for check in value["checks"] if check["check"] == "policy, spec and expectations")["result"]
+            next(check for check in value["checks"] if check["check"] == "rules")["result"]
         )
 
     said = json.loads((bench.environment / "current.json").read_bytes())

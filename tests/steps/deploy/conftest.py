@@ -152,7 +152,7 @@ class Bench:
 
     def staged(self, folder: Path, *, key: str = "deploy", kind: str = "staged", **changes: Any) -> bytes:
         """Make deploy's record of a staged bundle; key, kind and content can be wrong on purpose."""
-        said = {"model": self.model, "address": "http://127.0.0.1:9", "replicas": 1, "run": "r1"}
+        said = {"model": self.model, "address": "http://127.0.0.1:9", "replicas": 1, "run": "r1", "uid": "u1"}
         subjects = {"bundle": changes.pop("bundle", self.digest(folder))}
         return canonical(sign(kind, subjects, {**said, **changes}, self.keys[key]))
 

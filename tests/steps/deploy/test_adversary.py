@@ -218,7 +218,7 @@ def test_a_lease_without_a_time_is_damaged(bench: Bench, until: Any) -> None:
 def by_hand(bench: Bench, folder: Path, **changes: object) -> bytes:
     """Write `staged` without a key, about an address of the attacker's own."""
     said = {"model": bench.model, "bundle": bench.digest(folder), "address": "http://127.0.0.1:9", "replicas": 1}
-    return canonical({**said, "run": "r1", **changes})
+    return canonical({**said, "run": "r1", "uid": "u1", **changes})
 
 
 def another_address(bench: Bench, folder: Path) -> bytes:
@@ -237,8 +237,10 @@ STAGED: dict[str, tuple[Callable[[Bench, Path], bytes], str]] = {
     "signed by smoke-test": (lambda b, f: b.staged(f, key="smoke-test"), "may sign as deploy"),
     "signed by promote": (lambda b, f: b.staged(f, key="promote"), "may sign as deploy"),
     "another record of deploy": (lambda b, f: b.staged(f, kind="promotion"), "its type is urn:lockgate:promotion:v1"),
-    "of another run": (lambda b, f: b.staged(f, run="r0"), "staged in run r0, not in this run, r1"),
+    "of another run": (lambda b, f: b.staged(f, run="r0"), "staged in run r0, not in this run"),
+    "of an earlier run of that name": (lambda b, f: b.staged(f, uid="u0"), "staged in another run named r1"),
     "of no run": (lambda b, f: b.staged(f, run=""), "its record does not state a staged version"),
+    "of a run without uid": (lambda b, f: b.staged(f, uid=None), "its record does not state a staged version"),
     "of another bundle": (lambda b, f: b.staged(f, bundle=REFUSED), f"another bundle was staged: {REFUSED}"),
     "of another model": (lambda b, f: b.staged(f, model="credit"), "another bundle was staged: .* of credit"),
     "without replicas": (lambda b, f: b.staged(f, replicas=0), "its record does not state a staged version"),
@@ -261,7 +263,7 @@ def test_what_deploy_did_not_stage_in_this_run_is_not_promoted(
     assert (bench.get("live.json"), bench.get("runs/r1/promotion.json")) == (None, None)
 
 
-@pytest.mark.parametrize("changes", [{"address": "http://127.0.0.1:10"}, {"replicas": 2}, {"run": "r0"}])
+@pytest.mark.parametrize("changes", [{"address": "http://127.0.0.1:10"}, {"replicas": 2}, {"run": "r0"}, {"uid": "u0"}])
 def test_smoke_test_must_have_tested_what_this_run_staged(bench: Bench, changes: dict[str, Any]) -> None:
     folder = bench.bundle()
     smoke = bench.smoke(folder, staged=bench.staged(folder, **changes))
@@ -280,7 +282,7 @@ def test_the_records_of_an_earlier_run_promote_nothing(bench: Bench) -> None:
         assert bench.run("conclude", "--model", bench.model, "--status", "Failed").code == 0
         smoke = bench.smoke(folder, staged=earlier.staged)
         ended = bench.promote(folder, smoke, staged=earlier.staged, run="r2")
-    assert (ended.code, "was staged in run r1, not in this run, r2" in ended.error["message"]) == (3, True), ended.log
+    assert (ended.code, "was staged in run r1, not in this run" in ended.error["message"]) == (3, True), ended.log
     assert bench.get("live.json") is None
 
 

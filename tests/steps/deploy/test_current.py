@@ -124,6 +124,7 @@ def on_a_cluster(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     (bench.environment / "current.json").write_bytes(canonical(said))
     monkeypatch.setenv("LOCKGATE_IO", str(bench.root))
     monkeypatch.setenv("LOCKGATE_RUN", "r1")
+    monkeypatch.setenv("LOCKGATE_UID", "u1")
 
 
 def proven(bench: Bench, folder: Path, staged: Path, smoke: Path) -> None:
@@ -136,19 +137,21 @@ def test_a_record_of_another_image_is_refused(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, program: str, image: str
 ) -> None:
     """As by a template whose LOCKGATE_IMAGE was changed: predict's image would serve users."""
-    on_a_cluster(bench, monkeypatch)
     folder, staged, smoke = judged(bench, program, image)
+    on_a_cluster(bench, monkeypatch)
     with pytest.raises(ProofError, match=f"{program} of {bench.model} ran in image"):
         proven(bench, folder, staged, smoke)
 
 
 def test_records_of_the_current_images_are_accepted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = judged(bench)
     on_a_cluster(bench, monkeypatch)
-    proven(bench, *judged(bench))
+    proven(bench, *records)
 
 
 def test_an_environment_without_images_accepts_none(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = judged(bench)
     on_a_cluster(bench, monkeypatch)
     bench.make_current()
     with pytest.raises(ProofError, match="ran in image"):
-        proven(bench, *judged(bench))
+        proven(bench, *records)

@@ -29,8 +29,8 @@ def test_a_first_version_is_staged_promoted_and_concluded(bench_anywhere: Bench)
         assert ended.staged is not None
         staged = verify(ended.staged, bench.trust, signer="deploy")
         assert (staged.kind, staged.subjects) == ("staged", {"bundle": digest})
-        said = {name: staged.predicate[name] for name in ("model", "address", "replicas", "run")}
-        assert said == {"model": bench.model, "address": "http://127.0.0.1:9", "replicas": 1, "run": "r1"}
+        said = {name: staged.predicate[name] for name in ("model", "address", "replicas", "run", "uid")}
+        assert said == {"model": bench.model, "address": "http://127.0.0.1:9", "replicas": 1, "run": "r1", "uid": "u1"}
         assert bench.get("candidate.json")["run"] == "r1"
         assert bench.get("live.json") is None
         smoke = bench.smoke(folder, staged=ended.staged)

@@ -69,7 +69,8 @@ def two_files(workspace: Workspace, train: dict[str, int], test: dict[str, int])
     workspace.write("official.csv", official)
     value = spec(data__unlabelled="exclude", data__test="data/official.csv")
     record = workspace.freeze(value, data=workspace.write("tiny.csv", table(train)))
-    return dict(record.predicate["unlabelled"])  # type: ignore[call-overload]
+    shares: Any = record.predicate["unlabelled"]
+    return dict(shares)
 
 
 def test_a_difference_among_the_test_rows_does_not_disappear_behind_the_training_rows(workspace: Workspace) -> None:

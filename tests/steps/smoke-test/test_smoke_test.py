@@ -48,7 +48,8 @@ class Gate:
     def run(self, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
         """Exit code and log."""
         argv = [sys.executable, "-m", "lockgate_smoke_test", "--requests", "10", "--patience", "1", *arguments]
-        environment = {**os.environ, "LOCKGATE_IO": str(self.io), "LOCKGATE_RUN": "run-1"}
+        run = {"LOCKGATE_RUN": "run-1", "LOCKGATE_UID": "uid-of-run-1"}
+        environment = {**os.environ, "LOCKGATE_IO": str(self.io), **run}
         done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
         assert done.stdout == ""
         return done.returncode, tiny_bundle.parse_log(done.stderr)

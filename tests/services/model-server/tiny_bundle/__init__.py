@@ -123,7 +123,7 @@ class Authority:
 
     def staged(self, bundle: str, address: str | None, *, run: str, key: str = "deploy", **changes: object) -> bytes:
         """Make deploy's record of a staged bundle; key and content can be wrong on purpose."""
-        said = {"model": NAME, "address": address, "replicas": 1, "run": run, **changes}
+        said = {"model": NAME, "address": address, "replicas": 1, "run": run, "uid": f"uid-of-{run}", **changes}
         return self.sign(key, "staged", {"bundle": bundle}, said)
 
     def data_record(self, base: Mapping[str, Any] = NO_BASE, **subjects: str) -> bytes:
