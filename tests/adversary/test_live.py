@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from lockgate_step import canonical
 
-from tests.workshop import MODEL, POLICY, Project, platform, release, unharmed
+from tests.workshop import MODEL, POLICY, Bench, Project, platform, release, unharmed
 
 SECRET = "hunter2secret"  # pragma: allowlist secret
 
@@ -148,6 +148,12 @@ def test_a_waiver_that_is_not_a_regular_file_is_refused_at_once(project: Project
     project.lockgate("render").check(2, r"waivers/a\.json of grants is not a waiver")
 
 
+def refuses(bench: Bench, says: str) -> None:
+    """Check that a program refuses its inputs, and writes nothing."""
+    done = bench.call()
+    assert (done.code, says in json.loads(bench.termination)["error"], bench.written) == (3, True, set()), done.said
+
+
 def test_a_staged_file_written_by_hand_is_neither_called_nor_promoted(released: Project, tmp_path: Path) -> None:
     run = json.loads(released.live() or b"")["run"]
     test, promote = (released.bench(run, step, tmp_path / step) for step in ("smoke-test", "promote"))
@@ -157,10 +163,9 @@ def test_a_staged_file_written_by_hand_is_neither_called_nor_promoted(released: 
         staged = {"model": MODEL, "bundle": released.bundle, "address": address, "replicas": 1, "run": run}
         for bench in (test, promote):
             bench.input("staged").write_bytes(canonical(staged))
-            bench.call().check(3, "staged is not signed by a key that may sign as deploy")
+            refuses(bench, "staged is not signed by a key that may sign as deploy")
         with pytest.raises(BlockingIOError):
             server.accept()
-    assert test.written == set()
 
 
 def test_the_records_of_a_run_stand_for_no_other_run(released: Project, tmp_path: Path) -> None:
@@ -168,5 +173,4 @@ def test_the_records_of_a_run_stand_for_no_other_run(released: Project, tmp_path
     with unharmed(released):
         for step in ("smoke-test", "promote"):
             bench = replace(released.bench(run, step, tmp_path / step), run="another")
-            bench.call().check(3, f"was staged in run {run}, not in this run")
-            assert bench.written == set()
+            refuses(bench, f"was staged in run {run}, not in this run")
