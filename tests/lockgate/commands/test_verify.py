@@ -155,9 +155,7 @@ def test_on_a_cluster_the_image_of_each_record_must_be_current(bench: Bench) -> 
 
     def result() -> str:
         value, _ = verify_what(Project(bench.root), environment(bench), str(folder))
-        return str(
-            next(check for check in value["checks"] if check["check"] == "rules")["result"]
-        )
+        return str(next(check for check in value["checks"] if check["check"] == "rules")["result"])
 
     said = json.loads((bench.environment / "current.json").read_bytes())
     said["models"][bench.model]["images"] = {"predict": f"registry.example.org/lockgate/model-server@{sha256(b'x')}"}
