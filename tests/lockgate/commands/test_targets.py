@@ -100,7 +100,7 @@ def as_workflow(folder: Path, upload: Callable[[str, Path], str]) -> Json:
         artifacts = [
             {"name": each["name"], "s3": {"key": upload(f"{node['id']}/{each['name']}", folder / each["local"])}}
             for each in node["outputs"].get("artifacts", ())
-            if "local" in each
+            if "local" in each and (folder / each["local"]).exists()  # the recording leaves out what nobody reads
         ]
         kept = ("id", "name", "displayName", "type", "templateName", "phase", "boundaryID", "message", "startedAt")
         said = {key: node[key] for key in (*kept, "finishedAt", "children")}
