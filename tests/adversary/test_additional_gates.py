@@ -102,8 +102,8 @@ def test_a_task_that_takes_its_key_beside_it_is_not_rendered(rendered: workshop.
     chain = (
         "from lockgate import brought, frozen_data, steps\nfrom lockgate.definition.graph import add\n\n"
         "def candidate(spec):\n    data, checked = frozen_data(spec)\n    model = steps.train(data.rows)\n"
-        "    found = steps.predict(model, data.test, data.record, data.base, name='early')\n"
-        "    given = {'answers': found, 'truth': data.truth, 'data': data.record}\n"
+        "    found = steps.predict(model, data.rows, data.record, None, name='early')\n"
+        "    given = {'answers': found, 'truth': data.rows, 'data': data.record}\n"
         f"    add('{GATE}', 'mine', given, {{'at_most': 9.0}})\n"
         "    return brought(model, data, checked)\n\nMODEL = ModelSpec(\n    candidate=candidate,"
     )

@@ -189,7 +189,7 @@ def test_a_schedule_that_started_no_run_in_time_says_so(
     cron["spec"] |= {"suspend": False, "timezone": "America/Toronto"}
     cron["status"] = {"lastScheduledTime": last, "active": active}
     created = "2026-09-01T00:00:00Z" if resumed else changed
-    entries = [
+    entries: list[tuple[str, dict[str, Any], str]] = [
         ("argo", {"f:spec": {}}, changed if resumed else created),
         ("controller", {"f:status": {}}, "2026-11-30T11:00:00Z"),
     ]

@@ -1,6 +1,7 @@
 """What a submitter may try with the parameters, the name and the data of a run, and with a project's name."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def test_no_setting_is_an_expression(
     assert "which Argo would evaluate" in capsys.readouterr().err
 
 
-FLOW = {
+FLOW: dict[str, Any] = {
     "apiVersion": "argoproj.io/v1alpha1",
     "kind": "WorkflowTemplate",
     "metadata": {"name": "flow"},

@@ -5,7 +5,7 @@ The sections are those of Mitchell et al., "Model Cards for Model Reporting" (20
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, assert_never
 
 from lockgate_policy import (
@@ -23,6 +23,7 @@ from lockgate_step import Category, Column, Number, read_columns
 
 from lockgate_package.document import Block, Code, Document, Facts, Grid, Points, Section, Text
 from lockgate_package.evidence import Evidence
+from lockgate_package.figures import figure, text, words
 
 Rule = QualityRule | BiasRule | SmokeRule
 
@@ -72,13 +73,13 @@ def _details(evidence: Evidence) -> Iterator[Block]:
         "Made with": made or "not stated",
     }
     trained = _settings(model.get("trained_with", {}))
-    pairs["Trained with"] = _text(trained) if trained else "not stated by the step that trained it"
+    pairs["Trained with"] = text(trained) if trained else "not stated by the step that trained it"
     if trained:
         said = {name: value for name, value in spec.train.items() if trained.get(name, value) != value}
         if said:
-            pairs["Settings of train that differ in the spec"] = _text(dict(sorted(said.items())))
+            pairs["Settings of train that differ in the spec"] = text(dict(sorted(said.items())))
     elif spec.train:
-        pairs["Settings of train in the spec"] = _text(dict(sorted(spec.train.items())))
+        pairs["Settings of train in the spec"] = text(dict(sorted(spec.train.items())))
         varied = ", ".join(spec.tunable)
         pairs["May differ"] = (
             f"a run may change {varied}" if varied else "a version from the registry was trained elsewhere"
@@ -135,14 +136,14 @@ def _metrics(evidence: Evidence) -> Iterator[Block]:
     if measures.get("measures"):
         live, gain = measures.get("live", {}), measures.get("gain", {})
         every = [
-            (_words(name), *_measured(each), _measured(live.get(name, {}))[0], _measured(gain.get(name, {}))[1])
+            (words(name), *_measured(each), _measured(live.get(name, {}))[0], _measured(gain.get(name, {}))[1])
             for name, each in measures["measures"].items()
         ]
         columns = ("Measure", "Value", "Interval", "Live version", "Gain over live, interval")
         yield Grid("All measures, with or without a rule", columns, every, numbers=(1, 2, 3, 4))
     if evidence.spec.gates:
         said = [(gate, evidence.verdicts[gate].predicate) for gate in evidence.spec.gates]
-        own = [(gate, str(each["result"]), _text(each.get("measurements", {}))) for gate, each in said]
+        own = [(gate, str(each["result"]), text(each.get("measurements", {}))) for gate, each in said]
         yield Grid("Judged by the additional gates of this model", ("Gate", "Result", "Measured"), own)
     if policy.smoke:
         after = [(_measure(rule), _limit(rule), rule.why, rule.source) for rule in policy.smoke]
@@ -160,8 +161,8 @@ def _data(evidence: Evidence) -> Iterator[Block]:
             "Rows": f"{rows['total']:,}: {rows['train']:,} for training, {rows['test']:,} for testing",
             **_unlabelled(said.get("unlabelled")),
             **_copies(said.get("copies")),
-            "Split": _text(said["split"]),
-            "Compared with": _text(base["bundle"]) if base["bundle"] else "nothing; no version was live",
+            "Split": text(said["split"]),
+            "Compared with": text(base["bundle"]) if base["bundle"] else "nothing; no version was live",
         }
     )
     checked = evidence.verdicts["validate-data"].predicate.get("measurements", {})
@@ -199,9 +200,9 @@ def _groups(evidence: Evidence) -> Iterator[Block]:
     for between, entries in tables.items():
         # A signed record sorts its keys; in the table the group comes first.
         names = sorted({name for entry in entries for name in entry}, key=lambda name: (_place(name), name))
-        rows = [[_figure(name, entry.get(name)) for name in names] for entry in entries]
+        rows = [[figure(name, entry.get(name)) for name in names] for entry in entries]
         caption = f"By {between.replace('+', ' and ')}"
-        yield Grid(caption, [_words(name) for name in names], rows, numbers=range(1, len(names)))
+        yield Grid(caption, [words(name) for name in names], rows, numbers=range(1, len(names)))
 
 
 def _ungated(evidence: Evidence) -> Iterator[Block]:
@@ -216,7 +217,7 @@ def _left_out(evidence: Evidence) -> Iterator[Block]:
     """The groups that a rule with a limit does not judge, each with the rows in its denominator."""
     rows = [
         (
-            _words(key.split(":")[2]),
+            words(key.split(":")[2]),
             key.split(":")[1].replace("+", " and "),
             each["group"],
             f"{each['rows']} rows",
@@ -330,11 +331,11 @@ def _measured(figures: Mapping[str, Any]) -> tuple[str, str]:
     low, high = figures.get("low"), figures.get("high")
     if low is None or high is None:
         return "", ""
-    return _figure("", figures.get("value")), f"{low:g} to {high:g}"
+    return figure("", figures.get("value")), f"{low:g} to {high:g}"
 
 
 def _measure(rule: Rule) -> str:
-    name = _words(rule.measure)
+    name = words(rule.measure)
     return f"{name} by {' and '.join(rule.between)}" if isinstance(rule, BiasRule) else name
 
 
@@ -369,36 +370,3 @@ def _column(column: Column) -> tuple[str, str, str, str]:
 
 def _place(column: str) -> int:
     return _COLUMNS.index(column) if column in _COLUMNS else len(_COLUMNS)
-
-
-def _figure(name: str, value: object) -> str:
-    """Return a figure of a verdict as text; None means that it may not be shown, or is too small to judge."""
-    match value:
-        case None:
-            return "not shown"
-        case bool():
-            return "yes" if value else "no"
-        case int():
-            return f"{value:,}"
-        case float():
-            return f"{value * 100:.1f} %" if name.endswith("rate") or name == "accuracy" else f"{value:g}"
-        case _:
-            return _text(value)
-
-
-def _text(value: object) -> str:
-    match value:
-        case Mapping():
-            return ", ".join(f"{_words(str(key))}: {_text(each)}" for key, each in value.items())
-        case str():
-            return value
-        case Sequence():
-            return ", ".join(_text(each) for each in value) or "none"
-        case None:
-            return "none"
-        case _:
-            return _figure("", value)
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
