@@ -141,7 +141,7 @@ def token_for_all(m: Manifest) -> None:
 
 
 def token_that_lasts(m: Manifest) -> None:
-    (volume,) = template(m, "deploy")["volumes"]
+    volume = next(each for each in template(m, "deploy")["volumes"] if "projected" in each)
     volume["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"] = 7 * 24 * 3600
 
 
