@@ -105,7 +105,12 @@ TEMPLATE: Manifest = {
     "apiVersion": "argoproj.io/v1alpha1",
     "kind": "WorkflowTemplate",
     "metadata": {"name": "released"},
-    "spec": {"entrypoint": "main", "suspend": True, "templates": [{"name": "main", "suspend": {}}]},
+    "spec": {
+        "entrypoint": "main",
+        "suspend": True,
+        "arguments": {"parameters": [{"name": "data", "value": "s3://evidence/rows.csv"}]},
+        "templates": [{"name": "main", "suspend": {}}],
+    },
 }
 
 
