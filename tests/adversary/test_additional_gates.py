@@ -269,7 +269,8 @@ class Bundle:
         manifest = {"protocol": 1, "model": MODEL, "files": files}
         (self.folder / "manifest.json").write_bytes(canonical(manifest))
         sealed = verify(self.folder / "record.json", self.environment.trust, signer="package")
-        subjects = {**sealed.subjects, "bundle": bundle_digest(manifest)}
+        spec = file_digest(self.folder / "spec.json")
+        subjects = {**sealed.subjects, "bundle": bundle_digest(manifest), "spec": spec}
         (self.folder / "record.json").write_bytes(
             canonical(sign("bundle", subjects, sealed.predicate, self.key("package")))
         )

@@ -32,7 +32,7 @@ from tests.workshop import MODEL, Done, Project, csv, ended, platform, rows
 
 STRANGER = 54321
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-KEPT = {"verdict", "record", "record.json", "report", "card", "spec", "log", "stdout", "termination"}
+KEPT = {"verdict", "record", "record.json", "staged", "report", "card", "spec", "log", "stdout", "termination"}
 
 
 @pytest.fixture(scope="module")

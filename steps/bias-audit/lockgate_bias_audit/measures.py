@@ -102,6 +102,10 @@ def gap(counts: Counts, resampled: Counts, measure: Measure, *, support: int, co
     }
     name = max(found, key=lambda rate: found[rate][0].value)
     _, highest, lowest = found[name]
+    hits, tries = parts(counts[groups[name]], name)
+    values = _float(hits) / _float(tries)
+    if values.min() < values.max():  # a ratio of 0 has every group with a rate above 0 as the higher one
+        highest, lowest = int(values.argmax()), int(values.argmin())
     interval = Interval(
         found[name][0].value,
         max(each.low for each, _, _ in found.values()),
