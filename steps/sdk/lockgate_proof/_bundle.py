@@ -79,7 +79,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         content = read_supplied(folder / "manifest.json")
         manifest = loads(content)
-        files = dict(manifest["files"])
+        files = manifest["files"]
+        if not isinstance(files, dict):
+            raise TypeError(files)  # dict() would accept a list of pairs
         protocol, model = manifest["protocol"], manifest["model"]
         wellformed = type(protocol) is int and protocol == 1 and isinstance(model, str) and is_plain(model)
         safe = all(is_plain(name) and isinstance(digest, str) for name, digest in files.items())

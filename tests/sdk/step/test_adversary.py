@@ -135,6 +135,15 @@ def reseal(authority: tiny_bundle.Authority, folder: Path, **manifest: object) -
 class TestBundles:
     """Plain files with plain names, each read once."""
 
+    @pytest.mark.parametrize("files", [[], [["model/model.json", "x"]], "model.json", 1, None])
+    def test_files_of_another_form_are_refused(
+        self, authority: tiny_bundle.Authority, bundle: Path, tmp_path: Path, files: object
+    ) -> None:
+        copy = Path(shutil.copytree(bundle, tmp_path / "bundle"))
+        (copy / "manifest.json").write_bytes(canonical({"protocol": 1, "model": "tiny", "files": files}))
+        with pytest.raises(ProofError, match="is not a bundle"):
+            verify_bundle(copy, authority.trust, now=None)
+
     @pytest.mark.parametrize(
         "name",
         [
