@@ -18,7 +18,7 @@ from lockgate_model._operators import BROADCAST, ML, REDUCING, TREES, UNARY, nam
 
 ROWS = -1  # the dimension of the axis of the rows, of which a shape has at most one; every other dimension is known
 Shape = tuple[int, ...]
-_OPSETS = range(13, 24)  # before 13, Softmax works along its axis and all after it
+_OPSETS = range(11, 24)  # where the axes below mean what they mean here, except Softmax's before 13
 _SMALL = 64  # elements of a constant that may be a shape or axes
 
 
@@ -36,6 +36,7 @@ class _Call:
     of: Sequence[Shape | None]
     attributes: Mapping[str, Any]
     outputs: int
+    opset: int = 0  # of ONNX's own operators
 
     def shape(self, number: int = 0) -> Shape:
         """The shape of an input."""
@@ -75,6 +76,7 @@ def rows_apart(model: Any, inputs: Sequence[str], output: str) -> bool:
         if prod(tensor.dims) <= _SMALL and tensor.data_type in (6, 7):
             arrays[name] = numpy_helper.to_array(tensor)
 
+    version = {opset.domain: opset.version for opset in model.opset_import}.get("", 0)
     for tensor in model.graph.initializer:
         keep(tensor.name, tensor)
     for node in model.graph.node:
@@ -87,6 +89,7 @@ def rows_apart(model: Any, inputs: Sequence[str], output: str) -> bool:
             [of.get(each) for each in node.input],
             attributes,
             len(node.output),
+            version,
         )
         if name.startswith(ML):
             _check_features(call)
@@ -100,7 +103,6 @@ def rows_apart(model: Any, inputs: Sequence[str], output: str) -> bool:
             except _Unproven:
                 continue
             shapes |= {each: shape for each, shape in zip(node.output, found, strict=False) if shape.count(ROWS) < 2}
-    version = {opset.domain: opset.version for opset in model.opset_import}.get("", 0)
     return version in _OPSETS and shapes.get(output) == (ROWS, 2)
 
 
@@ -156,7 +158,11 @@ def _arg(call: _Call) -> list[Shape]:
 
 
 def _softmax(call: _Call) -> list[Shape]:
-    _along(call, -1)
+    if call.opset < 13:  # it works along its axis and all after it
+        if ROWS in call.shape()[call.axis(1, len(call.shape())) :]:
+            raise _Unproven
+    else:
+        _along(call, -1)
     return [call.shape()]
 
 

@@ -127,7 +127,7 @@ def test_the_same_version_of_the_operators_stated_twice_is_honest(tmp_path: Path
     assert depends_on_its_row_alone(load(folder_of(graph, tmp_path / "model")))
 
 
-@pytest.mark.parametrize("opset", [13, 18, 21])
+@pytest.mark.parametrize("opset", [11, 13, 18, 21])
 def test_an_honest_graph_is_proved_in_every_opset(tmp_path: Path, opset: int) -> None:
     graph = hostile.graph(
         [
