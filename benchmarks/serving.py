@@ -10,8 +10,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from benchmarks.harness import ROOT, Benchmark, Figure, Measured, Stopwatch, main
@@ -42,11 +43,21 @@ def serving(folder: Path, code: Path) -> Iterator[http.client.HTTPConnection]:
     try:
         host, port = json.loads(server.stderr.readline())["address"].removeprefix("http://").rsplit(":", 1)
         connection = http.client.HTTPConnection(host, int(port), timeout=60)
-        connection.connect()
+        _connect(connection)
         yield connection
     finally:
         server.terminate()
         server.communicate()
+
+
+def _connect(connection: http.client.HTTPConnection) -> None:
+    """Connect; the server names its address a moment before it listens."""
+    for _ in range(100):
+        with suppress(ConnectionRefusedError):
+            connection.connect()
+            return
+        time.sleep(0.1)
+    sys.exit("the server does not listen")
 
 
 def answers(connection: http.client.HTTPConnection, rows: int) -> list[float]:
