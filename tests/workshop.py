@@ -129,6 +129,17 @@ class Project:
         (pipeline / "data" / "rows.csv").write_bytes(csv(rows()))
         return cls(root, free_port())
 
+    def give_chain(self, *lines: str) -> None:
+        """Give the model a chain of its own; lines: what its `candidate` does after the data are frozen."""
+        source = self.pipeline / "pipeline.py"
+        body = "".join(f"    {line}\n" for line in ("data, checked = frozen_data(spec)", *lines))
+        chain = (
+            "from lockgate import brought, frozen_data, steps\nfrom lockgate.definition.graph import add\n\n"
+            f"def candidate(spec):\n{body}\nMODEL = ModelSpec(\n    candidate=candidate,"
+        )
+        text = source.read_text(encoding="utf-8").replace("MODEL = ModelSpec(", chain)
+        source.write_text(text.replace('    tunable=("mitigation", "threshold", "seed"),\n', ""), encoding="utf-8")
+
     def twin(self, root: Path) -> "Project":
         """Return a copy whose files may be changed; it shares keys, store, runs and platform with this one."""
         shutil.copytree(self.pipeline, root / "pipelines" / MODEL)

@@ -7,10 +7,12 @@ from typing import Any
 from lockgate_proof import Accepted, Promotion, ProofError, VerifiedBundle
 from lockgate_step import layout
 
+from lockgate.cluster.manifests.network import PORT
 from lockgate.cluster.objects import ClusterObjects
+from lockgate.rendering.labels import COMPONENT, NAME
 
-_NAME, _COMPONENT, _SERVER = "app.kubernetes.io/name", "app.kubernetes.io/component", "model-server"
-_PORTS = [("http", 8080, "http")]
+_SERVER = "model-server"
+_PORTS = [("http", PORT, "http")]
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Users:
         different = next(self._different(proven, live), "")
         if different:
             place = self.objects.settings.namespace
-            shown = f"kubectl get service,deployment,pod -n {place} -l {_NAME}={proven.model} -o yaml"
+            shown = f"kubectl get service,deployment,pod -n {place} -l {NAME}={proven.model} -o yaml"
             msg = f"users of {proven.model} do not reach what was promoted: {different}"
             raise ProofError(msg, fix=f"if no run promotes now, find out who changed it: {shown}")
         return len(self._pods(proven))
@@ -81,4 +83,4 @@ class Users:
 
 def _selector(proven: VerifiedBundle) -> dict[str, str]:
     digits = proven.digest.removeprefix("sha256:")[:12]
-    return {_NAME: proven.model, _COMPONENT: _SERVER, layout.BUNDLE: digits}
+    return {NAME: proven.model, COMPONENT: _SERVER, layout.BUNDLE: digits}

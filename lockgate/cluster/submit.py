@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from lockgate_step import Data, without_credentials
 
 from lockgate.cluster.api import NotThere
@@ -13,6 +12,7 @@ from lockgate.cluster.manifests.settings import Cluster
 from lockgate.cluster.workflows import Argo
 from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
+from lockgate.engine import load_manifests
 from lockgate.errors import BadCall, NotRendered, UnknownName
 from lockgate.images.pins import UNBUILT, image_name
 from lockgate.records.waivers import check_waivers
@@ -173,7 +173,7 @@ def order_of(project: Project, name: str, workflow: str, given: Mapping[str, str
     if not path.is_file() or path.read_bytes() != model_files(project, model, check=True)[path]:
         msg = f"{path.relative_to(project.root)} is out of date"
         raise NotRendered(msg, fix="lockgate render, then apply it to the cluster")
-    manifest = yaml.safe_load(path.read_bytes())
+    (manifest,) = load_manifests(path)
     order = Order(
         model.spec.name, manifest, str(path.parent.relative_to(project.root)), dict(given), model.spec.tunable
     )

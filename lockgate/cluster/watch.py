@@ -25,6 +25,7 @@ from lockgate.engine.record import Node, Run
 from lockgate.errors import BadCall, LockgateError, OutsideFailed
 from lockgate.records.live import Live
 from lockgate.records.runs import About, RunRecord, Step, additional_gates, declared_pages, program_steps
+from lockgate.rendering.labels import COMPONENT, NAME
 from lockgate.report.tree import LiveTree
 
 Json = dict[str, Any]
@@ -34,7 +35,6 @@ ARGOS_OWN = re.compile(
 ENDED = ("Succeeded", "Failed", "Error")
 ORDINARY = ("ContainerCreating", "PodInitializing")  # every pod has these for a moment
 NO_IMAGE = re.compile(r'(?:ErrImagePull|ImagePullBackOff): [^"]*"([^"]+)"')
-NAME, COMPONENT, PART_OF = (f"app.kubernetes.io/{key}" for key in ("name", "component", "part-of"))
 _ID = re.compile(r"[a-z0-9][a-z0-9.-]*")  # it becomes the name of a folder
 _OF_A_NODE = {
     **dict.fromkeys(("id", "name", "displayName", "type", "templateName", "phase", "boundaryID", "message"), str),

@@ -10,7 +10,7 @@ from lockgate_store import Missing, Store, TooLarge
 
 from lockgate.cluster.api import NotAllowed
 from lockgate.cluster.manifests.settings import Cluster
-from lockgate.cluster.watch import NAME, PART_OF, WHO_WRITES, fetch_log, live_on, output_keys, raw_input, record_of
+from lockgate.cluster.watch import WHO_WRITES, fetch_log, live_on, output_keys, raw_input, record_of
 from lockgate.cluster.workflows import Argo, Where, reach
 from lockgate.definition.project import Project
 from lockgate.errors import BadCall
@@ -20,6 +20,7 @@ from lockgate.records.live import Live
 from lockgate.records.runs import Found, RunRecord, Step
 from lockgate.records.schedule import Schedule
 from lockgate.records.store import bucket_of, live_at
+from lockgate.rendering.labels import NAME, PART_OF
 from lockgate.report.pages import LARGEST
 
 

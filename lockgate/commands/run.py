@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
 from lockgate_step import without_credentials
 
 from lockgate.commands.machine import Machine
@@ -17,7 +16,7 @@ from lockgate.commands.runs import report_of
 from lockgate.commands.target import find
 from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Model, Project
-from lockgate.engine import NOT_ISOLATED, Engine, ProcessRuntime, Runtime
+from lockgate.engine import NOT_ISOLATED, Engine, ProcessRuntime, Runtime, load_manifests
 from lockgate.errors import BadCall, UnknownName
 from lockgate.images.containers import contained
 from lockgate.images.environments import Environments, cache
@@ -79,8 +78,7 @@ class Session:
         write_or_check(model_files(self.project, model))
         write_current(self.project, environment)
         path = self.project.workflows / model.spec.name / f"{request.workflow}.yaml"
-        # The safe loader, in C where PyYAML was built with it: the manifests are long.
-        manifest = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+        (manifest,) = load_manifests(path)
         parameters = {p["name"]: p for p in manifest["spec"].get("arguments", {}).get("parameters", [])}
         given = self._given(model, request, parameters)
         check_settings(given, parameters, {**self.catalog.programs, **model.own_programs}.values())

@@ -17,7 +17,6 @@ from lockgate.cluster.manifests.network import closed
 from lockgate.cluster.manifests.objects import LABELS
 from lockgate.cluster.manifests.settings import Cluster
 from lockgate.cluster.objects import ClusterObjects, within
-from lockgate.cluster.watch import PART_OF
 from lockgate.definition.project import Project
 from lockgate.doctor import running
 from lockgate.doctor.checks import Finding, check_key, examined, race
@@ -26,6 +25,7 @@ from lockgate.images.pins import built
 from lockgate.images.registry import absent
 from lockgate.records.store import store_of
 from lockgate.rendering.files import model_files
+from lockgate.rendering.labels import PART_OF
 
 _APPLY = "kubectl apply --server-side -k kubernetes"
 _APPLY_KEYS = "kubectl apply --server-side -k .lockgate/kubernetes"

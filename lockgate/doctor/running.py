@@ -5,11 +5,11 @@ from typing import Any
 
 from lockgate.cluster.manifests.accounts import ARGO, EXECUTOR
 from lockgate.cluster.objects import ClusterObjects
-from lockgate.cluster.watch import PART_OF
 from lockgate.definition.project import Project
 from lockgate.doctor.checks import Finding
 from lockgate.records.schedule import Schedule
 from lockgate.rendering.current import current_of
+from lockgate.rendering.labels import PART_OF
 
 _VERSION = f"{ARGO}/v1alpha1"
 _OURS = {PART_OF: "lockgate"}

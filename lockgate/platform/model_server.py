@@ -116,20 +116,20 @@ class Child:
     async def _run_once(self) -> tuple[Problem, float]:
         """Run the server until it ends; return the reason, and for how many seconds it served."""
         # Nobody else can take the port while the server starts, or before its end is known: this socket stays open.
-        with socket.socket() as bound, TemporaryDirectory(dir=self._scratch) as scratch:
-            bound.bind(("127.0.0.1", 0))
-            return await self._run_on(bound, scratch)
+        with socket.socket() as sock, TemporaryDirectory(dir=self._scratch) as scratch:
+            sock.bind(("127.0.0.1", 0))
+            return await self._run_on(sock, scratch)
 
-    async def _run_on(self, bound: socket.socket, scratch: str) -> tuple[Problem, float]:
+    async def _run_on(self, sock: socket.socket, scratch: str) -> tuple[Problem, float]:
         try:
             folder = await asyncio.to_thread(self._folder)
-            argv, env = await asyncio.to_thread(self._command, folder, self.bundle, bound.fileno())
-            process = await self._start(argv, {**env, "TMPDIR": scratch}, bound.fileno())
+            argv, env = await asyncio.to_thread(self._command, folder, self.bundle, sock.fileno())
+            process = await self._start(argv, {**env, "TMPDIR": scratch}, sock.fileno())
         except LockgateError as error:
             return Problem(error.message, refused=error.exit_code == REFUSED), 0.0
         except Exception as error:  # a fault of one bundle must not stop the other models
             return Problem(f"the model server could not be started: {error}"), 0.0
-        address = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        address = f"http://127.0.0.1:{sock.getsockname()[1]}"
         clock = asyncio.get_running_loop().time
         ready_at = None
         try:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from lockgate_proof import ProofError, Statement, Trust, verify
-from lockgate_step import BadCall, SpecFile, layout, read_spec, read_time
+from lockgate_step import BadCall, layout, read_spec, read_time
 
 from lockgate.records.runs import GATES, About, RunRecord
 
@@ -100,18 +100,13 @@ class Evidence:
         statement = self.statements.get("ingest")
         return statement.predicate if statement else {}
 
-    @cached_property
-    def _spec(self) -> SpecFile | None:
-        """The spec of the run."""
-        for step in self.record.steps:
-            with suppress(OSError, BadCall):
-                return read_spec(step.folder / layout.IN / "spec")
-        return None
-
     @property
     def description(self) -> str:
-        """The model's description."""
-        return self._spec.description if self._spec else ""
+        """The model's description, from the spec of the run."""
+        for step in self.record.steps:
+            with suppress(OSError, BadCall):
+                return read_spec(step.folder / layout.IN / "spec").description
+        return ""
 
     @property
     def unused(self) -> list[str]:
@@ -148,8 +143,7 @@ class Evidence:
     @property
     def without_verdict(self) -> list[str]:
         """The gates without a verdict, the model's additional ones too."""
-        gates = (*GATES, *(self._spec.gates if self._spec else ()))
-        return [step.name for step in self.record.steps if step.name in gates and not step.verdict]
+        return [step.name for step in self.record.steps if step.gate and not step.verdict]
 
     def _figures(self) -> Iterator[Figure]:
         for step in self.record.steps:

@@ -4,6 +4,10 @@ from lockgate_step import layout
 
 from lockgate.definition.project import Model, Project
 
+NAME, COMPONENT, PART_OF, MANAGED_BY = (
+    f"app.kubernetes.io/{key}" for key in ("name", "component", "part-of", "managed-by")
+)
+
 
 def labels(model: Model, component: str) -> dict[str, str]:
     """Return the labels of one object; component: its task, or the workflow.
@@ -13,9 +17,9 @@ def labels(model: Model, component: str) -> dict[str, str]:
     owner = Project(model.folder.parent.parent).owner
     return {
         **({layout.PROJECT: owner} if owner else {}),
-        "app.kubernetes.io/name": model.spec.name,
-        "app.kubernetes.io/component": component,
-        "app.kubernetes.io/part-of": "lockgate",
-        "app.kubernetes.io/managed-by": "lockgate",
+        NAME: model.spec.name,
+        COMPONENT: component,
+        PART_OF: "lockgate",
+        MANAGED_BY: "lockgate",
         "data.statcan.gc.ca/classification": model.spec.classification,
     }

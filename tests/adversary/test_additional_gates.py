@@ -98,17 +98,13 @@ def test_a_workflow_that_leaves_it_out_is_not_rendered(rendered: workshop.Projec
 
 
 def test_a_task_that_takes_its_key_beside_it_is_not_rendered(rendered: workshop.Project) -> None:
-    source = rendered.pipeline / "pipeline.py"
-    chain = (
-        "from lockgate import brought, frozen_data, steps\nfrom lockgate.definition.graph import add\n\n"
-        "def candidate(spec):\n    data, checked = frozen_data(spec)\n    model = steps.train(data.rows)\n"
-        "    found = steps.predict(model, data.rows, data.record, None, name='early')\n"
-        "    given = {'answers': found, 'truth': data.rows, 'data': data.record}\n"
-        f"    add('{GATE}', 'mine', given, {{'at_most': 9.0}})\n"
-        "    return brought(model, data, checked)\n\nMODEL = ModelSpec(\n    candidate=candidate,"
+    rendered.give_chain(
+        "model = steps.train(data.rows)",
+        "found = steps.predict(model, data.rows, data.record, None, name='early')",
+        "given = {'answers': found, 'truth': data.rows, 'data': data.record}",
+        f"add('{GATE}', 'mine', given, {{'at_most': 9.0}})",
+        "return brought(model, data, checked)",
     )
-    text = source.read_text(encoding="utf-8").replace("MODEL = ModelSpec(", chain)
-    source.write_text(text.replace('    tunable=("mitigation", "threshold", "seed"),\n', ""), encoding="utf-8")
     with pytest.raises(SpecError, match=r"key-of-its-own: lockgate-key-grants\.calibration is mounted in"):
         manifests(rendered)
 

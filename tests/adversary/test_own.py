@@ -93,16 +93,10 @@ def test_two_models_do_not_share_the_image_of_a_step(tmp_path: Path) -> None:
 
 def test_an_own_task_does_not_carry_the_name_of_a_program(tmp_path: Path) -> None:
     project = workshop.Project.make(tmp_path)
-    source = project.pipeline / "pipeline.py"
-    text = source.read_text(encoding="utf-8").replace(
-        "MODEL = ModelSpec(",
-        "from lockgate import brought, frozen_data, steps\nfrom lockgate.definition.graph import add\n\n"
-        "def candidate(spec):\n    data, checked = frozen_data(spec)\n"
-        '    add("mine", "fetch", {"rows": data.rows}, {}, checked.verdict)\n'
-        "    return brought(steps.train(data.rows), data, checked)\n\n"
-        "MODEL = ModelSpec(\n    candidate=candidate,",
+    project.give_chain(
+        'add("mine", "fetch", {"rows": data.rows}, {}, checked.verdict)',
+        "return brought(steps.train(data.rows), data, checked)",
     )
-    source.write_text(text.replace('    tunable=("mitigation", "threshold", "seed"),\n', ""), encoding="utf-8")
     step(project.pipeline)
     with pytest.raises(SpecError, match="named fetch"):
         _render(project.root)
@@ -112,15 +106,7 @@ def test_an_own_task_does_not_carry_the_name_of_a_program(tmp_path: Path) -> Non
 def test_no_chain_reads_the_rows_that_it_is_judged_on(tmp_path: Path, rows: str) -> None:
     """A model that has seen its test rows passes every gate."""
     project = workshop.Project.make(tmp_path)
-    source = project.pipeline / "pipeline.py"
-    text = source.read_text(encoding="utf-8").replace(
-        "MODEL = ModelSpec(",
-        "from lockgate import brought, frozen_data, steps\n\n"
-        "def candidate(spec):\n    data, checked = frozen_data(spec)\n"
-        f"    return brought(steps.train({rows}, after=checked.verdict), data, checked)\n\n"
-        "MODEL = ModelSpec(\n    candidate=candidate,",
-    )
-    source.write_text(text.replace('    tunable=("mitigation", "threshold", "seed"),\n', ""), encoding="utf-8")
+    project.give_chain(f"return brought(steps.train({rows}, after=checked.verdict), data, checked)")
     with pytest.raises(SpecError, match=f"held-out: .*train reads {rows.removeprefix('data.')}, which only the gates"):
         _render(project.root)
 

@@ -647,6 +647,11 @@ def start(site: Site, name: str, **more: object) -> str:
         "spec": {"workflowTemplateRef": {"name": name}},
         **more,
     }
+    return refused_run(site, run)
+
+
+def refused_run(site: Site, run: Manifest) -> str:
+    """Return why a submitter cannot create a run; empty if the API server would accept it."""
     arguments = ("create", "--dry-run=server", "-f", "-", f"--kubeconfig={site.account(SUBMITTER)}")
     try:
         site.kubectl(*arguments, given=yaml.safe_dump(run))
@@ -880,12 +885,7 @@ def submitted(site: Site, parameters: object, name: str = "") -> str:
             "arguments": {"parameters": parameters},
         },
     }
-    arguments = ("create", "--dry-run=server", "-f", "-", f"--kubeconfig={site.account(SUBMITTER)}")
-    try:
-        site.kubectl(*arguments, given=yaml.safe_dump(run))
-    except subprocess.CalledProcessError as error:
-        return str(error.stderr)
-    return ""
+    return refused_run(site, run)
 
 
 HOSTILE_PARAMETERS: dict[str, tuple[object, str]] = {

@@ -12,19 +12,19 @@ from urllib.parse import urlsplit
 
 from lockgate.cluster.manifests.objects import LABELS, document
 from lockgate.cluster.manifests.settings import Cluster
+from lockgate.rendering.labels import COMPONENT, PART_OF
 
 CALLERS = "lockgate.io/calls-models"  # the label of a namespace whose pods may call served models
 PORT = 8080
 _NAMESPACE = "kubernetes.io/metadata.name"
-_COMPONENT = "app.kubernetes.io/component"
 _RUN = {"key": "workflows.argoproj.io/workflow", "operator": "Exists"}
-_SERVER = {"matchLabels": {_COMPONENT: "model-server"}}
+_SERVER = {"matchLabels": {COMPONENT: "model-server"}}
 
 
 def documents(cluster: Cluster, with_registry: Iterable[str]) -> Iterator[dict[str, Any]]:
     """Yield the policies; with_registry: the programs that connect to the model registry."""
     settings, steps = cluster.settings, {"matchExpressions": [_RUN]}
-    ours = {"matchLabels": {"app.kubernetes.io/part-of": LABELS["app.kubernetes.io/part-of"]}}
+    ours = {"matchLabels": {PART_OF: LABELS[PART_OF]}}
 
     def policy(name: str, why: str, pods: dict[str, Any], **rules: Any) -> dict[str, Any]:
         types = [kind for kind in ("Ingress", "Egress") if kind.lower() in rules or not rules]
@@ -57,13 +57,13 @@ def documents(cluster: Cluster, with_registry: Iterable[str]) -> Iterator[dict[s
         yield policy(
             "lockgate-registry",
             "only these programs use the model registry",
-            {"matchExpressions": [_RUN, {"key": _COMPONENT, "operator": "In", "values": sorted(with_registry)}]},
+            {"matchExpressions": [_RUN, {"key": COMPONENT, "operator": "In", "values": sorted(with_registry)}]},
             egress=[registry],
         )
     yield policy(
         "lockgate-smoke-test",
         "the smoke test calls a version as users do",
-        {"matchExpressions": [_RUN], "matchLabels": {_COMPONENT: "smoke-test"}},
+        {"matchExpressions": [_RUN], "matchLabels": {COMPONENT: "smoke-test"}},
         egress=[{"to": [{"podSelector": _SERVER}], "ports": [_tcp(PORT)]}],
     )
     callers: list[dict[str, Any]] = [

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-LABELS = {"app.kubernetes.io/part-of": "lockgate", "app.kubernetes.io/managed-by": "lockgate"}
+from lockgate.rendering.labels import MANAGED_BY, PART_OF
+
+LABELS = {PART_OF: "lockgate", MANAGED_BY: "lockgate"}
 WHY = "lockgate.io/why"
 AS_RENDERED = "-as-rendered"  # the name of what `doctor` asks about ends so; it is never stored
 

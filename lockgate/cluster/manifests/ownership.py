@@ -10,6 +10,7 @@ from lockgate_step import layout
 
 from lockgate.cluster.manifests.exactly import listed
 from lockgate.cluster.manifests.settings import Settings
+from lockgate.rendering.labels import COMPONENT, MANAGED_BY, NAME
 
 PROJECT = "project"  # the name of the policy below
 
@@ -19,7 +20,6 @@ RESOURCES = [
     "configmaps", "cronworkflows", "limitranges", "namespaces", "networkpolicies", "resourcequotas", "rolebindings",
     "roles", "secrets", "serviceaccounts", "workfloweventbindings", "workflowtemplates",
 ]  # fmt: skip
-_NAME, _COMPONENT = "app.kubernetes.io/name", "app.kubernetes.io/component"
 
 
 def _label(of: str, name: str) -> str:
@@ -47,9 +47,9 @@ def project(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def _serves(of: str) -> str:
     """Return whether an object serves a model, and has the name of a version or of the model's users' Service."""
-    name, bundle = _label(of, _NAME), _label(of, layout.BUNDLE)
+    name, bundle = _label(of, NAME), _label(of, layout.BUNDLE)
     return (
-        f"({_label(of, 'app.kubernetes.io/managed-by')} == 'lockgate' && {_label(of, _COMPONENT)} == 'model-server'"
+        f"({_label(of, MANAGED_BY)} == 'lockgate' && {_label(of, COMPONENT)} == 'model-server'"
         f" && {name} != '' && {of}.metadata.name == {name} + ({bundle} == '' ? '' : '-' + {bundle}))"
     )
 
@@ -62,7 +62,7 @@ def served(models: Iterable[str]) -> Iterator[tuple[str, str]]:
     )
     yield (
         "the platform may serve only the models of this project; after a new model: lockgate render, apply kubernetes/",
-        f"{_label('object', _NAME)} in {listed(*models)}",
+        f"{_label('object', NAME)} in {listed(*models)}",
     )
 
 

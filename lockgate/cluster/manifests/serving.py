@@ -9,11 +9,11 @@ from lockgate_step import layout
 
 from lockgate.cluster.manifests.accounts import SERVER
 from lockgate.cluster.manifests.exactly import listed, literal
+from lockgate.cluster.manifests.network import PORT
+from lockgate.rendering.labels import COMPONENT, MANAGED_BY, NAME, PART_OF
 
-_NAME, _COMPONENT = "app.kubernetes.io/name", "app.kubernetes.io/component"
-_PORT = 8080
 _LABELS = (
-    _NAME, _COMPONENT, "app.kubernetes.io/part-of", "app.kubernetes.io/managed-by", layout.BUNDLE,
+    NAME, COMPONENT, PART_OF, MANAGED_BY, layout.BUNDLE,
     "data.statcan.gc.ca/classification",
 )  # fmt: skip
 # With what the API server adds by default.
@@ -40,8 +40,8 @@ VERSION = {
 def _selects(selector: str) -> str:
     """Return whether a selector chooses the pods of one version of the object's own model, and no others."""
     return (
-        f"({selector}.size() == 3 && {selector}[?'{_COMPONENT}'].orValue('') == 'model-server'"
-        f" && {selector}[?'{_NAME}'].orValue('') == object.metadata.?labels[?'{_NAME}'].orValue('')"
+        f"({selector}.size() == 3 && {selector}[?'{COMPONENT}'].orValue('') == 'model-server'"
+        f" && {selector}[?'{NAME}'].orValue('') == object.metadata.?labels[?'{NAME}'].orValue('')"
         f" && {selector}[?'{layout.BUNDLE}'].orValue('').matches('^[0-9a-f]{{12}}$')"
         f" && object.metadata.?labels[?'{layout.BUNDLE}'].orValue({selector}['{layout.BUNDLE}'])"
         f" == {selector}['{layout.BUNDLE}'])"
@@ -122,7 +122,7 @@ def services() -> Iterator[tuple[str, str]]:
         "object.kind != 'Service' || (object.spec.?type.orValue('ClusterIP') == 'ClusterIP'"
         " && object.spec.?externalIPs.orValue([]).size() == 0"
         f" && {_selects('object.spec.?selector.orValue({})')}"
-        f" && object.spec.?ports.orValue([]).all(p, p.port == {_PORT} && p.?targetPort.orValue({_PORT}) == 'http'))",
+        f" && object.spec.?ports.orValue([]).all(p, p.port == {PORT} && p.?targetPort.orValue({PORT}) == 'http'))",
     )
 
 
