@@ -1,6 +1,7 @@
 """The guesses of types: for any column, a guess fits every value, or the column is left out."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -59,6 +60,8 @@ def guessed(values: Sequence[str], name: str = "x", *, sensitive: bool = False) 
 @example(["5e-324", "0"], False)
 @example(["None", "1", "2"] * 20, False)
 @example(["None", "a", "b"] * 20, False)
+@example(["0", "-0.5"], True)
+@example(["0.25", "1.0"], True)
 def test_every_value_fits_what_was_guessed(values: list[str], sensitive: bool) -> None:
     found, missing = guessed(values, sensitive=sensitive)
     present = [value for value in values if value not in missing]
@@ -70,8 +73,10 @@ def test_every_value_fits_what_was_guessed(values: list[str], sensitive: bool) -
                 assert number is not None
                 assert found.low <= number <= found.high
                 assert number.is_integer() or not found.whole
-            assert all(found.low < edge < found.high for edge in found.bands)
+            assert all(found.low < edge <= found.high for edge in found.bands)
             assert bool(found.bands) == sensitive
+            if sensitive:  # an empty band could never be judged
+                assert len({bisect_right(found.bands, float(value)) for value in present}) == len(found.bands) + 1
         case Category():
             assert found.missing == (len(present) < len(values))
             assert set(present) == set(found.values)
