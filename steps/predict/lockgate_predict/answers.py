@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from lockgate_model import SAMPLE, Asked, ask, ask_in_small_requests, read
+from lockgate_model import SAMPLE, Asked, ask, ask_in_other_sizes, read
 from lockgate_model_server.check import Fault, Rejected, Value
 from lockgate_model_server.runtime import InputRefused, LockgateRuntime
 from lockgate_step import BadCall, log
@@ -88,7 +88,7 @@ async def _answer(runtime: LockgateRuntime, inputs: list[str], table: Path, batc
                 labels += given["label"]
                 scores += given["score"]
                 columns = {column.name: column.data.root for column in request.inputs}
-                ask_in_small_requests(runtime.predictor, columns, given["score"])
+                ask_in_other_sizes(runtime.predictor, columns, given["score"])
                 here = chosen[bisect_left(chosen, done) : bisect_left(chosen, done + len(rows))]
                 for name, values in columns.items():
                     sample[name] += [values[i - done] for i in here]

@@ -5,7 +5,7 @@ writing needs the packages of training. Each is imported where it is used, so th
 scikit-learn.
 """
 
-from lockgate_model._asking import SAMPLE, Asked, ask, ask_in_small_requests
+from lockgate_model._asking import SAMPLE, Asked, ask, ask_in_other_sizes
 from lockgate_model._card import BadModel, Differences, Labels, ModelCard, UnsafeModel, input_entry, read
 from lockgate_model._predict import Predictor, accepted_operators, decide, load, open_session
 from lockgate_model._write import Form, write
@@ -22,7 +22,7 @@ __all__ = [
     "UnsafeModel",
     "accepted_operators",
     "ask",
-    "ask_in_small_requests",
+    "ask_in_other_sizes",
     "decide",
     "input_entry",
     "load",

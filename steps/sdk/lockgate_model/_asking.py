@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-6
 SAMPLE = 2000
 _ALONE = {"onnx": SAMPLE, "skops": 50}  # requests of one row: a pipeline takes some milliseconds for each
-_SMALL = 8
 _SIZES = (2, 7, 64, 512, 4096)
 
 
@@ -50,20 +49,26 @@ def ask(predictor: "Predictor", columns: "Columns", judged: Sequence[float] | No
     return Asked(min(count, SAMPLE), tuple(done), largest)
 
 
-def ask_in_small_requests(predictor: "Predictor", columns: "Columns", judged: Sequence[float]) -> float:
-    """Ask every row of a graph in requests of 8 rows; return the largest difference of a score.
+def ask_in_other_sizes(predictor: "Predictor", columns: "Columns", judged: Sequence[float]) -> float:
+    """Ask every row of a graph in requests of each size that the server runs in another shape.
 
-    Small requests run in another shape than large ones, and the server uses both. Errors: UnsafeModel.
+    Returns the largest difference of a score. Errors: UnsafeModel.
     """
     import numpy as np
 
+    from lockgate_model._session import SIZES
+
     if predictor.card.format != "onnx":
         return 0.0
-    parts = [
-        predictor.scores({name: values[start : start + _SMALL] for name, values in columns.items()})
-        for start in range(0, len(judged), _SMALL)
-    ]
-    return _difference(predictor, "in requests of 8 rows", np.concatenate(parts), np.asarray(judged), served=True)
+    count, wanted, largest = len(judged), np.asarray(judged), 0.0
+    for size in SIZES:
+        parts = []
+        for start in range(0, count, size):
+            places = [i % count for i in range(start, start + size)]  # the last request is filled up
+            parts.append(predictor.scores({name: [values[i] for i in places] for name, values in columns.items()}))
+        given = np.concatenate(parts)[:count]
+        largest = max(largest, _difference(predictor, f"in requests of {size} rows", given, wanted, served=True))
+    return largest
 
 
 def _difference(

@@ -40,12 +40,12 @@ class Predictor:
         Errors: BadModel if a score is not a probability.
         """
         scores = self.scores(columns)
-        return decide(scores, self.card.labels, self.card.threshold), [float(score) for score in scores]
+        return decide(scores, self.card.labels, self.card.threshold), scores.tolist()
 
 
 def decide(scores: "NDArray[np.float64]", labels: Labels, threshold: float) -> list[str]:
     """Return the label of each score: positive from the threshold upwards, in every form of a model."""
-    return [labels.positive if score >= threshold else labels.negative for score in scores]
+    return [labels.positive if positive else labels.negative for positive in (scores >= threshold).tolist()]
 
 
 def load(folder: str | os.PathLike[str], *, accepted: Collection[str] = ()) -> Predictor:
@@ -148,8 +148,7 @@ def _tensor(column: Column, values: Sequence[Value]) -> "NDArray[Any]":
 
     match column:
         case Number():
-            numbers = [np.nan if value is None else value for value in values]
-            return np.asarray(numbers, dtype=np.float32).reshape(-1, 1)
+            return np.asarray(values, dtype=np.float32).reshape(-1, 1)  # None becomes NaN
         case Category():
             return np.asarray(["" if value is None else value for value in values], dtype=object).reshape(-1, 1)
 

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Rows of a run, if each row is proved to be computed by itself: the smaller number for up to 8 rows. Never one: kernels
-# of matrix products add up one row in another order than several, so a score would differ in its last bits.
-FEW, MANY = 4, 32
+# Rows of a run, if each row is proved to be computed by itself. Never one: kernels of matrix products add up one row in
+# another order than several, so a score would differ in its last bits.
+_BLOCKS = {8: 4, 256: 32, 512: 512}  # up to so many rows run in blocks of so many; all others in the largest
+SIZES = tuple(_BLOCKS)  # requests of these sizes together use each block
 _OUTPUT = "probabilities"
 
 
@@ -43,12 +44,13 @@ class Graph:
         scores = np.empty(count)
         start = 0
         while start < count:
-            rows = 1 if not self.proved else FEW if count - start <= 2 * FEW else MANY
+            left = count - start
+            rows = _block(left) if self.proved else 1
             part = {name: values[start : start + rows] for name, values in feed.items()}
-            if count - start < rows:
-                filled = np.minimum(np.arange(rows), count - start - 1)  # the last row again
+            if left < rows:
+                filled = np.minimum(np.arange(rows), left - 1)  # the last row again
                 part = {name: values[filled] for name, values in part.items()}
-            scores[start : start + rows] = _scores(self.session, part, rows)[: count - start]
+            scores[start : start + rows] = _scores(self.session, part, rows)[:left]
             start += rows
         return scores
 
@@ -78,12 +80,17 @@ def open_graph(data: bytes, inputs: Sequence[Column], accepted: Collection[str] 
     rows = [value.type.tensor_type.shape for value in model.graph.input]
     for shape in rows:
         shape.Clear()
-        shape.dim.add().dim_value = MANY if proved else 1
+        shape.dim.add().dim_value = max(_BLOCKS.values()) if proved else 1
         shape.dim.add().dim_value = 1
     check_sizes(model)
     for shape in rows if proved else ():
         shape.dim[0].dim_param = "rows"
     return Graph(checked, proved, session_of(model.SerializeToString()))
+
+
+def _block(rows: int) -> int:
+    """Return the number of rows of the next run."""
+    return next((size for most, size in _BLOCKS.items() if rows <= most), max(_BLOCKS.values()))
 
 
 def session_of(data: bytes) -> Any:

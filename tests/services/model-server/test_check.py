@@ -3,14 +3,15 @@
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import tiny_bundle
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from lockgate_model_server.check import Accepted, Rejected, Tensor, check
-from lockgate_step import read_columns
+from lockgate_model_server.check import Accepted, Rejected, Tensor, _fits, _rule, check
+from lockgate_step import Column, read_columns
 
 COLUMNS = read_columns(tiny_bundle.INPUTS)
 
@@ -158,3 +159,26 @@ def test_a_refusal_is_the_same_whatever_the_values_are(data: list[object]) -> No
         f"column 'age': {rows} of {rows} values are not numbers; "
         f"column 'occupation': {rows} of {rows} values are not among its 2 categories"
     )
+
+
+anything = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**40), 10**40),
+    st.floats(),
+    st.sampled_from([17.0, 90.0, 90.5, 3.5, -0.0, "Exec", "Clerk", "exec", [1.0], {}]),
+)
+fitting = st.one_of(st.none(), st.integers(17, 90), st.floats(17, 90), st.sampled_from(["Exec", "Clerk"]))
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from([*COLUMNS, *(replace(column, missing=True) for column in COLUMNS)]),
+    st.one_of(st.lists(fitting, min_size=1), st.lists(anything, min_size=1)),
+)
+@example(COLUMNS[1], [20.0, math.nan, None])
+@example(COLUMNS[0], [20, True])
+@example(COLUMNS[2], ["Exec", ["Exec"]])
+def test_a_list_fits_exactly_if_each_of_its_values_does(column: Column, values: list[Any]) -> None:
+    alone = _rule(column)
+    assert _fits(column, values) == all(alone(value) is None for value in values)

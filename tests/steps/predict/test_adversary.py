@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 import tiny_bundle
-from lockgate_model import BadModel, Predictor, UnsafeModel, accepted_operators, ask, load
+from lockgate_model import (
+    BadModel,
+    Predictor,
+    UnsafeModel,
+    _session,
+    accepted_operators,
+    ask,
+    ask_in_other_sizes,
+    load,
+)
 from lockgate_step import canonical
 from onnx import ModelProto, TensorProto
 
@@ -49,7 +58,7 @@ def depends_on_its_row_alone(predictor: Predictor) -> bool:
     """Whether each row gets the same answer alone, and in requests of several sizes and orders."""
     alone = [predictor.predict(columns([row])) for row in ROWS]
     wanted = [(labels[0], scores[0]) for labels, scores in alone]
-    for size in (2, 3, 8, 9, 64, len(ROWS)):
+    for size in (2, 3, 8, 9, 64, 256, 257, len(ROWS)):
         places = DRAW.sample(range(len(ROWS)), size)
         given = predictor.predict(columns([ROWS[i] for i in places]))
         if list(zip(*given, strict=True)) != [wanted[i] for i in places]:
@@ -142,6 +151,31 @@ def test_an_honest_graph_is_proved_in_every_opset(tmp_path: Path, opset: int) ->
     predictor = load(folder_of(graph, tmp_path / "model"))
     assert predictor.at_once is None
     assert depends_on_its_row_alone(predictor)
+
+
+@pytest.mark.parametrize("count", [1, 9, 300])
+def test_every_row_is_judged_in_each_shape_that_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Also in a test table that is smaller than the largest shape."""
+    ran: list[tuple[int, frozenset[float]]] = []
+    run_once = _session._scores
+
+    def watched(session: Any, feed: Any, rows: int) -> Any:
+        ran.append((rows, frozenset(feed["age"].ravel().tolist())))
+        return run_once(session, feed, rows)
+
+    predictor = load(folder_of(hostile.graph([node("Identity", ["s"], ["score"])]), tmp_path / "model"))
+    rows = columns([{**row, "age": 17 + i * 0.25} for i, row in enumerate(ROWS[:count])])
+    monkeypatch.setattr(_session, "_scores", watched)
+    ask_in_other_sizes(predictor, rows, predictor.scores(rows))
+    judged = {(size, age) for size, ages in ran for age in ages}
+    ran.clear()
+    for size in (1, 2, 8, 9, 64, 256, 257, 512, 513, 770, 1500):
+        predictor.scores({name: (values * size)[:size] for name, values in rows.items()})
+    served = {(size, age) for size, ages in ran for age in ages}
+    assert len({size for size, _ in served}) == 3
+    assert served <= judged
 
 
 @pytest.mark.parametrize("opset", [11, 12, 13])
