@@ -168,7 +168,7 @@ def test_every_row_is_judged_in_each_shape_that_is_served(
     predictor = load(folder_of(hostile.graph([node("Identity", ["s"], ["score"])]), tmp_path / "model"))
     rows = columns([{**row, "age": 17 + i * 0.25} for i, row in enumerate(ROWS[:count])])
     monkeypatch.setattr(_session, "_scores", watched)
-    ask_in_other_sizes(predictor, rows, predictor.scores(rows))
+    ask_in_other_sizes(predictor, rows, predictor.scores(rows).tolist())
     judged = {(size, age) for size, ages in ran for age in ages}
     ran.clear()
     for size in (1, 2, 8, 9, 64, 256, 257, 512, 513, 770, 1500):
