@@ -31,8 +31,8 @@ SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 def predict_csv(environment: Environment, spec: ModelSpec, rows: Path, out: io.TextIOBase | TextIO) -> None:
     """Send the rows of a CSV to the live model; write them back with `label` and `score` added.
 
-    Errors: BadCall if a column is missing, a row does not fit the spec, or the model refuses the rows; OutsideFailed
-    if no version is live or the platform does not answer.
+    Errors: BadCall if no version is live, a column is missing, a row does not fit the spec, or the model refuses the
+    rows; OutsideFailed if the platform does not answer.
     """
     with _answered(environment, spec, rows) as (header, batches):
         writer = csv.writer(out)
@@ -61,7 +61,7 @@ def _answered(
     """The header of a CSV, and batches of its rows with label and score, as the model answers."""
     if live_of(environment, spec.name) is None:
         msg = f"{spec.name} has no live version"
-        raise OutsideFailed(msg, fix=f"lockgate run {spec.name}")
+        raise BadCall(msg, fix=f"lockgate run {spec.name}")
     with _opened(rows) as stream, gateway(environment, SECONDS) as client:
         reader = csv.reader(stream)
         header = next(reader, [])

@@ -13,6 +13,7 @@ from lockgate.report.lines import (
     next_lines,
     open_lines,
     outcome_lines,
+    rule_place,
     waived_lines,
     ways_out,
 )
@@ -103,9 +104,12 @@ class Result:
         found += [(command, "") for command in ways_out(self.record, self.tunable, self.options)]
         if (step.verdict or {})["result"] == "inconclusive":
             model, given = self.record.about.model, {**self.record.about.given, "data": "FILE"}
-            found.append((again(self.record, self.options, given), "with more rows; above is how many"))
-            policy = f"pipelines/{model.replace('-', '_')}/policy.toml"
-            found.append((policy, "another limit with your own why, or a small group accepted by name; then run again"))
+            how_many = "" if step.additional else "; above is how many"
+            found.append((again(self.record, self.options, given), f"with more rows{how_many}"))
+            folder = f"pipelines/{model.replace('-', '_')}/"
+            limit = "another limit with your own why, or a small group accepted by name; then run again"
+            rule = f"another rule in {rule_place(step)}; then run again"
+            found.append((folder, rule) if step.additional else (f"{folder}policy.toml", limit))
         reasons = [r["id"] for s in self.record.refused for r in (s.verdict or {})["reasons"] if not r["waived_by"]]
         if reasons:
             key = " --key FILE" if self.options else ""

@@ -107,8 +107,9 @@ def _checks(proven: VerifiedBundle, now: datetime, current: str) -> Iterator[dic
     count = len(read_manifest(proven.folder)["files"])
     sealed = {"bundle": proven.digest}
     yield {"check": "files", "result": f"{count} unchanged", "subjects": sealed, **_signed(None)}
-    policy = {name: proven.subjects[name] for name in ("policy", "spec")}
-    yield {"check": "rules", "result": current, "subjects": policy, **_signed(None)}
+    rules = {name: proven.subjects[name] for name in ("policy", "spec")}
+    rules["expectations"] = proven.verdicts["validate-data"].subjects["expectations"]
+    yield {"check": "rules", "result": current, "subjects": rules, **_signed(None)}
     for record in proven.records.values():
         yield {"check": f"{record.kind} record", "result": "valid", **_signed(record)}
     for gate, verdict in proven.verdicts.items():

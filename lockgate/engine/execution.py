@@ -26,6 +26,8 @@ from lockgate.engine.runtime.pods import Ended, Folders, Logged, Pod, Started, l
 
 # Seconds between two checks for a stop request of another process.
 _CHECK_SECONDS = 0.25
+# Lines of logs that wait to be shown; their log has those that are left out then.
+_BACKLOG = 10_000
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,13 @@ class Execution:
         node.execution = uuid.uuid4().hex
         volumes = files.volumes_of(start.template, self._workflow.spec, self._machine.environment)
         folders = Folders(self._recorder.folder, self._machine.environment, volumes)
-        self._pods[node.name] = Pod(start, folders, self._machine.runtime, self._queue.put)
+        self._pods[node.name] = Pod(start, folders, self._machine.runtime, self._hear)
         self._pods[node.name].start()
+
+    def _hear(self, message: Started | Logged | Ended) -> None:
+        """Queue a message of a pod. A program that writes faster than its lines are shown must not fill the memory."""
+        if not isinstance(message, Logged) or self._queue.qsize() < _BACKLOG:
+            self._queue.put(message)
 
     def _next(self) -> None:
         """Wait until something happens that needs another pass."""

@@ -20,13 +20,16 @@ def places(catalog: Catalog, model: Model, environment: Environment, data: str) 
     Errors: BadCall if the registry's file is in the folder of the keys.
     """
     programs = [*catalog.programs.values(), *model.own_programs.values()]
-    services = {"store": _store(environment), "registry": _registry(environment)}
+    store, registry = _store(environment), _registry(environment)
     files = _data(model, data)
 
     def of(launch: Launch) -> Sequence[Place]:
         program = next((program for program in programs if _runs(program, launch)), None)
         if program is None:
             return []
+        # The registry's file says where the files of a version are written, so others can only read it.
+        theirs = registry if program.name == "package" else [Place(place.path) for place in registry]
+        services = {"store": store, "registry": theirs}
         found = [place for name in program.contract["uses"] for place in services.get(name, ())]
         return found + (files if program.name == "ingest" else [])
 

@@ -21,7 +21,7 @@ from lockgate_report import (
 
 from lockgate.records.evidence import Evidence, Figure, moment
 from lockgate.records.runs import UNREACHED, Step
-from lockgate.report.lines import SUBJECTS, again, duration, exit_code, failure_message, open_lines, short
+from lockgate.report.lines import SUBJECTS, again, duration, exit_code, failure_message, open_lines, rule_place, short
 
 OWN = "own-"  # begins the name of a page that a model's own step wrote
 TONES: dict[str, Tone] = {
@@ -225,7 +225,7 @@ def _next(evidence: Evidence) -> Html:
         "ul",
         el("li", say("run.next.rows"), " ", el("code", more)) if open_ else None,
         el("li", say("run.next.model"), " ", el("code", again(record, evidence.options))),
-        el("li", say("run.next.policy")),
+        *(el("li", say("run.next.rule", place=place)) for place in dict.fromkeys(map(rule_place, record.refused))),
         el("li", say("run.next.waive"), join(el("div", el("code", command)) for command in waive)),
     )
 

@@ -120,6 +120,13 @@ def settings_options(given: Mapping[str, str]) -> str:
     return "".join(f" {option}" for option in options)
 
 
+def rule_place(step: Step) -> str:
+    """Where the rules of a gate are, in words."""
+    if step.additional:
+        return f"the program of {step.name}"
+    return "expectations.json or the spec" if step.name == "validate-data" else "policy.toml"
+
+
 def again(run: RunRecord, options: str = "", given: Mapping[str, str] | None = None) -> str:
     """The command that starts such a run again, with its settings or with `given`.
 

@@ -209,7 +209,7 @@ VERBS = {
     "stop": (2, ["stop", "last"]),
     "verify": (2, ["verify", MODEL]),
     "waive": (2, ["waive", "last", "bias-audit/1"]),
-    "predict": (4, ["predict", MODEL, "nothing.csv"]),
+    "predict": (2, ["predict", MODEL, "nothing.csv"]),
     "serve --stop": (0, ["serve", "--stop"]),
     "status -n": (2, ["status", "-n", "somewhere"]),
 }

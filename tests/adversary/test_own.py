@@ -1,15 +1,23 @@
 """A model's own step cannot take the name, the key, the account or the credentials of Lockgate's programs."""
 
 import json
+import os
+import sqlite3
+import sys
 from pathlib import Path
 
 import pytest
 
 from lockgate.cli.main import run_app
+from lockgate.definition.catalog import Catalog, Program
 from lockgate.definition.contract import own_step
 from lockgate.definition.project import Project
+from lockgate.engine import Environment, Launch, ProcessRuntime, isolates
 from lockgate.errors import SpecError
+from lockgate.images.environments import Environments
 from lockgate.images.pins import built, images
+from lockgate.images.places import places
+from lockgate.records.environment import ensure_environment
 from lockgate.rendering.files import model_files
 from tests import workshop
 
@@ -77,6 +85,68 @@ def test_a_models_name_and_a_files_name_do_not_make_a_shipped_image(tmp_path: Pa
 def test_an_honest_step_is_accepted(tmp_path: Path) -> None:
     program = own_step(step(tmp_path, marks="uses=['registry']"), "grants")
     assert (program.name, program.image) == ("mine", "grants-mine")
+
+
+WRITES = """
+import os, sqlite3, sys
+database = sys.argv[-1]
+with sqlite3.connect(database) as registry:
+    assert registry.execute("select location from experiments").fetchall() == [("artifacts",)]
+folder = os.path.dirname(database)
+tries = [
+    lambda: sqlite3.connect(database).execute("update experiments set location = '/elsewhere'").connection.commit(),
+    lambda: open(database, "ab"),
+    lambda: open(database + "-journal", "wb"),
+    lambda: open(folder + "/artifacts/model.onnx", "wb"),
+    lambda: os.symlink("/elsewhere", folder + "/artifacts/link"),
+    lambda: os.rename(database, folder + "/other.db"),
+    lambda: os.unlink(database),
+]
+written = 0
+for attempt in tries:
+    try:
+        attempt()
+        written += 1
+    except (OSError, sqlite3.OperationalError):
+        pass
+sys.exit(written)
+"""
+
+
+@pytest.mark.skipif(not isolates(), reason="this kernel has no Landlock")
+def test_an_own_step_reads_the_registry_and_cannot_steer_where_package_writes(tmp_path: Path) -> None:
+    """MLflow's file says where the files of a version are written."""
+    project = workshop.Project.make(tmp_path)
+    source = step(project.pipeline, marks="uses=['registry']")
+    source.write_text(source.read_text(encoding="utf-8") + WRITES, encoding="utf-8")
+    project.give_chain(
+        'add("mine", "mine", {"rows": data.rows}, {}, checked.verdict)',
+        "return brought(steps.train(data.rows), data, checked)",
+    )
+    owner, catalog = Project(project.root), Catalog.find()
+    model, environment = owner.model("grants"), ensure_environment(owner, ["package"])
+    database = Path(environment.setting("registry").removeprefix("sqlite:///"))
+    (database.parent / "artifacts").mkdir(parents=True)
+    with sqlite3.connect(database) as registry:
+        registry.execute("create table experiments as select 'artifacts' as location")
+    places_of = places(catalog, model, environment, "")
+
+    def launch(program: Program) -> Launch:
+        (tmp_path / "node" / "tmp").mkdir(parents=True, exist_ok=True)
+        args, given = (*program.args, str(database)), (sys.stdout.buffer, sys.stderr.buffer)
+        return Launch(program.image, program.command, args, {}, tmp_path / "node", {}, *given)
+
+    code = (catalog.sdk, project.pipeline)
+    packages = Environment(Path(sys.executable), {"PYTHONPATH": os.pathsep.join(map(str, code))}, code=code)
+    runtime = ProcessRuntime(lambda image: packages, Environments(tmp_path / "cache"), places_of)
+    mine = model.own_programs["mine"]
+    runtime.prepare([mine.image], lambda what: None)
+    assert runtime.start(launch(mine)).wait() == 0
+    writers = {
+        name for name, program in catalog.programs.items()
+        if any(each.writable and each.path == database.parent for each in places_of(launch(program)))
+    }  # fmt: skip
+    assert writers == {"package"}
 
 
 def test_two_models_do_not_share_the_image_of_a_step(tmp_path: Path) -> None:

@@ -57,6 +57,15 @@ def test_a_changed_setting_is_noticed(tmp_path: Path) -> None:
         render_project(Project(tmp_path), [], check=True)
 
 
+def test_runs_leave_a_part_of_the_quota_to_what_serves() -> None:
+    """A served version has no deadline, so the quota of pods with a deadline is of runs alone."""
+    total, of_runs = (named(manifests(), "ResourceQuota", name)["spec"] for name in ("lockgate", "lockgate-runs"))
+    assert of_runs["scopes"] == ["Terminating"]
+    assert of_runs["hard"].keys() == {"limits.memory", "pods", "requests.cpu", "requests.memory"}
+    for resource, most in of_runs["hard"].items():
+        assert int(most.removesuffix("Gi")) * 4 == int(total["hard"][resource].removesuffix("Gi")) * 3
+
+
 def test_each_object_is_one_that_kubernetes_knows() -> None:
     """Read each object with the types of lightkube, which drop unknown fields."""
     for manifest in manifests():
@@ -176,6 +185,9 @@ MUTATIONS: list[tuple[str, Callable[[list[Manifest]], None]]] = [
     ("closed-network", anything_out),
     ("limited", drop("ResourceQuota", "lockgate")),
     ("limited", put("ResourceQuota", "lockgate", "spec", "hard", "services.nodeports", value="5")),
+    ("limited", drop("ResourceQuota", "lockgate-runs")),
+    ("limited", drop("ResourceQuota", "lockgate-runs", "spec", "scopes")),
+    ("limited", put("ResourceQuota", "lockgate-runs", "spec", "scopes", value=["NotTerminating"])),
     ("limited", drop("LimitRange", "lockgate")),
     ("fail-closed", put(_VAP, "lockgate-runs", "spec", "failurePolicy", value="Ignore")),
     ("fail-closed", put(_BINDING, "lockgate-versions", "spec", "validationActions", value=["Warn"])),

@@ -22,7 +22,7 @@ def namespace(settings: Settings) -> dict[str, Any]:
 
 
 def limits(settings: Settings) -> Iterator[dict[str, Any]]:
-    """Yield the namespace's quota, and the defaults of containers without requests."""
+    """Yield the quotas of the namespace and of its runs, and the defaults of containers without requests."""
     # No cpu limits: they would slow served models down, and a quota on them would require one of every pod.
     hard = {
         "limits.memory": "128Gi",
@@ -34,6 +34,11 @@ def limits(settings: Settings) -> Iterator[dict[str, Any]]:
         "services.nodeports": "0",
     }
     yield document("v1", "ResourceQuota", "lockgate", settings.namespace, spec={"hard": hard})
+    # Every step has a deadline and no served version has one, so this quota is of runs alone.
+    of_runs = {"limits.memory": "96Gi", "pods": "150", "requests.cpu": "24", "requests.memory": "48Gi"}
+    why = "runs must leave a part of the namespace's quota to served versions"
+    spec = {"hard": of_runs, "scopes": ["Terminating"]}
+    yield document("v1", "ResourceQuota", "lockgate-runs", settings.namespace, why, spec=spec)
     limit = {
         "type": "Container",
         "default": {"memory": "512Mi"},

@@ -136,13 +136,18 @@ def closed_network(manifests: Sequence[Manifest]) -> Iterator[str]:
 
 
 def limited(manifests: Sequence[Manifest]) -> Iterator[str]:
-    """One run must not use up the cluster, and no Service may be reachable from outside the cluster."""
+    """Runs must use up neither the cluster nor what serves models; no Service may be reachable from outside."""
     hard: dict[str, str] = {}
+    of_runs: dict[str, str] = {}
     for quota in _of(manifests, "ResourceQuota"):
-        hard |= quota["spec"]["hard"]
+        scopes = quota["spec"].get("scopes", [])
+        of_those = hard if not scopes else of_runs if scopes == ["Terminating"] else {}
+        of_those |= quota["spec"]["hard"]
     for resource in ("requests.cpu", "requests.memory", "limits.memory", "pods"):
         if resource not in hard:
             yield f"no quota for {resource}"
+        if resource not in of_runs:
+            yield f"runs may use up the whole quota for {resource}"
     for service in ("services.loadbalancers", "services.nodeports"):
         if hard.get(service) != "0":
             yield f"{service} are allowed"

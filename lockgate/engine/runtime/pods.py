@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from lockgate.engine.controller import PodStart
 from lockgate.engine.manifest import Json
 from lockgate.engine.record import Node, Phase
 from lockgate.engine.runtime import files
+from lockgate.engine.runtime.log import KeptLog
 from lockgate.engine.runtime.process import CannotStart, Launch, Process, Runtime
 
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
@@ -138,11 +140,14 @@ class Pod:
 
     def _run(self) -> int | None:
         """Run the program and read its log; return its exit code, or None if it was stopped before it started."""
-        log = (self._folder / "log").open("wb", buffering=0)
-        reading, writing = os.pipe()
-        listener = threading.Thread(target=self._listen, args=(os.fdopen(reading, "rb"), log), daemon=True)
-        listener.start()
-        with os.fdopen(writing, "wb") as stderr, (self._folder / "stdout").open("wb") as stdout:
+        readers, pipes = [], []
+        for name, told in (("log", True), ("stdout", False)):
+            reading, writing = os.pipe()
+            given = (os.fdopen(reading, "rb"), KeptLog(self._folder / name), told)
+            readers.append(threading.Thread(target=self._listen, args=given, daemon=True))
+            readers[-1].start()
+            pipes.append(os.fdopen(writing, "wb"))
+        with pipes[0] as stderr, pipes[1] as stdout:
             launch = self._launch(stdout, stderr)
             with self._guard:
                 if self._stopped_for:
@@ -153,8 +158,10 @@ class Pod:
         code = self._process.wait()
         files.unmount(self._folder, self._folders.volumes)
         files.settle(self._folder)
-        # Its process group has ended; a process that left the group may keep the pipe open, so do not wait for it.
-        listener.join(timeout=2)
+        # Its process group has ended; a process that left the group may keep a pipe open, so do not wait for it.
+        until = time.monotonic() + 2
+        for reader in readers:
+            reader.join(timeout=max(0.0, until - time.monotonic()))
         return code
 
     def _launch(self, stdout: IO[bytes], stderr: IO[bytes]) -> Launch:
@@ -173,12 +180,12 @@ class Pod:
             stderr=stderr,
         )
 
-    def _listen(self, lines: IO[bytes], log: IO[bytes]) -> None:
+    def _listen(self, lines: IO[bytes], log: KeptLog, told: bool) -> None:
         with lines, log:
             while line := lines.readline(1 << 20):
-                with contextlib.suppress(OSError):  # a full disk must not stop the program
-                    log.write(line)
-                self._send(Logged(self.node, line))
+                log.write(line)
+                if told:
+                    self._send(Logged(self.node, line))
 
 
 def _oom_kills() -> int:

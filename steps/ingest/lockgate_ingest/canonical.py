@@ -27,8 +27,8 @@ def schema(columns: Sequence[Column]) -> pa.Schema:
 class Converter:
     """Converts batches to canonical values, and counts by column the values that cannot be converted, without them."""
 
-    def __init__(self, spec: SpecFile) -> None:
-        self._columns = wanted(spec)
+    def __init__(self, spec: SpecFile, columns: Sequence[Column] = ()) -> None:
+        self._columns = columns or wanted(spec)
         self._target, self._excludes = spec.target, spec.data.unlabelled == "exclude"
         self._missing = pa.array(spec.data.missing, pa.string())
         self._schema = schema(self._columns)

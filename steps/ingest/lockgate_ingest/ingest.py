@@ -10,13 +10,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 from lockgate_step import BadCall, Record, SpecFile, file_digest, io_root, layout, log, read_spec
-from lockgate_store import Exists, Store, open_store
+from lockgate_store import open_store
 
 from lockgate_ingest.base import freeze_base
 from lockgate_ingest.canonical import Converter, LogicalDigest, snapshot_hex
 from lockgate_ingest.columns import kept, wanted
 from lockgate_ingest.copies import Seen, copies
 from lockgate_ingest.read import batches
+from lockgate_ingest.snapshot import Snapshot
 from lockgate_ingest.source import Source, beside, checked, named, opened
 from lockgate_ingest.split import in_test
 from lockgate_ingest.unlabelled import Unlabelled, labelled
@@ -68,28 +69,12 @@ class Share:
                 raise BadCall(msg, fix="give data with rows of both labels, or correct the target in the spec")
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """The files of the canonical rows, and the digest that names them in the store."""
-
-    hex: str
-    files: Sequence[Path]
-
-    def keep(self, store: Store, model: str) -> None:
-        """Upload the files; a file that exists is the same, since the digest is in its key."""
-        for path in self.files:
-            try:
-                store.upload(path, f"models/{model}/snapshots/{self.hex}/{path.name}")
-            except Exists:
-                log("snapshot-known", digest=f"sha256:{self.hex}", file=path.name)
-
-
 def freeze(
     spec_path: Path, tables: Tables, base_folder: Path, *, data: str, test_data: str = "", data_sha256: str = ""
 ) -> Record:
     """Freeze data and base, write the tables, and return the content of the data record.
 
-    Errors: BadCall for invalid data, OutsideFailed when the store fails, Refusal for a damaged base.
+    Errors: BadCall for invalid data, OutsideFailed when the store fails, Refusal for a damaged base or snapshot.
     """
     spec = read_spec(spec_path)
     environment, credentials = io_root() / layout.ENVIRONMENT, io_root() / layout.CREDENTIALS
@@ -108,7 +93,8 @@ def freeze(
         train, test, snapshot = divide(spec, tables, sources, scratch)
         for source in sources:  # only now it is known to be a table
             log("data", file=source.name, digest=source.digest, bytes=source.path.stat().st_size)
-        snapshot.keep(store, spec.name)
+        snapshot.check_names([(uri, wanted) for _, uri, wanted in given])
+        snapshot.keep(store, spec, scratch)
     base = freeze_base(store, spec.name, base_folder)
     unlabelled = {"train": train.unlabelled.to_json(), "test": test.unlabelled.to_json()}
     keyed = {"kind": "keyed", **asdict(spec.split), "key": list(spec.split.key)}
@@ -177,7 +163,7 @@ def divide(spec: SpecFile, tables: Tables, sources: Sequence[Source], scratch: P
         for share in (train, test):
             share.check()
     _differ([snapshot_hex([digest]) for digest in digests], [source.name for source in sources])
-    return train, test, Snapshot(snapshot_hex(digests), files)
+    return train, test, Snapshot(files, digests)
 
 
 def _differ(digests: Sequence[str], names: Sequence[str]) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
-from lockgate_step import BadCall, OutsideFailed, log, without_credentials
+from lockgate_step import BadCall, OutsideFailed, Refusal, log, without_credentials
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -46,7 +47,8 @@ def register(
     """Return the version of this bundle's model, and create it if it does not exist.
 
     uri: `http(s)://…` of a server or `sqlite:////…/registry.db` of a file. bundle: its digest. model: its model folder.
-    Errors: BadCall for another type of URI, OutsideFailed when the registry cannot be reached or fails.
+    Errors: BadCall for another type of URI, OutsideFailed when the registry cannot be reached or fails, Refusal when it
+    says that the files belong outside it.
     """
     artifacts = _artifacts(without_credentials(uri, "the registry's address", fix=_NO_CREDENTIALS))
     os.environ.update(_QUIET)
@@ -113,12 +115,31 @@ def _find(client: "MlflowClient", name: str, bundle: str) -> Registered | None:
 
 def _add(client: "MlflowClient", name: str, tags: Mapping[str, str], model: Path, artifacts: str | None) -> Registered:
     run = client.create_run(_experiment(client, name, artifacts), run_name=tags["lockgate.bundle"], tags=dict(tags))
+    _check_inside(run.info.artifact_uri, artifacts)
     client.log_artifacts(run.info.run_id, str(model), "model")
     client.set_terminated(run.info.run_id)
     _ensure_model(client, name)
     source = f"{run.info.artifact_uri}/model"
     version = client.create_model_version(name, source, run.info.run_id, tags=dict(tags))
     return Registered(name, str(version.version))
+
+
+def _check_inside(address: str, artifacts: str | None) -> None:
+    """Check that the model is written into the registry: its answer decides where. Errors: Refusal."""
+    found = urlsplit(address)
+    if artifacts is None:
+        inside = found.scheme == "mlflow-artifacts" and not found.netloc  # behind a server, the path is the server's
+    else:
+        own, other = (Path(unquote(urlsplit(each).path)).resolve() for each in (artifacts, address))
+        inside = found.scheme in ("file", "") and not found.netloc and other.is_relative_to(own)
+    if not inside:
+        msg = f"the registry wants the model's files outside it ({found.scheme or 'file'}:…)"
+        fix = (
+            "run its server with --serve-artifacts"
+            if artifacts is None
+            else "find out who else can write its file; if the file was moved, delete the experiments lockgate/… in it"
+        )
+        raise Refusal(msg, fix=fix)
 
 
 def _experiment(client: "MlflowClient", name: str, artifacts: str | None) -> str:

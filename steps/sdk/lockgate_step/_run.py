@@ -69,21 +69,20 @@ def main(*functions: Callable[..., object], sealer: Sealer | None = None) -> NoR
             _check_unsigned(contract for _, contract in programs)
         code = _main(programs, sys.argv[1:], sealer)
     except LockgateError as error:
-        log(
-            "error",
-            code=error.exit_code,
-            meaning=EXIT_CODES[str(error.exit_code)],
-            message=error.message,
-            fix=error.fix,
-        )
-        _terminate({"error": error.message, "fix": error.fix})
-        code = error.exit_code
-    except MemoryError:
-        log("error", code=4, message="out of memory", fix="give the step more memory")
-        code = 4
+        code = _failed(error)
+    except MemoryError:  # it would come again, as for a step that the kernel ends
+        code = _failed(BadCall("out of memory", fix="give the step more memory, or fewer rows"))
     except Exception as error:
         code = _bug(error)
     sys.exit(code)
+
+
+def _failed(error: LockgateError) -> int:
+    """Say what is wrong in the log and in the termination message; return the exit code."""
+    code, meaning = error.exit_code, EXIT_CODES[str(error.exit_code)]
+    log("error", code=code, meaning=meaning, message=error.message, fix=error.fix)
+    _terminate({"error": error.message, "fix": error.fix})
+    return code
 
 
 def _check_unsigned(contracts: Iterable[Mapping[str, Any]]) -> None:

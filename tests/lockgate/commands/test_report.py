@@ -2,7 +2,9 @@
 
 import base64
 import json
+import re
 import shutil
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from re import sub
@@ -17,6 +19,7 @@ from lockgate.records.environment import Environment
 from lockgate.records.evidence import Evidence
 from lockgate.records.runs import RunRecord
 from lockgate.records.store import store_of
+from lockgate.report.index import index
 from lockgate.report.lines import refusal_lines
 from tests.promotions import sign_recorded
 from tests.reported import add_pages
@@ -154,6 +157,23 @@ def test_a_refusal_says_what_the_terminal_says(refused: Pages) -> None:
     assert "No verdict from: smoke-test." in text
     assert f"lockgate waive {refused.record.id} bias-audit/1" in text
     assert "by sex beyond 0.173 0.162 to 0.184 at most 0.15 policy.toml:21" in text
+
+
+@pytest.mark.parametrize(
+    ("gate", "additional", "place"),
+    [
+        ("bias-audit", False, "policy.toml"),
+        ("fairness", True, "the program of fairness"),
+        ("validate-data", False, "expectations.json or the spec"),
+    ],
+)
+def test_the_place_of_a_rule_is_that_of_its_gate(refused: Pages, gate: str, additional: bool, place: str) -> None:
+    """The rule of an additional gate is in its program, those of the data are in expectations.json."""
+    evidence = refused.evidence
+    (step,) = evidence.record.refused
+    evidence.record.steps[evidence.record.steps.index(step)] = replace(step, name=gate, additional=additional)
+    found = re.findall(r"Or change the rule in ([^;]+);", index(evidence, {}))
+    assert found == [place]
 
 
 def test_a_waiver_is_the_first_thing_that_is_said(waived: Pages) -> None:

@@ -64,6 +64,15 @@ def test_the_way_out_of_a_refusal_changes_one_setting_and_keeps_the_others() -> 
     assert wanted in found.lines()
 
 
+def test_an_undecided_additional_gate_has_its_rule_in_its_program() -> None:
+    found = result("undecided")
+    (step,) = found.record.refused
+    found.record.steps[found.record.steps.index(step)] = replace(step, name="fairness", additional=True)
+    said = "\n".join(found.lines())
+    assert "policy.toml" not in said.partition("\nNext\n")[2]
+    assert "another rule in the program of fairness; then run again" in said
+
+
 def test_a_run_is_started_again_where_and_as_it_was() -> None:
     record = result("refused").record
     review = replace(record, about=replace(record.about, workflow="review", given={"version": "7"}))

@@ -1,6 +1,7 @@
 """The result of `lockgate verify` for a bundle with real signatures."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +57,9 @@ def test_every_check_says_what_who_and_how(bench: Bench) -> None:
     results = {name: check["result"] for name, check in checks.items()}
     assert (results["validate-model"], results["bias-audit"]) == ("passed", "passed by waiver")
     assert (results["data record"], results["waiver"]) == ("valid", "in force")
+    rules = {"policy", "spec", "expectations"}
+    assert checks["rules"]["subjects"] == {n: d for n, d in checks["validate-data"]["subjects"].items() if n in rules}
+    assert re.search(r"  rules +current +about policy, spec, expectations$", "\n".join(lines), re.MULTILINE)
     verdict = folder / "verdicts/bias-audit.json"
     assert checks["bias-audit"]["digest"] == sha256(verdict.read_bytes())
     assert checks["bias-audit"]["subjects"] == {n: value["subjects"][n] for n in JUDGED["bias-audit"]}

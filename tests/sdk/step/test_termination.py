@@ -1,5 +1,9 @@
 """The termination message of a gate is valid JSON, however long the verdict is."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,3 +51,17 @@ def test_an_error_too_long_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("LOCKGATE_IO", str(tmp_path))
     _terminate({"error": "x" * 2 * LIMIT})
     assert len((tmp_path / "termination").read_bytes()) == LIMIT
+
+
+def test_a_step_without_enough_memory_is_not_tried_again(tmp_path: Path) -> None:
+    """It would end in the same way, as one that the kernel ends for lack of memory: Argo retries exit code 4 only."""
+    lines = ["@program()", "def grow() -> None:", '    """Need more memory than there is."""', "    bytearray(1 << 60)"]
+    text = "\n".join(['"""A program."""', "from lockgate_step import main, program", *lines, "main(grow)", ""])
+    (tmp_path / "grow.py").write_text(text)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "grow.py")],
+        env={**os.environ, "LOCKGATE_IO": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    (said,) = (json.loads(line) for line in done.stderr.splitlines())
+    assert (done.returncode, said["code"], said["message"]) == (2, 2, "out of memory")
+    assert json.loads((tmp_path / "termination").read_text())["error"] == "out of memory"

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lockgate_package.registry import _check_inside
 from lockgate_proof import predicate
-from lockgate_step import BadCall, tree_digest
+from lockgate_step import BadCall, Refusal, tree_digest
 
 from tests.steps.package.chain import Chain, last, make_chain, run
 from tests.steps.package.mlflow_server import free_port, mlflow_server
@@ -146,3 +147,41 @@ def test_a_registry_file_that_is_not_a_database_is_an_outside_failure(chain: Cha
     (chain.root / "environment" / "registry").write_text(f"sqlite:///{chain.root}/registry.db")
     done = run(chain)
     assert done.returncode == 4, done.stderr
+
+
+def test_a_registry_file_does_not_steer_where_the_model_is_written(chain: Chain) -> None:
+    """Whoever can write the file of the registry could otherwise choose any folder of package."""
+    (chain.root / "environment" / "registry").write_text(f"sqlite:///{chain.root}/registry.db")
+    assert run(chain).returncode == 0
+    elsewhere = chain.root / "elsewhere"
+    with closing(sqlite3.connect(chain.root / "registry.db")) as database:
+        database.execute("delete from model_version_tags")  # so that it is registered again
+        database.execute("update experiments set artifact_location = ?", (elsewhere.as_uri(),))
+        database.commit()
+    done = run(chain)
+    assert done.returncode == 3, done.stderr
+    assert "the registry wants the model's files outside it" in (chain.root / "termination").read_text()
+    assert not elsewhere.exists()
+
+
+@pytest.mark.parametrize("address", ["mlflow-artifacts:/7/a/artifacts", "file:///r/artifacts/a b", "/r/artifacts/7"])
+def test_places_in_the_registry(address: str) -> None:
+    _check_inside(address, None if address.startswith("mlflow") else "file:///r/artifacts")
+
+
+@pytest.mark.parametrize(
+    ("address", "artifacts"),
+    [
+        *((each, None) for each in ("mlflow-artifacts://other/7", "file:///srv", "/srv", "s3://bucket/7", "")),
+        *(
+            (each, "file:///r/artifacts")
+            for each in (
+                "file:///r/artifacts/../keys", "file:///r/artifacts/%2e%2e/keys", "/r/keys", "/r/artifacts-2/7", "s3://b/7",
+                "file://host/r/artifacts/7", "mlflow-artifacts:/r/artifacts/7", "",
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_places_outside_the_registry(address: str, artifacts: str | None) -> None:
+    with pytest.raises(Refusal, match="outside it"):
+        _check_inside(address, artifacts)
