@@ -1,6 +1,7 @@
 """The verbs for the maker of a model."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -150,6 +151,70 @@ def status(
 
     with target_of(find_project(), where) as target:
         found = status_of(target, model)
+        print_result(found.lines(), found.to_json(), as_json)
+
+
+@app.command(rich_help_panel=YOURS)
+@cluster_options
+def runs(
+    *,
+    where: "Where",
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="Only this model.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the runs, the newest first, each with its settings and outcome.
+
+    Example: lockgate runs adult-income
+    """
+    from lockgate.commands.runs import listed
+    from lockgate.commands.target import target_of
+
+    with target_of(find_project(), where) as target:
+        found = listed(target, model)
+        print_result(found.lines(), found.to_json(), as_json)
+
+
+@app.command(rich_help_panel=YOURS)
+@cluster_options
+def compare(
+    *,
+    where: "Where",
+    one: Annotated[str, typer.Argument(metavar="RUN", help="The id of a run, its first characters, or 'last'.")],
+    other: Annotated[str, typer.Argument(metavar="RUN", help="Another run.")],
+    as_json: Json = False,
+) -> None:
+    """Compare two runs: settings, data, each measure with its interval, verdicts.
+
+    Example: lockgate compare 7f3b last
+    """
+    from lockgate.commands.compare import compare as compared
+    from lockgate.commands.target import target_of
+
+    with target_of(find_project(), where) as target:
+        found = compared(target, one, other)
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        print_result(found.lines(width), found.to_json(), as_json)
+
+
+@app.command(rich_help_panel=YOURS)
+@cluster_options
+def history(
+    *,
+    where: "Where",
+    model: ModelName,
+    most: Annotated[int, typer.Option("--last", metavar="N", help="The number of generations to show.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Show the versions of a model that were live, as the signed promotions prove them.
+
+    Example: lockgate history adult-income
+    """
+    from lockgate.commands.history import history as history_of
+    from lockgate.commands.target import target_of
+
+    project = find_project()
+    with target_of(project, where) as target:
+        found = history_of(target, project.model(model).spec.name, most)
         print_result(found.lines(), found.to_json(), as_json)
 
 

@@ -1,4 +1,4 @@
-"""The verbs about one run: `logs`, `report` and `stop`; the same for this machine and a cluster."""
+"""The verbs about runs: `runs`, `logs`, `report` and `stop`; the same for this machine and a cluster."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -10,11 +10,62 @@ from lockgate_report import say
 
 from lockgate.commands.target import Target, find
 from lockgate.errors import BadCall, UnknownName
-from lockgate.records.evidence import Evidence
+from lockgate.records.evidence import Evidence, moment
 from lockgate.records.runs import UNREACHED, RunRecord, Step
 from lockgate.records.store import live_of
-from lockgate.report.lines import why_no_log
+from lockgate.report.lines import run_word, settings_options, why_no_log
 from lockgate.report.pages import write_pages
+
+
+@dataclass(frozen=True)
+class Listed:
+    """All runs, or those of one model, the newest first.
+
+    unread: the runs that cannot be read: name -> why.
+    """
+
+    runs: Sequence[RunRecord]
+    unread: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """The runs as JSON values."""
+        return {"runs": [{"model": run.about.model, **run_json(run)} for run in self.runs], "unread": dict(self.unread)}
+
+    def lines(self) -> list[str]:
+        """The runs as people read them."""
+        width = max((len(run.about.model) for run in self.runs), default=0)
+        found = [_listed_line(run, width) for run in self.runs]
+        found += [f"run {name} is left out: {message}" for name, message in self.unread.items()]
+        return found or ["No run found."]
+
+
+def listed(target: Target, model: str | None = None) -> Listed:
+    """All runs there, or those of one model. Errors: UnknownName, BadCall, OutsideFailed."""
+    found = target.found(model)
+    if model is not None and not found.runs and model not in target.project.models:
+        raise UnknownName("model", model, target.project.models)
+    return Listed(found.runs, {name: error.message for name, error in found.unread.items()})
+
+
+def run_json(run: RunRecord) -> dict[str, Any]:
+    """A run as JSON values, as in schemas/status.schema.json."""
+    return {
+        "run": run.id,
+        "workflow": run.about.workflow,
+        "settings": dict(run.about.given),
+        "outcome": run_word(run),
+        "at": run.started,
+        "seconds": run.seconds,
+        "steps": [step.to_json() for step in run.steps],
+    }
+
+
+def _listed_line(run: RunRecord, width: int) -> str:
+    refusing = [step.name for step in run.steps if step.outcome in ("refused", "inconclusive")]
+    by = f" by {', '.join(refusing)}" if refusing else ""
+    settings = settings_options(run.about.given)
+    said = f"run {run.id}   {run.about.model:<{width}}  {run.about.workflow:<8}  {moment(run.started)}"
+    return f"{said}   {run_word(run)}{by}{f'  {settings}' if settings else ''}"
 
 
 @dataclass(frozen=True)

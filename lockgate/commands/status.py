@@ -7,6 +7,7 @@ from typing import Any
 
 from lockgate_step import read_time
 
+from lockgate.commands.runs import run_json
 from lockgate.commands.target import Target, start
 from lockgate.errors import UnknownName
 from lockgate.records.live import Live
@@ -40,17 +41,7 @@ class ModelStatus:
             "alert": live.alert,
             "unjudged": live.unjudged,
             "schedules": None if self.schedules is None else [each.to_json() for each in self.schedules],
-            "runs": [
-                {
-                    "run": run.id,
-                    "workflow": run.about.workflow,
-                    "outcome": run_word(run),
-                    "at": run.started,
-                    "seconds": run.seconds,
-                    "steps": [step.to_json() for step in run.steps],
-                }
-                for run in self.runs
-            ],
+            "runs": [run_json(run) for run in self.runs],
         }
 
     def lines(self, target: Target) -> list[str]:

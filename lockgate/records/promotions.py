@@ -91,6 +91,27 @@ def live_promotion(store: Store, model: str, trust: Callable[[], Trust], memory:
             raise ProofError(error.message, fix=f"{error.fix}; {memory.forget(model)}") from error
 
 
+def promotions_before(store: Store, newest: Promotion, trust: Trust, most: int) -> list[Promotion]:
+    """Up to `most` promotions before one, the newest first; each is the one that the later one names.
+
+    Errors: ProofError if one is missing, or is another than the one that was signed.
+    """
+    found, later = list[Promotion](), newest
+    while later.generation > 1 and len(found) < most:
+        name = f"history/{later.generation - 1}.json"
+        content = _read(store, later.model, name)
+        if content is None:
+            msg = f"models/{later.model}/{name} is missing in the store"
+            raise ProofError(msg, fix="restore it from a copy of the store")
+        earlier = read_promotion(content, trust, model=later.model, name=name)
+        if (earlier.digest, earlier.bundle) != (later.before, later.previous):
+            msg = f"models/{later.model}/{name} is another promotion than the one before generation {later.generation}"
+            raise ProofError(msg, fix="find out who wrote it, then restore it from a copy of the store")
+        found.append(earlier)
+        later = earlier
+    return found
+
+
 def _read(store: Store, model: str, name: str) -> bytes | None:
     try:
         return store.read(f"models/{model}/{name}").data

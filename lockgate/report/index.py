@@ -21,6 +21,7 @@ from lockgate_report import (
 
 from lockgate.records.evidence import Evidence, Figure, moment
 from lockgate.records.runs import UNREACHED, Step
+from lockgate.report.figures import interval_of, limit_of, name_of, value_of
 from lockgate.report.lines import SUBJECTS, again, duration, exit_code, failure_message, open_lines, rule_place, short
 
 OWN = "own-"  # begins the name of a page that a model's own step wrote
@@ -158,7 +159,7 @@ def _judged(evidence: Evidence, pages: Mapping[str, Step]) -> Iterator[Html]:
         key = "run.reported.one" if len(evidence.reported) == 1 else "run.reported"
         lead = say(key, count=len(evidence.reported))
         yield el("p", lead, " ", links.get("bias-audit", "bias-audit"), ":")
-        yield el("ul", *(el("li", f"{_name(each)}: ", *_measured(each)) for each in evidence.reported))
+        yield el("ul", *(el("li", f"{name_of(each)}: ", *_measured(each)) for each in evidence.reported))
     if evidence.unaudited:
         yield el("p", say("run.unaudited", columns=", ".join(evidence.unaudited)))
     if evidence.without_verdict and not evidence.record.run.alive:
@@ -175,41 +176,14 @@ def _figure(figure: Figure) -> list[str]:
             pill("unsure", say("run.excepted")),
             _small(say("run.excepted.until", at=figure.waiver["expires"][:10], by=figure.waiver["approver"])),
         ]
-    if figure.rule == "data:expectations":
-        met, limit = say("run.data.met", **said), say("run.data.limit", **said)
-        return [say("run.data.name"), join(standing), met, limit]
-    if figure.rule == "smoke:golden":
-        right = say("run.golden.right", right=said["rows"] - said["wrong"], rows=said["rows"])
-        return [say("run.golden"), join(standing), right, say("run.golden.limit")]
-    limit = say(f"limit.{said['asks']}", value=f"{said['limit']:g}")
-    return [
-        _name(figure),
-        join(standing),
-        join(_measured(figure)),
-        join([limit, el("div", said["source"], class_="soft small mono")]),
-    ]
+    source = el("div", said["source"], class_="soft small mono") if "source" in said else None
+    return [name_of(figure), join(standing), join(_measured(figure)), join([limit_of(figure), source])]
 
 
-def _measured(figure: Figure) -> list[str]:
+def _measured(figure: Figure) -> list[str | None]:
     """The value, if it may be shown, and its interval, if it has one."""
-    said = figure.said
-    sign = "+" if said["asks"] == "no_worse_than_live" else ""
-    places = 2 if said.get("value") is None else 3  # the value would reveal a small count
-    value, low, high = (
-        None if said.get(n) is None else f"{said[n]:{sign}.{places}f}" for n in ("value", "low", "high")
-    )
-    if not (low and high):
-        return [value or "–"]
-    return [value or say("value.hidden"), el("div", say("interval", low=low, high=high), class_="soft small nowrap")]
-
-
-def _name(figure: Figure) -> str:
-    """The measure of a rule, in words."""
-    kind, subject, *rest = figure.rule.split(":")
-    if kind == "bias":
-        return say("bias.between", measure=say(f"bias.measure.{rest[0]}"), columns=subject.replace("+", " and "))
-    name = say(f"{kind}.measure.{subject}")
-    return say("quality.gain", measure=name) if rest == ["no_worse_than_live"] else name
+    interval = interval_of(figure)
+    return [value_of(figure), el("div", interval, class_="soft small nowrap") if interval else None]
 
 
 def _next(evidence: Evidence) -> Html:

@@ -19,6 +19,7 @@ from lockgate.records.runs import Step
 from lockgate.report.index import OWN, index
 
 _FRAME = "width:100%;height:80vh;margin-top:1rem;border:1px solid;background:white"
+COMPARED = "compared-with-"  # begins the name of a page that `lockgate compare` wrote
 LARGEST = 64 << 20  # bytes of a page; real ones have some hundred kilobytes
 
 
@@ -67,7 +68,7 @@ def write_pages(evidence: Evidence) -> Pages:
     written |= {name: _framed(each, evidence) for name, each in apart.items()}
     folder.mkdir(exist_ok=True)
     for earlier in folder.glob("*.html"):
-        if earlier.name not in written:
+        if earlier.name not in written and not earlier.name.startswith(COMPARED):
             earlier.unlink()
     for name, text in written.items():
         (folder / name).write_text(text, encoding="utf-8")
