@@ -17,7 +17,7 @@ from lockgate.errors import BadCall, NotRendered, UnknownName
 from lockgate.images.pins import UNBUILT, image_name
 from lockgate.records.waivers import check_waivers
 from lockgate.rendering.files import model_files
-from lockgate.rendering.settings import check_settings
+from lockgate.rendering.settings import check_settings, choices
 from lockgate.report.lines import next_lines
 
 
@@ -99,10 +99,8 @@ class Order:
 
     @property
     def tunable(self) -> dict[str, list[str]]:
-        """The settings a run may vary, with their allowed values."""
-        return {
-            name: list(self.parameters[name].get("enum") or []) for name in self.may_vary if name in self.parameters
-        }
+        """The settings a run may vary, as `Result` has them."""
+        return choices(self.parameters, self.may_vary)
 
     @property
     def unbuilt(self) -> tuple[str, ...]:

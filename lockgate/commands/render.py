@@ -43,7 +43,7 @@ def render_project(project: Project, names: list[str], *, check: bool) -> tuple[
         msg = f"{len(shown)} rendered file(s) differ from their source: {', '.join(shown)}"
         raise NotRendered(msg, fix="lockgate render, then check the difference with git diff")
     written = [f"  wrote {path}" for path in shown] or [
-        f"  {len(models)} models; each rendered file agrees with its source"
+        f"  {len(models)} model{'' if len(models) == 1 else 's'}; each rendered file agrees with its source"
     ]
     notes = [note for model in models.values() for note in model.notes]
     rules = [] if check else [line for model in models.values() for line in _power(model)]

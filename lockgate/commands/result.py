@@ -24,7 +24,7 @@ class Result:
     """How a run ended.
 
     before: the live pointer before the run. live: what users reach after it.
-    tunable: the settings a run may vary, each with its possible values.
+    tunable: the settings a run may vary, each with its possible values, the one of the spec first.
     options: the options that name the cluster; empty for this machine.
     report: the link to its pages, if they were written. notes: what else the user should know.
     """

@@ -31,7 +31,7 @@ from lockgate.records.store import live_of
 from lockgate.records.waivers import check_waivers
 from lockgate.rendering.current import write_current
 from lockgate.rendering.files import model_files, write_or_check
-from lockgate.rendering.settings import check_settings
+from lockgate.rendering.settings import check_settings, choices
 from lockgate.report.lines import again
 from lockgate.report.tree import LiveTree
 
@@ -119,7 +119,7 @@ class Session:
         name = None if request.resume else secrets.token_hex(3)
         run = engine.run([manifest], manifest["metadata"]["name"], given, run_id=name, resume=request.resume)
         record = RunRecord.load(run.folder)
-        tunable = {name: list(parameters[name].get("enum") or []) for name in model.spec.tunable if name in parameters}
+        tunable = choices(parameters, model.spec.tunable)
         live, (report, withheld) = machine.live(model.spec.name), _report(machine, record)
         notes = [*model.notes, *withheld, *_tidied(machine, record)]
         return Result(record, record.about.before, live, tunable, report=report, notes=notes)

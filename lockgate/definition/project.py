@@ -18,6 +18,8 @@ from lockgate_step import UnsafeFile, canonical, file_digest, loads, read_suppli
 
 from lockgate.definition.catalog import Catalog, Program
 from lockgate.definition.contract import RAW, own_step
+from lockgate.definition.expected import FILE as EXPECTATIONS
+from lockgate.definition.expected import check_expectations
 from lockgate.definition.model import NOBODY, ModelSpec
 from lockgate.errors import BadCall, LockgateError, SpecError, UnknownName
 
@@ -40,7 +42,7 @@ class Model:
         found = {
             "spec": canonical(self.spec.to_json(self._gates_of_spec)).decode(),
             "policy": self._text("policy.toml", "every model needs a policy; lockgate new writes a first one"),
-            "expectations": self._text("expectations.json", "write [] if there are none"),
+            "expectations": self._text(EXPECTATIONS, "write [] if there are none"),
             "waivers": canonical([{"file": file, "envelope": each} for file, each in self.waivers.items()]).decode(),
         }
         for name, text in found.items():
@@ -92,12 +94,16 @@ class Model:
         return {name: sha256(canonical({file.name: file_digest(file)})) for name, file in sources.items()}
 
     def check(self) -> None:
-        """Refuse an invalid policy, or one without an entry for a sensitive column. Errors: SpecError."""
+        """Refuse an invalid policy, or one without an entry for a sensitive column; and expectations of other columns.
+
+        Errors: SpecError.
+        """
         try:
             check_policy(read_policy(self.folder / "policy.toml"), sensitive=list(self.spec.sensitive))
         except PolicyError as error:
             msg = f"{self.spec.name}: {error.where}: {error.problem}"
             raise SpecError(msg, fix=error.fix) from error
+        check_expectations(self.spec, self.raw["expectations"])
 
     def _text(self, name: str, fix: str) -> str:
         try:

@@ -101,7 +101,8 @@ def _cautions(found: Profile) -> Iterator[str]:
         where = "; ".join(each.where for each in gaps if each.column == name)
         yield f"missing    {name} is missing {where}; a model may use a missing value as a proxy"
     for name, rare in found.rare.items():
-        yield f"rare       {name}: {rare} of its values are in fewer than {SUPPORT} rows; merge them if possible"
+        are = "is" if rare == 1 else "are"
+        yield f"rare       {name}: {rare} of its values {are} in fewer than {SUPPORT} rows; merge them if possible"
     if found.key:
         yield f"split      by {found.key}, so that no subject is in both the training and the test rows"
 

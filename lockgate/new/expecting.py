@@ -14,8 +14,12 @@ COVERED = "Types, ranges, categories and columns that are never missing are chec
 
 
 def expectations(profile: Profile) -> str:
-    """Return expectations.json: entries of Great Expectations, each with its reason; never empty."""
-    entries = [*_counts(profile), *_columns(profile, "rows", profile.inputs)]
+    """Return expectations.json: entries of Great Expectations, each with its reason; never empty.
+
+    An input that `new` asks to remove has none, or removing it would leave an entry about a column that is not there.
+    """
+    kept = {name: column for name, column in profile.inputs.items() if name not in profile.telling}
+    entries = [*_counts(profile), *_columns(profile, "rows", kept)]
     entries += _columns(profile, "train_sensitive", profile.sensitive)
     lines = [json.dumps(entry, ensure_ascii=False) for entry in entries]
     return "[\n  " + ",\n  ".join(lines) + "\n]\n"

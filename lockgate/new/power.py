@@ -55,6 +55,11 @@ class Power:
     small: tuple[str, ...]
 
     @property
+    def about(self) -> str:
+        """What the rule compares, in words."""
+        return _SHORT[self.measure]
+
+    @property
     def decides(self) -> bool:
         """Whether a fair model likely passes."""
         return self.chance >= LIKELY
@@ -63,9 +68,7 @@ class Power:
     def words(self) -> str:
         """One sentence, without a subject: `a fair model passes 6 % of the time …`."""
         bound = "at least" if self.measure.endswith("_ratio") else "within"
-        said = (
-            f"{_SHORT[self.measure]} {bound} {self.limit:g}: a fair model passes {100 * self.chance:.0f} % of the time"
-        )
+        said = f"{self.about} {bound} {self.limit:g}: a fair model passes {100 * self.chance:.0f} % of the time"
         if self.decides:
             return said
         if self.small:
@@ -157,7 +160,7 @@ def _of_rule(rule: BiasRule, groups: Sequence[Group], share: float, policy: Poli
     today = datetime.now(UTC).date()
     named = {each.value for each in policy.accepted if each.column == "+".join(rule.between) and today <= each.until}
     left_out = named & set(found.small)
-    if not left_out:
+    if not left_out or len(groups) - len(left_out) < 2:  # with one group left, nothing can be compared
         return found
     judged = [group for group in groups if group.name not in left_out]
     return power(judged, share, rule.measure, _limit(rule), policy.settings)

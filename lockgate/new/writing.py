@@ -222,8 +222,12 @@ def label_gap(groups: Sequence[Group]) -> float:
 
     It is 0 if there are not two.
     """
-    rates = [group.rate for group in groups if group.rate is not None and group.rows >= JUDGED]
+    rates = _label_rates(groups)
     return max(rates) - min(rates) if len(rates) > 1 else 0.0
+
+
+def _label_rates(groups: Sequence[Group]) -> list[float]:
+    return [group.rate for group in groups if group.rate is not None and group.rows >= JUDGED]
 
 
 def _widest(profile: Profile) -> str:
@@ -234,8 +238,11 @@ def _widest(profile: Profile) -> str:
 def _bias(profile: Profile, column: str) -> Iterator[str]:
     """The rules for a sensitive column: selected alike, and wrong alike. A limit is set however few rows there are."""
     gap = label_gap(profile.groups[column])
+    differ = f"the label rates in the data differ by {gap:.2f} between these groups."
+    if len(_label_rates(profile.groups[column])) < 2:
+        differ = "the data have too few rows of these groups to compare their label rates."
     for measure, why in (
-        (SELECTION, f"the label rates in the data differ by {gap:.2f} between these groups."),
+        (SELECTION, differ),
         (ERRORS, "errors in both directions, since a model that selects alike may still be wrong more often for some."),
     ):
         power = power_of(profile, column, measure)
@@ -247,19 +254,33 @@ def _bias(profile: Profile, column: str) -> Iterator[str]:
 
 def _accepting(profile: Profile, column: str) -> Iterator[str]:
     """What accepts the small groups of a column, to be completed by the person who accepts them."""
-    small = dict.fromkeys(each for measure in (SELECTION, ERRORS) for each in power_of(profile, column, measure).small)
+    decided, beyond = _decided(profile, column)
+    if beyond:
+        about = " and on ".join(each.about for each in beyond)
+        yield (
+            f"# Fewer than two groups have enough rows to compare them on {about}, so accepting small groups does not\n"
+            "# decide that: it needs more rows, merged groups, or a waiver after the run.\n"
+        )
+    small = dict.fromkeys(each for power in decided for each in power.small)
     if not small:
         return
-    lines = ["The rules above stay undecided for want of rows of the groups below, unless they are accepted by name."]
+    rules, stay = ("rules above", "stay") if len(decided) > 1 else (f"rule on {decided[0].about}", "stays")
+    lines = [f"The {rules} {stay} undecided for want of rows of the groups below, unless they are accepted by name."]
     if len(small) > _ACCEPTED:
-        lines = [
-            f"{len(small)} groups are too small for the rules above: merge them, or accept each by name, like this:"
-        ]
+        many = f"{len(small)} groups are too small for the {rules}"
+        lines = [f"{many}: merge them, or accept each by name, like this:"]
     lines.append("To accept one, remove the # and write why, and the last day.")
     for name in list(small)[: _ACCEPTED if len(small) <= _ACCEPTED else 1]:
         entry = {"column": _quoted(column), "value": _quoted(name), "why": '""', "until": "YYYY-MM-DD"}
         lines += ["[[accepted_small_group]]", *(f"{key:<6} = {value}" for key, value in entry.items())]
     yield "".join(f"# {line}\n" for line in lines)
+
+
+def _decided(profile: Profile, column: str) -> tuple[list[Power], list[Power]]:
+    """The rules of a column with small groups: those that accepting the groups can decide, and the others."""
+    found = [power for measure in (SELECTION, ERRORS) if (power := power_of(profile, column, measure)).small]
+    decided = [power for power in found if len(profile.groups[column]) - len(power.small) > 1]
+    return decided, [power for power in found if power not in decided]
 
 
 def power_of(profile: Profile, column: str, measure: str) -> Power:
@@ -284,7 +305,9 @@ def outlook(profile: Profile) -> Iterator[str]:
         yield "  more rows                as many as stated above"
         yield "  another limit            in policy.toml, with your own why"
         if any(power.small for power in powers):
-            yield "  no small groups          merge them, or complete the entries of policy.toml that accept them"
+            entries = any(_decided(profile, column)[0] for column in profile.groups)
+            accept = ", or complete the entries of policy.toml that accept them" if entries else ""
+            yield f"  no small groups          merge them{accept}"
         yield "  lockgate waive           after the run: a named person signs an exception that expires"
 
 

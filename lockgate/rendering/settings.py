@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from lockgate.definition.catalog import Program
 from lockgate.engine.manifest import without_tags
@@ -14,6 +15,16 @@ _FORMS = {
     "number": re.compile(_NUMBER),
     "boolean": re.compile(r"(?i)true|false"),
 }
+
+
+def choices(parameters: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> dict[str, list[str]]:
+    """The allowed values of these settings, the one of the spec first; none for a setting that takes any value."""
+    found = {}
+    for name in names:
+        if name in parameters:
+            values, chosen = parameters[name].get("enum") or [], parameters[name].get("value")
+            found[name] = sorted(values, key=lambda value: value != chosen)
+    return found
 
 
 def check_settings(

@@ -71,11 +71,12 @@ def _banner(evidence: Evidence) -> Html:
             model, gates = record.about.model, ", ".join(SUBJECTS.get(s.name, s.name) for s in record.unjudged)
             headline = say("run.passed.unjudged", model=model, gates=gates) if gates else say("run.passed", model=model)
             return banner("unsure" if beside else "good", say("run.released"), headline, *beside)
-        headline = "; ".join(sentence(reason["message"]) for reason in record.waived)
+        headline, *more = [reason["message"] for reason in record.waived]
         blocks = [
-            finding(reason["lines"], why=reason["why"], excepted=excepted(reason["waiver"])) for reason in record.waived
+            finding(reason["lines"], why=reason["why"], excepted=excepted(reason["waiver"]), title=title)
+            for reason, title in zip(record.waived, ["", *more], strict=True)
         ]
-        return banner("unsure", say("run.waived"), headline, *blocks, *beside)
+        return banner("unsure", say("run.waived"), sentence(headline), *blocks, *beside)
     refusing = [(step, r) for step in record.refused for r in (step.verdict or {})["reasons"] if not r["waived_by"]]
     if not refusing:
         failed = record.failed[:1]

@@ -8,6 +8,7 @@ from lockgate.records.runs import UNREACHED, RunRecord, Step
 
 SHORT = 6
 SUBJECTS = {"bias-audit": "bias"}  # what a gate judges, in a word
+_OFF = "none"  # the value of train's setting `mitigation` that turns it off
 STOPPED = 130  # the exit code of a shell after Ctrl-C
 
 
@@ -40,13 +41,17 @@ def step_lines(run: RunRecord) -> list[str]:
 
 
 def refusal_lines(step: Step) -> list[str]:
-    """Why a gate refused: each finding, with the rule's reason."""
+    """Why a gate refused: each finding, with the rule's reason. A rule that it could not decide is not called refused.
+
+    Its measurements say which they are; a cluster's short message does not have them.
+    """
     verdict = step.verdict or {}
-    word = "Refused" if verdict["result"] == "refused" else "Not decided"
     lines: list[str] = []
     for reason in verdict["reasons"]:
         if reason["waived_by"]:
             continue
+        refused = verdict["result"] == "refused" and _standing(verdict, reason["rule"]) in (None, "beyond")
+        word = "Refused" if refused else "Not decided"
         lines += [f"{word} by {step.name}: {reason['message']}", *[f"  {line}" for line in reason["lines"]]]
         if reason["why"] and not any(reason["why"] in line for line in reason["lines"]):
             lines.append(f"  why: {reason['why']}")
@@ -54,6 +59,13 @@ def refusal_lines(step: Step) -> list[str]:
         lines.append(f"  and {left_out} more; the signed verdict has them all")
     # Why a waiver was not applied; the verdict's other notes are in the report.
     return lines + [f"  {note}" for note in step.unused_waivers]
+
+
+def _standing(verdict: Mapping[str, Any], rule: str) -> object:
+    """The result of a rule, if the gate measured it; a gate of the model's own may measure anything."""
+    rules = verdict["measurements"].get("rules")
+    said = rules.get(rule) if isinstance(rules, Mapping) else None
+    return said.get("standing") if isinstance(said, Mapping) else None
 
 
 def waived_lines(reason: Mapping[str, Any]) -> list[str]:
@@ -142,11 +154,18 @@ def again(run: RunRecord, options: str = "", given: Mapping[str, str] | None = N
 def ways_out(run: RunRecord, tunable: Mapping[str, list[str]], options: str = "") -> list[str]:
     """The command of a run that differs in one setting from a refused one, as a list of one; empty if there is none.
 
-    tunable: the settings a run may vary, each with its possible values. options: as in `again`.
+    tunable: as in `Result`. options: as in `again`. Without mitigation, a model's gaps only become larger; so no way
+    out of bias-audit turns it off, and only the quality of a model is a reason to do so.
     """
-    given = run.about.given
-    others = ((k, v) for k, values in tunable.items() for v in values if k in given and v != given[k])
-    return [again(run, options, {**given, name: value}) for name, value in others][:1]
+    given, gate = run.about.given, run.refused[0].name
+    ways = []
+    for name, values in tunable.items():
+        current, of = given.get(name, values[0] if values else ""), name == "mitigation"
+        if gate == "bias-audit" and (of or name in given):
+            ways += [(name, value) for value in values if value != current and not (of and value == _OFF)]
+        elif gate == "validate-model" and of and _OFF in values and current != _OFF:
+            ways.append((name, _OFF))
+    return [again(run, options, {**given, name: value}) for name, value in ways][:1]
 
 
 def ending_lines(run: RunRecord) -> list[str]:

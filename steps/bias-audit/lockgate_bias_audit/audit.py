@@ -131,7 +131,10 @@ def _judge(rule: BiasRule, grouped: Grouped, shown: Released, policy: Policy, se
     excused = surest(grouped.counts, again, measure, support=support, confidence=confidence, alone=taken, pooled=False)
     if excused and rule.limit.judge(excused.measured) != "beyond":
         excused = None
-    power = _power(rule.limit, rule.measure, np.delete(grouped.counts, taken, axis=0), settings, standing)
+    kept = np.delete(grouped.counts, taken, axis=0)
+    if len(kept) < 2:  # accepting groups cannot decide the rule; with more rows the accepted ones are judged again
+        kept = grouped.counts
+    power = _power(rule.limit, rule.measure, kept, settings, standing)
     return Judged(rule, grouped, shown, found, standing, left, power, excused)
 
 

@@ -35,6 +35,7 @@ _DENOMINATOR: Mapping[RateName, str] = {
 
 
 POOL = "all small groups together"
+_HIDDEN = "not shown"  # a size or a rate
 _FEW = 3  # groups that a sentence names; if there are more, it counts them, and a line names them
 
 
@@ -95,8 +96,10 @@ class Wording:
         """The finding in figures: the two groups, the gap, the limit, the groups left out, and the power."""
         found = judged.gap
         left = [each for each in judged.left if not each.accepted]
-        lines = [[each] for each in left] if len(left) <= 2 * _FEW else [left]
-        more = [f"left out: {self.named(judged, groups)}" for groups in lines]
+        more = [f"left out: {named}" for named in self._each(judged, left)]
+        if found is None:  # a reader must see that accepting more groups does not decide the rule
+            taken = [each for each in judged.left if each.accepted]
+            more += [f"left out, as accepted: {named}" for named in self._each(judged, taken)]
         if left and judged.standing == "left out":
             column = "+".join(judged.grouped.between)
             more.append(f'to accept that: [[accepted_small_group]] with column = "{column}", value, why and until')
@@ -105,11 +108,20 @@ class Wording:
         if found is None:
             few = f"a group is judged if its denominator has at least {self.policy.settings.minimum_support} rows"
             return (few, *more)
-        table = [(each.name, each.rate.text, each.tries) for each in sides(found, judged)]
-        wide = [max(map(len, column)) for column in zip(*table, strict=True)]
-        of = self.labelled(_DENOMINATOR[found.rate])
-        groups = [f"{name:<{wide[0]}}  {rate:>{wide[1]}}  of {count:>{wide[2]}}{of}" for name, rate, count in table]
+        of, pair = self.labelled(_DENOMINATOR[found.rate]), sides(found, judged)
+        name, rate = (max(map(len, column)) for column in zip(*((s.name, s.rate.text) for s in pair), strict=True))
+        size = max((len(side.tries) for side in pair if side.tries != _HIDDEN), default=0)
+        groups = [
+            f"{side.name:<{name}}  {side.rate.text:>{rate}}  "
+            + (_rows(side.tries) if side.tries == _HIDDEN else f"of {side.tries:>{size}}{of}")
+            for side in pair
+        ]
         return (*groups, f"{self.measured(judged)}; {limit(judged)}", *more)
+
+    def _each(self, judged: Judged, left: Sequence[LeftOut]) -> list[str]:
+        """Groups that a rule leaves out: each by itself, or all in one text if there are many."""
+        several = [[each] for each in left] if len(left) <= 2 * _FEW else [left]
+        return [self.named(judged, groups) for groups in several]
 
     def named(self, judged: Judged, left: Sequence[LeftOut]) -> str:
         """Groups that a rule leaves out, each with the rows in its denominator."""
@@ -199,7 +211,7 @@ def _side(at: int, found: Gap, judged: Judged) -> Side:
         members = [judged.shown.tries[found.rate][each] for each in found.pooled]
         return Side(POOL, *release_pool(judged.grouped.counts[list(found.pooled)].sum(0), found.rate, members))
     rate, shown = judged.shown.rates[at][found.rate], judged.shown
-    hidden = Shown("not shown", kind="hidden")
+    hidden = Shown(_HIDDEN, kind="hidden")
     return Side(judged.grouped.names[at], hidden if rate.kind == "small" else rate, shown.tries[found.rate][at])
 
 
@@ -297,7 +309,7 @@ def _accepted(audit: Audit, words: Wording) -> Iterator[str]:
 
 
 def _rows(tries: str, of: str = "") -> str:
-    return "size not shown" if tries == "not shown" else f"{tries} rows{of}"
+    return "size not shown" if tries == _HIDDEN else f"{tries} rows{of}"
 
 
 def _constant(positive: bool, words: Wording) -> str:

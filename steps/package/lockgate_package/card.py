@@ -77,7 +77,7 @@ def _details(evidence: Evidence) -> Iterator[Block]:
     if trained:
         said = {name: value for name, value in spec.train.items() if trained.get(name, value) != value}
         if said:
-            pairs["Settings of train that differ in the spec"] = text(dict(sorted(said.items())))
+            pairs["The spec says instead"] = text(dict(sorted(said.items())))
     elif spec.train:
         pairs["Settings of train in the spec"] = text(dict(sorted(spec.train.items())))
         varied = ", ".join(spec.tunable)

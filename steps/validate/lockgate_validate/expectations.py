@@ -199,9 +199,10 @@ def read(path: Path, tables: Mapping[str, Sequence[str]]) -> list[Check]:
         first, *_ = unknown
         column = next(name for name in first.columns if name not in tables[first.table])
         msg = f"{first.source} ({first.type}) names the column `{column}`, which `{first.table}` does not have"
+        absent = {name: None for check in unknown for name in check.columns if name not in tables[check.table]}
         numbers = ", ".join(check.source.removeprefix(f"{FILE}: entry ") for check in unknown)
-        fix = "correct the name, or remove the entries of columns that the spec no longer has: number "
-        raise BadCall(msg, fix=f"{fix}{numbers}")
+        fix = "correct the name, or remove the entries of columns that the spec no longer has"
+        raise BadCall(msg, fix=f"{fix}: {', '.join(absent)} (number {numbers})")
     return checks
 
 

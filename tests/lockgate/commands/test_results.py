@@ -13,14 +13,17 @@ import sys
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from lockgate.cli.main import app
 from lockgate.commands.result import Result
 from lockgate.records.live import Live
-from lockgate.records.runs import RunRecord
-from lockgate.report.lines import again, settings_options, step_lines
+from lockgate.records.runs import RunRecord, Step
+from lockgate.rendering.settings import choices
+from lockgate.report.lines import again, refusal_lines, settings_options, step_lines
 
 RECORDED = Path(__file__).parent / "recorded"
 ENDS = {"released": 0, "waived": 0, "refused": 3, "undecided": 3, "failed": 2, "interrupted": 1}
@@ -71,6 +74,48 @@ def test_an_undecided_additional_gate_has_its_rule_in_its_program() -> None:
     said = "\n".join(found.lines())
     assert "policy.toml" not in said.partition("\nNext\n")[2]
     assert "another rule in the program of fairness; then run again" in said
+
+
+@pytest.mark.parametrize(
+    ("given", "tunable", "way"),
+    [
+        ({}, TUNABLE, "grid-search"),  # the spec's own value is as good as a given one
+        ({"mitigation": "grid-search"}, TUNABLE, "exponentiated-gradient"),  # never back to none
+        ({"mitigation": "grid-search"}, {"mitigation": ["none", "grid-search"]}, None),
+        ({}, {"seed": []}, None),
+    ],
+)
+def test_a_way_out_of_the_audit_is_never_to_stop_mitigating(
+    given: dict[str, str], tunable: dict[str, list[str]], way: str | None
+) -> None:
+    found = result("refused")
+    record = replace(found.record, about=replace(found.record.about, given=given))
+    lines = replace(found, record=record, tunable=tunable).lines()
+    assert [line.partition("mitigation=")[2] for line in lines if "lockgate run" in line] == ([way] if way else [])
+
+
+def test_the_values_of_a_setting_begin_with_the_one_of_the_spec() -> None:
+    parameters: dict[str, dict[str, object]] = {
+        "mitigation": {"enum": ["none", "grid-search"], "value": "grid-search"},
+        "seed": {"value": "0"},
+    }
+    assert choices(parameters, ["mitigation", "seed", "gone"]) == {"mitigation": ["grid-search", "none"], "seed": []}
+
+
+def test_an_undecided_rule_beside_a_refused_one_is_not_called_refused() -> None:
+    (step,) = result("refused").record.refused
+    reason: dict[str, object] = {"rule": "r", "message": "m", "lines": [], "why": "", "waived_by": None}
+    rules = {"r": {"standing": "beyond"}, "s": {"standing": "undecided"}}
+    reasons = [reason, reason | {"rule": "s"}, reason | {"rule": "of no measurement"}]
+    for measured, words in (
+        ({"rules": rules}, ["Refused", "Not decided", "Refused"]),
+        ({"rules": ["r"]}, ["Refused"] * 3),  # a gate of the model's own may measure anything
+        ({"rules": {"r": 7}}, ["Refused"] * 3),
+        ({}, ["Refused"] * 3),
+    ):
+        said = {"result": "refused", "reasons": reasons, "notes": [], "measurements": measured}
+        shown = refusal_lines(cast(Step, SimpleNamespace(name=step.name, verdict=said, unused_waivers=[])))
+        assert shown == [f"{word} by bias-audit: m" for word in words]
 
 
 def test_a_run_is_started_again_where_and_as_it_was() -> None:

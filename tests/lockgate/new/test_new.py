@@ -348,6 +348,9 @@ def test_a_table_like_compas_as_a_new_user_meets_it(tmp_path: Path) -> None:
     assert "Each of these decides it:" in said
     folder = tmp_path / "pipelines" / "cases"
     assert "each alone nearly tells the label: is_recid." in (folder / "pipeline.py").read_text()
+    # The advice can be followed: an input that is to be removed has no expectation that would name it.
+    expected = json.loads((folder / "expectations.json").read_text())
+    assert {each["kwargs"].get("column") for each in expected} == {None, "priors_count", "score"}
     assert "- `is_recid` (Cramér's V 0.9" in (folder / "README.md").read_text()  # no backslash inside code
     # Every rule gates, and the entries that accept the small groups only need a person's reason and a day.
     rules = (folder / "policy.toml").read_text()
@@ -380,6 +383,34 @@ def test_many_small_groups_are_not_each_offered(tmp_path: Path) -> None:
     rules = policy(profile(path, "approved"), "cases")
     assert "# 20 groups are too small for the rules above: merge them, or accept each by name, like this:" in rules
     assert rules.count("[[accepted_small_group]]") == 1
+
+
+def test_accepting_is_not_offered_where_it_cannot_decide(tmp_path: Path) -> None:
+    """Of two groups, one has too few positive rows: the error rates have nothing to compare once it is left out."""
+    lines = [f"{n % 50},{'FM'[n % 3 > 0]},{'yes' if n % 3 and n % 2 else 'no'}" for n in range(900)]
+    path = tmp_path / "cases.csv"
+    path.write_text("\n".join(["amount,sex,approved", *lines]))
+    found = profile(path, "approved")
+    rules = policy(found, "cases")
+    assert "[[accepted_small_group]]" not in rules
+    assert "# Fewer than two groups have enough rows to compare them on error rates, so accepting small groups" in rules
+    assert "the data have too few rows of these groups to compare their label rates." in rules
+    said = list(outlook(found))
+    assert "  no small groups          merge them" in said
+    # An entry that is written all the same changes nothing, and the power still says what would.
+    write(found, "cases", tmp_path / "pipelines" / "cases")
+    entry = f'[[accepted_small_group]]\ncolumn = "sex"\nvalue = "F"\nwhy = "x"\nuntil = {datetime.now(UTC).date()}\n'
+    (tmp_path / "pipelines" / "cases" / "policy.toml").write_text(rules + entry)
+    said = render_project(Project(tmp_path), [], check=False)[1]["power"]
+    assert any("error rates" in line and "because of too few rows of F" in line for line in said)
+
+
+def test_one_rare_value_is_said_in_the_singular(tmp_path: Path) -> None:
+    lines = [f"{n % 50},{'abc'[n % 3] if n else 'rare'},{'yes' if n % 3 else 'no'}" for n in range(300)]
+    path = tmp_path / "cases.csv"
+    path.write_text("\n".join(["amount,branch,approved", *lines]))
+    said = "\n".join(describe(profile(path, "approved")))
+    assert "rare       branch: 1 of its values is in fewer than 10 rows; merge them if possible" in said
 
 
 def test_similar_names_are_suggested(data: Path) -> None:

@@ -152,6 +152,30 @@ def test_no_count_below_ten_is_named(bench: AuditBench) -> None:
     assert "left out: C (fewer than 10 rows)" in reason["lines"]
 
 
+def test_a_size_that_is_not_shown_is_said_in_words(bench: AuditBench) -> None:
+    """With the sizes of both other groups, the total would give the small one away."""
+    listed(bench, "C")
+    bench.people(("Male", 2000, 500), ("Female", 300, 60), ("C", 7, 0))
+    assert bench.run().returncode == 3
+    high, low, *_ = bench.verdict["reasons"][0]["lines"]
+    assert high.endswith(" %  of 2,000"), high
+    assert low.endswith(" %  size not shown"), low
+
+
+def test_a_rule_that_accepting_leaves_with_one_group_names_the_way_out(bench: AuditBench) -> None:
+    """Then no acceptance decides it, but more rows do: the accepted groups are judged again when they have enough."""
+    bench.people(("Male", 2000, 500), ("Female", 20, 10))
+    assert bench.run().returncode == 3
+    before = next(line for line in bench.verdict["reasons"][0]["lines"] if "would decide it" in line)
+    bench.policy = POLICY + accepting("Female")
+    bench.people(("Male", 2000, 500), ("Female", 20, 10))
+    assert bench.run().returncode == 3
+    (reason,) = bench.verdict["reasons"]
+    assert reason["message"] == "by sex, nothing can be compared: fewer than two groups are large enough to judge"
+    assert "left out, as accepted: Female (20 rows)" in reason["lines"]
+    assert reason["lines"][-1] == before
+
+
 @pytest.mark.parametrize("score", [math.nan, math.inf, -0.1, 1.1, None])
 def test_broken_scores_are_refused(bench: AuditBench, score: float | None) -> None:
     truth, answers, sex = people(*BIG)

@@ -229,7 +229,7 @@ def test_the_card_says_what_the_model_was_really_trained_with(chain: Chain) -> N
     chain.sign_all()
     card = made(chain)["card.md"]
     assert "- **Trained with**: estimator: x.Y, mitigation: none, seed: 3\n" in card  # no mitigation ran, so no fits
-    assert "- **Settings of train that differ in the spec**: mitigation: grid-search\n" in card
+    assert "- **The spec says instead**: mitigation: grid-search\n" in card
     assert "May differ" not in card
 
 

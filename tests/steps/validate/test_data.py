@@ -233,7 +233,7 @@ def test_all_entries_of_a_removed_column_are_named_at_once(data_bench: Bench, ju
     data_bench.freeze(tiny())
     with pytest.raises(BadCall, match=r"entry 1 .* names the column `wage`") as caught:
         judge(data_bench)
-    assert caught.value.fix.endswith("remove the entries of columns that the spec no longer has: number 1, 3")
+    assert caught.value.fix.endswith("remove the entries of columns that the spec no longer has: wage (number 1, 3)")
 
 
 def test_the_program_refuses_and_no_value_of_a_row_gets_out(data_bench: Bench) -> None:
