@@ -19,7 +19,7 @@ from lockgate.cluster.manifests.settings import Cluster
 from lockgate.cluster.objects import ClusterObjects, within
 from lockgate.definition.project import Project
 from lockgate.doctor import running
-from lockgate.doctor.checks import Finding, check_key, examined, race
+from lockgate.doctor.checks import Finding, check_key, examined, keeps_dots, race
 from lockgate.errors import BadCall
 from lockgate.images.pins import built
 from lockgate.images.registry import absent
@@ -286,7 +286,12 @@ def _store(cluster: Cluster) -> Finding:
         place = f".lockgate/kubernetes/{layout.STORE_SECRET}"
         found = f"the files in {place} end with a newline, which Argo would send with the credentials"
         return Finding("store", found, f"write each without it: printf %s VALUE > FILE, then {_APPLY_KEYS}")
-    return race(store_of(cluster.as_environment), cluster.value("store"))
+    store, where = store_of(cluster.as_environment), cluster.value("store")
+    raced = race(store, where)
+    if raced.well and keeps_dots(store):
+        what = f"{where} keeps keys with `..`: Argo writes them outside of a step's inputs, where its own program is"
+        return Finding("store", what, "deny to write keys with /../ by the bucket's policy (docs/security.md)")
+    return raced
 
 
 def _images(project: Project) -> Finding:

@@ -424,7 +424,7 @@ def test_a_template_that_is_not_rendered_may_run(attacked: Site) -> None:
 OF_WAIT = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # of the executor's account, in Argo's own container
 # What the code of a step tries; it leaves the errors. The first process is Argo's own, and nothing limits that one.
 AUTHOR = f"""
-import json, os
+import json, os, lockgate_step, numpy
 def tried(call, *arguments):
     try:
         return str(call(*arguments))
