@@ -7,7 +7,6 @@ import sys
 from typing import Any
 
 import typer
-from lockgate_step import visible
 
 from lockgate.cli import model, platform
 from lockgate.cli.app import app
@@ -70,7 +69,7 @@ def run_app(arguments: list[str]) -> int:
 def _misused(error: Any, as_json: bool) -> int:
     message = str(error.format_message()).rstrip(".")
     if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help
-        say(message, err=True)
+        say(message, err=True, lines=True)
         return 2
     command = error.ctx.command_path if error.ctx else "lockgate"
     return _fail(message[0].lower() + message[1:], f"{command} --help", 2, as_json)
@@ -81,7 +80,7 @@ def _fail(message: str, fix: str, code: int, as_json: bool, *, lines: bool = Fal
         # On one line, since the log is one JSON object per line.
         say(json.dumps({"error": {"message": message, "fix": fix}, "exit_code": code}, ensure_ascii=False))
         return code
-    say(f"Error: {message if lines else visible(message)}", err=True)
+    say(f"Error: {message}", err=True, lines=lines)
     if fix:
-        say(f"Next: {visible(fix)}", err=True)
+        say(f"Next: {fix}", err=True)
     return code

@@ -108,7 +108,8 @@ def report(*, where: "Where", run_: RunName = "last", as_json: Json = False) -> 
         say(f"The store no longer has: {', '.join(found.missing)}.", err=True)
     if found.withheld and not as_json:
         again = "Next: find out who can write the store and .lockgate, then run the model again"
-        say("\n".join([*found.withheld, again]), err=True)
+        for line in (*found.withheld, again):
+            say(line, err=True)
     return found.exit_code
 
 

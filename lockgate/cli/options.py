@@ -76,9 +76,12 @@ def given_settings(settings: list[str] | None, data: str | None = None, version:
     return found | {name: value for name, value in own.items() if value is not None}
 
 
-def say(text: str = "", *, err: bool = False) -> None:
-    """Print a line, with each character that nobody can see as its code; err: to standard error."""
-    typer.echo(visible(text, keep="\n"), err=err)
+def say(text: str = "", *, err: bool = False, lines: bool = False) -> None:
+    """Print a line, with each character that nobody can see as its code: a line break inside it is data.
+
+    err: to standard error. lines: it is a text of several lines.
+    """
+    typer.echo(visible(text, keep="\n" if lines else ""), err=err)
 
 
 class Screen(io.TextIOBase):
@@ -91,16 +94,16 @@ class Screen(io.TextIOBase):
 
 def print_json(value: object) -> None:
     """Print one JSON value."""
-    say(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    say(json.dumps(value, indent=2, ensure_ascii=False, default=str), lines=True)
 
 
 def print_result(lines: list[str], value: object, as_json: bool) -> None:
-    """Print a result as lines, or as one JSON value; a line break inside a line is data, so it is shown as a code."""
+    """Print a result as lines, or as one JSON value."""
     if as_json:
         print_json(value)
         return
     for line in lines:
-        say(visible(line))
+        say(line)
 
 
 def find_project() -> "Project":

@@ -155,7 +155,7 @@ def convert(
     for line in converted.lines():
         say(line, err=output is None)
     if output is None:
-        say(converted.text.rstrip())
+        say(converted.text.rstrip(), lines=True)
 
 
 @app.command(rich_help_panel=PLATFORM)

@@ -25,7 +25,7 @@ from lockgate.engine.record import Node, Run
 from lockgate.errors import BadCall, LockgateError, OutsideFailed
 from lockgate.records.live import Live
 from lockgate.records.runs import About, RunRecord, Step, additional_gates, declared_pages, program_steps
-from lockgate.rendering.labels import COMPONENT, NAME
+from lockgate.rendering.labels import COMPONENT, NAME, PART_OF
 from lockgate.report.tree import LiveTree
 
 Json = dict[str, Any]
@@ -124,11 +124,10 @@ def record_of(workflow: Json, kept: Path) -> RunRecord:
     """
     with as_argo_writes(workflow):
         metadata, status = workflow["metadata"], workflow.get("status") or {}
-        labels = {**_template(workflow).get("workflowMetadata", {}).get("labels", {}), **(metadata.get("labels") or {})}
+        labels = _labels(workflow)
         if not _ID.fullmatch(metadata["name"]):
             raise ValueError(metadata["name"])
         _check_types(status, {"phase": str, "message": str})
-        _check_types(labels, {NAME: str, COMPONENT: str})
         run = ClusterRun.of(workflow, kept / metadata["name"])
         template = status.get("storedWorkflowTemplateSpec")
         steps = tuple(program_steps(template)) if template else ()
@@ -165,6 +164,25 @@ def _check_types(found: Mapping[str, Any], types: Mapping[str, type]) -> None:
 
 def _template(workflow: Json) -> Json:
     return dict((workflow.get("status") or {}).get("storedWorkflowTemplateSpec") or {})
+
+
+def _labels(workflow: Json) -> Json:
+    """Return the labels of a run. Those of its template win: whoever may stop a run may be able to change its own."""
+    given = workflow["metadata"].get("labels") or {}
+    kept = (_template(workflow).get("workflowMetadata") or {}).get("labels") or {}
+    for labels in (given, kept):
+        _check_types(labels, {NAME: str, COMPONENT: str, PART_OF: str})
+    return {**given, **kept}
+
+
+def is_ours(workflow: Json, model: str | None) -> bool:
+    """Return whether a Workflow is a run of Lockgate, and of this model; so is one that does not tell."""
+    try:
+        with as_argo_writes(workflow):
+            labels = _labels(workflow)
+            return labels.get(PART_OF) == "lockgate" and model in (None, labels.get(NAME))
+    except BadCall:
+        return True
 
 
 def raw_input(workflow: Json, name: str) -> bytes:

@@ -74,8 +74,8 @@ class Argo(Protocol):
     def workflow(self, name: str) -> Json:
         """Return one Workflow with its status. Errors: NotThere."""
 
-    def workflows(self, labels: Mapping[str, str]) -> list[Json]:
-        """Return the Workflows with these labels, with their status."""
+    def workflows(self) -> list[Json]:
+        """Return every Workflow of the namespace, with its status."""
 
     def crons(self, labels: Mapping[str, str]) -> list[Json]:
         """Return the CronWorkflows with these labels. Errors: NotAllowed."""
@@ -155,9 +155,9 @@ class KubernetesApi:
         with self._cluster.asked():
             return _plain(self._client.get(self._workflow, name))
 
-    def workflows(self, labels: Mapping[str, str]) -> list[Json]:
+    def workflows(self) -> list[Json]:
         with self._cluster.asked():
-            return [_plain(found) for found in self._client.list(self._workflow, labels=dict(labels))]
+            return [_plain(found) for found in self._client.list(self._workflow)]
 
     def crons(self, labels: Mapping[str, str]) -> list[Json]:
         with self._cluster.asked():
@@ -241,8 +241,8 @@ class ArgoServer:
     def workflow(self, name: str) -> Json:
         return self._call("GET", "workflows", name)
 
-    def workflows(self, labels: Mapping[str, str]) -> list[Json]:
-        return self._list("workflows", labels)
+    def workflows(self) -> list[Json]:
+        return self._list("workflows", {})
 
     def crons(self, labels: Mapping[str, str]) -> list[Json]:
         return self._list("cron-workflows", labels)

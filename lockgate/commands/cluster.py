@@ -10,7 +10,7 @@ from lockgate_store import Missing, Store, TooLarge
 
 from lockgate.cluster.api import NotAllowed
 from lockgate.cluster.manifests.settings import Cluster
-from lockgate.cluster.watch import WHO_WRITES, fetch_log, live_on, output_keys, raw_input, record_of
+from lockgate.cluster.watch import WHO_WRITES, fetch_log, is_ours, live_on, output_keys, raw_input, record_of
 from lockgate.cluster.workflows import Argo, Where, reach
 from lockgate.definition.project import Project
 from lockgate.errors import BadCall
@@ -63,9 +63,14 @@ class OnCluster:
         return self.project.state / "cluster" / self.argo.namespace
 
     def found(self, model: str | None = None) -> Found:
-        """The Workflows of Lockgate, or those of one model: whoever may submit can write one that nobody can read."""
-        labels, records, unread = {PART_OF: "lockgate", **({NAME: model} if model else {})}, [], {}
-        for workflow in self.argo.workflows(labels):
+        """The Workflows of Lockgate, or those of one model: whoever may submit can write one that nobody can read.
+
+        They are not selected by their own labels, by which an operator could hide one.
+        """
+        records, unread = [], {}
+        for workflow in self.argo.workflows():
+            if not is_ours(workflow, model):
+                continue
             try:
                 records.append(record_of(workflow, self.fetched))
             except BadCall as error:

@@ -32,6 +32,8 @@ _LOOK_ALIKE = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "-": None, 
 _RESERVED = {"waive", "index", "package-card"}  # the signer of waivers, and the pages of a run that no step is named by
 # A model's own step reads and writes files. The credentials of the store and the platform's token can move `live`.
 _USES_OF_OWN = ("registry",)
+# The text and not a file of the image: the step's own packages could replace that one. -I: they replace no module here.
+_START = ("python", "-I", "-S", "-c", Path(__file__).with_name("no_links.py").read_text(encoding="utf-8"))
 _GUIDE = "docs/writing-a-step.md describes what a step may be"
 
 
@@ -47,7 +49,7 @@ def own_step(source: Path, model: str) -> Program:
     stem = source.stem.replace("_", "-")
     entry = {key: value for key, value in found[0].items() if key != "function"}
     signer = layout.additional_signer(model, entry["program"]) if entry["gate"] else ""
-    program = Program(entry["program"], stem, f"{model}-{stem}", ("python", "-m", source.stem), (), entry, signer)
+    program = Program(entry["program"], stem, f"{model}-{stem}", (*_START, "-m", source.stem), (), entry, signer)
     _check_own(program, source)
     if signer:
         _check_gate(program, source)

@@ -72,6 +72,28 @@ def race(store: Store, where: str) -> Finding:
     return Finding("store", f"{where}: exactly one of {WRITERS} concurrent writers succeeds")
 
 
+def keeps_dots(store: Store) -> bool:
+    """Return whether a store in S3 keeps `..` in a key: Argo's S3 driver writes the keys below an input's as paths.
+
+    Argo does so for a file too, if its key is missing. So whoever can write such a store writes outside of the input.
+    """
+    client: Any = getattr(store, "client", None)
+    if client is None:  # a folder
+        return False
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket, prefix = (str(getattr(store, name)) for name in ("bucket", "prefix"))
+    folder = f"{prefix.strip('/')}/probe/{uuid.uuid4().hex}/".lstrip("/")
+    try:
+        client.put_object(Bucket=bucket, Key=f"{folder}a/../b", Body=b"")
+        found = client.list_objects_v2(Bucket=bucket, Prefix=folder).get("Contents", ())
+        for each in found:
+            client.delete_object(Bucket=bucket, Key=each["Key"])
+    except (BotoCoreError, ClientError):  # it refuses such a key
+        return False
+    return any("/../" in each["Key"] for each in found)
+
+
 def _race(write: Callable[[int], str]) -> int:
     barrier, winners = threading.Barrier(WRITERS), []
 

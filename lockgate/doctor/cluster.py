@@ -9,17 +9,17 @@ import yaml
 from lockgate_proof import Trust
 from lockgate_step import layout
 
-from lockgate.cluster.api import connect
+from lockgate.cluster.api import NotAllowed, connect
 from lockgate.cluster.manifests import controller as argo
 from lockgate.cluster.manifests.accounts import ACCOUNTS, ARGO, EVENTS, EXECUTOR, NEEDS, SUBMITTER, Right
 from lockgate.cluster.manifests.files import CREDENTIALS, cluster_files
-from lockgate.cluster.manifests.network import closed
+from lockgate.cluster.manifests.network import closed, opened_by
 from lockgate.cluster.manifests.objects import LABELS
 from lockgate.cluster.manifests.settings import Cluster
 from lockgate.cluster.objects import ClusterObjects, within
 from lockgate.definition.project import Project
 from lockgate.doctor import running
-from lockgate.doctor.checks import Finding, check_key, examined, race
+from lockgate.doctor.checks import Finding, check_key, examined, keeps_dots, race
 from lockgate.errors import BadCall
 from lockgate.images.pins import built
 from lockgate.images.registry import absent
@@ -31,12 +31,21 @@ _APPLY = "kubectl apply --server-side -k kubernetes"
 _APPLY_KEYS = "kubectl apply --server-side -k .lockgate/kubernetes"
 _PATCH_ARGO = "kubectl patch configmap {} -n {} --patch-file kubernetes/argo-controller/configmap.yaml"
 _VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)\b")
+_WRITE = ("create", "update", "patch", "delete", "deletecollection")
+_KERNEL = re.compile(r"(\d+)\.(\d+)")
+_LANDLOCK = (5, 19)
 # Only the namespace's owner may do these; each of them gives every right in the namespace.
 _DENIED = (
-    Right("", ("secrets",), ("get", "list")),
+    Right("", ("secrets",), ("get", "list", "watch", *_WRITE)),
     Right("", ("pods", "pods/exec", "serviceaccounts/token"), ("create",)),
-    Right("", ("configmaps",), ("create", "update", "patch")),
-    Right("rbac.authorization.k8s.io", ("roles", "rolebindings"), ("create", "update", "patch")),
+    Right("", ("configmaps",), _WRITE),
+    Right("rbac.authorization.k8s.io", ("roles", "rolebindings"), _WRITE),
+    Right("networking.k8s.io", ("networkpolicies",), _WRITE),
+    Right(
+        "admissionregistration.k8s.io",
+        ("validatingadmissionpolicies", "validatingadmissionpolicybindings"),
+        _WRITE,
+    ),
     Right(ARGO, ("workflowtemplates", "cronworkflows", "workfloweventbindings"), ("create", "update", "patch")),
 )
 _DENIED_TO_SUBMITTERS = (Right(ARGO, ("workflows",), ("update", "patch", "delete")),)
@@ -61,7 +70,8 @@ def examine(
         "controller": lambda: _controller(live),
         "project": lambda: _project(live),
         "manifests": lambda: _manifests(live, cluster),
-        "network": lambda: _network(cluster),
+        "network": lambda: _network(live, cluster),
+        "nodes": lambda: _nodes(live, project),
         "rights": lambda: _rights(live),
         "secrets": lambda: _secrets(live, project),
         "keys": lambda: _keys(cluster),
@@ -163,8 +173,35 @@ def _project(live: ClusterObjects) -> Finding:
     return Finding("project", f"the namespace {place} belongs to the project {ours}")
 
 
-def _network(cluster: Cluster) -> Finding:
+def _nodes(live: ClusterObjects, project: Project) -> Finding:
+    """Check that each node can deny symbolic links to models' own steps: its kernel may have Landlock."""
+    own = sorted({name for model in project.models.values() for name in model.own_programs})
+    if not own:
+        return Finding("nodes", "no model has a step of its own")
+    try:
+        found = {each["metadata"]["name"]: each for each in live.listed("v1", "Node", {})}
+    except NotAllowed:
+        return Finding("nodes", "you may not list nodes: those of models' own steps need Linux 5.19 with Landlock")
+    kernels = {name: str(node["status"]["nodeInfo"]["kernelVersion"]) for name, node in found.items()}
+    if old := [f"{name} ({kernel})" for name, kernel in kernels.items() if _older(kernel)]:
+        what = f"without Landlock, so that {', '.join(own)} can leave a link which Argo's own container follows"
+        fix = "run workflows on nodes with Linux 5.19 or newer: nodeSelector in an overlay (docs/kubernetes.md)"
+        return Finding("nodes", f"{', '.join(old)}: {what}", fix)
+    return Finding("nodes", f"{len(kernels)} nodes have a kernel with Landlock")
+
+
+def _older(kernel: str) -> bool:
+    match = _KERNEL.match(kernel)
+    return match is None or (int(match[1]), int(match[2])) < _LANDLOCK
+
+
+def _network(live: ClusterObjects, cluster: Cluster) -> Finding:
     """Show what no pod can reach; whether policies are enforced depends on the network plug-in."""
+    policies = live.listed("networking.k8s.io/v1", "NetworkPolicy", {})
+    if wide := {str(each["metadata"]["name"]): found for each in policies if (found := opened_by(each))}:
+        shown = "; ".join(f"NetworkPolicy {name} opens {' and '.join(found)} to all" for name, found in wide.items())
+        fix = f"name addresses in it, or kubectl delete networkpolicy -n {live.settings.namespace} {' '.join(wide)}"
+        return Finding("network", shown, fix)
     if shut := closed(cluster):
         return Finding("network", f"closed where policies are enforced: {', '.join(shut)} (--set NAME=RANGE opens it)")
     return Finding("network", "pods may reach only the addresses in the settings")
@@ -249,7 +286,12 @@ def _store(cluster: Cluster) -> Finding:
         place = f".lockgate/kubernetes/{layout.STORE_SECRET}"
         found = f"the files in {place} end with a newline, which Argo would send with the credentials"
         return Finding("store", found, f"write each without it: printf %s VALUE > FILE, then {_APPLY_KEYS}")
-    return race(store_of(cluster.as_environment), cluster.value("store"))
+    store, where = store_of(cluster.as_environment), cluster.value("store")
+    raced = race(store, where)
+    if raced.well and keeps_dots(store):
+        what = f"{where} keeps keys with `..`: Argo writes them outside of a step's inputs, where its own program is"
+        return Finding("store", what, "deny to write keys with /../ by the bucket's policy (docs/security.md)")
+    return raced
 
 
 def _images(project: Project) -> Finding:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lockgate_step import canonical, file_digest, sha256
+from lockgate_step import canonical, file_digest, loads, sha256
 
 from lockgate.definition.catalog import Catalog, Image
 from lockgate.definition.project import Model, Project
@@ -27,7 +27,13 @@ def built(project: Project) -> dict[str, str]:
     Errors: SpecError if a reference has no digest: a tag may name another image tomorrow.
     """
     path = project.root / LOCK
-    found = dict(json.loads(path.read_bytes())) if path.is_file() else {}
+    try:
+        found = loads(path.read_bytes()) if path.is_file() else {}
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        msg = f"{LOCK} is not a JSON object of image names and references"
+        raise SpecError(msg, fix=f"restore {LOCK}, or remove it and run lockgate images push --registry REGISTRY")
     for name, reference in found.items():
         if not _BY_DIGEST.fullmatch(str(reference)):
             msg = f"{LOCK}: the image {name} is {reference!r}, not a reference by digest in a registry"

@@ -156,12 +156,14 @@ class LiveTree:
         for name in self._steps:
             if name in self._ended:
                 took, word = self._ended[name]
-                table.add_row(_mark(word), name, duration(took), Text(word, style=STYLES.get(word, "")))
+                table.add_row(_mark(word), _text(name), duration(took), _text(word, STYLES.get(word, "")))
             elif name in self._started:
                 took = time.monotonic() - self._started[name]
-                table.add_row(Text("•", "cyan"), name, duration(took), _text(self._notes.get(name, "running"), "cyan"))
+                table.add_row(
+                    Text("•", "cyan"), _text(name), duration(took), _text(self._notes.get(name, "running"), "cyan")
+                )
             else:
-                table.add_row("", Text(name, "dim"), "", _text(self._notes.get(name, ""), "dim"))
+                table.add_row("", _text(name, "dim"), "", _text(self._notes.get(name, ""), "dim"))
         return table
 
 

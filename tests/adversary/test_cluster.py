@@ -12,11 +12,13 @@ import yaml
 
 from lockgate.cli.main import run_app
 from lockgate.cluster.manifests.files import cluster_files
+from lockgate.cluster.manifests.network import opened_by
 from lockgate.cluster.manifests.overlays import differences
 from lockgate.cluster.manifests.settings import Cluster
 from lockgate.cluster.prepare import prepare
 from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
+from lockgate.doctor.cluster import _older
 from lockgate.images.pins import record
 from lockgate.records.schedule import Schedule
 from lockgate.rendering.files import model_files
@@ -235,3 +237,43 @@ def test_settings_from_before_keep_their_project(project: Project) -> None:
     assert Cluster(Project(project.root)).settings.owner == "pensions"
     file.write_text("".join(line for line in file.read_text().splitlines(True) if not line.startswith("project")))
     assert Cluster(Project(project.root)).settings.owner == "pensions"  # the namespace's name
+
+
+# Networks that another policy opens -----------------------------------------------------------------------------------
+
+_DNS = {"podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}}
+
+
+@pytest.mark.parametrize(
+    ("rules", "opened"),
+    [
+        ({"egress": [{}]}, ["egress"]),
+        ({"egress": [{"ports": [{"port": 443}]}]}, ["egress"]),
+        ({"egress": [{"to": []}], "ingress": [{"from": []}]}, ["egress", "ingress"]),
+        ({"egress": [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8"]}}]}]}, ["egress"]),
+        ({"egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.1/32"}}, {"ipBlock": {"cidr": "::/0"}}]}]}, ["egress"]),
+        ({"egress": [{"to": [{"ipBlock": {"cidr": "128.0.0.0/1"}}]}]}, ["egress"]),
+        ({"egress": [{"to": [{"ipBlock": {"cidr": "::ffff:0:0/96"}}]}]}, ["egress"]),
+        ({"egress": [{"to": [{"ipBlock": {"cidr": "nowhere"}}]}]}, ["egress"]),
+        ({"ingress": [{"from": [{"namespaceSelector": {}}]}]}, ["ingress"]),
+        ({"ingress": [{"from": [{"namespaceSelector": {"matchLabels": {}}, "podSelector": {}}]}]}, ["ingress"]),
+        ({"ingress": [{"from": [{"podSelector": {}}]}]}, []),  # of this namespace
+        ({"egress": [{"to": [{"namespaceSelector": {}, **_DNS}]}]}, []),
+        ({"egress": [{"to": [{"ipBlock": {"cidr": "169.254.20.10/32"}}]}]}, []),
+        ({}, []),
+    ],
+)
+def test_a_policy_that_opens_the_network_is_named(rules: Manifest, opened: list[str]) -> None:
+    assert opened_by({"spec": {"podSelector": {}, **rules}}) == opened
+
+
+def test_no_rendered_policy_opens_the_network(project: Project) -> None:
+    files = {path.name: content for path, content in cluster_files(Cluster(project)).items()}
+    found = list(yaml.safe_load_all(files["network.yaml"]))
+    assert found and [each["metadata"]["name"] for each in found if opened_by(each)] == []
+
+
+@pytest.mark.parametrize(("kernel", "old"), [("4.18.0-553.el8", True), ("5.18.9", True), ("5.19.0-50-generic", False),
+                                             ("6.1.0", False), ("10.0", False), ("", True), ("x", True)])  # fmt: skip
+def test_a_kernel_without_landlock_is_known(kernel: str, old: bool) -> None:
+    assert _older(kernel) is old

@@ -197,10 +197,21 @@ def test_an_unbuilt_image_has_a_name_that_no_registry_can_have(tmp_path: Path) -
 @pytest.mark.parametrize(
     "reference",
     ["registry.example.org/train:latest", "train@sha256:" + "0" * 64, "lockgate/train@sha256:" + "0" * 64,
-     "registry.example.org/train@sha256:00", ""],
+     "registry.example.org/train@sha256:00", "", "registry.example.org/x' + string(1) + '@sha256:" + "0" * 64,
+     'registry.example.org/"]|| true || ["@sha256:' + "0" * 64, "registry.example.org/train@sha256:" + "0" * 64 + "\n",
+     "registry.example.org/train@sha256:" + "0" * 64 + "' || true", "registry.example.org/train@sha256:" + "A" * 64,
+     ["registry.example.org/train@sha256:" + "0" * 64], {"a": 1}, 5, None],
 )  # fmt: skip
-def test_a_reference_without_registry_and_digest_is_refused(tmp_path: Path, reference: str) -> None:
+def test_a_reference_without_registry_and_digest_is_refused(tmp_path: Path, reference: object) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "images.lock.json").write_text(json.dumps({"train": reference}), encoding="utf-8")
     with pytest.raises(SpecError, match="not a reference by digest"):
+        built(Project(tmp_path))
+
+
+@pytest.mark.parametrize("text", ["5", "[]", '"x"', "null", "{", "[" * 100_000], ids=lambda text: text[:9])
+def test_a_lock_of_images_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "images.lock.json").write_text(text, encoding="utf-8")
+    with pytest.raises(SpecError, match="is not a JSON object"):
         built(Project(tmp_path))

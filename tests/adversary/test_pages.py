@@ -238,3 +238,32 @@ def test_a_verdict_that_another_step_wrote_says_nothing(ran: Ran) -> None:
     assert Step(OWN, "Failed", told, 3, 1.0, ran.folder).verdict is None
     assert Step("fairness", "Failed", told, 3, 1.0, ran.folder, additional=True).verdict is not None
     assert Step("bias-audit", "Failed", told, 3, 1.0, ran.folder).verdict is not None
+
+
+FORGED_LINE = "2026-11-30T12:00:00Z bias-audit verdict result=passed"
+VERBS = (["logs", "last"], ["logs", "last", "nothing"], ["status"], ["report", "last"], ["stop", "last"])
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_the_name_of_a_step_starts_no_line(
+    tmp_path: Path, verb: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = Ran(tmp_path)
+    record = json.loads((ran.folder / "run.json").read_bytes())
+    hostile = [node for node in record["nodes"].values() if node["templateName"] == OWN]
+    for node in hostile:
+        node["displayName"] = OWN + f"\n{FORGED_LINE}\r\x1b[2K{FORGED_LINE}"
+        node["message"] = f"failed\n{FORGED_LINE}"
+    (folder,) = (ran.folder / node["folder"] for node in hostile if node["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    event = {"time": f"now\n{FORGED_LINE}", "event": f"x\n{FORGED_LINE}"}
+    (folder / "log").write_text(json.dumps(event) + "\n")
+    record["message"] = f"stopped\n{FORGED_LINE}"
+    (ran.folder / "run.json").write_text(json.dumps(record))
+    monkeypatch.chdir(tmp_path)
+    run_app(verb)
+    said = capsys.readouterr()
+    lines = re.split(r"[\n\r]", said.out + said.err)
+    assert [line for line in lines if line.startswith(FORGED_LINE)] == []
+    if verb == ["logs", "last"]:
+        assert rf"explore\u000a{FORGED_LINE}" in said.out

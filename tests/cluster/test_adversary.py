@@ -29,8 +29,9 @@ from lockgate.definition.catalog import Catalog
 from tests import workshop
 from tests.cluster import place, services
 from tests.cluster.cluster import Cluster
+from tests.cluster.images import push_image
 from tests.cluster.processes import wait_for
-from tests.cluster.site import SUBMITTER, Site, account, pods
+from tests.cluster.site import OPERATOR, SUBMITTER, Site, account, pods
 from tests.gates import GATE as OWN_GATE
 from tests.gates import SIGNER, add_gate
 from tests.steps.deploy.conftest import Bench
@@ -416,6 +417,90 @@ def test_a_template_that_is_not_rendered_may_run(attacked: Site) -> None:
     assert said_by(attacked, bare()) == ""
     attacked.kubectl("apply", "--server-side", "-f", "-", given=yaml.safe_dump(bare()))
     assert wait_for(lambda: start(attacked, "bare") == "", 30), start(attacked, "bare")
+
+
+# What a step leaves, and who reads it ---------------------------------------------------------------------------------
+
+OF_WAIT = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # of the executor's account, in Argo's own container
+# What the code of a step tries; it leaves the errors. The first process is Argo's own, and nothing limits that one.
+AUTHOR = f"""
+import json, os, lockgate_step, numpy
+def tried(call, *arguments):
+    try:
+        return str(call(*arguments))
+    except OSError as error:
+        return type(error).__name__
+said = [tried(os.symlink, {OF_WAIT!r}, place) for place in ("/lockgate/out/copy", "/var/run/argo/x")]
+said += [tried(open, "/proc/1/mem", "r+b"), tried(os.readlink, "/proc/1/root")]
+open("/lockgate/out/copy", "w").write(json.dumps(said))
+"""
+
+
+@pytest.fixture(scope="module")
+def own_image(attacked: Site, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The image of a model's own step: any code of its author may be in it."""
+    del attacked  # its cluster's registry
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "pipelines").symlink_to(place.ROOT / "pipelines")
+    return push_image(folder, "credit-balance")
+
+
+def own_code(site: Site, image: str, begins: list[str], name: str) -> Manifest:
+    """Run an author's code in a step; return the run when it has ended. begins: what the command begins with."""
+    rendered_step = template(release(site), "train")["container"]
+    kept = ("automountServiceAccountToken", "executor", "podSpecPatch", "securityContext", "serviceAccountName")
+    made = bare()
+    made["metadata"]["name"] = name
+    made["spec"] |= {field: release(site)["spec"][field] for field in kept}
+    made["spec"]["templates"][0]["container"] |= {
+        "image": image, "command": begins, "args": ["-c", AUTHOR], "env": [],
+        **{field: rendered_step[field] for field in ("resources", "securityContext")},
+    }  # fmt: skip
+    site.kubectl("apply", "--server-side", "-f", "-", given=yaml.safe_dump(made))
+    assert wait_for(lambda: start(site, name) == "", 30), start(site, name)
+    run = {
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": {"generateName": f"{name}-"},
+        "spec": {"workflowTemplateRef": {"name": name}},
+    }  # fmt: skip
+    submitter = f"--kubeconfig={site.account(SUBMITTER)}"
+    made_run = site.kubectl("create", "-f", "-", "-o", "name", submitter, given=yaml.safe_dump(run))
+    return site.wait(made_run.strip().split("/")[-1])
+
+
+def left_by(site: Site, run: Manifest) -> bytes:
+    """Return what is in the bucket of a run's only output; empty if nothing is."""
+    client, prefix = services.store().client(), f"lockgate/{site.namespace}/{run['metadata']['uid']}/"
+    found = client.list_objects_v2(Bucket=place.BUCKET, Prefix=prefix).get("Contents", ())
+    return b"".join(client.get_object(Bucket=place.BUCKET, Key=each["Key"])["Body"].read() for each in found)
+
+
+@pytest.mark.sample
+def test_a_models_own_step_leaves_no_link_that_argo_follows(attacked: Site, own_image: str) -> None:
+    command = template(release(attacked), OWN_GATE)["container"]["command"]
+    ended = own_code(attacked, own_image, command[: command.index("-m")], "leaves-a-link")
+    assert ended["status"]["phase"] == "Succeeded", account(ended)
+    assert json.loads(left_by(attacked, ended)) == ["PermissionError"] * 4
+
+
+@pytest.mark.sample
+def test_an_operator_hides_no_run(attacked: Site) -> None:
+    def labelled(name: str, value: str | None) -> str:
+        change = json.dumps({"metadata": {"labels": {name: value}}})
+        return failed(attacked, "patch", "workflow", "labelled", "--type=merge", "-p", change, operator)
+
+    operator = f"--kubeconfig={attacked.account(OPERATOR)}"
+    run = {
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow",
+        "metadata": {"name": "labelled", "labels": release(attacked)["metadata"]["labels"]},
+        "spec": {"workflowTemplateRef": {"name": release(attacked)["metadata"]["name"]}},
+    }  # fmt: skip
+    attacked.kubectl("create", "-f", "-", given=yaml.safe_dump(run))
+    for name in ("part-of", "name", "component", "managed-by"):
+        for value in (None, "other"):
+            assert "may not change" in labelled(f"app.kubernetes.io/{name}", value), name
+    assert "may not change" in labelled("lockgate.io/project", "other")
+    stop = json.dumps({"spec": {"shutdown": "Stop"}, "metadata": {"labels": {"team": "a"}}})
+    attacked.kubectl("patch", "workflow", "labelled", "--type=merge", "-p", stop, operator)
 
 
 # The templates that a run brings --------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from tests.workshop import Done
 from tests.workshop import Project as Workshop
 
 NAMESPACE, ARGO = "manifests-doctor", "manifests-argo"
+MORE = f"{NAMESPACE}-more"  # cluster-wide
 GOOD = "v3.7.15"
 
 
@@ -125,7 +126,7 @@ def test_all_is_well_where_all_was_applied(site: Site) -> None:
     assert {name: f["found"] for name, f in found.items() if not f["well"]} == {}
     assert set(found) == {
         "argo", "controller", "manifests", "rights", "secrets", "keys", "store", "images", "workflows",
-        "network", "project", "schedules", "templates",
+        "network", "nodes", "project", "schedules", "templates",
     }  # fmt: skip
     assert found["store"]["found"].endswith("exactly one of 32 concurrent writers succeeds")
     assert SECRET_KEY not in json.dumps(found)
@@ -196,6 +197,38 @@ def more_rights(site: Site) -> None:
     site.kubectl("create", "rolebinding", "more", "--role=more", f"--serviceaccount={NAMESPACE}:{SUBMITTER}")
 
 
+def rights_to_watch_secrets(site: Site) -> None:
+    site.kubectl("create", "role", "more", "--verb=watch", "--resource=secrets")
+    site.kubectl("create", "rolebinding", "more", "--role=more", f"--serviceaccount={NAMESPACE}:{EXECUTOR}")
+
+
+def rights_to_delete_policies(site: Site) -> None:
+    """Give them to the group of all accounts of the namespace, for the whole cluster."""
+    what = ("--verb=delete", "--resource=validatingadmissionpolicybindings.admissionregistration.k8s.io")
+    site.does("kubectl", "create", "clusterrole", MORE, *what)
+    group = f"--group=system:serviceaccounts:{NAMESPACE}"
+    site.does("kubectl", "create", "clusterrolebinding", MORE, f"--clusterrole={MORE}", group)
+
+
+def rights_to_open_the_network(site: Site) -> None:
+    site.kubectl("create", "role", "more", "--verb=patch", "--resource=networkpolicies.networking.k8s.io")
+    site.kubectl("create", "rolebinding", "more", "--role=more", f"--serviceaccount={NAMESPACE}:{SUBMITTER}")
+
+
+def wide_egress(site: Site) -> None:
+    spec = {"podSelector": {}, "egress": [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}], "policyTypes": ["Egress"]}
+    wide(site, spec)
+
+
+def wide_ingress(site: Site) -> None:
+    wide(site, {"podSelector": {}, "ingress": [{"from": [{"namespaceSelector": {}}]}], "policyTypes": ["Ingress"]})
+
+
+def wide(site: Site, spec: Mapping[str, object]) -> None:
+    policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "more"}, "spec": spec}
+    site.kubectl("apply", "-f", "-", given=policy)
+
+
 def less_rights(site: Site) -> None:
     site.kubectl("delete", "rolebinding", "lockgate-report-results")
 
@@ -251,6 +284,11 @@ BROKEN: list[tuple[str, Break, str]] = [
     ("manifests", unbound_policy, f"ValidatingAdmissionPolicyBinding lockgate-runs.{NAMESPACE}"),
     ("manifests", another_store, "ConfigMap lockgate-environment"),
     ("rights", more_rights, f"{SUBMITTER} may patch workflows"),
+    ("rights", rights_to_watch_secrets, f"{EXECUTOR} may watch secrets"),
+    ("rights", rights_to_delete_policies, f"{SUBMITTER} may delete validatingadmissionpolicybindings"),
+    ("rights", rights_to_open_the_network, f"{SUBMITTER} may patch networkpolicies"),
+    ("network", wide_egress, "NetworkPolicy more opens egress to all"),
+    ("network", wide_ingress, "NetworkPolicy more opens ingress to all"),
     ("rights", less_rights, f"{EXECUTOR} may not create workflowtaskresults"),
     ("secrets", no_credentials, "lockgate-store/secret_access_key"),
     ("secrets", no_key, "lockgate-key-bias-audit/private.pem"),
@@ -273,7 +311,9 @@ def test_what_is_broken_is_named(site: Site, tmp_path: Path, check: str, spoil: 
         found = site.doctor()
     finally:
         shutil.copytree(kept, site.root, dirs_exist_ok=True)
-        site.call("kubectl", "--namespace", NAMESPACE, "delete", "role,rolebinding", "more", "--ignore-not-found")
+        more = "role,rolebinding,networkpolicy"
+        site.call("kubectl", "--namespace", NAMESPACE, "delete", more, "more", "--ignore-not-found")
+        site.call("kubectl", "delete", "clusterrole,clusterrolebinding", MORE, "--ignore-not-found")
         patch(site, "deployment workflow-controller", {"spec": ACCOUNT}, ARGO)
         site.apply()
     assert not found[check]["well"]

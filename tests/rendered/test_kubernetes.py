@@ -337,8 +337,17 @@ def snapshot(folder: Path) -> dict[str, bytes]:
         (TOLD | {"store_egress": "*"}, "is neither an address range nor a namespace"),
         (TOLD | {"store_egress": "999.1.1.1/77"}, "is neither an address range nor a namespace"),
         (TOLD | {"registry_egress": "10.0.0.1/32,1:/5"}, "is neither an address range nor a namespace"),
-        (TOLD | {"store_egress": "0.0.0.0/0"}, "opens every address"),
-        (TOLD | {"api_server": "::/0"}, "opens every address"),
+        (TOLD | {"store_egress": "0.0.0.0/0"}, "opens addresses"),
+        (TOLD | {"api_server": "::/0"}, "opens addresses"),
+        (TOLD | {"store_egress": "0.0.0.0/1,128.0.0.0/1"}, "opens addresses"),
+        (TOLD | {"registry_egress": "10.0.0.0/7"}, "opens addresses"),
+        (TOLD | {"registry_egress": "::/1"}, "opens addresses"),
+        (TOLD | {"api_server": "::ffff:0.0.0.0/96"}, "opens addresses"),
+        (TOLD | {"api_server": "0.0.0.0/00"}, "is neither an address range nor a namespace"),
+        (TOLD | {"api_server": "0.0.0.0/0.0.0.0"}, "is neither an address range nor a namespace"),
+        (TOLD | {"registry": "https://mlflow.example.org:99999"}, "registry .* is not the address of a server"),
+        (TOLD | {"registry": "https://mlflow.example.org:0"}, "registry .* is not the address of a server"),
+        (TOLD | {"gateway": "http://models.example.org:65536"}, "gateway .* is not the address of a server"),
         (
             TOLD | {"namespace": "m", "controller": "system:serviceaccount:m:lockgate-submitter"},
             "account of this names",
@@ -362,7 +371,14 @@ def test_what_no_cluster_takes_is_refused_before_anything_is_written(
 
 def test_settings_edited_by_hand_are_read_strictly(project: Project) -> None:
     prepare(project, TOLD)
-    Cluster(project).file.write_text('namespaces = "x"\n')
+    file, registry = Cluster(project).file, Cluster(project).environment / "registry"
+    registry.write_text("http://mlflow.example.org:70000\n")
+    with pytest.raises(BadCall, match=r"registry .* is not the address of a server"):
+        list(network(Cluster(project), ["package"]))
+    file.write_text('store_egress = "128.0.0.0/1"\n')
+    with pytest.raises(BadCall, match=r"store_egress '128\.0\.0\.0/1' opens addresses"):
+        _ = Cluster(project).settings
+    file.write_text('namespaces = "x"\n')
     with pytest.raises(BadCall, match=r"settings\.toml does not contain valid cluster settings"):
         _ = Cluster(project).settings
 

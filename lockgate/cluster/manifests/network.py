@@ -5,13 +5,13 @@ address by itself. Any other host is closed until the settings name its addresse
 network plug-in enforces them.
 """
 
-from collections.abc import Iterable, Iterator
-from ipaddress import ip_address
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
 from lockgate.cluster.manifests.objects import LABELS, document
-from lockgate.cluster.manifests.settings import Cluster
+from lockgate.cluster.manifests.settings import Cluster, opens
 from lockgate.rendering.labels import COMPONENT, PART_OF
 
 CALLERS = "lockgate.io/calls-models"  # the label of a namespace whose pods may call served models
@@ -53,7 +53,7 @@ def documents(cluster: Cluster, with_registry: Iterable[str]) -> Iterator[dict[s
             steps,
             egress=[{"to": api, "ports": [_tcp(443), _tcp(6443)]}],
         )
-    if registry := _way(cluster.value("registry"), settings.opened("registry_egress")):
+    if registry := _way(cluster.registry, settings.opened("registry_egress")):
         yield policy(
             "lockgate-registry",
             "only these programs use the model registry",
@@ -84,9 +84,29 @@ def _tcp(port: int) -> dict[str, Any]:
 
 def closed(cluster: Cluster) -> list[str]:
     """Return the settings whose servers no pod can reach where policies are enforced: they name no address."""
-    servers = {"store_egress": cluster.store.endpoint, "registry_egress": cluster.value("registry")}
+    servers = {"store_egress": cluster.store.endpoint, "registry_egress": cluster.registry}
     shut = [name for name, server in servers.items() if server and not _way(server, cluster.settings.opened(name))]
     return shut + ([] if cluster.settings.opened("api_server") else ["api_server"])
+
+
+def opened_by(policy: Mapping[str, Any]) -> list[str]:
+    """Return the directions that a policy opens to any address or to every namespace: policies only ever add."""
+    spec = policy.get("spec") or {}
+    return [
+        direction
+        for direction, peers in (("egress", "to"), ("ingress", "from"))
+        if any(not rule.get(peers) or any(map(_is_anybody, rule[peers])) for rule in spec.get(direction) or ())
+    ]
+
+
+def _is_anybody(peer: Mapping[str, Any]) -> bool:
+    if block := peer.get("ipBlock"):
+        try:
+            return opens(ip_network(str(block.get("cidr")), strict=False))
+        except ValueError:
+            return True
+    everywhere = peer.get("namespaceSelector")
+    return everywhere is not None and not any(everywhere.values()) and not any((peer.get("podSelector") or {}).values())
 
 
 def _peer(place: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from lockgate.cluster.manifests.objects import document
 from lockgate.cluster.manifests.programs import Pins, Rendered
 from lockgate.cluster.manifests.settings import Settings
 from lockgate.engine.manifest import TAG
+from lockgate.rendering.labels import COMPONENT, MANAGED_BY, NAME, PART_OF
 
 _GROUP = "admissionregistration.k8s.io/v1"
 _PREFIX = "workflows.argoproj.io/"
@@ -33,6 +34,7 @@ _HARMLESS = [
 ]  # fmt: skip
 
 
+_NAMING = (layout.PROJECT, NAME, COMPONENT, PART_OF, MANAGED_BY)
 _SCHEDULE = (
     "concurrencyPolicy", "failedJobsHistoryLimit", "schedule", "schedules", "startingDeadlineSeconds",
     "successfulJobsHistoryLimit", "suspend", "timezone", "workflowSpec",
@@ -171,6 +173,11 @@ def _runs(settings: Settings) -> Iterator[tuple[str, str]]:
             f" || (k in {old} && {new}[k] == {old}[k]){own})"
             f" && {old}.all(k, !k.startsWith('{_PREFIX}') || k in {new})",
         )
+    yield (
+        "the labels that name a run's project, model and workflow may not change: people find it by them",
+        f"oldObject == null || {listed(*_NAMING)}.all(k,"
+        " variables.labels[?k].orValue('') == variables.oldLabels[?k].orValue(''))",
+    )
     yield (
         "only Argo may set owners and finalizers of a run",
         "oldObject == null ? (!has(object.metadata.ownerReferences) && !has(object.metadata.finalizers))"

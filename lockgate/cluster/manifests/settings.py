@@ -21,6 +21,8 @@ from lockgate.definition.project import Project
 from lockgate.errors import BadCall, NotRendered, UnknownName
 from lockgate.records.environment import Environment
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 ARGO = ("3.7", "4.0", "4.1")
 EGRESS = ("api_server", "store_egress", "registry_egress")
 FIRST = "lockgate render --kubernetes --set store=s3://BUCKET/PREFIX --set endpoint=https://HOST"
@@ -29,6 +31,7 @@ _USER = re.compile(r"[A-Za-z0-9:@._/-]+")
 _SPACE = re.compile(r"namespace/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _RESERVED = re.compile(r"default|kube-.*")
 _S3 = ("endpoint", "region", "addressing_style")
+_WIDEST = {4: 8, 6: 7}
 _STYLES = ("auto", "path", "virtual")
 
 
@@ -108,12 +111,13 @@ class Settings:
             raise BadCall(msg, fix="use the instanceID of Argo's controller")
         for name in EGRESS:
             for place in self.opened(name):
-                if not (_SPACE.fullmatch(place) or _is_range(place)):
+                if _SPACE.fullmatch(place):
+                    continue
+                if (found := _range(place)) is None:
                     msg = f"{name} {place!r} is neither an address range nor a namespace"
                     raise BadCall(msg, fix=f"use e.g. --set {name}=10.0.0.1/32,namespace/storage")
-
-                if place.endswith("/0"):
-                    msg = f"{name} {place!r} opens every address there is"
+                if opens(found):
+                    msg = f"{name} {place!r} opens addresses that belong to many networks"
                     raise BadCall(msg, fix=f"name the addresses that pods need, e.g. --set {name}=10.0.0.1/32")
 
     def to_toml(self) -> str:
@@ -141,11 +145,31 @@ def _is_endpoint(address: str) -> bool:
         return False
 
 
-def _is_range(place: str) -> bool:
+def _is_server(address: str) -> bool:
     try:
-        return "/" in place and bool(ipaddress.ip_network(place, strict=False))
+        parts = urlsplit(address)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+
+
+def _range(place: str) -> Network | None:
+    """Return an address range as Kubernetes writes one: no netmask, no leading zeros; None if it is none."""
+    address, _, prefix = place.partition("/")
+    try:
+        found = ipaddress.ip_network(place, strict=False)
+    except ValueError:
+        return None
+    plain = prefix == str(found.prefixlen) and ipaddress.ip_address(address).version == found.version
+    return found if plain else None
+
+
+def opens(network: Network) -> bool:
+    """Return whether a range is wider than any network that one organisation has: 10.0.0.0/8, fc00::/7."""
+    if isinstance(network, ipaddress.IPv4Network):
+        return network.prefixlen < _WIDEST[4]
+    # IPv4 addresses as IPv6, which Kubernetes reads as IPv4.
+    return network.prefixlen < _WIDEST[6] or network.network_address.ipv4_mapped is not None
 
 
 @dataclass(frozen=True)
@@ -235,6 +259,11 @@ class Cluster:
         files = {p.name for p in self.environment.iterdir() if p.is_file() and not p.name.startswith(".")}
         return sorted(files | {layout.CURRENT})
 
+    @property
+    def registry(self) -> str:
+        """The address of the model registry; empty if there is none. Errors: BadCall if it is not one."""
+        return _server("registry", self.value("registry"))
+
     @cached_property
     def store(self) -> Store:
         """The store. Errors: BadCall if a cluster cannot use it."""
@@ -255,6 +284,8 @@ def write_settings(cluster: Cluster, given: Mapping[str, str]) -> None:
     before = Settings.read(cluster.file) if cluster.exists else Settings.first(cluster.project.root)
     settings = replace(before, **{name: value for name, value in given.items() if name in own})
     settings.check()
+    for name in ("registry", "gateway"):
+        _server(name, given.get(name, ""))
     files = {name: f"{value}\n".encode() for name, value in given.items() if name in values}
     if not cluster.value("platform"):
         files.setdefault("platform", b"kubernetes\n")
@@ -270,6 +301,14 @@ def write_settings(cluster: Cluster, given: Mapping[str, str]) -> None:
     cluster.file.write_text(settings.to_toml(), encoding="utf-8")
     for name, content in files.items():
         (cluster.environment / name).write_bytes(content)
+
+
+def _server(name: str, address: str) -> str:
+    """Return the address of a server; it may be empty. Errors: BadCall if it is not one."""
+    if address and not _is_server(address):
+        msg = f"{name} {address!r} is not the address of a server"
+        raise BadCall(msg, fix=f"lockgate render --kubernetes --set {name}=https://HOST:PORT, a port from 1 to 65535")
+    return address
 
 
 def _check_style(style: str) -> None:

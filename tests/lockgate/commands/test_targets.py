@@ -66,8 +66,8 @@ class RecordedArgo:
     def workflow(self, name: str) -> Json:
         return next(each for each in self.found if each["metadata"]["name"] == name)
 
-    def workflows(self, labels: Mapping[str, str]) -> list[Json]:
-        return [each for each in self.found if labels.items() <= each["metadata"]["labels"].items()]
+    def workflows(self) -> list[Json]:
+        return list(self.found)
 
     def crons(self, labels: Mapping[str, str]) -> list[Json]:
         return []
@@ -129,6 +129,7 @@ def as_workflow(folder: Path, upload: Callable[[str, Path], str]) -> Json:
             "nodes": nodes,
             "storedWorkflowTemplateSpec": {
                 "entrypoint": "chain", "onExit": about["steps"][-1], "templates": [chain, *templates],
+                "workflowMetadata": {"labels": labels},
             },
         },
     }  # fmt: skip
@@ -327,6 +328,19 @@ def test_a_run_that_cannot_be_read_hides_no_other(
     for verb in (verbs.logs, verbs.report, verbs.stop):
         with pytest.raises(BadCall, match="z1"):
             verb(place.target, "z1")
+
+
+@pytest.mark.parametrize("labels", [None, {}, {"app.kubernetes.io/part-of": "x", "app.kubernetes.io/name": "other"}])
+def test_a_run_with_changed_labels_is_shown(labels: Json | None, tmp_path: Path, s3: SeaweedFS) -> None:
+    place = there(tmp_path, "released", s3)
+    assert place.argo
+    first = find(place.target, "last")
+    place.argo.found[0]["metadata"]["labels"] = labels
+    place.argo.found.append({"metadata": {"name": "backup"}, "spec": {}, "status": {"phase": "Succeeded"}})
+    shown = json.loads(json.dumps(status(place.target, MODEL).to_json()))
+    assert [run["run"] for run in shown["models"][MODEL]["runs"]] == [first.id]
+    assert find(place.target, "last").about.model == MODEL
+    assert [run.id for run in place.target.found().runs] == [first.id]
 
 
 def test_logs_are_those_of_the_steps_and_say_what_is_missing(build: Callable[[str], Place]) -> None:
