@@ -126,8 +126,9 @@ class OnCluster:
         return page.as_uri()
 
     def after_waiver(self, model: str) -> list[str]:
-        """Apply the manifests, which carry the waivers."""
-        return [self.argo.kubectl("apply", "--server-side", "-f", f"workflows/{model}")]
+        """Apply the policy that admits the new manifests, then the manifests, which carry the waivers."""
+        apply = ("apply", "--server-side")
+        return [self.argo.kubectl(*apply, "-k", "kubernetes"), self.argo.kubectl(*apply, "-f", f"workflows/{model}")]
 
 
 def _keep(path: Path, content: bytes) -> None:

@@ -37,7 +37,7 @@ def render_project(project: Project, names: list[str], *, check: bool) -> tuple[
         _make_current(project)
     if not names:
         stale += _orphans(project, check=check)
-        stale += write_or_check(_cluster_files(project), check=check)
+        stale += write_or_check(cluster_manifests(project), check=check)
     shown = [str(path.relative_to(project.root)) for path in stale]
     if check and shown:
         msg = f"{len(shown)} rendered file(s) differ from their source: {', '.join(shown)}"
@@ -66,8 +66,8 @@ def _make_current(project: Project) -> None:
         write_current(project, environment)
 
 
-def _cluster_files(project: Project) -> dict[Path, bytes]:
-    """The manifests of the cluster, if the project has one."""
+def cluster_manifests(project: Project) -> dict[Path, bytes]:
+    """The manifests of the cluster, if the project has one; an admission policy contains every rendered template."""
     from lockgate.cluster.manifests.files import cluster_files
     from lockgate.cluster.manifests.settings import Cluster
 

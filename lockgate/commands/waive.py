@@ -8,8 +8,9 @@ from typing import Any
 from lockgate_proof import LONGEST, ProofError, Statement, read_waiver, sign, verify
 from lockgate_step import canonical, sha256
 
+from lockgate.commands.render import cluster_manifests
 from lockgate.commands.target import Target
-from lockgate.definition.project import load_model
+from lockgate.definition.project import Project, load_model
 from lockgate.errors import BadCall, Refusal, UnknownName
 from lockgate.records.environment import WAIVE, approver_key, move_approver_key
 from lockgate.records.evidence import of_run, signer_of
@@ -76,7 +77,10 @@ def waive(target: Target, run: RunRecord, asked: Waiving) -> tuple[list[str], di
     path = model.folder / "waivers" / f"{said['gate']}-{sha256(content).removeprefix('sha256:')[:8]}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
-    write_or_check(model_files(target.project, load_model(model.folder)))  # the manifests carry the waivers
+    # The manifests carry the waivers, and on a cluster a policy admits only the manifests that it contains.
+    project = Project(target.project.root)
+    policies = cluster_manifests(project) if (project.root / "kubernetes" / "kustomization.yaml").is_file() else {}
+    write_or_check({**model_files(project, load_model(model.folder)), **policies})
     file = path.relative_to(target.project.root).as_posix()
     lines = [
         f"Waived until {expires.date()}: {reason['message']}",

@@ -16,6 +16,7 @@ from lockgate.cluster.manifests.accounts import EXECUTOR, SUBMITTER
 from lockgate.definition.catalog import Catalog
 from tests.cluster import tools
 from tests.cluster.place import ACCESS_KEY, BUCKET, CA, KUBECONFIG, NODE, PAUSE, S3, SECRET_KEY
+from tests.cluster.processes import wait_for
 from tests.workshop import Done
 from tests.workshop import Project as Workshop
 
@@ -180,12 +181,15 @@ def open_network(site: Site) -> None:
     site.kubectl("delete", "networkpolicy", "lockgate-deny-all")
 
 
-def policy_name(site: Site) -> str:
-    return f"lockgate-runs.{NAMESPACE}.{site.root.name}"
+def unbind(site: Site, policy: str) -> None:
+    """Delete the binding of a policy of this project, by the beginning of its name."""
+    every = site.call("kubectl", "get", "validatingadmissionpolicybindings", "-o", "name").out.split()
+    (name,) = (each for each in every if each.partition("/")[2].startswith(f"{policy}.{NAMESPACE}."))
+    site.does("kubectl", "delete", name)
 
 
 def unbound_policy(site: Site) -> None:
-    site.does("kubectl", "delete", "validatingadmissionpolicybinding", policy_name(site))
+    unbind(site, "lockgate-runs")
 
 
 def another_store(site: Site) -> None:
@@ -271,8 +275,13 @@ def no_template(site: Site) -> None:
 
 
 def own_policy(site: Site) -> None:
+    """Change a template, which its policy would refuse."""
     name = site.kubectl("get", "workflowtemplates", "-o", "name").split()[0]
-    patch(site, name, {"spec": {"onExit": "ingest"}})
+    unbind(site, "lockgate-rendered-grants")
+    change = ("--type", "merge", "-p", json.dumps({"spec": {"onExit": "ingest"}}))
+    # The API server enforces a policy some seconds after its binding was deleted.
+    done = wait_for(lambda: site.call("kubectl", "-n", NAMESPACE, "patch", name, *change).code == 0, 60)
+    assert done, f"the policy still refuses a change of {name}"
 
 
 Break = Callable[[Site], None]
@@ -329,6 +338,7 @@ RELATED: dict[Break, set[str]] = {
     another_endpoint: {"manifests"},
     no_images: {"manifests", "workflows", "schedules"},
     another_image: {"manifests", "workflows", "schedules"},
+    own_policy: {"manifests"},
 }
 
 

@@ -18,10 +18,12 @@ from lockgate_proof import GATES_OF_A_BUNDLE, ProofError, Trust, TrustedKey, new
 
 from lockgate.cluster.api import NotThere
 from lockgate.cluster.manifests.settings import Settings
+from lockgate.cluster.prepare import prepare
 from lockgate.cluster.workflows import Where
 from lockgate.commands import runs as verbs
 from lockgate.commands.cluster import OnCluster
 from lockgate.commands.machine import Machine
+from lockgate.commands.render import render_project
 from lockgate.commands.result import Result
 from lockgate.commands.status import LAST, status
 from lockgate.commands.target import Target, find
@@ -500,7 +502,19 @@ def test_a_waiver_is_signed_for_a_refusal_of_either(build: Callable[[str], Place
     assert (place.target.project.root / value["file"]).is_file()
     following = lines[lines.index("Next") + 1 :]
     assert place.plain(following[-1]) == f"  lockgate run {MODEL} --set mitigation=none"
-    assert len(following) == (1 if place.argo is None else 2)
+    applied = ["-k kubernetes", f"-f workflows/{MODEL}"]  # the policy that admits the manifests first
+    assert [line.partition("--server-side ")[2] for line in following[:-1]] == ([] if place.argo is None else applied)
+
+
+def test_a_waiver_leaves_nothing_to_render(tmp_path: Path) -> None:
+    """On a cluster, a policy admits only the templates that it contains."""
+    place = here(tmp_path, "refused")
+    record, root = find(place.target, "last"), place.target.project.root
+    prepare(Project(root), {"store": "s3://bucket/prefix", "namespace": NAMESPACE})
+    render_project(Project(root), [], check=False)
+    waive(place.target, record, Waiving("bias-audit/1", "Ana Diaz, director", "Pilot", _soon(), None))
+    lines, _ = render_project(Project(root), [], check=True)
+    assert "agrees with its source" in lines[0]
 
 
 def _soon() -> str:
