@@ -10,7 +10,7 @@ from lockgate_step import canonical, sha256
 
 from lockgate.commands.render import cluster_manifests
 from lockgate.commands.target import Target
-from lockgate.definition.project import Project, load_model
+from lockgate.definition.project import Project
 from lockgate.errors import BadCall, Refusal, UnknownName
 from lockgate.records.environment import WAIVE, approver_key, move_approver_key
 from lockgate.records.evidence import of_run, signer_of
@@ -78,9 +78,9 @@ def waive(target: Target, run: RunRecord, asked: Waiving) -> tuple[list[str], di
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     # The manifests carry the waivers, and on a cluster a policy admits only the manifests that it contains.
-    project = Project(target.project.root)
+    project = Project(target.project.root)  # reads the new waiver
     policies = cluster_manifests(project) if (project.root / "kubernetes" / "kustomization.yaml").is_file() else {}
-    write_or_check({**model_files(project, load_model(model.folder)), **policies})
+    write_or_check({**model_files(project, project.model(model.spec.name)), **policies})
     file = path.relative_to(target.project.root).as_posix()
     lines = [
         f"Waived until {expires.date()}: {reason['message']}",

@@ -3,15 +3,15 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from lockgate_store import open_store
 
 from lockgate.doctor.checks import keeps_dots
+from tests.listening import listening
 from tests.seaweed import BUCKET, SeaweedFS, seaweed
 
 
@@ -47,14 +47,8 @@ def stand_in(*, refuses: bool) -> Iterator[tuple[str, set[str]]]:
         def log_message(self, format: str, *args: object) -> None:
             del format, args
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Service) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", keys
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(Service) as address:
+        yield address, keys
 
 
 @pytest.mark.parametrize("refuses", [True, False])

@@ -61,7 +61,8 @@ def ask_in_other_sizes(predictor: "Predictor", columns: "Columns", judged: Seque
     if predictor.card.format != "onnx":
         return 0.0
     count, wanted, largest = len(judged), np.asarray(judged), 0.0
-    for size in SIZES:
+    # A graph that runs one row at a time has one shape, whatever the size is.
+    for size in SIZES if predictor.at_once is None else SIZES[:1]:
         parts = []
         for start in range(0, count, size):
             places = [i % count for i in range(start, start + size)]  # the last request is filled up

@@ -4,10 +4,11 @@ import http.client
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
 
 from tiny_bundle.child import Server
+
+from tests.listening import listening
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,5 @@ def relaying(server: Server, spoil: Spoil) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as relay:
-        thread = Thread(target=relay.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{relay.server_port}"
-        finally:
-            relay.shutdown()
-            thread.join()
+    with listening(Handler) as address:
+        yield address

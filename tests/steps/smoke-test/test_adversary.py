@@ -3,15 +3,16 @@
 import base64
 import json
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 import tiny_bundle
 from lockgate_step import canonical, sha256
 from test_smoke_test import Gate
+
+from tests.listening import listening
 
 
 @pytest.fixture
@@ -71,14 +72,8 @@ def impostor(bundle: Path) -> Iterator[tuple[str, list[str]]]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", asked
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(Handler) as address:
+        yield address, asked
 
 
 @pytest.fixture
