@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate_proof import (
+    RECALL,
     Promotion,
     ProofError,
     Statement,
@@ -60,9 +61,10 @@ def verify_what(
         if not environment.local:  # on this machine, programs run without images
             verify_images(proven.signed, proven.model, named)
     except ProofError:
-        if digest:  # what is live; the folder of an earlier version remains valid evidence of its time
+        # What is live; the folder of an earlier version remains valid evidence of its time, and a rollback says so.
+        if live and RECALL not in live.verdicts:
             raise
-        current = "not the current ones"
+        current = "brought back" if live else "not the current ones"
     checks = [*_checks(proven, now, current), *([_promoted(live)] if live else [])]
     if live and users:
         served = {"bundle": proven.digest}

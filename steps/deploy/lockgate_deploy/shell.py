@@ -2,22 +2,25 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from lockgate_proof import (
+    RECALL,
     ProofError,
     Statement,
     Trust,
     VerifiedBundle,
     read_current,
+    read_recalled,
     read_staged,
     seal,
     verify_bundle,
     verify_current,
     verify_images,
+    verify_rules,
     verify_verdict,
 )
 from lockgate_step import BadCall, Record, file_digest, io_root, layout, read_spec
@@ -92,14 +95,17 @@ def _named(root: Path) -> str:
     return file.read_text().strip() if file.is_file() else "missing"
 
 
-def prove(bundle: Path, spec: Path, policy: Path) -> VerifiedBundle:
+def prove(bundle: Path, spec: Path, policy: Path, recalled: Path | None = None) -> VerifiedBundle:
     """Verify the bundle's files, signatures, subjects and waivers again, for this workflow's spec and policy.
 
     Both must be current: the template of an earlier policy may still be on the cluster. There, so must the images be.
+    recalled: the verdict of recall, which brings back a version that was judged by the rules of its time.
 
     Errors: BadCall when the spec cannot be read, ProofError.
     """
     name = read_spec(spec).name
+    if recalled is not None:
+        return _prove_recalled(bundle, recalled, name, {"spec": file_digest(spec), "policy": file_digest(policy)})
     proven = verify_bundle(bundle, Trust.read(), now=datetime.now(UTC), model=name, policy=file_digest(policy))
     if proven.subjects["spec"] != file_digest(spec):
         msg = "the bundle was judged under a different model spec than this workflow's"
@@ -107,6 +113,16 @@ def prove(bundle: Path, spec: Path, policy: Path) -> VerifiedBundle:
     verify_current(proven, read_current())
     _check_images(proven.signed, name)
     return proven
+
+
+def _prove_recalled(bundle: Path, recalled: Path, model: str, rules: Mapping[str, str]) -> VerifiedBundle:
+    trust = Trust.read()
+    verify_rules(model, rules, read_current())
+    verdict = read_recalled(recalled, trust, model=model, subjects=rules)
+    # recall has judged the waivers that have ended since.
+    proven = verify_bundle(bundle, trust, now=None, model=model, digest=verdict.bundle)
+    _check_images({RECALL: verdict.statement}, model)
+    return replace(proven, base=verdict.base, verdicts={**proven.verdicts, RECALL: verdict.statement})
 
 
 def _check_images(records: Mapping[str, Statement], model: str) -> None:

@@ -14,11 +14,12 @@ from lockgate_proof._bundle import (
     verify_bundle,
     verify_verdicts,
 )
-from lockgate_proof._current import read_current, verify_current, verify_images
+from lockgate_proof._current import read_current, verify_current, verify_images, verify_rules
 from lockgate_proof._envelope import ADDITIONAL, VERDICTS, Statement, new_key, predicate, sign, verify
 from lockgate_proof._errors import ProofError
 from lockgate_proof._main import main
-from lockgate_proof._promotion import Accepted, Promotion, promotion, prove_live, read_promotion
+from lockgate_proof._promotion import Accepted, Promotion, promotion, promotions_before, prove_live, read_promotion
+from lockgate_proof._recall import RECALL, Recalled, base_digest, read_recalled
 from lockgate_proof._seal import seal
 from lockgate_proof._staged import StagedVersion, read_staged, staged
 from lockgate_proof._trust import Trust, TrustedKey
@@ -30,16 +31,19 @@ __all__ = [
     "GATES_OF_A_BUNDLE",
     "LONGEST",
     "MAY_JUDGE_NOTHING",
+    "RECALL",
     "VERDICTS",
     "Accepted",
     "Promotion",
     "ProofError",
+    "Recalled",
     "StagedVersion",
     "Statement",
     "Trust",
     "TrustedKey",
     "VerifiedBundle",
     "Waiver",
+    "base_digest",
     "bundle_digest",
     "copy_bundle",
     "ignored",
@@ -47,10 +51,12 @@ __all__ = [
     "new_key",
     "predicate",
     "promotion",
+    "promotions_before",
     "prove_live",
     "read_current",
     "read_manifest",
     "read_promotion",
+    "read_recalled",
     "read_staged",
     "read_waiver",
     "read_waivers",
@@ -61,6 +67,7 @@ __all__ = [
     "verify_bundle",
     "verify_current",
     "verify_images",
+    "verify_rules",
     "verify_verdict",
     "verify_verdicts",
     "waiver_for",
