@@ -42,7 +42,11 @@ class Entry:
     @property
     def line(self) -> str:
         """The promotion as people read it."""
-        notes = [*(["rollback"] if RECALL in self.made.verdicts else []), *(["live"] if self.live else []), *([] if self.stored else ["bundle not in the store"])]
+        notes = [
+            *(["rollback"] if RECALL in self.made.verdicts else []),
+            *(["live"] if self.live else []),
+            *([] if self.stored else ["bundle not in the store"]),
+        ]
         made = self.made
         said = f"  {made.generation:>4}  {short(made.bundle)}  {moment(made.at)}  run {made.run}"
         return "   ".join([said, *([", ".join(notes)] if notes else [])])

@@ -145,6 +145,9 @@ def again(run: RunRecord, options: str = "", given: Mapping[str, str] | None = N
     options: the options that name a cluster; empty for this machine.
     """
     about = run.about
+    if about.workflow == "rollback":
+        to = f" --to {shlex.quote(about.given['to'])}" if "to" in about.given else ""
+        return f"lockgate rollback {about.model}{to} {options}".rstrip()
     workflow = "" if about.workflow in ("", "release") else f" --workflow {about.workflow}"
     settings = settings_options(about.given if given is None else given)
     watched = f" --watch {options}" if options else ""

@@ -1,7 +1,7 @@
 """Brings back a version that was live before, if it still verifies and today's rules, or an approver, allow it."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -53,18 +53,16 @@ def bring_back(store: Store, spec: Path, policy: Path, bundle: Path, to: str) ->
     pull(store, model, wanted.bundle, bundle)
     proven = verify_bundle(bundle, trust, now=None, model=model, digest=wanted.bundle)
     reasons, notes = _reasons(proven, wanted, current, before=wanted.bundle == live.previous)
-    said = {
-        "subjects": {**rules, "bundle": wanted.bundle, "base": base_digest(live.bundle, live.generation)},
-        "measurements": {
-            "generation": wanted.generation,
-            "live": {"bundle": live.bundle, "generation": live.generation},
-            "judged_by": dict(proven.judged_by),
-        },
+    subjects = {**rules, "bundle": wanted.bundle, "base": base_digest(live.bundle, live.generation)}
+    measured = {
+        "generation": wanted.generation,
+        "live": {"bundle": live.bundle, "generation": live.generation},
+        "judged_by": dict(proven.judged_by),
     }
     log("recalled", model=model, bundle=wanted.bundle, generation=wanted.generation, refused=len(reasons))
     if reasons:
-        return Refused(model=model, reasons=reasons, **said)
-    return Passed(model=model, notes=notes, **said)
+        return Refused(model=model, subjects=subjects, reasons=reasons, notes=notes, measurements=measured)
+    return Passed(model=model, subjects=subjects, notes=notes, measurements=measured)
 
 
 def _chosen(live: Promotion, earlier: Iterator[Promotion], to: str) -> Promotion:
@@ -91,9 +89,9 @@ def _chosen(live: Promotion, earlier: Iterator[Promotion], to: str) -> Promotion
 
 def _reasons(
     proven: VerifiedBundle, wanted: Promotion, current: dict[str, object], *, before: bool
-) -> tuple[Sequence[Reason], Sequence[str]]:
+) -> tuple[tuple[Reason, ...], tuple[str, ...]]:
     """Return why a version may not come back without an approver, and what its reader must know."""
-    reasons, notes = [], []
+    reasons, notes = list[Reason](), list[str]()
     try:
         verify_current(proven, current)
     except ProofError as error:
@@ -106,4 +104,4 @@ def _reasons(
         verify_bundle(proven.folder, Trust.read(), now=datetime.now(UTC))
     except ProofError as error:
         reasons.append(Reason(rule="recall:waivers", message=error.message, why=_WAIVED))
-    return reasons, notes
+    return tuple(reasons), tuple(notes)

@@ -43,7 +43,8 @@ def read_recalled(record: Path, trust: Trust, *, model: str, subjects: Mapping[s
     )
     live = statement.predicate.get("measurements", {}).get("live", {})
     bundle, generation, judged = live.get("bundle"), live.get("generation"), statement.subjects
-    if not is_digest(judged.get("bundle")) or judged.get("base") != base_digest(bundle, generation):
+    stated = is_digest(judged.get("bundle")) and type(generation) is int
+    if not stated or judged.get("base") != base_digest(bundle, generation):
         msg = "the verdict of recall is signed, but does not state which version it brings back, and in whose place"
         raise ProofError(msg, fix="start the rollback again")
     return Recalled(judged["bundle"], {"bundle": bundle, "generation": generation}, statement)

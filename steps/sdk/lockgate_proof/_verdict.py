@@ -58,7 +58,9 @@ def verify_verdict(
     if not isinstance(reasons, list) or not all(_is_reason(reason) for reason in reasons):
         msg = f"the verdict of {gate} is signed, but does not list its reasons"
         raise ProofError(msg, fix="run the gate again, with the same version as this program")
-    for reason in reasons if waivers is not None else ():
+    if waivers is None:
+        return statement
+    for reason in reasons:
         judged, rule = statement.subjects, reason["rule"]
         if waiver_for(waivers, model=model, gate=gate, rule=rule, subjects=judged, now=now) is None:
             others = ignored(waivers, model=model, gate=gate, rules=[rule], subjects=judged, now=now)
