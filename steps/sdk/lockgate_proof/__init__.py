@@ -22,13 +22,16 @@ from lockgate_proof._promotion import Accepted, Promotion, promotion, promotions
 from lockgate_proof._recall import RECALL, Recalled, base_digest, read_recalled
 from lockgate_proof._seal import seal
 from lockgate_proof._staged import StagedVersion, read_staged, staged
+from lockgate_proof._traffic import CANARY, LIFETIME, Traffic, read_traffic, traffic
 from lockgate_proof._trust import Trust, TrustedKey
 from lockgate_proof._verdict import MAY_JUDGE_NOTHING, verify_verdict
 from lockgate_proof._waiver import LONGEST, Waiver, ignored, read_waiver, read_waivers, waiver_for
 
 __all__ = [
     "ADDITIONAL",
+    "CANARY",
     "GATES_OF_A_BUNDLE",
+    "LIFETIME",
     "LONGEST",
     "MAY_JUDGE_NOTHING",
     "RECALL",
@@ -39,6 +42,7 @@ __all__ = [
     "Recalled",
     "StagedVersion",
     "Statement",
+    "Traffic",
     "Trust",
     "TrustedKey",
     "VerifiedBundle",
@@ -58,11 +62,13 @@ __all__ = [
     "read_promotion",
     "read_recalled",
     "read_staged",
+    "read_traffic",
     "read_waiver",
     "read_waivers",
     "seal",
     "sign",
     "staged",
+    "traffic",
     "verify",
     "verify_bundle",
     "verify_current",

@@ -39,6 +39,7 @@ from lockgate_step._files import (
 from lockgate_step._log import log
 from lockgate_step._outcome import Inconclusive, NotJudged, Outcome, Passed, Reason, Record, Refused
 from lockgate_step._reading import Limits, Records, check_unpacked, unpacked
+from lockgate_step._rollout import ABTest, AllAtOnce, Canary, Judged, Rollout, Shadow, read_rollout, seconds_of
 from lockgate_step._run import Sealer, io_root, main, program
 from lockgate_step._spec import Data, Scalar, Serving, SpecFile, Split, Target, additional_gates, read_spec
 from lockgate_step._supplied import (
@@ -62,13 +63,16 @@ __all__ = [
     "LARGEST_RECORD",
     "MOST_FILES",
     "PROTOCOL",
+    "ABTest",
     "AdditionalVerdict",
     "AdditionalVerdicts",
+    "AllAtOnce",
     "Answers",
     "BadCall",
     "Base",
     "BiasVerdict",
     "Bundle",
+    "Canary",
     "Category",
     "Column",
     "ContractError",
@@ -78,6 +82,7 @@ __all__ = [
     "Expectations",
     "In",
     "Inconclusive",
+    "Judged",
     "Kind",
     "Limits",
     "LockgateError",
@@ -98,9 +103,11 @@ __all__ = [
     "Refusal",
     "Refused",
     "Report",
+    "Rollout",
     "Scalar",
     "Sealer",
     "Serving",
+    "Shadow",
     "SmokeVerdict",
     "Spec",
     "SpecError",
@@ -130,9 +137,11 @@ __all__ = [
     "program",
     "read_columns",
     "read_contract",
+    "read_rollout",
     "read_spec",
     "read_supplied",
     "read_time",
+    "seconds_of",
     "sha256",
     "stream_digest",
     "supplied_files",
