@@ -33,8 +33,9 @@ def recall(
 
     to: previous, a generation of the history, or the digest of a bundle.
     """
+    from lockgate_delivery.place import stored
+
     from lockgate_deploy.recall import bring_back
-    from lockgate_deploy.shell import stored
 
     return bring_back(stored(), spec.path, policy.path, bundle.path, to)
 
@@ -53,8 +54,10 @@ def deploy(
 
     wait: seconds to wait for another run's candidate to be released, then again for this run's server to be ready.
     """
+    from lockgate_delivery.place import here
+
     from lockgate_deploy.deploy import stage
-    from lockgate_deploy.shell import here, prove
+    from lockgate_deploy.shell import prove
 
     place = here()
     proven = prove(bundle.path, spec.path, policy.path, recalled.path if recalled else None)
@@ -77,8 +80,10 @@ def promote(
 
     wait: seconds to wait for the platform to serve it.
     """
+    from lockgate_delivery.place import here
+
     from lockgate_deploy.promote import go_live
-    from lockgate_deploy.shell import here, prove, prove_smoke, sign
+    from lockgate_deploy.shell import prove, prove_smoke, sign
 
     place = here()
     proven = prove(bundle.path, spec.path, policy.path, recalled.path if recalled else None)
@@ -94,10 +99,10 @@ def conclude(*, model: str, status: str = "", wait: int = 120) -> None:
     status: the status with which the workflow ended, e.g. Succeeded.
     wait: seconds to wait for the platform to serve only what the pointers name.
     """
+    from lockgate_delivery.place import here
     from lockgate_step import OutsideFailed, log
 
     from lockgate_deploy.conclude import tidy
-    from lockgate_deploy.shell import here
 
     place = here()
     try:
@@ -116,10 +121,10 @@ def pull(bundle: Out[Bundle], *, model: str, digest: str) -> None:
     model: the model's name.
     digest: the bundle's digest, sha256: with 64 digits.
     """
-    from lockgate_deploy import pull as pulling
-    from lockgate_deploy.shell import stored
+    from lockgate_delivery.place import stored
+    from lockgate_delivery.pull import pull as download
 
-    pulling.pull(stored(), model, digest, bundle.path)
+    download(stored(), model, digest, bundle.path)
 
 
 if __name__ == "__main__":

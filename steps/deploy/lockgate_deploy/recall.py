@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lockgate_delivery.pointers import Pointers
+from lockgate_delivery.pull import pull
 from lockgate_proof import (
     Promotion,
     ProofError,
@@ -19,9 +21,6 @@ from lockgate_proof import (
 )
 from lockgate_step import BadCall, Passed, Reason, Refusal, Refused, file_digest, log, read_spec
 from lockgate_store import Store
-
-from lockgate_deploy.pointers import Pointers
-from lockgate_deploy.pull import pull
 
 PREVIOUS = "previous"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{6,64}")
