@@ -221,6 +221,28 @@ def history(
 
 @app.command(rich_help_panel=YOURS)
 @cluster_options
+def rollback(
+    *,
+    where: "Where",
+    model: ModelName,
+    to: Annotated[
+        str, typer.Option(metavar="DIGEST|GENERATION", help="The version; by default the one before the present one.")
+    ] = "previous",
+    as_json: Json = False,
+) -> int:
+    """Bring back a version that was live before: it is verified, tested, and promoted as a new generation.
+
+    Example: lockgate rollback adult-income --to 3
+    """
+    from lockgate.commands.rollback import rollback as bring_back
+
+    result = bring_back(find_project(), model, to, where, quiet=as_json)
+    print_result(result.lines(), result.to_json(), as_json)
+    return result.exit_code
+
+
+@app.command(rich_help_panel=YOURS)
+@cluster_options
 def logs(
     *,
     where: "Where",

@@ -12,6 +12,7 @@ from lockgate.cluster.manifests.settings import Cluster
 from lockgate.cluster.workflows import Argo
 from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Project
+from lockgate.definition.workflows import NAMES
 from lockgate.engine import load_manifests
 from lockgate.errors import BadCall, NotRendered, UnknownName
 from lockgate.images.pins import UNBUILT, image_name
@@ -166,8 +167,8 @@ def order_of(project: Project, name: str, workflow: str, given: Mapping[str, str
         without_credentials(value, f"the setting {setting}")
     model = project.model(name)
     path = project.workflows / model.spec.name / f"{workflow}.yaml"
-    if workflow not in ("release", "review"):
-        raise UnknownName("workflow", workflow, ["release", "review"])
+    if workflow not in NAMES:
+        raise UnknownName("workflow", workflow, NAMES)
     if not path.is_file() or path.read_bytes() != model_files(project, model, check=True)[path]:
         msg = f"{path.relative_to(project.root)} is out of date"
         raise NotRendered(msg, fix="lockgate render, then apply it to the cluster")

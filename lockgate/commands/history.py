@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from lockgate_proof import Promotion
+from lockgate_proof import RECALL, Promotion, promotions_before
 from lockgate_store import Store
 
 from lockgate.commands.target import Target, start
 from lockgate.errors import BadCall
 from lockgate.records.evidence import moment
-from lockgate.records.promotions import live_promotion, promotions_before
+from lockgate.records.promotions import history_of, live_promotion
 from lockgate.records.store import store_of
 from lockgate.report.lines import short
 
@@ -33,6 +34,7 @@ class Entry:
             **made.pointer,
             "verdicts": dict(made.verdicts),
             "signer": made.statement.owner,
+            "rollback": RECALL in made.verdicts,
             "live": self.live,
             "stored": self.stored,
         }
@@ -40,7 +42,11 @@ class Entry:
     @property
     def line(self) -> str:
         """The promotion as people read it."""
-        notes = [*(["live"] if self.live else []), *([] if self.stored else ["bundle not in the store"])]
+        notes = [
+            *(["rollback"] if RECALL in self.made.verdicts else []),
+            *(["live"] if self.live else []),
+            *([] if self.stored else ["bundle not in the store"]),
+        ]
         made = self.made
         said = f"  {made.generation:>4}  {short(made.bundle)}  {moment(made.at)}  run {made.run}"
         return "   ".join([said, *([", ".join(notes)] if notes else [])])
@@ -84,7 +90,7 @@ def history(target: Target, model: str, most: int) -> History:
     if newest is None:
         msg = f"no version of {model} was ever live {target.place}"
         raise BadCall(msg, fix=f"{start(target)} {model} {target.options}".rstrip())
-    made = [newest, *promotions_before(store, newest, trust, most - 1)]
+    made = [newest, *islice(promotions_before(newest, history_of(store, model), trust), most - 1)]
     pointer: Mapping[str, Any] = target.live(model).pointer or {}
     entries = [Entry(each, each.generation == pointer.get("generation"), _stored(store, each)) for each in made]
     return History(model, entries, newest.generation - len(made))

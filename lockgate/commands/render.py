@@ -7,6 +7,7 @@ from lockgate_policy import read as read_policy
 
 from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Model, Project, own_sources
+from lockgate.definition.workflows import NAMES
 from lockgate.errors import NotRendered, UnknownName
 from lockgate.new.power import stated
 from lockgate.rendering.contracts import contract_bytes, functions_source, step_contract
@@ -114,7 +115,7 @@ def _orphans(project: Project, *, check: bool) -> list[Path]:
     """Files in workflows/ that no model renders: delete them, or with `check` only name them."""
     wanted = {(project.workflows / name) for name in project.models}
     found = [p for p in project.workflows.rglob("*") if p.is_file()]
-    known = {"release.yaml", "review.yaml", "retrain.yaml", "on-registry-event.yaml"}
+    known = {f"{name}.yaml" for name in (*NAMES, "retrain", "on-registry-event")}
     orphans = [p for p in found if p.parent not in wanted or p.name not in known]
     for path in orphans if not check else []:
         path.unlink()

@@ -16,6 +16,7 @@ from lockgate.commands.runs import report_of
 from lockgate.commands.target import find
 from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Model, Project
+from lockgate.definition.workflows import NAMES
 from lockgate.engine import NOT_ISOLATED, Engine, ProcessRuntime, Runtime, load_manifests
 from lockgate.errors import BadCall, UnknownName
 from lockgate.images.containers import contained
@@ -72,8 +73,8 @@ class Session:
         environment = ensure_environment(self.project, [gate.signer for gate in model.gates.values()])
         if request.resume:
             request = resumed(request, find(machine, request.resume), model)
-        if request.workflow not in ("release", "review"):
-            raise UnknownName("workflow", request.workflow, ["release", "review"])
+        if request.workflow not in NAMES:
+            raise UnknownName("workflow", request.workflow, NAMES)
         tree.doing(f"rendering workflows/{model.spec.name}")
         write_or_check(model_files(self.project, model))
         write_current(self.project, environment)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate_proof import (
+    RECALL,
     Promotion,
     ProofError,
     Statement,
@@ -53,16 +54,17 @@ def verify_what(
         folder = project.state / "verify" / digest.removeprefix("sha256:")
         _get(environment, f"models/{model}/bundles/{folder.name}", folder)
     trust, now = environment.trust, datetime.now(UTC)
-    proven = verify_bundle(folder, trust, now=now, model=model, digest=digest)
+    recalled = live is not None and RECALL in live.verdicts  # recall has judged what has changed or ended since
+    proven = verify_bundle(folder, trust, now=None if recalled else now, model=model, digest=digest)
     current, named = "current", _current(project, environment, proven.model)
     try:
         verify_current(proven, named)
         if not environment.local:  # on this machine, programs run without images
             verify_images(proven.signed, proven.model, named)
     except ProofError:
-        if digest:  # what is live; the folder of an earlier version remains valid evidence of its time
+        if live and not recalled:  # the folder of an earlier version remains valid evidence of its time
             raise
-        current = "not the current ones"
+        current = "those of its time" if live else "not the current ones"
     checks = [*_checks(proven, now, current), *([_promoted(live)] if live else [])]
     if live and users:
         served = {"bundle": proven.digest}

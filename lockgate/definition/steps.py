@@ -15,6 +15,7 @@ from lockgate_step import (
     ModelFile,
     PromotionRecord,
     QualityVerdict,
+    RecallVerdict,
     Report,
     SmokeVerdict,
     Staged,
@@ -75,6 +76,7 @@ def conclude(
 
 def deploy(
     bundle: Artifact[Bundle],
+    recalled: Artifact[RecallVerdict] | None = None,
     *,
     wait: int | Setting = 300,
     after: Artifact[Kind] | None = None,
@@ -84,7 +86,7 @@ def deploy(
     task = add(
         "deploy",
         name,
-        {"bundle": bundle},
+        {"bundle": bundle, "recalled": recalled},
         {"wait": wait},
         after,
     )
@@ -212,6 +214,7 @@ def promote(
     staged: Artifact[Staged],
     smoke: Artifact[SmokeVerdict],
     bundle: Artifact[Bundle],
+    recalled: Artifact[RecallVerdict] | None = None,
     *,
     wait: int | Setting = 120,
     after: Artifact[Kind] | None = None,
@@ -221,7 +224,7 @@ def promote(
     task = add(
         "promote",
         name,
-        {"staged": staged, "smoke": smoke, "bundle": bundle},
+        {"staged": staged, "smoke": smoke, "bundle": bundle, "recalled": recalled},
         {"wait": wait},
         after,
     )
@@ -246,9 +249,35 @@ def pull(
     return task.output("bundle")
 
 
+@dataclass(frozen=True)
+class Recall:
+    """The outputs of recall."""
+
+    bundle: Artifact[Bundle]
+    verdict: Artifact[RecallVerdict]
+
+
+def recall(
+    *,
+    to: str | Setting = "previous",
+    after: Artifact[Kind] | None = None,
+    name: str = "recall",
+) -> Recall:
+    """Bring back a version that was live before: verify its bundle, and say by which rules it was judged."""
+    task = add(
+        "recall",
+        name,
+        {},
+        {"to": to},
+        after,
+    )
+    return Recall(bundle=task.output("bundle"), verdict=task.output("verdict"))
+
+
 def smoke_test(
     staged: Artifact[Staged],
     bundle: Artifact[Bundle],
+    recalled: Artifact[RecallVerdict] | None = None,
     *,
     requests: int | Setting = 200,
     patience: int | Setting = 30,
@@ -259,7 +288,7 @@ def smoke_test(
     task = add(
         "smoke-test",
         name,
-        {"staged": staged, "bundle": bundle},
+        {"staged": staged, "bundle": bundle, "recalled": recalled},
         {"requests": requests, "patience": patience},
         after,
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from lockgate_step import AdditionalVerdict, Bundle, ModelFile
+from lockgate_step import AdditionalVerdict, Bundle, ModelFile, RecallVerdict
 
 from lockgate.definition import steps
 from lockgate.definition.candidate import Candidate
@@ -15,10 +15,18 @@ from lockgate.definition.graph import Artifact, Graph, Setting, Task, add, graph
 from lockgate.definition.model import ModelSpec
 from lockgate.errors import UnknownName
 
+NAMES = ("release", "review", "rollback")  # the workflows of each model
+
 
 @dataclass(frozen=True)
 class _Sealed:
     bundle: Artifact[Bundle]
+
+
+@dataclass(frozen=True)
+class _Recalled:
+    bundle: Artifact[Bundle]
+    recalled: Artifact[RecallVerdict]
 
 
 def tuned(spec: ModelSpec, setting: str) -> str | int | float | bool | Setting:
@@ -108,6 +116,23 @@ def review(spec: ModelSpec, additional: Iterable[Program] = ()) -> Graph:
         with nested("gates", candidate) as inside:
             gates(spec, inside, additional)
     return whole
+
+
+def rollback(spec: ModelSpec) -> Graph:
+    """The workflow that brings back a version that was live before: it is tested again, and judged by no gate again."""
+    with graph("rollback") as whole:
+        found = steps.recall(to=Setting("workflow.parameters.to"))
+        with nested("rollout", _Recalled(found.bundle, found.verdict), mutex=f"lockgate-{spec.name}") as inside:
+            staged = steps.deploy(inside.bundle, inside.recalled)
+            smoke = steps.smoke_test(staged, inside.bundle, inside.recalled)
+            steps.promote(staged, smoke, inside.bundle, inside.recalled)
+    return whole
+
+
+def every(spec: ModelSpec, additional: Iterable[Program] = ()) -> dict[str, Graph]:
+    """Every workflow of a model that a run can be started of, by name."""
+    own = tuple(additional)
+    return {"release": release(spec, own), "review": review(spec, own), "rollback": rollback(spec)}
 
 
 def conclude(spec: ModelSpec) -> Task:

@@ -1,23 +1,27 @@
 """Read from the store what to serve, and bring one model's servers to that state."""
 
-from collections.abc import Callable
+import hashlib
+import random
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from lockgate_step import is_digest, loads, read_time
+from lockgate_proof import Traffic
+from lockgate_step import ABTest, Shadow, is_digest, loads, read_time
 
 from lockgate.platform.model_server import Child, Failing, Ready, Starting
-from lockgate.platform.relay import Unserved, Upstream
+from lockgate.platform.relay import Routed, Unserved, Upstream
 from lockgate.platform.status_page import ModelView
 
 
 @dataclass(frozen=True)
 class Live:
-    """The bundle that serves users, and since when."""
+    """The bundle that serves users, its generation, and since when."""
 
     bundle: str
     at: str
+    generation: int = 0
 
 
 @dataclass(frozen=True)
@@ -34,11 +38,13 @@ class Candidate:
 class Wanted:
     """What one model's records ask to be served.
 
+    traffic: which requests the candidate gets before it is promoted.
     alert: why the live pointer in the store is not followed; then `live` is what was accepted before.
     """
 
     live: Live | None = None
     candidate: Candidate | None = None
+    traffic: Traffic | None = None
     alert: str = ""
 
 
@@ -124,6 +130,22 @@ class Servers:
             case None:
                 return Unserved(f"{self.model} has no live bundle yet. Next: lockgate run {self.model}")
 
+    def route(self, headers: Mapping[str, str]) -> Routed | Unserved:
+        """Return where a request for an answer goes, and where a copy of it goes.
+
+        Everything goes to live unless the candidate is ready and its share of the traffic is in force.
+        """
+        live, traffic = self.upstream(), self.wanted.traffic
+        if isinstance(live, Unserved):
+            return live
+        child = self._children.get(traffic.bundle) if traffic else None
+        if traffic is None or child is None or child is self._route or utc_now() >= traffic.until:
+            return Routed(live)
+        match child.state:
+            case Ready(candidate) if gets_candidate(traffic, headers):
+                return Routed(live, copy=candidate) if isinstance(traffic.rollout, Shadow) else Routed(candidate)
+        return Routed(live)
+
     def status(self) -> dict[str, Any]:
         """Return the content of `status.json`, without its time."""
         live, candidate = self.wanted.live, self.wanted.candidate
@@ -132,6 +154,7 @@ class Servers:
             "candidate": {**self._version(candidate.bundle), "run": candidate.run, "lease": candidate.at}
             if candidate
             else None,
+            "traffic": traffic_status(self.wanted.traffic),
             "alert": self.wanted.alert,
         }
 
@@ -158,6 +181,31 @@ class Servers:
                 failure = {"problem": problem.message, "refused": problem.refused}
                 state = {"ready": False, "address": None, "pid": None, **failure}
         return {"bundle": bundle, **state}
+
+
+def gets_candidate(traffic: Traffic, headers: Mapping[str, str]) -> bool:
+    """Return whether a request is one of the candidate's share; the same caller of an A/B test is always the same."""
+    rollout = traffic.rollout
+    if not isinstance(rollout, ABTest):
+        return random.randrange(100) < traffic.share  # noqa: S311 - not a secret
+    caller = headers.get(rollout.header, "")
+    if not caller:
+        return False
+    # With the bundle, so that the callers of one test are not those of the next.
+    drawn = hashlib.sha256(f"{traffic.bundle}\0{caller}".encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(drawn[:8]) % 100 < traffic.share
+
+
+def traffic_status(traffic: Traffic | None) -> dict[str, Any] | None:
+    """Return a share of the traffic as `status.json` has it."""
+    if traffic is None:
+        return None
+    return {
+        "bundle": traffic.bundle,
+        "kind": traffic.rollout.kind,
+        "share": traffic.share,
+        "until": traffic.until.isoformat(),
+    }
 
 
 def _failed(child: Child | None) -> bool:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from lockgate_proof import Promotion, ProofError, Trust, bundle_digest, read_manifest
+from lockgate_proof import Promotion, ProofError, Traffic, Trust, bundle_digest, read_manifest, read_traffic
 from lockgate_step import OutsideFailed, canonical, file_digest, is_plain, log
 from lockgate_store import Missing, Store, get_tree
 
-from lockgate.platform.follow import Live, Wanted, read_candidate, utc_now
+from lockgate.platform.follow import Candidate, Live, Wanted, read_candidate, utc_now
 from lockgate.records.promotions import Memory, live_promotion
 
 # S3 can only list all keys of a store, so new models are looked for less often than the pointers are read.
@@ -46,6 +46,7 @@ class Records:
         self._damaged: dict[str, str] = {}
         self._trust, self._memory = trust, memory
         self._followed: dict[str, _Followed] = {}
+        self._unproven: dict[str, bytes] = {}
 
     def wanted(self) -> dict[str, Wanted | None]:
         """Return what each model's pointers ask for; None if a pointer is damaged, so that nothing changes."""
@@ -103,7 +104,7 @@ class Records:
             self._damaged[model] = str(error)
             return None
         self._damaged.pop(model, None)
-        return Wanted(followed.live, candidate, followed.alert)
+        return Wanted(followed.live, candidate, self._share(model, followed.live, candidate), followed.alert)
 
     def _follow(self, model: str) -> _Followed:
         """Verify the live pointer if it has changed; one that does not verify leaves live where it was."""
@@ -121,11 +122,29 @@ class Records:
             if before is None or before.alert != alert:
                 log("promotion-refused", model=model, problem=error.message, fix=error.fix)
             found = self._accepted(model)
-        live = Live(found.bundle, found.at) if found else None
+        live = Live(found.bundle, found.at, found.generation) if found else None
         if alert and before and before.live:
             live = before.live
         self._followed[model] = _Followed(content, live, alert, moment)
         return self._followed[model]
+
+    def _share(self, model: str, live: Live | None, candidate: Candidate | None) -> Traffic | None:
+        """Return the candidate's share of the traffic; None if it has none, or if canary did not sign it for this."""
+        if live is None or candidate is None:
+            return None
+        content = self._read(model, "traffic.json")
+        if content is None:
+            return None
+        try:
+            said = read_traffic(content, self._trust(), model=model, now=utc_now())
+        except ProofError as error:
+            if self._unproven.get(model) != content:
+                log("traffic-refused", model=model, problem=error.message, fix=error.fix)
+            self._unproven[model] = content
+            return None
+        if said is None or (said.bundle, said.run) != (candidate.bundle, candidate.run):
+            return None
+        return said if dict(said.live) == {"bundle": live.bundle, "generation": live.generation} else None
 
     def _accepted(self, model: str) -> Promotion | None:
         try:

@@ -33,6 +33,7 @@ _HOP_BY_HOP = {
 # Shorter than the five seconds after which uvicorn closes an idle connection: no request may use a closing one.
 _IDLE_SECONDS = 2.0
 _ANSWER_SECONDS = 300.0
+_COPIES, _COPY_BYTES = 64, 1 << 20  # requests in shadow at a time, and bytes of each
 
 
 class Upstream:
@@ -75,10 +76,23 @@ class Unserved:
 
 
 @dataclass(frozen=True)
+class Routed:
+    """The server that answers a request, and the one that gets a copy of it, whose answer nobody gets."""
+
+    upstream: Upstream
+    copy: Upstream | None = None
+
+
+@dataclass(frozen=True)
 class Routes:
-    """What the relay looks up for each request: the server of a model (None: unknown), and all models."""
+    """What the relay looks up for each request.
+
+    find: the server of a model; None if it is unknown. answer: the same for a request for an answer, by its headers,
+    which may go to a candidate. models: all models.
+    """
 
     find: Callable[[str], Upstream | Unserved | None]
+    answer: Callable[[str, Mapping[str, str]], Routed | Unserved | None]
     models: Callable[[], Sequence[ModelView]]
 
 
@@ -128,16 +142,22 @@ def application(
         model = request.match_info["model"]
         if any(part in {".", ".."} for part in unquote(request.rel_url.raw_path).split("/")):
             return error_response(404, "dot segments are not allowed in a path")
-        match routes.find(model):
-            case Upstream() as upstream:
+        asks = request.method == "POST" and request.path.endswith("/infer")
+        found = routes.answer(model, request.headers) if asks else routes.find(model)
+        match Routed(found) if isinstance(found, Upstream) else found:
+            case Routed(upstream, candidate):
+                body = await copies.read(request) if candidate else None
+                if candidate and body is not None:
+                    copies.send(request, body, session, candidate)
                 with upstream:
-                    return await _relay(request, session, upstream.address)
+                    return await _relay(request, session, upstream.address, body)
             case Unserved(reason):
                 return error_response(503, reason, {"Retry-After": "1"})
             case None:
                 known = ", ".join(view.model for view in routes.models()) or "none yet"
                 return error_response(404, f"unknown model {model!r}; known: {known}")
 
+    copies = _Copies()
     app = web.Application(middlewares=[guarded(hosts or Hosts()), _errors_as_json])
     app.on_response_prepare.append(anonymous)
     app.router.add_get("/", show_page)
@@ -152,9 +172,40 @@ def application(
     return app
 
 
-async def _relay(request: web.Request, session: ClientSession, address: str) -> web.StreamResponse:
+class _Copies:
+    """Copies of requests for a candidate in shadow: few at a time, small ones, and never at the cost of an answer."""
+
+    def __init__(self) -> None:
+        self._sending: set[asyncio.Task[None]] = set()
+
+    async def read(self, request: web.Request) -> bytes | None:
+        """Return the body of a request that may be copied; None if it is not read, since there is no room for it."""
+        size = request.content_length
+        if size is None or size > _COPY_BYTES or len(self._sending) >= _COPIES:
+            return None
+        return await request.read()
+
+    def send(self, request: web.Request, body: bytes, session: ClientSession, to: Upstream) -> None:
+        """Send a copy, and forget its answer."""
+        url = URL(to.address + request.rel_url.raw_path_qs, encoded=True)
+        task = asyncio.create_task(self._send(url, _forwarded(request), body, session, to))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _send(
+        self, url: URL, headers: CIMultiDict[str], body: bytes, session: ClientSession, to: Upstream
+    ) -> None:
+        with to, suppress(ClientError, TimeoutError):
+            async with session.post(url, headers=headers, data=body, allow_redirects=False) as answer:
+                await answer.read()
+
+
+async def _relay(
+    request: web.Request, session: ClientSession, address: str, given: bytes | None = None
+) -> web.StreamResponse:
+    """Relay a request. given: its body, if it was read already."""
     url = URL(address + request.rel_url.raw_path_qs, encoded=True)
-    body = request.content if request.can_read_body else None
+    body = given if given is not None else request.content if request.can_read_body else None
     response = web.StreamResponse()
     try:
         async with session.request(

@@ -35,7 +35,7 @@ from lockgate.platform.guard import listening
 from lockgate.platform.logs import KEPT, LOG_BYTES, rotate
 from lockgate.platform.model_server import Child, ChildCommand, Patience, last_line
 from lockgate.platform.records import Records
-from lockgate.platform.relay import Routes, Unserved, Upstream, application, client
+from lockgate.platform.relay import Routed, Routes, Unserved, Upstream, application, client
 from lockgate.platform.status_page import ModelView
 from lockgate.records.promotions import Memory
 
@@ -265,7 +265,7 @@ async def _serve(
             memory = Memory.of(platform.state.parent, platform.store)
             records = Records(store, platform.store, platform.state / "bundles", trust, memory)
             supervisor = _Supervisor(platform, records, command, patience, session)
-            routes = Routes(find=supervisor.find, models=supervisor.views)
+            routes = Routes(find=supervisor.find, answer=supervisor.answer, models=supervisor.views)
             app = application(routes, session, platform.state.parent / "runs", platform.hosts)
             async with listening(app, listener, platform.limits, patience.drain):
                 host, port = listener.getsockname()[:2]
@@ -324,6 +324,11 @@ class _Supervisor:
         """Return where a request for a model goes; None for a model that is not in the store."""
         servers = self._servers.get(model)
         return servers.upstream() if servers else None
+
+    def answer(self, model: str, headers: Mapping[str, str]) -> Routed | Unserved | None:
+        """Return where a request for an answer goes; None for a model that is not in the store."""
+        servers = self._servers.get(model)
+        return servers.route(headers) if servers else None
 
     def views(self) -> list[ModelView]:
         """Return the served models, for the status page."""

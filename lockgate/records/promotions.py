@@ -74,11 +74,7 @@ def live_promotion(store: Store, model: str, trust: Callable[[], Trust], memory:
     memory: what was accepted before, if it is known.
     Errors: ProofError, which says what is wrong; then the version accepted before still counts.
     """
-    accepted = memory.accepted(model) if memory else None
-
-    def history(generation: int) -> bytes | None:
-        return _read(store, model, f"history/{generation}.json")
-
+    accepted, history = memory.accepted(model) if memory else None, history_of(store, model)
     while True:
         content = _read(store, model, "live.json")
         try:
@@ -91,25 +87,9 @@ def live_promotion(store: Store, model: str, trust: Callable[[], Trust], memory:
             raise ProofError(error.message, fix=f"{error.fix}; {memory.forget(model)}") from error
 
 
-def promotions_before(store: Store, newest: Promotion, trust: Trust, most: int) -> list[Promotion]:
-    """Up to `most` promotions before one, the newest first; each is the one that the later one names.
-
-    Errors: ProofError if one is missing, or is another than the one that was signed.
-    """
-    found, later = list[Promotion](), newest
-    while later.generation > 1 and len(found) < most:
-        name = f"history/{later.generation - 1}.json"
-        content = _read(store, later.model, name)
-        if content is None:
-            msg = f"models/{later.model}/{name} is missing in the store"
-            raise ProofError(msg, fix="restore it from a copy of the store")
-        earlier = read_promotion(content, trust, model=later.model, name=name)
-        if (earlier.digest, earlier.bundle) != (later.before, later.previous):
-            msg = f"models/{later.model}/{name} is another promotion than the one before generation {later.generation}"
-            raise ProofError(msg, fix="find out who wrote it, then restore it from a copy of the store")
-        found.append(earlier)
-        later = earlier
-    return found
+def history_of(store: Store, model: str) -> Callable[[int], bytes | None]:
+    """What reads a promotion of the store's history by its generation; None if it is not there."""
+    return lambda generation: _read(store, model, f"history/{generation}.json")
 
 
 def _read(store: Store, model: str, name: str) -> bytes | None:

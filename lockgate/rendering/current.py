@@ -95,6 +95,5 @@ def _templates(project: Project, model: Model) -> list[dict[str, Any]]:
     from lockgate.rendering.manifest import workflow_template
 
     programs = {**model.own_programs, **Catalog.find().programs}
-    own = model.gates.values()
-    graphs = (workflows.release(model.spec, own), workflows.review(model.spec, own))
+    graphs = workflows.every(model.spec, model.gates.values()).values()
     return [workflow_template(model, graph, programs, built(project)) for graph in graphs]

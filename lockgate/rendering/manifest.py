@@ -75,14 +75,13 @@ def render_model(model: Model, catalog: Catalog, images: Mapping[str, str]) -> d
     """
     model.check()
     programs = {**model.own_programs, **catalog.programs}
-    own = model.gates.values()
-    release = workflow_template(model, workflows.release(model.spec, own), programs, images)
-    review = workflow_template(model, workflows.review(model.spec, own), programs, images)
-    documents = {
-        "release.yaml": release,
-        "review.yaml": review,
-        "retrain.yaml": retrain(model, release["metadata"]["name"]),
-        "on-registry-event.yaml": on_registry_event(model, review["metadata"]["name"]),
+    built = {
+        name: workflow_template(model, graph, programs, images)
+        for name, graph in workflows.every(model.spec, model.gates.values()).items()
+    }
+    documents = {f"{name}.yaml": document for name, document in built.items()} | {
+        "retrain.yaml": retrain(model, built["release"]["metadata"]["name"]),
+        "on-registry-event.yaml": on_registry_event(model, built["review"]["metadata"]["name"]),
     }
     return {name: manifest_bytes(model, name, document) for name, document in documents.items()}
 
@@ -224,7 +223,7 @@ def _arguments(model: Model, whole: Graph, programs: Mapping[str, Program]) -> l
     }
     found = []
     for name in sorted(settings):
-        given = spec.source.uri if name == "data" else spec.train.get(name)
+        given = spec.source.uri if name == "data" else spec.train.get(name, settings[name]["default"])
         found.append(
             Parameter(
                 name=name,

@@ -145,6 +145,9 @@ def again(run: RunRecord, options: str = "", given: Mapping[str, str] | None = N
     options: the options that name a cluster; empty for this machine.
     """
     about = run.about
+    if about.workflow == "rollback":
+        to = f" --to {shlex.quote(about.given['to'])}" if "to" in about.given else ""
+        return f"lockgate rollback {about.model}{to} {options}".rstrip()
     workflow = "" if about.workflow in ("", "release") else f" --workflow {about.workflow}"
     settings = settings_options(about.given if given is None else given)
     watched = f" --watch {options}" if options else ""
@@ -187,8 +190,9 @@ def outcome_lines(
     live: the live pointer after the run. before: the live pointer before it. url: the address of the model.
     """
     if run.phase == "Succeeded" and live:
+        done = "Rolled back" if run.about.workflow == "rollback" else "Released"
         return [
-            f"Released: {run.about.model} {short(live['bundle'])} is live, generation {live['generation']}.",
+            f"{done}: {run.about.model} {short(live['bundle'])} is live, generation {live['generation']}.",
             *(line for reason in run.waived for line in waived_lines(reason)),
             *open_lines(run),
             f"  {url}",
@@ -203,7 +207,7 @@ def outcome_lines(
 def run_word(run: RunRecord) -> str:
     """How a run ended, in one word."""
     if run.phase == "Succeeded":
-        return "released"
+        return "rolled back" if run.about.workflow == "rollback" else "released"
     if run.phase == "Failed" and exit_code(run) == 3:
         return str((run.refused[0].verdict or {}).get("result", "refused")) if run.refused else "refused"
     return run.phase.lower()

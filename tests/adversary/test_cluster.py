@@ -213,7 +213,7 @@ def test_every_object_carries_its_project_and_no_policy_is_replaced_by_anothers(
         if path.suffix == ".yaml" and path.parent.name != "argo-controller" and path.name != "kustomization.yaml":
             for document in yaml.safe_load_all(content):
                 assert document["metadata"]["labels"]["lockgate.io/project"] == "pensions"
-    for name in ("release.yaml", "review.yaml", "retrain.yaml", "on-registry-event.yaml"):
+    for name in ("release.yaml", "review.yaml", "rollback.yaml", "retrain.yaml", "on-registry-event.yaml"):
         assert rendered(project, name)["metadata"]["labels"]["lockgate.io/project"] == "pensions"
     assert all(name.endswith(".pensions.pensions") for name in policies(project))
 

@@ -37,7 +37,7 @@ from tests.gates import SIGNER, add_gate
 from tests.steps.deploy.conftest import Bench
 
 sys.path.insert(0, str(place.ROOT / "steps" / "deploy"))
-objects = importlib.import_module("lockgate_deploy.objects")
+objects = importlib.import_module("lockgate_delivery.objects")
 
 NAMESPACE = "lockgate-adversary"
 Manifest = dict[str, Any]

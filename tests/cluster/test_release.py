@@ -198,6 +198,34 @@ def test_no_request_fails_while_live_moves(own: OwnCluster, released: Site) -> N
     assert (set(bundles), bundles[0], bundles[-1]) == ({old, new}, old, new)
 
 
+@pytest.mark.sample
+def test_an_earlier_version_comes_back_and_no_request_fails(own: OwnCluster, released: Site) -> None:
+    """Within a minute, by the person who may submit; the answers change once."""
+    del own  # asks through a node's own network
+    old = released.live()
+    released.wait(released.submit(seed=11))
+    bad = released.live()
+    assert bad["generation"] == old["generation"] + 1
+    began = time.monotonic()
+    with Client(released.answers) as client:
+        run = released.submit("rollback")
+        ended = released.wait(run)
+        took = time.monotonic() - began
+        time.sleep(2)
+    assert ended["status"]["phase"] == "Succeeded", account(ended)
+    assert {name for name, phase in phases(ended).items() if phase == "Succeeded"} >= {"recall", "promote"}
+    now = released.live()
+    assert (now["bundle"], now["generation"]) == (old["bundle"], bad["generation"] + 1)
+    assert client.failures == []
+    assert {digest for _, _, digest in client.answers} == {old["bundle"], bad["bundle"]}
+    assert released.answers() == old["bundle"]
+    assert took < 60, took
+    proven = json.loads(released.lockgate("verify", released.model, "--cluster", "--json").expect(0))
+    assert proven["bundle"] == old["bundle"]
+    said = released.lockgate("history", released.model, "-n", released.namespace).expect(0)
+    assert said.splitlines()[1].endswith("rollback, live")
+
+
 def _started_by_cron(site: Site, cron: str) -> str:
     end = time.monotonic() + 90
     while time.monotonic() < end:

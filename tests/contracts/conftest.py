@@ -1,12 +1,16 @@
 """One small real run; the inputs of its steps are the valid inputs of every program."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from lockgate_step import sha256
+from lockgate_store import open_store
 
 from tests.gates import add_gate
+from tests.promotions import make_live
 from tests.workshop import CATALOG, MODEL, Bench, Project, platform, release
 
 
@@ -40,6 +44,8 @@ def good(chain: Project, run: str, tmp_path: Path) -> Iterator[Callable[[str], B
             bench.folder.mkdir()
             (bench.folder / "environment").symlink_to(chain.state / "environment" / "lockgate-environment")
             return bench
+        if name == "recall":
+            return _recall(chain, run, tmp_path)
         if name != "fetch":
             return chain.bench(run, name, tmp_path / name)
         # A release does not fetch. The program reads spec and policy, and the registry where package put the model.
@@ -55,6 +61,24 @@ def good(chain: Project, run: str, tmp_path: Path) -> Iterator[Callable[[str], B
         (records / "candidate.json").unlink(missing_ok=True)
         for name in ("live.json", "history"):
             (tmp_path / name).rename(records / name)
+
+
+def _recall(chain: Project, run: str, folder: Path) -> Bench:
+    """Return recall with a store of its own, in which another version is live now: the platform must not follow it."""
+    bench = Bench(CATALOG.program("recall"), folder / "recall", run)
+    bench.input("spec").parent.mkdir(parents=True)
+    for name in ("spec", "policy", "waivers"):
+        bench.input(name).write_bytes((chain.node(run, "bias-audit") / "in" / name).read_bytes())
+    kept, environment = chain.state / "environment", folder / "environment"
+    shutil.copytree(kept / "lockgate-environment", environment)
+    (bench.folder / "environment").symlink_to(environment)
+    (bench.folder / "key").symlink_to(kept / "lockgate-key-recall")
+    shutil.copytree(chain.state / "store", folder / "store")
+    (environment / "store").write_text((folder / "store").as_uri())
+    store = open_store(environment, folder / "none")
+    key = kept / "lockgate-key-promote" / "private.pem"
+    make_live(store, MODEL, key, sha256(b"a bad version"), 2)
+    return bench
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,12 @@ def limit(before: str, after: str) -> Spoil:
     return spoil
 
 
+def stricter(bench: Bench) -> None:
+    """Change the policy, so that it is not the current one."""
+    with bench.input("policy").open("a") as policy:
+        policy.write("\n# stricter\n")
+
+
 def expectation(text: str) -> Spoil:
     """Replace the expectations."""
     return lambda bench: bench.input("expectations").write_text(text)
@@ -119,6 +125,10 @@ TABLE = [
     Case(2, "package", missing("bias_verdict"), "input bias_verdict"),
     Case(3, "package", swapped("bias_verdict", "quality_verdict"), "quality_verdict|validate-model"),
     Case(4, "package", NO_REGISTRY, "127.0.0.1:1"),
+    Case(0, "recall", nothing),
+    Case(2, "recall", missing("spec"), "input spec"),
+    Case(3, "recall", stricter, "but the current policy is"),
+    Case(4, "recall", NO_STORE, "127.0.0.1:1"),
     Case(0, "deploy", nothing),
     Case(2, "deploy", missing("bundle"), "input bundle"),
     Case(3, "deploy", verdicts_swapped, "validate-model"),

@@ -220,7 +220,7 @@ def test_every_rule_has_a_mutation() -> None:
     assert {rule for rule, _, _ in MUTATIONS} == rules
 
 
-@pytest.mark.parametrize("name", ["release.yaml", "review.yaml"])
+@pytest.mark.parametrize("name", ["release.yaml", "review.yaml", "rollback.yaml"])
 def test_the_bytes_are_canonical(name: str) -> None:
     content = (WORKFLOWS / "adult-income" / name).read_text()
     assert content.split("\n", 1)[1] == dump(load(name))

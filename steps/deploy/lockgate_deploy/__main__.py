@@ -1,20 +1,66 @@
-"""The programs `deploy`, `promote` and `conclude`, the only ones that move a pointer in the store, and `pull`."""
+"""The programs `deploy`, `promote` and `conclude`, the only ones that move a pointer in the store; `recall`; `pull`."""
 
 from lockgate_proof import main
-from lockgate_step import Bundle, In, Out, Policy, PromotionRecord, Record, SmokeVerdict, Spec, Staged, program
+from lockgate_step import (
+    Bundle,
+    In,
+    Out,
+    Passed,
+    Policy,
+    PromotionRecord,
+    RecallVerdict,
+    Record,
+    Refused,
+    SmokeVerdict,
+    Spec,
+    Staged,
+    Waivers,
+    program,
+)
+
+
+@program(uses=["store"], gate=True, signs=True)
+def recall(
+    spec: In[Spec],
+    policy: In[Policy],
+    waivers: In[Waivers] | None,
+    bundle: Out[Bundle],
+    verdict: Out[RecallVerdict],
+    *,
+    to: str = "previous",
+) -> Passed | Refused:
+    """Bring back a version that was live before: verify its bundle, and say by which rules it was judged.
+
+    to: previous, a generation of the history, or the digest of a bundle.
+    """
+    from lockgate_delivery.place import stored
+
+    from lockgate_deploy.recall import bring_back
+
+    return bring_back(stored(), spec.path, policy.path, bundle.path, to)
 
 
 @program(uses=["store", "platform"], signs=True)
-def deploy(bundle: In[Bundle], spec: In[Spec], policy: In[Policy], staged: Out[Staged], *, wait: int = 300) -> Record:
+def deploy(
+    bundle: In[Bundle],
+    spec: In[Spec],
+    policy: In[Policy],
+    recalled: In[RecallVerdict] | None,
+    staged: Out[Staged],
+    *,
+    wait: int = 300,
+) -> Record:
     """Deploy a verified bundle at its own address; it receives no user requests.
 
     wait: seconds to wait for another run's candidate to be released, then again for this run's server to be ready.
     """
+    from lockgate_delivery.place import here
+
     from lockgate_deploy.deploy import stage
-    from lockgate_deploy.shell import here, prove
+    from lockgate_deploy.shell import prove
 
     place = here()
-    proven = prove(bundle.path, spec.path, policy.path)
+    proven = prove(bundle.path, spec.path, policy.path, recalled.path if recalled else None)
     return stage(place.pointers(proven.model), place.platform, proven, run=place.run, wait=wait)
 
 
@@ -25,6 +71,7 @@ def promote(
     bundle: In[Bundle],
     spec: In[Spec],
     policy: In[Policy],
+    recalled: In[RecallVerdict] | None,
     record: Out[PromotionRecord],
     *,
     wait: int = 120,
@@ -33,11 +80,13 @@ def promote(
 
     wait: seconds to wait for the platform to serve it.
     """
+    from lockgate_delivery.place import here
+
     from lockgate_deploy.promote import go_live
-    from lockgate_deploy.shell import here, prove, prove_smoke, sign
+    from lockgate_deploy.shell import prove, prove_smoke, sign
 
     place = here()
-    proven = prove(bundle.path, spec.path, policy.path)
+    proven = prove(bundle.path, spec.path, policy.path, recalled.path if recalled else None)
     verdict = prove_smoke(staged.path, smoke.path, proven)
     return go_live(place.pointers(proven.model), place.platform, proven, verdict, run=place.run, wait=wait, signed=sign)
 
@@ -50,10 +99,10 @@ def conclude(*, model: str, status: str = "", wait: int = 120) -> None:
     status: the status with which the workflow ended, e.g. Succeeded.
     wait: seconds to wait for the platform to serve only what the pointers name.
     """
+    from lockgate_delivery.place import here
     from lockgate_step import OutsideFailed, log
 
     from lockgate_deploy.conclude import tidy
-    from lockgate_deploy.shell import here
 
     place = here()
     try:
@@ -72,11 +121,11 @@ def pull(bundle: Out[Bundle], *, model: str, digest: str) -> None:
     model: the model's name.
     digest: the bundle's digest, sha256: with 64 digits.
     """
-    from lockgate_deploy import pull as pulling
-    from lockgate_deploy.shell import stored
+    from lockgate_delivery.place import stored
+    from lockgate_delivery.pull import pull as download
 
-    pulling.pull(stored(), model, digest, bundle.path)
+    download(stored(), model, digest, bundle.path)
 
 
 if __name__ == "__main__":
-    main(deploy, promote, conclude, pull)
+    main(recall, deploy, promote, conclude, pull)

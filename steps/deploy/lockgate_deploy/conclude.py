@@ -1,9 +1,8 @@
 """Ends a run: releases its candidate, completes what it left unfinished, and writes its summary."""
 
+from lockgate_delivery.platform import Platform
+from lockgate_delivery.pointers import Pointers, now
 from lockgate_step import log
-
-from lockgate_deploy.platform import Platform
-from lockgate_deploy.pointers import Pointers, now
 
 
 def tidy(pointers: Pointers, platform: Platform, *, run: str, status: str, wait: float) -> None:

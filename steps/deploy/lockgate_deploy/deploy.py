@@ -4,11 +4,10 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime
 
+from lockgate_delivery.platform import Platform
+from lockgate_delivery.pointers import LEASE, Lease, Pointers, check_base, now
 from lockgate_proof import VerifiedBundle, staged
 from lockgate_step import LockgateError, OutsideFailed, Record, Refusal, log
-
-from lockgate_deploy.platform import Platform
-from lockgate_deploy.pointers import LEASE, Lease, Pointers, check_base, now
 
 _POLL_SECONDS = 0.5
 

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lockgate_delivery.platform import Platform
+from lockgate_delivery.pointers import Live, Pointers, check_base, now
 from lockgate_proof import Statement, VerifiedBundle
 from lockgate_step import Record, log
-
-from lockgate_deploy.platform import Platform
-from lockgate_deploy.pointers import Live, Pointers, check_base, now
 
 Signed = Callable[[Record], Mapping[str, Any]]
 

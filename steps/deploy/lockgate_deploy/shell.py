@@ -1,64 +1,29 @@
 """What the programs share: their environment, and the verification before any change."""
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lockgate_delivery.place import platform_name
 from lockgate_proof import (
+    RECALL,
     ProofError,
     Statement,
     Trust,
     VerifiedBundle,
     read_current,
+    read_recalled,
     read_staged,
     seal,
     verify_bundle,
     verify_current,
     verify_images,
+    verify_rules,
     verify_verdict,
 )
-from lockgate_step import BadCall, Record, file_digest, io_root, layout, read_spec
-from lockgate_store import Store, open_store
-
-from lockgate_deploy.local import Local
-from lockgate_deploy.platform import Platform
-from lockgate_deploy.pointers import Pointers
-
-
-@dataclass(frozen=True)
-class Place:
-    """The store and the platform of this program's environment, and the program's run by name and by uid."""
-
-    store: Store
-    platform: Platform
-    run: str
-    uid: str
-
-    def pointers(self, model: str) -> Pointers:
-        """Return the model's pointers."""
-        return Pointers(self.store, model, Trust.read(), self.platform.accepted(model), uid=self.uid)
-
-
-def here() -> Place:
-    """Return the place that the program's environment describes.
-
-    Errors: BadCall when the run has no name, or the platform is not supported.
-    """
-    root = io_root()
-    run, uid = _variable("LOCKGATE_RUN"), _variable("LOCKGATE_UID")
-    store = stored()
-    return Place(store, _platform(root, store), run, uid)
-
-
-def _variable(name: str) -> str:
-    value = os.environ.get(name, "")
-    if not value or "/" in value or value.startswith("."):
-        msg = f"{name} is not a valid name of a run"
-        raise BadCall(msg, fix="start the program through its workflow")
-    return value
+from lockgate_step import Record, file_digest, io_root, read_spec
 
 
 def sign(record: Record) -> dict[str, Any]:
@@ -66,40 +31,17 @@ def sign(record: Record) -> dict[str, Any]:
     return seal(record, {"program": "promote", "inputs": [], "outputs": []}, io_root())  # it writes no page
 
 
-def stored() -> Store:
-    """Open the store of this program's environment."""
-    root = io_root()
-    return open_store(root / layout.ENVIRONMENT, root / layout.CREDENTIALS)
-
-
-def _platform(root: Path, store: Store) -> Platform:
-    match _named(root):
-        case "local":
-            return Local()
-        case "kubernetes":
-            from lockgate_deploy.cluster import Cluster
-            from lockgate_deploy.kubernetes import Kubernetes
-
-            cluster = Cluster.around(root / layout.SERVICE_ACCOUNT)
-            return Kubernetes(cluster, store, os.environ.get("LOCKGATE_IMAGE", ""))
-        case other:
-            msg = f"platform {other} is not supported; this version deploys to local and to kubernetes"
-            raise BadCall(msg, fix=f"write local or kubernetes to {root / layout.ENVIRONMENT / 'platform'}")
-
-
-def _named(root: Path) -> str:
-    file = root / layout.ENVIRONMENT / "platform"
-    return file.read_text().strip() if file.is_file() else "missing"
-
-
-def prove(bundle: Path, spec: Path, policy: Path) -> VerifiedBundle:
+def prove(bundle: Path, spec: Path, policy: Path, recalled: Path | None = None) -> VerifiedBundle:
     """Verify the bundle's files, signatures, subjects and waivers again, for this workflow's spec and policy.
 
     Both must be current: the template of an earlier policy may still be on the cluster. There, so must the images be.
+    recalled: the verdict of recall, which brings back a version that was judged by the rules of its time.
 
     Errors: BadCall when the spec cannot be read, ProofError.
     """
     name = read_spec(spec).name
+    if recalled is not None:
+        return _prove_recalled(bundle, recalled, name, {"spec": file_digest(spec), "policy": file_digest(policy)})
     proven = verify_bundle(bundle, Trust.read(), now=datetime.now(UTC), model=name, policy=file_digest(policy))
     if proven.subjects["spec"] != file_digest(spec):
         msg = "the bundle was judged under a different model spec than this workflow's"
@@ -109,8 +51,18 @@ def prove(bundle: Path, spec: Path, policy: Path) -> VerifiedBundle:
     return proven
 
 
+def _prove_recalled(bundle: Path, recalled: Path, model: str, rules: Mapping[str, str]) -> VerifiedBundle:
+    trust = Trust.read()
+    verify_rules(model, rules, read_current())
+    verdict = read_recalled(recalled, trust, model=model, subjects=rules)
+    # recall has judged the waivers that have ended since.
+    proven = verify_bundle(bundle, trust, now=None, model=model, digest=verdict.bundle)
+    _check_images({RECALL: verdict.statement}, model)
+    return replace(proven, base=verdict.base, verdicts={**proven.verdicts, RECALL: verdict.statement})
+
+
 def _check_images(records: Mapping[str, Statement], model: str) -> None:
-    if _named(io_root()) != "local":  # there, programs run without images
+    if platform_name(io_root()) != "local":  # there, programs run without images
         verify_images(records, model, read_current())
 
 

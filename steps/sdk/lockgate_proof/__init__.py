@@ -14,32 +14,40 @@ from lockgate_proof._bundle import (
     verify_bundle,
     verify_verdicts,
 )
-from lockgate_proof._current import read_current, verify_current, verify_images
+from lockgate_proof._current import read_current, verify_current, verify_images, verify_rules
 from lockgate_proof._envelope import ADDITIONAL, VERDICTS, Statement, new_key, predicate, sign, verify
 from lockgate_proof._errors import ProofError
 from lockgate_proof._main import main
-from lockgate_proof._promotion import Accepted, Promotion, promotion, prove_live, read_promotion
+from lockgate_proof._promotion import Accepted, Promotion, promotion, promotions_before, prove_live, read_promotion
+from lockgate_proof._recall import RECALL, Recalled, base_digest, read_recalled
 from lockgate_proof._seal import seal
 from lockgate_proof._staged import StagedVersion, read_staged, staged
+from lockgate_proof._traffic import CANARY, LIFETIME, Traffic, read_traffic, traffic
 from lockgate_proof._trust import Trust, TrustedKey
 from lockgate_proof._verdict import MAY_JUDGE_NOTHING, verify_verdict
 from lockgate_proof._waiver import LONGEST, Waiver, ignored, read_waiver, read_waivers, waiver_for
 
 __all__ = [
     "ADDITIONAL",
+    "CANARY",
     "GATES_OF_A_BUNDLE",
+    "LIFETIME",
     "LONGEST",
     "MAY_JUDGE_NOTHING",
+    "RECALL",
     "VERDICTS",
     "Accepted",
     "Promotion",
     "ProofError",
+    "Recalled",
     "StagedVersion",
     "Statement",
+    "Traffic",
     "Trust",
     "TrustedKey",
     "VerifiedBundle",
     "Waiver",
+    "base_digest",
     "bundle_digest",
     "copy_bundle",
     "ignored",
@@ -47,20 +55,25 @@ __all__ = [
     "new_key",
     "predicate",
     "promotion",
+    "promotions_before",
     "prove_live",
     "read_current",
     "read_manifest",
     "read_promotion",
+    "read_recalled",
     "read_staged",
+    "read_traffic",
     "read_waiver",
     "read_waivers",
     "seal",
     "sign",
     "staged",
+    "traffic",
     "verify",
     "verify_bundle",
     "verify_current",
     "verify_images",
+    "verify_rules",
     "verify_verdict",
     "verify_verdicts",
     "waiver_for",

@@ -61,6 +61,12 @@ class VerifiedBundle:
     waivers: Sequence[Waiver]
 
     @property
+    def judged_by(self) -> Mapping[str, str]:
+        """The rules that it was judged by, by name: the digests of the policy, the spec and the expectations."""
+        expectations = self.verdicts["validate-data"].subjects.get("expectations", "none")
+        return {"policy": self.subjects["policy"], "spec": self.subjects["spec"], "expectations": expectations}
+
+    @property
     def signed(self) -> Mapping[str, Statement]:
         """What each program signed: records and verdicts."""
         return {**self.records, **self.verdicts}

@@ -38,16 +38,19 @@ def verify_current(bundle: VerifiedBundle, current: Mapping[str, Any]) -> None:
     current: as `read_current` returns it.
     Errors: ProofError, naming the file that is not current, also if the model is not named.
     """
-    model = bundle.model
+    verify_rules(bundle.model, bundle.judged_by, current)
+
+
+def verify_rules(model: str, rules: Mapping[str, str], current: Mapping[str, Any]) -> None:
+    """Verify that rules of a model are current.
+
+    rules: name of a file -> its digest. current: as `read_current` returns it.
+    Errors: ProofError, naming the file that is not current, also if the model is not named.
+    """
     if model not in current:
         msg = f"the environment does not name the current policy of {model}"
         raise ProofError(msg, fix=_RENDER)
-    judged_by = {
-        "policy": bundle.subjects["policy"],
-        "spec": bundle.subjects["spec"],
-        "expectations": bundle.verdicts["validate-data"].subjects.get("expectations", "none"),
-    }
-    for name, found in judged_by.items():
+    for name, found in rules.items():
         wanted = current[model].get(name)
         if found != wanted:
             verb = "are" if name == "expectations" else "is"

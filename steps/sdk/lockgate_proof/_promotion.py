@@ -5,8 +5,9 @@ write the store can replace these files, but cannot sign one: a follower serves 
 and remembers the newest one that it accepted in a place outside the store.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from lockgate_step import Record, is_digest, loads, read_time
@@ -167,22 +168,34 @@ def _verify_chain(
     model, generation = newest.model, newest.generation
     if accepted and generation < accepted.generation:
         raise _rolled_back(newest, f"generation {accepted.generation} was accepted before")
-    later = newest
-    for number in range(generation - 1, (accepted.generation if accepted else 1) - 1, -1):
-        content = history(number)
-        if content is None:
-            msg = f"the history of {model} has no generation {number}, so generation {generation} proves nothing"
-            raise ProofError(msg, fix=f"restore models/{model}/history/{number}.json from a copy of the store")
-        earlier = read_promotion(content, trust, model=model, name=f"history/{number}.json")
-        if (earlier.generation, earlier.digest, earlier.bundle) != (number, later.before, later.previous):
-            msg = f"generation {later.generation} of {model} does not follow on generation {number} in the history"
-            raise ProofError(msg, fix=_RESTORE.format(model=model))
-        later = earlier
+    later, first = newest, accepted.generation if accepted else 1
+    for later in islice(promotions_before(newest, history, trust), generation - first):  # noqa: B007 - the last one
+        pass
     if accepted and (later.generation, later.digest) != (accepted.generation, accepted.digest):
         msg = f"another generation {accepted.generation} of {model} was accepted before: its history was replaced"
         raise ProofError(msg, fix=_RESTORE.format(model=model))
     if (following := history(generation + 1)) is not None and _follows(following, newest, trust):
         raise _rolled_back(newest, f"its history has generation {generation + 1}")
+
+
+def promotions_before(newest: Promotion, history: Callable[[int], bytes | None], trust: Trust) -> Iterator[Promotion]:
+    """Yield the promotions before one, the newest first; each is the one that the later one names.
+
+    history: the content of `history/<generation>.json`, or None.
+    Errors: ProofError if one is missing, or is another than the later one names.
+    """
+    model, later = newest.model, newest
+    for number in range(newest.generation - 1, 0, -1):
+        content = history(number)
+        if content is None:
+            msg = f"the history of {model} has no generation {number}, so generation {newest.generation} proves nothing"
+            raise ProofError(msg, fix=f"restore models/{model}/history/{number}.json from a copy of the store")
+        earlier = read_promotion(content, trust, model=model, name=f"history/{number}.json")
+        if (earlier.generation, earlier.digest, earlier.bundle) != (number, later.before, later.previous):
+            msg = f"generation {later.generation} of {model} does not follow on generation {number} in the history"
+            raise ProofError(msg, fix=_RESTORE.format(model=model))
+        yield earlier
+        later = earlier
 
 
 def _follows(content: bytes, newest: Promotion, trust: Trust) -> bool:

@@ -87,6 +87,10 @@ class SmokeVerdict(Kind):
     """The signed verdict of smoke-test."""
 
 
+class RecallVerdict(Kind):
+    """The signed verdict of recall, which brings back a version that was live before."""
+
+
 class AdditionalVerdict(Kind):
     """The signed verdict of an additional gate, which a model has beside Lockgate's own."""
 

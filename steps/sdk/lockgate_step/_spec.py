@@ -13,6 +13,7 @@ from lockgate_step._columns import Category, Column, read_columns, without_bands
 from lockgate_step._digest import is_digest, loads
 from lockgate_step._errors import BadCall, SpecError
 from lockgate_step._reading import Limits
+from lockgate_step._rollout import AllAtOnce, Rollout, read_rollout
 
 _CPU = re.compile(r"[1-9]\d*m?")
 _MEMORY = re.compile(r"[1-9]\d*[MG]i?")
@@ -119,6 +120,7 @@ class Serving:
     max_replicas: the maximum for the HorizontalPodAutoscaler; the same as `replicas` for no autoscaling.
     cpu: CPU request of a pod, as a quantity ("500m", "2"); a pod may use more if the node has spare CPU.
     memory: memory request and limit of a pod, as a quantity ("512Mi", "4Gi").
+    rollout: how users come to a new version, on every platform.
     Errors: SpecError when a number of replicas or a quantity is invalid.
     """
 
@@ -126,6 +128,7 @@ class Serving:
     max_replicas: int = 4
     cpu: str = "500m"
     memory: str = "1Gi"
+    rollout: Rollout = field(default_factory=AllAtOnce)
 
     def __post_init__(self) -> None:
         if not 1 <= self.replicas <= self.max_replicas:
@@ -138,6 +141,18 @@ class Serving:
             if not form.fullmatch(given):
                 msg = f"serving: {what} {given!r} is not a quantity"
                 raise SpecError(msg, fix=f"write it as in Kubernetes: {example}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry of spec.json; a rollout all at once is left out."""
+        said = {name: value for name, value in vars(self).items() if name != "rollout"}
+        return said if isinstance(self.rollout, AllAtOnce) else said | {"rollout": self.rollout.to_json()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Serving":
+        """Read the entry of spec.json. Errors: as for `SpecFile.from_json`."""
+        given = dict(value)
+        rollout = read_rollout(given.pop("rollout", AllAtOnce().to_json()))
+        return cls(**given, rollout=rollout)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +205,7 @@ class SpecFile:
             "split": _written(self.split),
             "train": dict(self.train),
             "tunable": list(self.tunable),
-            **({"serving": _written(self.serving)} if self.serving else {}),
+            **({"serving": self.serving.to_json()} if self.serving else {}),
             **({"gates": dict(self.gates)} if self.gates else {}),
         }
 
@@ -230,7 +245,7 @@ class SpecFile:
             split=Split(test_share=float(split["test_share"]), key=tuple(split["key"]), seed=str(split["seed"])),
             train=dict(value.get("train", {})),
             tunable=tuple(value.get("tunable", ())),
-            serving=None if serving is None else Serving(**serving),
+            serving=None if serving is None else Serving.from_json(serving),
             gates=additional_gates(value),
         )
 
@@ -259,7 +274,7 @@ def read_spec(path: str | os.PathLike[str]) -> SpecFile:
         raise BadCall(msg, fix="use the spec.json that `lockgate render` wrote") from error
 
 
-def _written(part: Target | Data | Limits | Split | Serving) -> dict[str, Any]:
+def _written(part: Target | Data | Limits | Split) -> dict[str, Any]:
     """Return the fields of a part as JSON values."""
     return {name: _plain(value) for name, value in vars(part).items()}
 

@@ -8,6 +8,7 @@ from lockgate_step import (
     Out,
     Passed,
     Policy,
+    RecallVerdict,
     Refused,
     SmokeVerdict,
     Staged,
@@ -20,6 +21,7 @@ def smoke_test(
     staged: In[Staged],
     bundle: In[Bundle],
     policy: In[Policy],
+    recalled: In[RecallVerdict] | None,
     verdict: Out[SmokeVerdict],
     *,
     requests: int = 200,
@@ -32,7 +34,14 @@ def smoke_test(
     """
     from lockgate_smoke_test.gate import run
 
-    return run(staged.path, bundle.path, policy.path, requests=requests, patience=patience)
+    return run(
+        staged.path,
+        bundle.path,
+        policy.path,
+        recalled.path if recalled else None,
+        requests=requests,
+        patience=patience,
+    )
 
 
 if __name__ == "__main__":

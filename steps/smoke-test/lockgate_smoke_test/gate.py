@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 from lockgate_policy import PolicyError, SmokeRule, read
-from lockgate_proof import Trust, read_staged, verify_bundle
+from lockgate_proof import Trust, read_recalled, read_staged, verify_bundle
 from lockgate_step import BadCall, OutsideFailed, Passed, Reason, Refused, file_digest, log
 
 from lockgate_smoke_test.checks import CHECKS, Failed, Finding, Version
@@ -15,8 +15,12 @@ from lockgate_smoke_test.latency import latency
 from lockgate_smoke_test.replicas import measurements_of, reasons_of, replicas
 
 
-def run(staged: Path, bundle: Path, policy: Path, *, requests: int, patience: int) -> Passed | Refused:
+def run(
+    staged: Path, bundle: Path, policy: Path, recalled: Path | None = None, *, requests: int, patience: int
+) -> Passed | Refused:
     """Run every check against every replica behind the staged address; a refusal lists each check that failed.
+
+    recalled: the verdict of recall on a version that an earlier policy judged; the rules of this one count here.
 
     Errors: BadCall, ProofError if the bundle is not valid or was not staged in this run, OutsideFailed if the version
     does not become ready.
@@ -27,7 +31,10 @@ def run(staged: Path, bundle: Path, policy: Path, *, requests: int, patience: in
     trust, digest = Trust.read(), file_digest(policy)
     said = read_staged(staged, trust)
     # now=None: package and deploy check the waivers' dates; here the bundle must only be the one that they passed.
-    proven = verify_bundle(bundle, trust, now=None, model=said.model, policy=digest, digest=said.bundle)
+    if recalled is not None:
+        read_recalled(recalled, trust, model=said.model, subjects={"bundle": said.bundle, "policy": digest})
+    judged_by = digest if recalled is None else None
+    proven = verify_bundle(bundle, trust, now=None, model=said.model, policy=judged_by, digest=said.bundle)
     rules = _rules(policy)
     with ExitStack() as stack:
         clients = [stack.enter_context(client) for client in replicas(said.address, said.replicas, patience)]

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lockgate_proof import Trust, TrustedKey, new_key
-from lockgate_step import canonical
+from lockgate_proof import CANARY, Traffic, Trust, TrustedKey, new_key, sign, traffic
+from lockgate_step import Judged, canonical
 from lockgate_store import Missing, Store, open_store
 
 from lockgate.platform import supervisor
@@ -41,8 +41,9 @@ class World:
         self.environment.mkdir(parents=True)
         (self.environment / "store").write_text(self.uri)
         self.key = self.root / "promote.pem"
-        public = TrustedKey(new_key(self.key), ("promote",), "promote@example.org")
-        (self.environment / "trust.json").write_bytes(Trust((public,)).to_bytes())
+        self.judge = self.root / "canary.pem"
+        keys = TrustedKey(new_key(self.key), ("promote",), "p@x.org"), TrustedKey(new_key(self.judge), (CANARY,), "c@x")
+        (self.environment / "trust.json").write_bytes(Trust(keys).to_bytes())
         self.platform = Platform(state=self.root / "serve", store=self.uri, port=self.port)
 
     @property
@@ -75,6 +76,26 @@ class World:
         until = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
         said = {"bundle": bundle, "run": run, "base": None, "generation": 0, "lease_until": until, "at": now()}
         self.store.put(f"models/{model}/candidate.json", canonical(said))
+
+    def share(
+        self,
+        model: str,
+        bundle: str,
+        rollout: Judged,
+        /,
+        *,
+        seconds: float = 60,
+        key: Path | None = None,
+        **changes: Any,
+    ) -> None:
+        """Give a candidate its share of the traffic, as canary does; key and content can be wrong on purpose."""
+        live = json.loads(self.store.read(f"models/{model}/live.json").data)
+        of = {"bundle": live["bundle"], "generation": live["generation"]}
+        until = datetime.now(UTC) + timedelta(seconds=seconds)
+        record = traffic(Traffic(model, bundle, rollout, of, "r1", "u1", until))
+        said = {**record.predicate, "run": "r1", **changes}
+        envelope = sign(record.kind, record.subjects, said, key or self.judge)
+        self.store.put(f"models/{model}/traffic.json", canonical(envelope))
 
     def release(self, model: str) -> None:
         key = f"models/{model}/candidate.json"

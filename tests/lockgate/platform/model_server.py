@@ -51,10 +51,15 @@ def application(model: str, bundle: str, behaviour: dict[str, object]) -> web.Ap
     async def ready(_: web.Request) -> web.Response:
         return web.json_response({"ready": True}, status=503 if behaviour.get("never_ready") else 200)
 
+    answered: list[str] = []
+
     async def infer(request: web.Request) -> web.Response:
-        await request.read()
+        answered.append((await request.read()).decode("latin-1"))
         await asyncio.sleep(float(str(behaviour.get("slow", 0))))
         return web.json_response({"parameters": {"bundle": bundle}, "pid": os.getpid()})
+
+    async def asked(_: web.Request) -> web.Response:
+        return web.json_response(answered)
 
     async def echo(request: web.Request) -> web.Response:
         """Return the received method, target, headers and body."""
@@ -103,6 +108,7 @@ def application(model: str, bundle: str, behaviour: dict[str, object]) -> web.Ap
     app = web.Application(client_max_size=2**30, middlewares=[errors_as_json])
     app.router.add_get(f"/v2/models/{model}/ready", ready)
     app.router.add_post(f"/v2/models/{model}/infer", infer)
+    app.router.add_get(f"/v2/models/{model}/asked", asked)
     app.router.add_route("*", f"/v2/models/{model}/echo", echo)
     app.router.add_post(f"/v2/models/{model}/count", count)
     app.router.add_post(f"/v2/models/{model}/break-off", break_off)

@@ -12,7 +12,11 @@ from lockgate.records.address import page_token
 
 async def fetch(runs: Path, path: str) -> tuple[int, str, str]:
     async with client() as upstream, ClientSession() as session:
-        runner = web.AppRunner(application(Routes(find=lambda model: None, models=list), upstream, runs))
+        runner = web.AppRunner(
+            application(
+                Routes(find=lambda model: None, answer=lambda model, headers: None, models=list), upstream, runs
+            )
+        )
         await runner.setup()
         try:
             site = web.TCPSite(runner, "127.0.0.1", 0)

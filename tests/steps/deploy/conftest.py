@@ -24,7 +24,7 @@ from tests.promotions import make_live
 from tests.seaweed import seaweed
 
 GATES = ("validate-data", "validate-model", "bias-audit", "smoke-test")
-SIGNERS = ("ingest", "predict", *GATES, "package", "deploy", "promote", "waive")
+SIGNERS = ("ingest", "predict", *GATES, "package", "recall", "deploy", "promote", "waive")
 
 
 def spec_of(model: str, **more: Any) -> dict[str, Any]:
@@ -215,13 +215,22 @@ class Bench:
         given = staged.read_bytes() if staged.exists() else None
         return Ended(int(ended.value.code or 0), log.getvalue(), given)
 
-    def deploy(self, folder: Path, *settings: str, run: str = "r1") -> "Ended":
-        files = {"bundle": folder, "spec": self.spec, "policy": self.policy}
-        return self.run("deploy", *settings, files=files, run=run)
+    def deploy(self, folder: Path, *settings: str, run: str = "r1", recalled: bytes | None = None) -> "Ended":
+        files: dict[str, Path | bytes] = {"bundle": folder, "spec": self.spec, "policy": self.policy}
+        return self.run("deploy", *settings, files=files | ({"recalled": recalled} if recalled else {}), run=run)
 
-    def promote(self, folder: Path, smoke: bytes, *, staged: bytes | None = None, run: str = "r1") -> "Ended":
+    def promote(
+        self,
+        folder: Path,
+        smoke: bytes,
+        *,
+        staged: bytes | None = None,
+        run: str = "r1",
+        recalled: bytes | None = None,
+    ) -> "Ended":
         files: dict[str, Path | bytes] = {"staged": staged or self.staged(folder), "smoke": smoke, "bundle": folder}
-        return self.run("promote", files={**files, "spec": self.spec, "policy": self.policy}, run=run)
+        files |= {"spec": self.spec, "policy": self.policy} | ({"recalled": recalled} if recalled else {})
+        return self.run("promote", files=files, run=run)
 
     def smoke(self, folder: Path, *, staged: bytes | None = None, **said: Any) -> bytes:
         """Make smoke-test's verdict on a bundle as it was staged."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lockgate_deploy.pointers import Pointers
+from lockgate_delivery.pointers import Pointers
 from lockgate_proof import Accepted, ProofError
 from lockgate_step import OutsideFailed, canonical, sha256
 from lockgate_store import Store

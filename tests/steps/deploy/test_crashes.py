@@ -9,10 +9,10 @@ from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any, TypeVar
 
+from lockgate_delivery.local import Local
+from lockgate_delivery.pointers import Pointers
 from lockgate_deploy.conclude import tidy
 from lockgate_deploy.deploy import stage
-from lockgate_deploy.local import Local
-from lockgate_deploy.pointers import Pointers
 from lockgate_deploy.promote import go_live
 from lockgate_proof import Statement, Trust, VerifiedBundle, sign, verify_bundle, verify_verdict
 from lockgate_step import OutsideFailed, Record, Refusal, sha256

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lockgate_deploy import objects, pods
-from lockgate_deploy.objects import Object, Version
-from lockgate_deploy.pods import Rollout
-from lockgate_deploy.pointers import Live
+from lockgate_delivery import objects, pods
+from lockgate_delivery.objects import Object, Version
+from lockgate_delivery.pods import Rollout
+from lockgate_delivery.pointers import Live
 from lockgate_proof import Promotion, Statement, verify_bundle
 from lockgate_step import OutsideFailed, Refusal, Serving, canonical, file_digest, sha256
 

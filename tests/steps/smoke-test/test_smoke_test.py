@@ -322,3 +322,38 @@ def test_the_gate_imports_only_what_its_image_has() -> None:
         "anyio", "certifi", "cffi", "cryptography", "h11", "httpcore", "httpx", "idna", "securesystemslib",
         "typing_extensions",
     }  # fmt: skip
+
+
+def under_another_policy(gate: Gate) -> None:
+    """Give the gate today's policy, by which the bundle was not judged."""
+    with (gate.io / "in" / "policy").open("a") as policy:
+        policy.write("\n# stricter from today\n")
+
+
+def test_a_version_that_recall_brought_back_is_tested_by_todays_policy(gate: Gate) -> None:
+    under_another_policy(gate)
+    assert "policy" in gate.fails(3)
+    today = file_digest(gate.io / "in" / "policy")
+    (gate.io / "in" / "recalled").write_bytes(gate.authority.recalled(gate.digest, today))
+    code, log = gate.run()
+    assert code == 0, log
+    judged = gate.verdict().subjects
+    assert judged["policy"] == file_digest(gate.io / "in" / "bundle" / "policy.toml")  # what promote compares
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"key": "bias-audit"},
+        {"result": "refused"},
+        {"gate": "smoke-test"},
+        {"bundle": sha256(b"another")},
+        {"policy": sha256(b"an earlier one")},
+    ],
+)
+def test_a_verdict_that_recall_did_not_give_excuses_nothing(gate: Gate, change: dict[str, str]) -> None:
+    under_another_policy(gate)
+    said = {"bundle": gate.digest, "policy": file_digest(gate.io / "in" / "policy"), **change}
+    bundle, policy = said.pop("bundle"), said.pop("policy")
+    (gate.io / "in" / "recalled").write_bytes(gate.authority.recalled(bundle, policy, **said))
+    gate.fails(3)

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lockgate_proof import Trust, TrustedKey, bundle_digest, new_key, sign
+from lockgate_proof import Trust, TrustedKey, base_digest, bundle_digest, new_key, sign
 from lockgate_step import canonical, file_digest, sha256, tree_digest
 
 NAME = "tiny"
 GATES = ("validate-data", "validate-model", "bias-audit", "smoke-test")
-SIGNERS = ("ingest", "predict", *GATES, "package", "deploy", "promote")
+SIGNERS = ("ingest", "predict", *GATES, "package", "recall", "deploy", "promote")
 INPUTS: list[dict[str, Any]] = [
     {"name": "age", "kind": "number", "low": 17, "high": 90, "whole": True, "missing": False, "unit": "years"},
     {"name": "hours", "kind": "number", "low": 1, "high": 99, "whole": False, "missing": True},
@@ -125,6 +125,14 @@ class Authority:
         """Make deploy's record of a staged bundle; key and content can be wrong on purpose."""
         said = {"model": NAME, "address": address, "replicas": 1, "run": run, "uid": f"uid-of-{run}", **changes}
         return self.sign(key, "staged", {"bundle": bundle}, said)
+
+    def recalled(self, bundle: str, policy: str, *, key: str = "recall", **changes: object) -> bytes:
+        """Make recall's verdict on a bundle that was live before; key and content can be wrong on purpose."""
+        live = {"bundle": sha256(b"live"), "generation": 2}
+        base = base_digest(sha256(b"live"), 2)
+        subjects = {"bundle": bundle, "base": base, "spec": sha256(canonical(SPEC)), "policy": policy}
+        said = {"model": NAME, "gate": "recall", "result": "passed", "reasons": [], "notes": [], **changes}
+        return self.sign(key, "verdict", subjects, {**said, "measurements": {"live": live}})
 
     def data_record(self, base: Mapping[str, Any] = NO_BASE, **subjects: str) -> bytes:
         """Make ingest's record, with further subjects by name."""

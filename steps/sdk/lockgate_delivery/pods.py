@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lockgate_step import LockgateError, OutsideFailed, Refusal, layout
 
-from lockgate_deploy.objects import Object, annotation
+from lockgate_delivery.objects import Object, annotation
 
 _PULL = ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 _CONFIG = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")

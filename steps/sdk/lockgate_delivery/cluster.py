@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from lockgate_step import BadCall, OutsideFailed, layout
 
-from lockgate_deploy.objects import Object
+from lockgate_delivery.objects import Object
 
 MANAGER = "lockgate"
 _SECONDS = 10.0

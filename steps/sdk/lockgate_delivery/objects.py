@@ -13,7 +13,7 @@ from typing import Any
 from lockgate_proof import Accepted, VerifiedBundle
 from lockgate_step import Refusal, Serving, layout, read_spec
 
-from lockgate_deploy.pointers import Live
+from lockgate_delivery.pointers import Live
 
 Object = dict[str, Any]
 

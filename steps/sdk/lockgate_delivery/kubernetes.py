@@ -14,13 +14,13 @@ from lockgate_proof import Accepted, Trust, VerifiedBundle, verify_bundle
 from lockgate_step import BadCall, LockgateError, OutsideFailed, layout, log
 from lockgate_store import Store
 
-from lockgate_deploy import objects, pods
-from lockgate_deploy.cluster import Cluster, Conflict, Unreachable
-from lockgate_deploy.objects import Object, Version
-from lockgate_deploy.platform import NotYet, Staged, until
-from lockgate_deploy.pods import Rollout
-from lockgate_deploy.pointers import Lease, Live, Pointers
-from lockgate_deploy.pull import pull
+from lockgate_delivery import objects, pods
+from lockgate_delivery.cluster import Cluster, Conflict, Unreachable
+from lockgate_delivery.objects import Object, Version
+from lockgate_delivery.platform import NotYet, Staged, until
+from lockgate_delivery.pods import Rollout
+from lockgate_delivery.pointers import Lease, Live, Pointers
+from lockgate_delivery.pull import pull
 
 _POLL_SECONDS = 0.5
 Found = TypeVar("Found")

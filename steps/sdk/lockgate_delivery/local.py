@@ -8,8 +8,8 @@ from typing import Any
 from lockgate_proof import Accepted, VerifiedBundle
 from lockgate_step import OutsideFailed, Refusal, log
 
-from lockgate_deploy.platform import NotYet, Staged, until
-from lockgate_deploy.pointers import Lease, Live, Pointers
+from lockgate_delivery.platform import NotYet, Staged, until
+from lockgate_delivery.pointers import Lease, Live, Pointers
 
 _POLL_SECONDS = 0.2
 _ADDRESS = re.compile(r"http://127\.0\.0\.1:[1-9][0-9]{0,4}")  # of a server of the supervisor

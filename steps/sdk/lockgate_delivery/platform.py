@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from lockgate_proof import Accepted, VerifiedBundle
 from lockgate_step import OutsideFailed
 
-from lockgate_deploy.pointers import Lease, Live, Pointers
+from lockgate_delivery.pointers import Lease, Live, Pointers
 
 Found = TypeVar("Found")
 

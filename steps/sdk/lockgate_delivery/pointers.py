@@ -119,6 +119,11 @@ class Pointers:
                 continue  # another run wrote in between: read again
             return moved
 
+    def past(self, generation: int) -> bytes | None:
+        """Return the record of a promotion in the history, not verified; None if it is not there."""
+        kept = self._read(f"history/{generation}.json")
+        return kept.data if kept else None
+
     def lease(self) -> Lease | None:
         """Return the candidate's lease, expired or not, or None."""
         kept = self._read("candidate.json")
@@ -217,12 +222,8 @@ class Pointers:
         if kept:
             _fields(kept, _SHOWN, "live")
         content = kept.data if kept else None
-        newest = prove_live(content, self._past, self._trust, model=self.model, accepted=self._accepted)
+        newest = prove_live(content, self.past, self._trust, model=self.model, accepted=self._accepted)
         return Live.of(newest) if newest else NOTHING_LIVE
-
-    def _past(self, generation: int) -> bytes | None:
-        kept = self._read(f"history/{generation}.json")
-        return kept.data if kept else None
 
     def _record(self, name: str) -> dict[str, Any]:
         kept = self._read(name)
