@@ -34,7 +34,7 @@ class Uvicorn(uvicorn.Server):
         self._guard = Connections(limits, ports=ports)
         super().__init__(
             uvicorn.Config(
-                app,  # type: ignore[arg-type]  # uvicorn's types of messages are narrower
+                app,
                 http=partial(Guarded, self._guard),  # type: ignore[arg-type]  # uvicorn only calls it
                 ws="none",
                 log_config=None,

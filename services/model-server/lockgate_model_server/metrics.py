@@ -49,7 +49,8 @@ class Metrics:
     """
 
     def __init__(self, model: str, bundle: str) -> None:
-        disable_created_metrics()  # a second series for each, with the time of its start
+        # Else there is a second series for each, with the time of its start.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
 
         def made(metric: named.Metric) -> Callable[..., Any]:
@@ -139,7 +140,8 @@ class _Scores(Collector):
         with self._lock:
             until, total = self._counts.cumsum(), self._sum
         bounds = (*named.SCORES.buckets, float("inf"))
-        buckets = [(floatToGoString(bound), float(count)) for bound, count in zip(bounds, until, strict=True)]
+        shown = (floatToGoString(bound) for bound in bounds)  # type: ignore[no-untyped-call]
+        buckets = [(limit, float(count)) for limit, count in zip(shown, until, strict=True)]
         family = HistogramMetricFamily(named.SCORES.name, named.SCORES.what, labels=named.LABELS)
         family.add_metric(self._labels, buckets, total)
         yield family

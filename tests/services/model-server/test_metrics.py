@@ -256,8 +256,8 @@ def test_ten_thousand_hostile_requests_add_no_series_and_leave_no_value(counted:
     before: set[Series] = set()
     with closing(http.client.HTTPConnection(counted.host, counted.port, timeout=60)) as connection:
         for number in range(10_000):
-            method, path, body = hostile(draw, number)
-            connection.request(method, path, body, {"content-type": "application/json"})
+            method, path, odd = hostile(draw, number)
+            connection.request(method, path, odd, {"content-type": "application/json"})
             connection.getresponse().read()
             if number == 200:
                 before = set(counts(counted))

@@ -51,7 +51,7 @@ class Server:
         """Call the port of its metrics."""
         host, port = self.metrics.rsplit(":", 1)
         there = Server(self.process, host, int(port), self.bundle, self.log_file)
-        return there.call(method, path, **headers)
+        return there.call(method, path, None, **headers)
 
     @property
     def log(self) -> str:
