@@ -37,7 +37,7 @@ def render_project(project: Project, names: list[str], *, check: bool) -> tuple[
         _make_current(project)
     if not names:
         stale += _orphans(project, check=check)
-        stale += write_or_check(_cluster_files(project), check=check)
+        stale += _cluster(project, check=check)
     shown = [str(path.relative_to(project.root)) for path in stale]
     if check and shown:
         msg = f"{len(shown)} rendered file(s) differ from their source: {', '.join(shown)}"
@@ -66,12 +66,18 @@ def _make_current(project: Project) -> None:
         write_current(project, environment)
 
 
-def _cluster_files(project: Project) -> dict[Path, bytes]:
-    """The manifests of the cluster, if the project has one."""
-    from lockgate.cluster.manifests.files import cluster_files
+def _cluster(project: Project, *, check: bool) -> list[Path]:
+    """Write the manifests of the cluster, if the project has one, and delete what is no longer rendered."""
+    from lockgate.cluster.manifests.files import cluster_files, left_over
     from lockgate.cluster.manifests.settings import Cluster
 
-    return cluster_files(cluster) if (cluster := Cluster(project)).exists else {}
+    if not (cluster := Cluster(project)).exists:
+        return []
+    files = cluster_files(cluster)
+    orphans = left_over(cluster, files)
+    for path in orphans if not check else []:
+        path.unlink()
+    return write_or_check(files, check=check) + orphans
 
 
 def _contracts(project: Project) -> dict[Path, bytes]:
