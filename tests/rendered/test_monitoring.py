@@ -4,7 +4,10 @@ import atexit
 import json
 import os
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -26,6 +29,7 @@ from lockgate.commands.render import render_project
 from lockgate.definition.project import Project
 from lockgate.errors import BadCall, NotRendered
 from tests import workshop
+from tests.pages import commands
 from tests.rendered.test_kubernetes import manifests
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -201,6 +205,18 @@ def test_without_the_setting_nothing_is_rendered_and_the_port_is_closed(project:
     policies = {policy["metadata"]["name"] for policy in network(Cluster(off), ["package"])}
     assert "lockgate-model-server" in policies
     assert "lockgate-metrics" not in policies
+
+
+def test_the_command_of_the_page_renders_them(project: Project) -> None:
+    prepare(project, {"monitoring": "false"})
+    render_project(Project(project.root), [], check=False)
+    (command,) = (
+        each.text for each in commands() if each.page == "docs/metrics.md" and each.text.startswith("lockgate")
+    )
+    argv = [sys.executable, "-m", *shlex.split(command)]
+    done = subprocess.run(argv, cwd=project.root, check=True, capture_output=True, text=True)
+    assert "wrote kubernetes/monitoring.yaml" in done.stdout
+    assert "monitoring.yaml" in (project.root / "kubernetes" / "kustomization.yaml").read_text()
 
 
 def test_another_namespace_may_be_that_of_prometheus(project: Project) -> None:
