@@ -5,30 +5,22 @@ value of a request becomes one.
 """
 
 import platform
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from http import HTTPStatus
 from importlib.metadata import version
+from itertools import accumulate
 from threading import Lock
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 from lockgate_step import VERSION, Column
 from lockgate_wire import Hosts
 from lockgate_wire import metrics as named
-from prometheus_client import (
-    CONTENT_TYPE_PLAIN_0_0_4,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    disable_created_metrics,
-    generate_latest,
-)
-from prometheus_client.metrics_core import HistogramMetricFamily
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, Metric, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
@@ -37,61 +29,56 @@ from lockgate_model_server.door import App, Message, Receive, Scope, Send, error
 from lockgate_model_server.runtime import InputRefused, LockgateRuntime
 
 PATH = "/metrics"
-_KINDS: dict[str, Callable[..., Any]] = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}
+_FAMILIES = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
 # These series exist from the start: the first error is then an increase.
 _USUAL_CODES = (HTTPStatus.OK, HTTPStatus.BAD_REQUEST, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE)
+_FEW = 64  # values that are counted faster without numpy
 
 
-class Metrics:
+class Metrics(Collector):
     """The counts of one server of one bundle, in a registry of their own.
+
+    They are plain numbers, which the library shows: its own objects cost several times as much for each request, and
+    count 30,000 scores one by one.
 
     bundle: the first 12 digits of its digest, as in every answer.
     """
 
     def __init__(self, model: str, bundle: str) -> None:
-        # Else there is a second series for each, with the time of its start.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = CollectorRegistry()
-
-        def made(metric: named.Metric) -> Callable[..., Any]:
-            """Return the function from the values of a metric's own labels to its series."""
-            buckets = {"buckets": metric.buckets} if metric.buckets else {}
-            labels = (*named.LABELS, *metric.labels)
-            family = _KINDS[metric.kind](metric.name, metric.what, labels, registry=self.registry, **buckets)
-            return cache(lambda *values: family.labels(model, bundle, *values))
-
-        self._requests, self._refused = made(named.REQUESTS), made(named.REFUSED_INPUTS)
-        self._seconds, self._in_flight, self._rows = (
-            made(metric)() for metric in (named.SECONDS, named.IN_FLIGHT, named.ROWS)
-        )
-        self._answers = made(named.ANSWERS)
-        self._scores = _Scores(model, bundle)
-        self.registry.register(self._scores)
-        made(named.BUILD)(VERSION, version("onnxruntime"), platform.python_version()).set(1)
-        for code in _USUAL_CODES:
-            self._requests(str(code.value))
+        self._own = (model, bundle)
         self._columns: frozenset[str] = frozenset()
-        self._labels: Sequence[str] = ()
+        self._labels = ("", "")
+        self._lock = Lock()  # large requests are answered in threads
+        self._requests = Counter({str(code.value): 0 for code in _USUAL_CODES})
+        self._refused: Counter[tuple[str, str]] = Counter()
+        self._answers: Counter[str] = Counter()
+        self._in_flight = self._rows = 0
+        self._seconds, self._scores = _Histogram(named.SECONDS), _Histogram(named.SCORES)
+        self._build = (VERSION, version("onnxruntime"), platform.python_version())
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
 
-    def loaded(self, columns: Iterable[Column], labels: Sequence[str]) -> None:
-        """Note the inputs and labels of the model: the only names that become labels."""
+    def loaded(self, columns: Iterable[Column], labels: tuple[str, str]) -> None:
+        """Note the inputs and the labels of the model, the negative one first: the only names that become labels."""
         self._columns, self._labels = frozenset(column.name for column in columns), labels
-        for label in labels:
-            self._answers(label)
+        self._answers.update(dict.fromkeys(labels, 0))
 
     def answered(self, labels: Sequence[str], scores: Sequence[float]) -> None:
         """Count the answers to one request."""
-        self._rows.inc(len(labels))
-        for label in self._labels:
-            self._answers(label).inc(labels.count(label))
-        self._scores.observe(scores)
+        negative, positive = self._labels
+        rows, found, scored = len(labels), labels.count(positive), self._scores.sorted(scores)
+        with self._lock:
+            self._rows += rows
+            self._answers[positive] += found
+            self._answers[negative] += rows - found
+            self._scores.add(*scored)
 
     def refused(self, faults: Iterable[Fault]) -> None:
         """Count the faults of one refused request."""
         known = self._columns
-        found = {(fault.column if fault.column in known else named.OTHER, fault.reason) for fault in faults}
-        for column, reason in found:
-            self._refused(column, str(reason)).inc()
+        found = {(fault.column if fault.column in known else named.OTHER, str(fault.reason)) for fault in faults}
+        with self._lock:
+            self._refused.update(found)
 
     async def count(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on one request for answers, and count it."""
@@ -104,47 +91,68 @@ class Metrics:
             await send(message)
 
         began = perf_counter()
-        self._in_flight.inc()
+        self._in_flight += 1  # as all below, only in the thread of the event loop
         try:
             await app(scope, receive, noting)
         finally:
-            self._in_flight.dec()
-            self._requests(str(code)).inc()
+            self._in_flight -= 1
+            self._requests[str(code)] += 1
             if code != named.GONE:
-                self._seconds.observe(perf_counter() - began)
+                self._seconds.add(*self._seconds.sorted([perf_counter() - began]))
 
     def text(self) -> bytes:
         """Return every metric in Prometheus's text format."""
-        return generate_latest(self.registry)
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics as they are now."""
+        with self._lock:
+            return [*self._numbers(), self._seconds.family(self._own), self._scores.family(self._own)]
+
+    def _numbers(self) -> Iterator[Metric]:
+        shown: dict[named.Metric, dict[tuple[str, ...], int]] = {
+            named.REQUESTS: {(code,): count for code, count in self._requests.items()},
+            named.IN_FLIGHT: {(): self._in_flight},
+            named.ROWS: {(): self._rows},
+            named.ANSWERS: {(label,): count for label, count in self._answers.items()},
+            named.REFUSED_INPUTS: {(column, reason): count for (column, reason), count in self._refused.items()},
+            named.BUILD: {self._build: 1},
+        }
+        for metric, series in shown.items():
+            family = _FAMILIES[metric.kind](metric.name, metric.what, labels=(*named.LABELS, *metric.labels))
+            for labels, value in series.items():
+                family.add_metric((*self._own, *labels), value)
+            yield family
 
 
-class _Scores(Collector):
-    """A histogram that counts all scores of a request at once; the library's counts one by one."""
+class _Histogram:
+    """Counts values by the buckets of a metric: many at once, where the library's own counts one by one."""
 
-    def __init__(self, model: str, bundle: str) -> None:
-        self._labels = (model, bundle)
-        self._bounds = np.asarray(named.SCORES.buckets)
-        self._counts = np.zeros(self._bounds.size + 1, dtype=np.int64)
+    def __init__(self, metric: named.Metric) -> None:
+        self._metric, self._limits = metric, metric.buckets
+        self._counts = [0] * (len(metric.buckets) + 1)
         self._sum = 0.0
-        self._lock = Lock()  # large requests are answered in threads
 
-    def observe(self, scores: Sequence[float]) -> None:
-        found = np.asarray(scores, dtype=np.float64)
-        counts = np.bincount(self._bounds.searchsorted(found), minlength=self._counts.size)
-        total = float(found.sum())
-        with self._lock:
-            self._counts += counts
-            self._sum += total
+    def sorted(self, values: Sequence[float]) -> tuple[Iterable[tuple[int, int]], float]:
+        """Return the number of each value's bucket with a count, and the sum of the values."""
+        if len(values) <= _FEW:
+            return [(bisect_left(self._limits, value), 1) for value in values], sum(values)
+        found = np.fromiter(values, np.float64, len(values))
+        found.sort()
+        until = [*found.searchsorted(self._limits, side="right").tolist(), len(values)]
+        counts = (after - before for before, after in zip([0, *until], until, strict=False))
+        return enumerate(counts), float(found.sum())
 
-    def collect(self) -> Iterator[HistogramMetricFamily]:
-        with self._lock:
-            until, total = self._counts.cumsum(), self._sum
-        bounds = (*named.SCORES.buckets, float("inf"))
-        shown = (floatToGoString(bound) for bound in bounds)  # type: ignore[no-untyped-call]
-        buckets = [(limit, float(count)) for limit, count in zip(shown, until, strict=True)]
-        family = HistogramMetricFamily(named.SCORES.name, named.SCORES.what, labels=named.LABELS)
-        family.add_metric(self._labels, buckets, total)
-        yield family
+    def add(self, counts: Iterable[tuple[int, int]], total: float) -> None:
+        for bucket, count in counts:
+            self._counts[bucket] += count
+        self._sum += total
+
+    def family(self, own: Sequence[str]) -> Metric:
+        limits = [*map(str, self._limits), "+Inf"]
+        family = HistogramMetricFamily(self._metric.name, self._metric.what, labels=named.LABELS)
+        family.add_metric(own, [*zip(limits, accumulate(self._counts), strict=True)], self._sum)
+        return family
 
 
 class CountedRuntime(LockgateRuntime):

@@ -289,8 +289,7 @@ names = st.text(max_size=80) | st.sampled_from(["age", "hours", named.OTHER])
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(names, st.sampled_from(Reason)), max_size=30))
 def test_series_of_refused_inputs_are_of_the_models_inputs_alone(faults: list[tuple[str, Reason]]) -> None:
-    metrics = Metrics("tiny", "0" * 12)
-    metrics.loaded(read_columns(tiny_bundle.INPUTS), ("low", "high"))
+    metrics = made()
     metrics.refused(Fault(column, reason, "x") for column, reason in faults)
     series = [dict(labels) for name, labels in parsed(metrics.text().decode()) if "refused" in name]
     known = {"age", "hours", "occupation", named.OTHER}
@@ -298,6 +297,38 @@ def test_series_of_refused_inputs_are_of_the_models_inputs_alone(faults: list[tu
     assert {(each["column"], each["reason"]) for each in series} == {
         (column if column in known else named.OTHER, str(reason)) for column, reason in faults
     }
+
+
+def made() -> Metrics:
+    metrics = Metrics("tiny", "0" * 12)
+    metrics.loaded(read_columns(tiny_bundle.INPUTS), ("low", "high"))
+    return metrics
+
+
+def test_what_alerts_look_at_exists_before_the_first_request() -> None:
+    """The first value of a series is no increase to Prometheus."""
+    found = parsed(made().text().decode())
+    shown = {(name, dict(labels).get("code"), dict(labels).get("label")) for name, labels in found}
+    assert {("lockgate_requests_total", code, None) for code in ("200", "400", "500", "503")} <= shown
+    assert {("lockgate_answers_total", None, label) for label in ("low", "high")} <= shown
+    assert sum(found.values()) == 1, "of build_info"
+
+
+scores = st.floats(0, 1) | st.sampled_from(named.SCORES.buckets)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(scores, min_size=65, max_size=200))
+def test_many_scores_at_once_are_counted_as_one_by_one(values: list[float]) -> None:
+    labels = ["high" if value >= 0.5 else "low" for value in values]
+    at_once, alone = made(), made()
+    at_once.answered(labels, values)
+    for label, value in zip(labels, values, strict=True):
+        alone.answered([label], [value])
+    first, second = (parsed(metrics.text().decode()) for metrics in (at_once, alone))
+    for series, amount in first.items():
+        assert amount == pytest.approx(second[series], abs=1e-9)
+    assert first.keys() == second.keys()
 
 
 # Its own port --------------------------------------------------------------------------------------------------------
