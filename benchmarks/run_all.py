@@ -21,6 +21,7 @@ from benchmarks import (
     ingest_memory,
     make_run,
     manifest_size,
+    metrics_cost,
     serving,
     test_time,
 )
@@ -34,6 +35,7 @@ USUAL = (
     bias_audit_resampling.BENCHMARK,
     manifest_size.BENCHMARK,
     serving.BENCHMARK,
+    metrics_cost.BENCHMARK,
 )
 SLOW = (
     make_run.COLD, ingest_memory.BENCHMARK, ingest_memory.SMALL, test_time.BENCHMARK, test_time.COLD,

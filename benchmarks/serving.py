@@ -26,15 +26,15 @@ CALLS = {1: 600, 1_000: 40, 30_000: 6}
 
 
 @contextmanager
-def serving(folder: Path, code: Path) -> Iterator[http.client.HTTPConnection]:
-    """Serve the tests' small bundle; give an open connection."""
+def serving(folder: Path, code: Path, *more: str) -> Iterator[http.client.HTTPConnection]:
+    """Serve the tests' small bundle, with more options; give an open connection."""
     authority = tiny_bundle.Authority(folder)
     io = authority.write_io(folder / "io")
     authority.write_bundle(folder / "bundle")
     argv, env = command(Installed(Catalog.find())("lockgate/model-server"), ["-m", "lockgate_model_server"])
     path = f"{code / 'steps' / 'sdk'}:{code / 'services' / 'model-server'}"
     server = subprocess.Popen(
-        [*argv, "--bundle", str(folder / "bundle"), "--port", "0"],
+        [*argv, "--bundle", str(folder / "bundle"), "--port", "0", *more],
         env={**env, "PYTHONPATH": path, "LOCKGATE_IO": str(io)},
         stderr=subprocess.PIPE,
         text=True,
@@ -63,16 +63,19 @@ def _connect(connection: http.client.HTTPConnection) -> None:
 def answers(connection: http.client.HTTPConnection, rows: int) -> list[float]:
     """Return the milliseconds of each call with so many rows."""
     body = json.dumps(tiny_bundle.request((tiny_bundle.ROWS * rows)[:rows]))
-    found = []
-    for _ in range(CALLS[rows]):
-        watch = Stopwatch()
-        connection.request("POST", "/v2/models/tiny/infer", body, {"content-type": "application/json"})
-        response = connection.getresponse()
-        response.read()
-        found.append(watch.seconds * 1000)
-        if response.status != 200:
-            sys.exit(f"the server answered {response.status}")
-    return found
+    return [call(connection, body) for _ in range(CALLS[rows])]
+
+
+def call(connection: http.client.HTTPConnection, body: str) -> float:
+    """Return the milliseconds of one call."""
+    watch = Stopwatch()
+    connection.request("POST", "/v2/models/tiny/infer", body, {"content-type": "application/json"})
+    response = connection.getresponse()
+    response.read()
+    taken = watch.seconds * 1000
+    if response.status != 200:
+        sys.exit(f"the server answered {response.status}")
+    return taken
 
 
 def measure(repeats: int) -> Measured:

@@ -38,6 +38,7 @@ ELSEWHERE = {
     f"kubectl patch deployment workflow-controller {PATCH}/deployment.yaml": DOCTOR,
     'lockgate waive RUN GATE/N -n lockgate --by "Ana Diaz, director" --until DATE --why "..." --key waive.pem':
         "tests/cluster/test_release.py, with a run's id",
+    "lockgate render --kubernetes --set monitoring=true": "tests/rendered/test_monitoring.py",
     "lockgate run adult-income --in podman": "tests/cluster/test_images.py, where the images are built",
 }  # fmt: skip
 BLOCK = re.compile(r"(?ms)^```console\n(?:# needs (?P<needs>[^\n]+)\n)?(?P<body>.*?)^```$")

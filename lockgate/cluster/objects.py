@@ -7,6 +7,7 @@ from typing import Any
 from lockgate.cluster.api import Cluster as Connection
 from lockgate.cluster.api import NotThere
 from lockgate.cluster.manifests.accounts import ARGO, Right
+from lockgate.cluster.manifests.monitoring import GROUP as MONITORING
 from lockgate.cluster.manifests.objects import AS_RENDERED
 from lockgate.cluster.manifests.overlays import differences
 from lockgate.cluster.manifests.settings import Settings
@@ -104,7 +105,8 @@ def _resource(version: str, kind: str) -> tuple[Any, bool]:
     from lightkube.core.resource_registry import resource_registry
     from lightkube.generic_resource import create_namespaced_resource
 
-    if version.startswith(f"{ARGO}/"):
-        create_namespaced_resource(ARGO, version.removeprefix(f"{ARGO}/"), kind, f"{kind.lower()}s")
+    group, _, number = version.partition("/")
+    if group in (ARGO, MONITORING):
+        create_namespaced_resource(group, number, kind, f"{kind.lower()}s")
     found = resource_registry.load(version, kind)
     return found, issubclass(found, NamespacedResource)

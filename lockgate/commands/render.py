@@ -1,5 +1,6 @@
 """Render a whole project: contracts, step functions, workflows, and the cluster's manifests."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ def render_project(project: Project, names: list[str], *, check: bool) -> tuple[
         _make_current(project)
     if not names:
         stale += _orphans(project, check=check)
-        stale += write_or_check(cluster_manifests(project), check=check)
+        files = cluster_manifests(project)
+        stale += write_or_check(files, check=check) + _left_over(project, files, check=check)
     shown = [str(path.relative_to(project.root)) for path in stale]
     if check and shown:
         msg = f"{len(shown)} rendered file(s) differ from their source: {', '.join(shown)}"
@@ -73,6 +75,19 @@ def cluster_manifests(project: Project) -> dict[Path, bytes]:
     from lockgate.cluster.manifests.settings import Cluster
 
     return cluster_files(cluster) if (cluster := Cluster(project)).exists else {}
+
+
+def _left_over(project: Project, files: Mapping[Path, bytes], *, check: bool) -> list[Path]:
+    """Find the manifests of the cluster that are no longer rendered; delete them, unless it is a check."""
+    from lockgate.cluster.manifests.files import left_over
+    from lockgate.cluster.manifests.settings import Cluster
+
+    if not (cluster := Cluster(project)).exists:
+        return []
+    orphans = left_over(cluster, files)
+    for path in orphans if not check else []:
+        path.unlink()
+    return orphans
 
 
 def _contracts(project: Project) -> dict[Path, bytes]:

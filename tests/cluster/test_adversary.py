@@ -674,6 +674,9 @@ TAKEN: list[tuple[str, Change]] = [
     ("Deployment", of_pod(*SERVER, "image", value="registry.example.org/lockgate/model-server:latest@sha256:short")),
     ("Deployment", of_pod(*SERVER, "command", value=["python", "-c", "x"])),
     ("Deployment", of_pod(*SERVER, "lifecycle", value={"postStart": {"exec": {"command": ["x"]}}})),
+    ("Deployment", of_pod(*SERVER, "ports", 0, "containerPort", value=9090)),
+    ("Deployment", of_pod(*SERVER, "ports", 1, "hostPort", value=9090)),
+    ("Deployment", of_pod(*PULL, "ports", value=[{"name": "more", "containerPort": 9999}])),
     ("Deployment", of_pod(*PULL, "image", value=EVIL)),
     ("Deployment", of_pod(*PULL, "command", value=["cat"])),
     ("Deployment", of_pod(*PULL, "restartPolicy", value="Always")),
@@ -690,6 +693,7 @@ TAKEN: list[tuple[str, Change]] = [
     ("users", another_model),
     ("users", put("spec", "selector", "lockgate.io/bundle", value="")),
     ("users", put("spec", "ports", value=[{"port": 8080, "targetPort": 9999}])),
+    ("users", put("spec", "ports", value=[{"port": 8080, "targetPort": "metrics"}])),
     ("users", put("spec", "externalIPs", value=["203.0.113.1"])),
     ("Service", put("spec", "selector", "lockgate.io/bundle", value="ba9876543210")),
 ]  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 
 from lockgate_step import layout
 
-from lockgate.cluster.manifests import accounts, controller, namespace, network, policy
+from lockgate.cluster.manifests import accounts, controller, monitoring, namespace, network, policy
 from lockgate.cluster.manifests.objects import LABELS
 from lockgate.cluster.manifests.programs import Pins
 from lockgate.cluster.manifests.rules import broken
@@ -28,7 +28,7 @@ CREDENTIALS = (layout.ACCESS_KEY, layout.SECRET_KEY)
 
 def cluster_files(cluster: Cluster) -> dict[Path, bytes]:
     """Return every rendered file of `kubernetes/` by path. Errors: SpecError, BadCall."""
-    shown = {name: list(documents) for name, documents in _documents(cluster).items()}
+    shown = {name: found for name, documents in _documents(cluster).items() if (found := list(documents))}
     for document in (each for documents in shown.values() for each in documents if "labels" in each["metadata"]):
         document["metadata"]["labels"][layout.PROJECT] = cluster.settings.owner
     if wrong := broken([document for documents in shown.values() for document in documents]):
@@ -43,6 +43,12 @@ def cluster_files(cluster: Cluster) -> dict[Path, bytes]:
     return {cluster.folder / name: (HEADER + text).encode() for name, text in files.items()} | environment
 
 
+def left_over(cluster: Cluster, files: Mapping[Path, bytes]) -> list[Path]:
+    """Return the files of `kubernetes/` that an earlier setting rendered; what somebody else wrote there stays."""
+    found = [path for path in sorted(cluster.folder.glob("*.yaml")) if path not in files]
+    return [path for path in found if path.read_text(encoding="utf-8").startswith(HEADER)]
+
+
 def _documents(cluster: Cluster) -> dict[str, Iterable[dict[str, Any]]]:
     """Return the objects by file, in the order in which they are applied."""
     settings, store = cluster.settings, cluster.store
@@ -53,6 +59,7 @@ def _documents(cluster: Cluster) -> dict[str, Iterable[dict[str, Any]]]:
         "quota.yaml": namespace.limits(settings),
         "network.yaml": network.documents(cluster, _with_registry(cluster)),
         "artifacts.yaml": [namespace.artifacts(settings, dump(namespace.repository(store)))],
+        monitoring.FILE: monitoring.documents(cluster),
         "policy.yaml": policy.documents(settings, Pins.of(cluster.project)),
         f"{_APART}/configmap.yaml": [config],
         f"{_APART}/deployment.yaml": [deployment],

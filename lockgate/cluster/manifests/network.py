@@ -10,6 +10,8 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
+from lockgate_step import layout
+
 from lockgate.cluster.manifests.objects import LABELS, document
 from lockgate.cluster.manifests.settings import Cluster, opens
 from lockgate.rendering.labels import COMPONENT, PART_OF
@@ -76,6 +78,15 @@ def documents(cluster: Cluster, with_registry: Iterable[str]) -> Iterator[dict[s
         _SERVER,
         ingress=[{"from": callers, "ports": [_tcp(PORT)]}],
     )
+    if settings.monitored:
+        yield policy(
+            "lockgate-metrics",
+            "only the namespace of Prometheus may read the metrics of served models",
+            _SERVER,
+            ingress=[
+                {"from": [_peer(f"namespace/{settings.monitoring_namespace}")], "ports": [_tcp(layout.METRICS_PORT)]}
+            ],
+        )
 
 
 def _tcp(port: int) -> dict[str, Any]:

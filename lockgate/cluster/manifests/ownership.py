@@ -15,10 +15,11 @@ from lockgate.rendering.labels import COMPONENT, MANAGED_BY, NAME
 PROJECT = "project"  # the name of the policy below
 
 # What `kubectl apply` of a project writes.
-GROUPS = ["", "rbac.authorization.k8s.io", "networking.k8s.io", "argoproj.io"]
+GROUPS = ["", "rbac.authorization.k8s.io", "networking.k8s.io", "argoproj.io", "monitoring.coreos.com"]
 RESOURCES = [
-    "configmaps", "cronworkflows", "limitranges", "namespaces", "networkpolicies", "resourcequotas", "rolebindings",
-    "roles", "secrets", "serviceaccounts", "workfloweventbindings", "workflowtemplates",
+    "configmaps", "cronworkflows", "limitranges", "namespaces", "networkpolicies", "podmonitors", "prometheusrules",
+    "resourcequotas", "rolebindings", "roles", "secrets", "serviceaccounts", "workfloweventbindings",
+    "workflowtemplates",
 ]  # fmt: skip
 
 

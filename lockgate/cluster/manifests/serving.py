@@ -27,7 +27,8 @@ _BOTH = (
     "terminationMessagePath", "terminationMessagePolicy", "volumeMounts",
 )  # fmt: skip
 _OF_SERVER = (*_BOTH, "lifecycle", "livenessProbe", "ports", "readinessProbe", "startupProbe")
-_ENVIRONMENT = ("LOCKGATE_HOSTS", "LOCKGATE_IO", "LOCKGATE_NAMESPACE", "TMPDIR")
+_ENVIRONMENT = ("LOCKGATE_HOSTS", "LOCKGATE_IO", layout.METRICS_VARIABLE, "LOCKGATE_NAMESPACE", "TMPDIR")
+_PORTS = {"http": PORT, layout.METRICS: layout.METRICS_PORT}
 
 VERSION = {
     "pod": "object.spec.template.spec",
@@ -93,6 +94,12 @@ def versions(images: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         " && c.?args[?0].orValue('') == 'pull')",
     )
     yield (
+        "a served version has two ports: users' requests come to one, and the other has its metrics only",
+        "variables.containers.all(c, c.?ports.orValue([]).all(p,"
+        f" p.all(f, f in {listed('containerPort', 'name', 'protocol')})"
+        f" && ({' || '.join(_is_port(*port) for port in _PORTS.items())})))",
+    )
+    yield (
         "the labels of a version's pods are those of the version: others would lead other users to them",
         f"variables.labels.all(k, k in {listed(*_LABELS)})"
         " && object.spec.template.metadata.?labels.orValue({}) == variables.labels"
@@ -108,6 +115,10 @@ def _of(program: str, images: Mapping[str, str]) -> str:
         return "false"
     repository = images[program].split("@")[0]
     return f"c.image.startsWith({literal(f'{repository}@')}) && c.image.matches('^[^@]+@sha256:[0-9a-f]{{64}}$')"
+
+
+def _is_port(name: str, number: int) -> str:
+    return f"(p.?name.orValue('') == '{name}' && p.containerPort == {number})"
 
 
 def _command(module: str) -> str:

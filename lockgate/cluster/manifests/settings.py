@@ -49,6 +49,8 @@ class Settings:
     api_server, store_egress, registry_egress: the addresses that pods may connect to, separated by commas: ranges
         (10.0.0.1/32) or namespaces (namespace/NAME). Empty = closed, but a store or registry that is named by its IP
         address or as NAME.NAMESPACE.svc is open by itself.
+    monitoring: "true" renders what Prometheus and Grafana read, and opens the port of metrics to the pods of
+        `monitoring_namespace`.
     """
 
     namespace: str = "lockgate"
@@ -60,6 +62,8 @@ class Settings:
     api_server: str = ""
     store_egress: str = ""
     registry_egress: str = ""
+    monitoring: str = "false"
+    monitoring_namespace: str = "monitoring"
 
     @classmethod
     def first(cls, root: Path) -> "Settings":
@@ -80,6 +84,11 @@ class Settings:
         return [place for place in str(getattr(self, name)).split(",") if place]
 
     @property
+    def monitored(self) -> bool:
+        """Whether the cluster's Prometheus reads the metrics of served models."""
+        return self.monitoring == "true"
+
+    @property
     def controller_user(self) -> str:
         """The controller's user name."""
         return self.controller or f"system:serviceaccount:{self.argo_namespace}:argo"
@@ -93,7 +102,7 @@ class Settings:
         if self.argo not in ARGO:
             what = "version of Argo"
             raise UnknownName(what, self.argo, ARGO)
-        for name in (self.namespace, self.argo_namespace, self.owner):
+        for name in (self.namespace, self.argo_namespace, self.monitoring_namespace, self.owner):
             if not _NAME.fullmatch(name):
                 msg = f"{name!r} is not a valid name of a namespace or project"
                 raise BadCall(msg, fix="use lower-case letters, digits and hyphens")
@@ -106,6 +115,9 @@ class Settings:
         if self.controller.startswith(self.user("")):
             msg = f"controller {self.controller!r} is an account of this namespace: no rule for runs would hold for it"
             raise BadCall(msg, fix="give the account of Argo's controller, in a namespace of its own")
+        if self.monitoring not in ("true", "false"):
+            msg = f"monitoring {self.monitoring!r} is neither true nor false"
+            raise BadCall(msg, fix="lockgate render --kubernetes --set monitoring=true")
         if self.instance_id and not _NAME.fullmatch(self.instance_id):
             msg = f"instance_id {self.instance_id!r} is not a valid label"
             raise BadCall(msg, fix="use the instanceID of Argo's controller")

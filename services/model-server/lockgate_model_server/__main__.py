@@ -1,6 +1,7 @@
 """`python -m lockgate_model_server --bundle DIR --port N`: verify the bundle, then serve it."""
 
 import argparse
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from pathlib import Path
 from socket import socket
 from tempfile import TemporaryDirectory
 
-from lockgate_step import EXIT_CODES, BadCall, LockgateError, Refusal, log, no_core_files
+from lockgate_step import EXIT_CODES, BadCall, LockgateError, Refusal, layout, log, no_core_files
 from lockgate_wire import Limits
 
 
@@ -55,12 +56,19 @@ def _serve(given: argparse.Namespace) -> None:
                 policy=copy / "policy.toml",
                 bundle=bundle.digest,
                 sock=_inherited(given.socket) if given.port is None else bind(given.host, given.port),
+                metrics=_for_metrics(given),
                 linger=given.linger,
                 limits=Limits(connections=given.connections, header_seconds=given.header_seconds),
                 loaded=lambda: shutil.rmtree(copy),
             )
         except BadModel as error:
             raise Refusal(error.message, fix=error.fix) from error  # the bundle is verified, but cannot be served
+
+
+def _for_metrics(given: argparse.Namespace) -> socket | None:
+    from lockgate_model_server.server import bind
+
+    return None if given.metrics_port is None else bind(given.host, given.metrics_port, "--metrics-port")
 
 
 def _inherited(number: int) -> socket:
@@ -87,6 +95,14 @@ def _parser() -> argparse.ArgumentParser:
         "--socket", type=int, metavar="N", help="a bound socket that it inherits, by its number, in the place of a port"
     )
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--metrics-port",
+        type=int,
+        default=os.environ.get(layout.METRICS_VARIABLE),
+        metavar="N",
+        help="show Prometheus's metrics at /metrics of this port; 0 takes a free one and logs it (default: "
+        f"${layout.METRICS_VARIABLE}; without it, none)",
+    )
     parser.add_argument(
         "--linger",
         type=float,

@@ -12,14 +12,22 @@ from typing import assert_never
 import msgspec
 from lockgate_step import Category, Column, Number
 
-from lockgate_model_server.check import MISSHAPEN, Fault, Rejected, names
+from lockgate_model_server.check import Fault, Reason, Rejected, misshapen, names
 
 ROWS_LIMIT = 32_768
 BESIDE_LIMIT = 64 * 2**10  # names, shapes, parameters, outputs, and fields that the protocol does not define
 _PATH = re.compile(r" - at `\$([^`]*)`$")
 
 
-class TooLarge(ValueError):
+class BadBody(ValueError):
+    """A body that is not a request to this model; `faults`: those of its columns, if they are known."""
+
+    def __init__(self, message: str, *faults: Fault) -> None:
+        super().__init__(message)
+        self.faults = faults
+
+
+class TooLarge(BadBody):
     """A body with more rows, or more beside its data, than one request may have."""
 
 
@@ -35,12 +43,12 @@ class _Request(msgspec.Struct):
 
 
 def check_bounds(body: bytes, columns: Sequence[Column]) -> None:
-    """Check the outline of an inference request. Errors: ValueError, with a message without values; TooLarge."""
+    """Check the outline of an inference request. Errors: BadBody, with a message without values; TooLarge."""
     by_name = {column.name: column for column in columns}
     tensors = _outline(body)
     faults = names(columns, [tensor.name for tensor in tensors])
     if faults:
-        raise ValueError(str(Rejected(tuple(faults))))
+        raise BadBody(str(Rejected(tuple(faults))), *faults)
     beside = len(body) - sum(len(memoryview(tensor.data)) for tensor in tensors)
     if beside > BESIDE_LIMIT:
         msg = f"the body has {beside} bytes beside its data; at most {BESIDE_LIMIT} are allowed"
@@ -60,7 +68,7 @@ def _outline(body: bytes) -> list[_Tensor]:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         byte = re.search(r"\(byte (\d+)\)", str(error))
         msg = f"the body is not JSON (at byte {byte[1]})" if byte else "the body is not JSON"
-    raise ValueError(msg)
+    raise BadBody(msg)
 
 
 def _check_rows(column: Column, data: bytes) -> None:
@@ -76,7 +84,8 @@ def _check_rows(column: Column, data: bytes) -> None:
     parts = data.count(b",") + 1
     if parts > ROWS_LIMIT * (commas + 1):
         msg = f"column {column.name!r} has more than {ROWS_LIMIT} rows; send fewer rows at a time"
-        raise TooLarge(msg)
+        raise TooLarge(msg, Fault(column.name, Reason.TOO_MANY_ROWS, "has too many rows"))
     # Shape [rows, 1] may be nested: one list for each row, and one around them.
     if data.count(b"[") + data.count(b"{") > parts * (brackets + 1) + 1:
-        raise ValueError(str(Fault(column.name, MISSHAPEN)))
+        fault = misshapen(column)
+        raise BadBody(str(fault), fault)

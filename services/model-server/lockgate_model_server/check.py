@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from operator import ne
 from types import NoneType
@@ -18,7 +19,7 @@ Value = float | str | None
 
 _WHOLE = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
 _NUMERIC = _WHOLE | {"FP16", "FP32", "FP64"}
-MISSHAPEN = "has a shape that does not fit its data; send one value per row, shape [rows]"
+_MISSHAPEN = "has a shape that does not fit its data; send one value per row, shape [rows]"
 _LARGEST = 3.4028234663852886e38  # of a float32, which a graph takes
 _SHOWN = 5  # the maximum number of faults in one message
 
@@ -32,11 +33,38 @@ class Tensor(NamedTuple):
     data: object
 
 
+class Reason(StrEnum):
+    """The kinds of faults, as metrics count them."""
+
+    UNKNOWN_COLUMN = "unknown_column"
+    MISSING_COLUMN = "missing_column"
+    GIVEN_TWICE = "given_twice"
+    WRONG_DATATYPE = "wrong_datatype"
+    WRONG_SHAPE = "wrong_shape"
+    NO_ROWS = "no_rows"
+    TOO_MANY_ROWS = "too_many_rows"
+    MISSING_VALUE = "missing_value"
+    WRONG_TYPE = "wrong_type"
+    NOT_FINITE = "not_finite"
+    BELOW_RANGE = "below_range"
+    ABOVE_RANGE = "above_range"
+    NOT_WHOLE = "not_whole"
+    UNKNOWN_CATEGORY = "unknown_category"
+
+
+class Problem(NamedTuple):
+    """What is wrong with a value."""
+
+    reason: Reason
+    text: str
+
+
 @dataclass(frozen=True)
 class Fault:
     """A fault of one column, and how many of its rows have it; `rows` is None if the whole column is wrong."""
 
     column: str
+    reason: Reason
     problem: str
     rows: int | None = None
     of: int | None = None
@@ -86,36 +114,47 @@ def names(columns: Sequence[Column], sent: Sequence[str]) -> list[Fault]:
     """Return the faults in the names of a request's tensors."""
     known = {column.name for column in columns}
     counts = Counter(sent)
-    faults = [Fault(name[:64], "is not an input of this model") for name in counts if name not in known]
-    faults += [Fault(column.name, "is missing") for column in columns if column.name not in counts]
-    faults += [Fault(name, "is given twice") for name, count in counts.items() if count > 1 and name in known]
+    twice = [name for name, count in counts.items() if count > 1 and name in known]
+    faults = [
+        Fault(name[:64], Reason.UNKNOWN_COLUMN, "is not an input of this model") for name in counts if name not in known
+    ]
+    faults += [
+        Fault(column.name, Reason.MISSING_COLUMN, "is missing") for column in columns if column.name not in counts
+    ]
+    faults += [Fault(name, Reason.GIVEN_TWICE, "is given twice") for name in twice]
     return faults
+
+
+def misshapen(column: Column) -> Fault:
+    """Return the fault of a column whose shape does not fit its data."""
+    return Fault(column.name, Reason.WRONG_SHAPE, _MISSHAPEN)
 
 
 def _form(column: Column, tensor: Tensor, data: list[Any]) -> Iterator[Fault]:
     """Yield the faults of the whole column, before the values are checked."""
     match column:
         case Number() if tensor.datatype not in _NUMERIC:
-            yield Fault(column.name, f"must be sent as FP64, not {tensor.datatype}")
+            yield Fault(column.name, Reason.WRONG_DATATYPE, f"must be sent as FP64, not {tensor.datatype}")
         case Category() if tensor.datatype != "BYTES":
-            yield Fault(column.name, f"must be sent as BYTES, not {tensor.datatype}")
+            yield Fault(column.name, Reason.WRONG_DATATYPE, f"must be sent as BYTES, not {tensor.datatype}")
     if list(tensor.shape) not in ([len(data)], [len(data), 1]):
-        yield Fault(column.name, MISSHAPEN)
+        yield misshapen(column)
     elif not data:
-        yield Fault(column.name, "is empty; send at least one row")
+        yield Fault(column.name, Reason.NO_ROWS, "is empty; send at least one row")
     elif tensor.datatype in _WHOLE and any(type(value) is float for value in data):
-        yield Fault(column.name, f"has fractions but was sent as {tensor.datatype}")
+        yield Fault(column.name, Reason.WRONG_DATATYPE, f"has fractions but was sent as {tensor.datatype}")
 
 
 def _values(column: Column, data: list[Any], rows: int) -> Iterator[Fault]:
     if len(data) != rows:
-        yield Fault(column.name, f"has {len(data)} rows where another column has {rows}")
+        unlike = f"has {len(data)} rows where another column has {rows}"
+        yield Fault(column.name, Reason.WRONG_SHAPE, unlike)
     if _fits(column, data):  # the same for the whole list, twenty times as fast
         return
     rule = _rule(column)
     problems = Counter(problem for value in data if (problem := rule(value)) is not None)
     for problem, count in problems.items():
-        yield Fault(column.name, problem, count, len(data))
+        yield Fault(column.name, problem.reason, problem.text, count, len(data))
 
 
 def _fits(column: Column, data: list[Any]) -> bool:
@@ -140,7 +179,7 @@ def _fits(column: Column, data: list[Any]) -> bool:
             assert_never(never)
 
 
-def _rule(column: Column) -> Callable[[object], str | None]:
+def _rule(column: Column) -> Callable[[object], Problem | None]:
     """Return the function that names the fault of one value of a column, or returns None."""
     match column:
         case Number():
@@ -149,28 +188,30 @@ def _rule(column: Column) -> Callable[[object], str | None]:
             judge = partial(_category, frozenset(values))
         case never:
             assert_never(never)
-    absent = None if column.missing else "missing, which this column does not allow"
+    absent = None if column.missing else Problem(Reason.MISSING_VALUE, "missing, which this column does not allow")
     return lambda value: absent if value is None else judge(value)
 
 
-def _number(column: Number, value: object) -> str | None:
+def _number(column: Number, value: object) -> Problem | None:
     if type(value) is not float and type(value) is not int:  # a bool is an int to isinstance
-        return "not numbers"
+        return Problem(Reason.WRONG_TYPE, "not numbers")
     if abs(value) > _LARGEST or value != value:
-        return "not finite"
+        return Problem(Reason.NOT_FINITE, "not finite")
     if value < column.low:
-        return f"below {column.low:g}"
+        return Problem(Reason.BELOW_RANGE, f"below {column.low:g}")
     if value > column.high:
-        return f"above {column.high:g}"
+        return Problem(Reason.ABOVE_RANGE, f"above {column.high:g}")
     if column.whole and value != math.floor(value):
-        return "not whole"
+        return Problem(Reason.NOT_WHOLE, "not whole")
     return None
 
 
-def _category(values: frozenset[str], value: object) -> str | None:
+def _category(values: frozenset[str], value: object) -> Problem | None:
     if not isinstance(value, str):
-        return "not strings"
-    return None if value in values else f"not among its {len(values)} categories"
+        return Problem(Reason.WRONG_TYPE, "not strings")
+    if value in values:
+        return None
+    return Problem(Reason.UNKNOWN_CATEGORY, f"not among its {len(values)} categories")
 
 
 def _flat(tensor: Tensor) -> list[Any]:

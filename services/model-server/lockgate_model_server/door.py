@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -14,7 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from lockgate_model_server.bounds import TooLarge, check_bounds
+from lockgate_model_server.bounds import BadBody, TooLarge, check_bounds
+from lockgate_model_server.check import Fault
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -33,7 +34,10 @@ _JSON = re.compile(r"application/(?:[\w.-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
 
 
 class Door:
-    """ASGI middleware that refuses unsupported requests before anything parses them."""
+    """ASGI middleware that refuses unsupported requests before anything parses them.
+
+    refused: called with the faults of the columns of a refused body.
+    """
 
     def __init__(
         self,
@@ -44,9 +48,11 @@ class Door:
         columns: Callable[[], Sequence[Column]],
         hosts: Hosts,
         body_seconds: float,
+        refused: Callable[[Iterable[Fault]], object],
         limit: int = BODY_LIMIT,
     ) -> None:
         self._app, self._model, self._version, self._limit = app, model, version, limit
+        self._refused = refused
         self._columns, self._hosts, self._body_seconds = columns, hosts, body_seconds
         self.held = 0  # bytes of larger bodies
 
@@ -91,10 +97,11 @@ class Door:
                 await asyncio.to_thread(check_bounds, body, self._columns())
             else:
                 check_bounds(body, self._columns())
-        except TooLarge as refusal:
-            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(refusal)) from None
-        except ValueError as refusal:
-            raise HTTPException(HTTPStatus.BAD_REQUEST, str(refusal)) from None
+        except BadBody as refusal:
+            self._refused(refusal.faults)
+            large = isinstance(refusal, TooLarge)
+            status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if large else HTTPStatus.BAD_REQUEST
+            raise HTTPException(status, str(refusal)) from None
 
     async def _body(self, receive: Receive, share: "_Share") -> bytes:
         body, dropped = bytearray(), 0

@@ -15,9 +15,9 @@ from contextlib import contextmanager, suppress
 from functools import partial
 
 import uvicorn
-from fastapi import FastAPI
 from lockgate_wire import BACKLOG, Connections, Limits
 
+from lockgate_model_server.door import App
 from lockgate_model_server.guard import Guarded
 
 # For requests in flight after SIGTERM. The supervisor kills this process after 10 seconds, Kubernetes after 30 or more.
@@ -29,9 +29,9 @@ _SO_ATTACH_FILTER = 26  # from asm-generic/socket.h; Python's socket module does
 class Uvicorn(uvicorn.Server):
     """uvicorn with limits and a graceful shutdown, and without its signal handlers, access log and server header."""
 
-    def __init__(self, app: FastAPI, linger: float, limits: Limits) -> None:
+    def __init__(self, app: App, linger: float, limits: Limits, ports: int = 1) -> None:
         self._linger = linger
-        self._guard = Connections(limits)
+        self._guard = Connections(limits, ports=ports)
         super().__init__(
             uvicorn.Config(
                 app,

@@ -99,6 +99,12 @@ class LockgateRuntime(MLModel):  # type: ignore[misc]  # untyped base
         inputs: Sequence[Column] = self.predictor.card.inputs
         return inputs
 
+    @property
+    def labels(self) -> tuple[str, str]:
+        """The labels that the model gives, the negative one first; the model must be loaded."""
+        labels = self.predictor.card.labels
+        return labels.negative, labels.positive
+
     async def metadata(self) -> MetadataModelResponse:
         """Return MLServer's metadata with the bundle's digest."""
         described = await super().metadata()

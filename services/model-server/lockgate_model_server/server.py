@@ -1,8 +1,9 @@
-"""MLServer with one model, one port and one protocol."""
+"""MLServer with one model, one port for users and one protocol; metrics have a port of their own."""
 
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from lockgate_step import Column, OutsideFailed, io_root, layout, log
 from lockgate_wire import Hosts, Limits, log_without_data
 
 from lockgate_model_server import lean  # noqa: F401 - must come before mlserver: it reduces mlserver's imports
-from lockgate_model_server.door import Door, on_bug, on_http, on_invalid
+from lockgate_model_server.door import App, Door, on_bug, on_http, on_invalid
 from lockgate_model_server.graceful import Uvicorn
+from lockgate_model_server.metrics import PATH, CountedRuntime, Metrics, Ports
 from lockgate_model_server.runtime import LockgateRuntime, OnlyOurs
 
 # isort: split
@@ -40,9 +42,13 @@ _ROUTES = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Wire:
-    """The socket of a server, its limits, its host names, and the seconds for which it lingers."""
+    """The sockets of a server, its limits, its host names, and the seconds for which it lingers.
+
+    metrics: the socket of its metrics; without one, nothing is counted.
+    """
 
     sock: socket.socket
+    metrics: socket.socket | None
     limits: Limits
     hosts: Hosts
     linger: float
@@ -65,7 +71,8 @@ class _Rest(RESTServer):  # type: ignore[misc]  # untyped base
     ) -> None:
         super().__init__(settings, data_plane=data_plane, model_repository_handlers=handlers)
         self.columns: Sequence[Column] = ()
-        self._sock = wire.sock
+        self._sockets = [wire.sock, *([wire.metrics] if wire.metrics else [])]
+        self._metrics = Metrics(model.name, model.version) if wire.metrics else None
         app = self._app
         app.router.routes = [route for route in app.router.routes if route.path in _ROUTES]
         app.add_middleware(
@@ -75,14 +82,27 @@ class _Rest(RESTServer):  # type: ignore[misc]  # untyped base
             columns=lambda: self.columns,
             hosts=wire.hosts,
             body_seconds=wire.limits.body_seconds,
+            refused=self._metrics.refused if self._metrics else lambda _: None,
         )
         app.add_exception_handler(RequestValidationError, on_invalid)
         app.add_exception_handler(HTTPException, on_http)
         app.add_exception_handler(Exception, on_bug)
-        self._server = Uvicorn(app, wire.linger, wire.limits)
+        self._server = Uvicorn(self._ports(app, wire), wire.linger, wire.limits, len(self._sockets))
+
+    def _ports(self, app: App, wire: Wire) -> App:
+        if self._metrics is None or wire.metrics is None:
+            return app
+        return Ports(app, self._metrics, wire.metrics.getsockname()[1], wire.hosts)
+
+    def loaded(self, runtime: LockgateRuntime) -> None:
+        """Note the model's inputs, and let its runtime count."""
+        self.columns = runtime.columns
+        if self._metrics and isinstance(runtime, CountedRuntime):
+            self._metrics.loaded(runtime.columns, runtime.labels)
+            runtime.metrics = self._metrics
 
     async def start(self) -> None:
-        await self._server.serve(sockets=[self._sock])
+        await self._server.serve(sockets=self._sockets)
 
 
 class _Server(MLServer):  # type: ignore[misc]  # untyped base
@@ -112,10 +132,12 @@ class _Server(MLServer):  # type: ignore[misc]  # untyped base
 
     async def start(self, models_settings: Sequence[ModelSettings] = ()) -> None:
         loaded = await self._model_registry.load(self._model)
-        self._rest_server.columns = loaded.columns
+        self._rest_server.loaded(loaded)
         self._loaded()
-        host, port = self._wire.sock.getsockname()[:2]
-        log("serving", model=self._model.name, version=self._model.version, address=f"http://{host}:{port}")
+        said = {"address": _address(self._wire.sock)}
+        if self._wire.metrics:
+            said["metrics"] = f"{_address(self._wire.metrics)}{PATH}"
+        log("serving", model=self._model.name, version=self._model.version, **said)
         await self._rest_server.start()
         log("stopped", model=self._model.name)
 
@@ -127,6 +149,7 @@ def serve(
     policy: Path,
     bundle: str,
     sock: socket.socket,
+    metrics: socket.socket | None = None,
     linger: float = 0,
     limits: Limits | None = None,
     loaded: Callable[[], object] = lambda: None,
@@ -134,15 +157,17 @@ def serve(
     """Serve a model folder with its policy until SIGTERM or SIGINT, then finish the requests in flight.
 
     sock: a bound socket; it is closed at the end.
+    metrics: another one, for Prometheus; without it, nothing is counted.
     linger: seconds after the signal in which open connections are still answered and asked to close.
     limits: of its connections.
     loaded: called when the model is in memory, and its folder is not needed any more.
     Errors: lockgate_model's, when the model cannot be loaded.
     """
-    with sock:
-        settings = LockgateRuntime.settings_of(name, model, policy, bundle=bundle)
+    with sock, metrics or nullcontext():
+        runtime = CountedRuntime if metrics else LockgateRuntime
+        settings = runtime.settings_of(name, model, policy, bundle=bundle)
         hosts = Hosts.configured(io_root() / layout.ENVIRONMENT)
-        wire = Wire(sock=sock, limits=limits or Limits(), hosts=hosts, linger=linger)
+        wire = Wire(sock=sock, metrics=metrics, limits=limits or Limits(), hosts=hosts, linger=linger)
 
         async def run() -> None:
             await _Server(settings, wire, loaded).start()
@@ -151,10 +176,10 @@ def serve(
             runner.run(run())
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, option: str = "--port") -> socket.socket:
     """Bind the address without listening, so that connections are refused until the model is loaded.
 
-    port: 0 takes a free one; the log event `serving` names it.
+    port: 0 takes a free one; the log event `serving` names it. option: the one that gives another port.
     Errors: OutsideFailed.
     """
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -164,5 +189,10 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         sock.close()
         msg = f"cannot listen on {host} port {port}: {error.strerror}"
-        raise OutsideFailed(msg, fix="stop what uses the port, or give another with --port") from error
+        raise OutsideFailed(msg, fix=f"stop what uses the port, or give another with {option}") from error
     return sock
+
+
+def _address(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"http://{host}:{port}"

@@ -291,7 +291,11 @@ def _serve(version: Version) -> Object:
     container = _container(version, SERVER, version.image)
     return {
         **container,
-        "env": [*container["env"], *_host_names(version)],
+        "env": [
+            *container["env"],
+            *_host_names(version),
+            {"name": layout.METRICS_VARIABLE, "value": str(layout.METRICS_PORT)},
+        ],
         "command": ["python", "-m", "lockgate_model_server"],
         "args": [
             "--bundle",
@@ -303,7 +307,10 @@ def _serve(version: Version) -> Object:
             "--linger",
             _LINGER,
         ],
-        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        "ports": [
+            {"name": "http", "containerPort": PORT, "protocol": "TCP"},
+            {"name": layout.METRICS, "containerPort": layout.METRICS_PORT, "protocol": "TCP"},
+        ],
         "startupProbe": {**ready, "periodSeconds": 1, "failureThreshold": _START_SECONDS},
         "readinessProbe": {**ready, "periodSeconds": 5, "failureThreshold": 3},
         "livenessProbe": {**get("/v2/health/live"), "periodSeconds": 10, "failureThreshold": 6},

@@ -55,6 +55,7 @@ from lockgate_step._supplied import (
 )
 from lockgate_step._synthetic import synthetic_rows
 from lockgate_step._time import read_time
+from lockgate_step._version import VERSION
 from lockgate_step._visible import visible
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "LARGEST_RECORD",
     "MOST_FILES",
     "PROTOCOL",
+    "VERSION",
     "ABTest",
     "AdditionalVerdict",
     "AdditionalVerdicts",

@@ -31,6 +31,11 @@ SUBMITTER_ACCOUNT = "lockgate-submitter"
 OPERATOR_ACCOUNT = "lockgate-operator"
 EVENTS_ACCOUNT = "lockgate-events"
 
+# Where a pod that serves a model shows its metrics. A variable, since a bundle that was judged in an earlier image is
+# served by that image: it ignores an unknown variable, and would refuse an unknown option.
+METRICS, METRICS_PORT = "metrics", 9090
+METRICS_VARIABLE = "LOCKGATE_METRICS_PORT"
+
 # The user and group of every pod.
 USER = 65532
 

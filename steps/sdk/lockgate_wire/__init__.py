@@ -1,6 +1,7 @@
 """What every HTTP server of Lockgate does the same way: limits of connections, host names, and logs without data.
 
 Standard library only. The relay (aiohttp) and the model server (uvicorn) use it with their own libraries.
+`metrics` names what a served model counts.
 """
 
 from lockgate_wire._connections import BACKLOG, Connection, Connections, Limits, Phase

@@ -61,11 +61,12 @@ class Connections:
     At the limit, a new connection replaces the one that has waited longest for its caller: so callers who send
     or read nothing cannot keep out those who do, health checks included.
     files_each: open files per connection; the process's limit of open files limits the connections too.
+    ports: on which the server listens.
     """
 
-    def __init__(self, limits: Limits, files_each: int = 1) -> None:
+    def __init__(self, limits: Limits, files_each: int = 1, ports: int = 1) -> None:
         self.limits = limits
-        self.most = max(1, min(limits.connections, (_file_limit() - _OWN_FILES - BACKLOG) // files_each))
+        self.most = max(1, min(limits.connections, (_file_limit() - _OWN_FILES - ports * BACKLOG) // files_each))
         self._open: dict[Connection, tuple[Phase, float]] = {}
 
     def __len__(self) -> int:

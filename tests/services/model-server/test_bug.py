@@ -11,21 +11,26 @@ from tiny_bundle.child import serving
 
 UNBOUNDED = [{key: value for key, value in entry.items() if key not in ("low", "high")} for entry in tiny_bundle.INPUTS]
 
+OVERFLOW = {"age": 443.0, "hours": -443.0, "occupation": "Exec"}
 
-def test_a_failure_inside_shows_neither_code_nor_values(
-    authority: tiny_bundle.Authority, io: Path, tmp_path: Path
-) -> None:
-    """Infinity minus infinity: the score is not a probability, which lockgate_model detects."""
-    model = tiny_bundle.write_model(tmp_path / "model", inputs=UNBOUNDED)
+
+def overflowing(folder: Path) -> Path:
+    """Write a model that fails at OVERFLOW: infinity minus infinity is not a probability, which lockgate_model sees."""
+    model = tiny_bundle.write_model(folder, inputs=UNBOUNDED)
     graph = onnx.load(model / "model.onnx")
     for weight in graph.graph.initializer:
         if weight.name in ("w_age", "w_hours"):
             weight.CopyFrom(numpy_helper.from_array(np.array([3e38], np.float32), weight.name))
     onnx.save(graph, model / "model.onnx")
-    authority.write_bundle(tmp_path / "bundle", other=model)
-    row = {"age": 443.0, "hours": -443.0, "occupation": "Exec"}
+    return model
+
+
+def test_a_failure_inside_shows_neither_code_nor_values(
+    authority: tiny_bundle.Authority, io: Path, tmp_path: Path
+) -> None:
+    authority.write_bundle(tmp_path / "bundle", other=overflowing(tmp_path / "model"))
     with serving(tmp_path / "bundle", io, tmp_path / "log") as server:
-        given = server.infer(tiny_bundle.request([row]))
+        given = server.infer(tiny_bundle.request([OVERFLOW]))
         assert (given.status, given.json) == (500, {"error": "internal error; see the server's log"})
         assert server.infer(tiny_bundle.request(tiny_bundle.ROWS)).status == 200
     lines = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]

@@ -96,6 +96,18 @@ def test_the_server_answers_to_the_names_of_its_services_and_no_others() -> None
     assert not set(value.split()) & {"", ".", ".svc", ".local", ".cluster.local"}
 
 
+def test_a_pod_shows_its_metrics_on_a_port_that_no_service_leads_to() -> None:
+    (serve,) = POD["containers"]
+    assert {port["name"]: port["containerPort"] for port in serve["ports"]} == {"http": 8080, "metrics": 9090}
+    # An option would stop a server in an earlier image, in which a bundle that is restored was judged.
+    assert not any("metrics" in argument for argument in serve["args"])
+    variables = {variable["name"]: variable.get("value") for variable in serve["env"]}
+    assert variables["LOCKGATE_METRICS_PORT"] == "9090"
+    owned = objects.owned(VERSION, {**DEPLOYMENT, "metadata": {**DEPLOYMENT["metadata"], "uid": "u1"}})
+    for service in (objects.users_service(live(1), "m"), *(each for each in owned if each["kind"] == "Service")):
+        assert [(port["port"], port["targetPort"]) for port in service["spec"]["ports"]] == [(8080, "http")]
+
+
 def test_a_pod_answers_until_it_gets_no_more_requests_and_then_ends() -> None:
     (serve,) = POD["containers"]
     unasked = serve["lifecycle"]["preStop"]["sleep"]["seconds"]

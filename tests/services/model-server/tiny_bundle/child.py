@@ -32,6 +32,7 @@ class Server:
     port: int
     bundle: str
     log_file: Path
+    metrics: str = ""  # the host and port of its metrics
 
     def call(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
@@ -45,6 +46,12 @@ class Server:
     def infer(self, body: object, path: str = "/v2/models/tiny/infer") -> Answer:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.call("POST", path, content, content_type="application/json")
+
+    def scrape(self, method: str = "GET", path: str = "/metrics", **headers: str) -> Answer:
+        """Call the port of its metrics."""
+        host, port = self.metrics.rsplit(":", 1)
+        there = Server(self.process, host, int(port), self.bundle, self.log_file)
+        return there.call(method, path, None, **headers)
 
     @property
     def log(self) -> str:
@@ -77,7 +84,8 @@ def serving(folder: Path, io: Path, log_file: Path, *more: str, files: int | Non
         assert said["event"] == "serving", said
         host, port = said["address"].removeprefix("http://").rsplit(":", 1)
         manifest = json.loads((folder / "manifest.json").read_bytes())
-        server = Server(process, host, int(port), bundle_digest(manifest), log_file)
+        metrics = said.get("metrics", "").removeprefix("http://").removesuffix("/metrics")
+        server = Server(process, host, int(port), bundle_digest(manifest), log_file, metrics)
         until_ready(server)
         yield server
     finally:
