@@ -173,7 +173,7 @@ def test_a_busy_hour_with_a_larger_share_does_not_stop_a_good_candidate() -> Non
     for _, counted in staged(plan, 40, seed=4):
         beyond |= compared(counted, 0.0, 1, ALPHA, ~beyond)
         below |= compared(counted, 0.0, -1, ALPHA, ~below)
-    hits, live_hits = (np.sum([part[at] for part in counted], axis=0) for at in (0, 2))
+    hits, live_hits = np.sum([part[0] for part in counted], axis=0), np.sum([part[2] for part in counted], axis=0)
     tries, live_tries = sum(part[1] for part in counted), sum(part[3] for part in counted)
     together: Counted = [(hits, tries, live_hits, live_tries, tries / live_tries)]
     pooled = compared(together, 0.0, 1, ALPHA, EVERY).mean()

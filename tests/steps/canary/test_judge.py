@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -111,6 +112,46 @@ def test_many_labels() -> None:
     assert measured.interval.value == pytest.approx(0.1)
     assert measured.interval.low < 0.1 < measured.interval.high
     assert one(("answer_shift", "at_most = 0.06"), live, live).result == "passed"
+
+
+def test_three_labels_share_the_error_probability() -> None:
+    candidate = replace(version(1000), answers={"a": 500, "b": 300, "c": 200})
+    live = replace(version(1000), answers={"a": 400, "b": 350, "c": 250})
+    measured = only(one(("answer_shift", "at_most = 0.05"), candidate, live)).measured
+    moved = zip((500, 300, 200), (400, 350, 250), strict=True)
+    each = np.array([sequential.difference([sequential.Stage(n, 1000, m, 1000)], 0.05 / 3) for n, m in moved])
+    low, high = each.T
+    assert measured.interval is not None
+    assert measured.interval.low == pytest.approx(low[0])  # only the first label surely differs
+    assert measured.interval.high == pytest.approx(min(high.clip(0).sum(), (-low).clip(0).sum()))
+
+
+def test_p99_is_compared_with_lives_slowest_and_fastest_stage() -> None:
+    """When both versions become slower, the candidate has most of its requests in the slow stage."""
+    fast, slow = {"slow": 0.001}, {"slow": 0.05}
+    stages = [
+        Stage(version(1000, **fast), version(19_000, **fast), 1 / 19),
+        Stage(version(20_000, **slow), version(20_000, **slow), 1.0),
+    ]
+    found = judge(policy(("p99_ms", "no_worse_than_live_by = 50")), stages, over=True)
+    measured = only(found).measured
+    assert measured.interval is not None
+    assert (measured.candidate, measured.live) == (250, 250)
+    assert measured.interval.low == pytest.approx(100 - 250)
+    assert measured.interval.high == pytest.approx(250 - 0)
+    assert only(found).standing == "undecided"
+
+
+@pytest.mark.parametrize("waiting", [0, 1])
+def test_p99_of_live_is_known_with_its_part_of_the_error_probability(waiting: int) -> None:
+    alpha = 0.05 / 2 / (1 + waiting) / 2  # the versions, the stages, the two sides
+    enough = next(n for n in range(100, 10_000) if sequential.rejects(0, n, 0.01, -1, alpha))
+    more = [Stage(Counts(), Counts(), 1.0)] * waiting
+    for requests, known in ((enough - 1, False), (enough, True)):
+        stages = [Stage(version(20_000), version(requests), 1.0), *more]
+        measured = only(judge(policy(("p99_ms", "no_worse_than_live_by = 60")), stages, over=True)).measured
+        assert measured.interval is not None
+        assert math.isfinite(measured.interval.low) == known
 
 
 def test_a_limit_inside_a_bucket_is_said() -> None:
@@ -231,8 +272,9 @@ def test_one_hit_too_many_between_two_counters_is_tolerated() -> None:
 
 
 def test_a_stage_that_has_not_begun_changes_nothing_but_the_shared_error_probability() -> None:
-    rules = policy(("error_rate", MARGIN), ("p99_ms", "no_worse_than_live_by = 50"), ("answer_shift", "at_most = 0.05"))
-    begun = Stage(version(20_000, errors=0.01), version(20_000, errors=0.01), 1.0)
+    p99 = ("p99_ms", "no_worse_than_live_by = 150")  # both are between 100 and 250 ms
+    rules = policy(("error_rate", MARGIN), p99, ("answer_shift", "at_most = 0.05"))
+    begun = Stage(version(20_000, errors=0.01, slow=0.03), version(20_000, errors=0.01, slow=0.03), 1.0)
     waiting = Stage(Counts(), Counts(), 3.0)
     assert judge(rules, [begun, waiting], over=True).result == "passed"
     assert [each.standing for each in judge(rules, [begun, waiting], over=True).judged] == ["within"] * 3

@@ -149,6 +149,12 @@ def test_the_least_favourable_rate_of_live_is_found(
                 assert not found
 
 
+def test_the_stages_share_what_live_takes_of_the_error_probability() -> None:
+    one, two = Stage(5, 100, 40, 1900, 1 / 19), Stage(30, 500, 70, 1500, 1 / 3)
+    for found, stages_ in ((live_limits([one], ALPHA), 1), (live_limits([one, two], ALPHA), 2)):
+        assert limits(found[0]) == limits(proportion(40, 1900, ALPHA / 10 / stages_))
+
+
 def test_the_order_of_stages_and_the_shape_of_the_counts_do_not_matter() -> None:
     one, two = Stage(5, 100, 40, 1900, 1 / 19), Stage(30, 500, 70, 1500, 1 / 3)
     assert limits(difference([one, two], ALPHA)) == pytest.approx(limits(difference([two, one], ALPHA)), abs=NEAR)
