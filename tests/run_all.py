@@ -82,16 +82,14 @@ def _suites() -> list[Suite]:
     sdk = [f for f in sorted((TESTS / "sdk").glob("*/")) if not (f / "lock.txt").is_file()]
     here += [Suite(f"sdk-{f.name}", f, None, ()) for f in sdk if any(f.glob("test_*.py"))]
     locked = [f for kind in ("steps", "services", "sdk") for f in sorted((TESTS / kind).glob("*/"))]
-    gates = tuple(f for f in catalog.step_folders() if f.name in ("bias-audit", "validate"))
+    gates = tuple(ROOT / "steps" / name for name in ("bias-audit", "canary", "validate"))
     couler = TESTS / "couler"
     here.append(Suite(couler.name, couler, couler / "lock.txt", (ROOT, catalog.sdk)))
     slow = TESTS / "statistics"
     here += _on_the_cluster(TESTS / CLUSTER)
     here.append(Suite(SLOW, slow, slow / "lock.txt", (catalog.sdk, *gates)))
     return here + [
-        Suite(f.name, f, f / "lock.txt", (catalog.sdk, *_code(catalog, f)))
-        for f in locked
-        if (f / "lock.txt").is_file()
+        Suite(f.name, f, f / "lock.txt", (catalog.sdk, *_code(f))) for f in locked if (f / "lock.txt").is_file()
     ]
 
 
@@ -105,10 +103,11 @@ def _on_the_cluster(folder: Path) -> list[Suite]:
     ]
 
 
-def _code(catalog: Catalog, folder: Path) -> tuple[Path, ...]:
-    served = {"predict", "model-server", "smoke-test"}
-    names = served if folder.name in served else {folder.name}
-    return tuple(f for f in [*catalog.step_folders(), *catalog.service_folders()] if f.name in names)
+def _code(folder: Path) -> tuple[Path, ...]:
+    served = ("predict", "smoke-test", "model-server")
+    names = served if folder.name in served else (folder.name,)
+    places = (ROOT / kind / name for kind in ("steps", "services") for name in names)
+    return tuple(place for place in places if place.is_dir())
 
 
 def run(suite: Suite, aloud: bool = False) -> tuple[Suite, int, str, float]:

@@ -80,8 +80,8 @@ class Catalog:
         return self.root / "images" / "Dockerfile"
 
     def step_folders(self) -> Iterator[Path]:
-        """Every step's folder, sorted."""
-        yield from sorted(p for p in (self.root / "steps").iterdir() if (p / module_of(p)).is_dir())
+        """Every step's folder, sorted: those with a program."""
+        yield from sorted(p for p in (self.root / "steps").iterdir() if (p / module_of(p) / "__main__.py").is_file())
 
     def service_folders(self) -> Iterator[Path]:
         """Every service's folder, sorted."""

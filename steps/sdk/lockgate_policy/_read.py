@@ -19,6 +19,7 @@ from lockgate_policy._rules import (
     AtLeast,
     AtMost,
     BiasRule,
+    CanaryRule,
     NoWorseThanLive,
     Policy,
     PolicyError,
@@ -45,6 +46,10 @@ BIAS = {
     "equalized_odds_difference": "at_most",
 }
 SMOKE = {"p99_ms": "at_most"}
+CANARY: dict[str, str | None] = {  # beside at_most; the last two are measured against live anyway
+    **dict.fromkeys(("error_rate", "p99_ms", "refused_inputs_rate"), "no_worse_than_live_by"),
+    **dict.fromkeys(("answer_shift", "disagreement_rate")),
+}
 
 
 class _Keyed(Protocol):
@@ -132,6 +137,7 @@ def read(source: str | os.PathLike[str] | bytes) -> Policy:
         quality=_rules(tables["quality"], _quality),
         bias=_rules(tables["bias"], _bias),
         smoke=_rules(tables["smoke"], _smoke),
+        canary=_rules(tables["canary"], _canary),
         unaudited=tuple(_unaudited(table) for table in tables["unaudited"]),
         operators=tuple(_operator(table) for table in tables["accepted_operator"]),
         accepted=_accepted(tables["accepted_small_group"]),
@@ -229,6 +235,20 @@ def _smoke(table: _Table) -> SmokeRule:
     )
 
 
+def _canary(table: _Table) -> CanaryRule:
+    """A limit of 0 is refused: no number of requests would show that a rate is 0, so no candidate would pass."""
+    measure = table.one_of("measure", tuple(CANARY))
+    kind = _limit(table, "at_most", CANARY[measure])
+    if measure == "p99_ms":
+        value = table.number(kind, 1, 600_000, "milliseconds from 1 to 600,000")
+    elif kind == "at_most":
+        value = table.number(kind, 1e-9, 1 - 1e-9, "a number above 0 and below 1")
+    else:
+        value = table.number(kind, 1e-9, 0.5, "a margin above 0, up to 0.5")
+    limit = AtMost(value) if kind == "at_most" else NoWorseThanLive(value)
+    return CanaryRule(measure, limit, table.text("why"), table.at(kind))
+
+
 def _unaudited(table: _Table) -> Unaudited:
     table.only("column", "why")
     return Unaudited(table.text("column"), table.text("why"), table.at("column"))
@@ -284,8 +304,9 @@ def _settings(table: _Table) -> Settings:
 def _limit(table: _Table, natural: str, other: str | None = None, *more: str) -> str:
     """The name of the one limit that the rule sets: `natural` (`at_least` or `at_most`), or `other`."""
     allowed = [kind for kind in (natural, other) if kind]
-    table.only("measure", "why", "at_least", "at_most", *allowed, *more)
-    given = [key for key in table.values if key in {"at_least", "at_most", *allowed}]
+    kinds = dict.fromkeys(("at_least", "at_most", "no_worse_than_live_by", *allowed))
+    table.only("measure", "why", *kinds, *more)
+    given = [key for key in table.values if key in kinds]
     if len(given) != 1:
         problem = "no limit" if not given else "more than one limit"
         table.refuse(
@@ -312,7 +333,7 @@ def _meant(word: str, allowed: Sequence[str]) -> str:
     return f"use one of: {', '.join(allowed)}" if allowed else "remove it: the model has none"
 
 
-_LISTS = ("quality", "bias", "smoke", "unaudited", "accepted_operator", "accepted_small_group")
+_LISTS = ("quality", "bias", "smoke", "canary", "unaudited", "accepted_operator", "accepted_small_group")
 _SHAPES: dict[str, type] = {**dict.fromkeys(_LISTS, list), "settings": dict}
 _Path = tuple[str | int, ...]
 

@@ -126,7 +126,22 @@ class SmokeRule:
         return f"smoke:{self.measure}"
 
 
-def asked(rule: QualityRule | BiasRule | SmokeRule) -> dict[str, str | float | None]:
+@dataclass(frozen=True)
+class CanaryRule:
+    """One measure of the candidate under the users' requests that the gate canary judges; lower is better for each."""
+
+    measure: str
+    limit: AtMost | NoWorseThanLive
+    why: str
+    source: str
+
+    @property
+    def key(self) -> str:
+        """The rule's stable name, which a waiver refers to."""
+        return f"canary:{self.measure}:{self.limit.asks}"
+
+
+def asked(rule: QualityRule | BiasRule | SmokeRule | CanaryRule) -> dict[str, str | float | None]:
     """Return a rule's limit and its line in the policy, as a verdict stores them with the measurement."""
     return {"asks": rule.limit.asks, "limit": rule.limit.value, "source": rule.source}
 
@@ -184,6 +199,7 @@ class Policy:
     quality: tuple[QualityRule, ...]
     bias: tuple[BiasRule, ...] = ()
     smoke: tuple[SmokeRule, ...] = ()
+    canary: tuple[CanaryRule, ...] = ()
     unaudited: tuple[Unaudited, ...] = ()
     operators: tuple[AcceptedOperator, ...] = ()
     accepted: tuple[AcceptedSmallGroup, ...] = ()

@@ -11,6 +11,7 @@ from lockgate_policy import (
     AtLeast,
     AtMost,
     BiasRule,
+    CanaryRule,
     Interval,
     NoWorseThanLive,
     PolicyError,
@@ -62,6 +63,16 @@ measure = "p99_ms"
 at_most = 250
 why     = "Officers wait."
 
+[[canary]]
+measure = "error_rate"
+no_worse_than_live_by = 0.005
+why     = "Users must not be served worse."
+
+[[canary]]
+measure = "error_rate"
+at_most = 0.02
+why     = "Whatever live does."
+
 [settings]
 resamples = 500
 """
@@ -69,7 +80,10 @@ resamples = 500
 
 def test_a_whole_policy() -> None:
     policy = read(WHOLE.encode())
-    rules: list[QualityRule | BiasRule | SmokeRule] = [*policy.quality, *policy.bias, *policy.smoke]
+    rules: list[QualityRule | BiasRule | SmokeRule | CanaryRule] = [
+        *(*policy.quality, *policy.bias),
+        *(*policy.smoke, *policy.canary),
+    ]
     found = [(rule.key, rule.limit, rule.source) for rule in rules]
     assert found == [
         ("quality:accuracy:at_least", AtLeast(0.84), "policy.toml:4"),
@@ -77,6 +91,8 @@ def test_a_whole_policy() -> None:
         ("bias:sex+race:selection_rate_difference", AtMost(0.15), "policy.toml:21"),
         ("bias:race:selection_rate_ratio", ReportedOnly(), "policy.toml:27"),
         ("smoke:p99_ms", AtMost(250.0), "policy.toml:36"),
+        ("canary:error_rate:no_worse_than_live", NoWorseThanLive(0.005), "policy.toml:41"),
+        ("canary:error_rate:at_most", AtMost(0.02), "policy.toml:46"),
     ]
     assert policy.settings == Settings(confidence=0.95, minimum_support=30, resamples=500)
     assert [(entry.column, entry.source) for entry in policy.unaudited] == [("marital_status", "policy.toml:31")]
@@ -166,6 +182,63 @@ def test_faults_of_a_bias_rule(old: str, new: str, line: int, problem: str) -> N
         read(BIAS.replace(old, new).encode())
     assert caught.value.where == f"policy.toml:{line}"
     assert problem in caught.value.problem
+
+
+CANARY = FLOOR + '[[canary]]\nmeasure = "error_rate"\nno_worse_than_live_by = 0.01\nwhy = "x"\n'
+
+
+@pytest.mark.parametrize(
+    ("measure", "limit", "found"),
+    [
+        ("error_rate", "at_most = 0.02", AtMost(0.02)),
+        ("error_rate", "no_worse_than_live_by = 0.5", NoWorseThanLive(0.5)),
+        ("refused_inputs_rate", "no_worse_than_live_by = 0.02", NoWorseThanLive(0.02)),
+        ("p99_ms", "at_most = 250", AtMost(250)),
+        ("p99_ms", "no_worse_than_live_by = 25", NoWorseThanLive(25)),
+        ("answer_shift", "at_most = 0.05", AtMost(0.05)),
+        ("disagreement_rate", "at_most = 0.02", AtMost(0.02)),
+    ],
+)
+def test_each_canary_rule(measure: str, limit: str, found: AtMost | NoWorseThanLive) -> None:
+    text = CANARY.replace("error_rate", measure).replace("no_worse_than_live_by = 0.01", limit)
+    (rule,) = read(text.encode()).canary
+    assert (rule.measure, rule.limit, rule.why, rule.source) == (measure, found, "x", "policy.toml:7")
+    assert rule.key == f"canary:{measure}:{found.asks}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "problem", "fix"),
+    [
+        ("error_rate", "errors", 6, "`errors` is not a measure of [[canary]]", "error_rate"),
+        ("by = 0.01", "by = 0", 7, "out of range", "above 0, up to 0.5"),
+        ("by = 0.01", "by = 0.6", 7, "out of range", "above 0, up to 0.5"),
+        ("by = 0.01", 'by = "1 %"', 7, "not a number", "above 0, up to 0.5"),
+        ("no_worse_than_live_by = 0.01", "at_most = 0", 7, "out of range", "above 0 and below 1"),
+        ("no_worse_than_live_by = 0.01", "at_most = 1", 7, "out of range", "above 0 and below 1"),
+        ("no_worse_than_live_by = 0.01", "at_least = 0.1", 7, "cannot have `at_least`", "at_most, no_worse"),
+        ("no_worse_than_live_by = 0.01", "reported_only = true", 7, "is not a setting of [[canary]]", "at_most"),
+        ("no_worse_than_live_by = 0.01\n", "", 5, "[[canary]] sets no limit", "at_most, no_worse_than_live_by"),
+        ("by = 0.01", "by = 0.01\nat_most = 0.1", 8, "more than one limit", "at_most, no_worse_than_live_by"),
+        ("error_rate", "answer_shift", 7, "cannot have `no_worse_than_live_by`", "set one of: at_most"),
+        ("error_rate", "disagreement_rate", 7, "cannot have `no_worse_than_live_by`", "set one of: at_most"),
+        ("error_rate", "p99_ms", 7, "= 0.01 is out of range", "milliseconds from 1 to 600,000"),
+        ('why = "x"\n', "", 5, "has no `why`", "state the reason"),
+        ("[[canary]]", "[canary]", 5, "wrong shape", "[[canary]]"),
+    ],
+)
+def test_faults_of_a_canary_rule(old: str, new: str, line: int, problem: str, fix: str) -> None:
+    # Only in the canary rule: the rule before it has a `why` too.
+    text = FLOOR + CANARY.removeprefix(FLOOR).replace(old, new)
+    with pytest.raises(PolicyError) as caught:
+        read(text.encode())
+    assert caught.value.where == f"policy.toml:{line}"
+    assert problem in caught.value.problem
+    assert fix in caught.value.fix
+
+
+def test_two_canary_rules_with_one_limit_are_refused() -> None:
+    with pytest.raises(PolicyError, match="`canary:error_rate:no_worse_than_live` is already set above"):
+        read((CANARY + CANARY.removeprefix(FLOOR)).encode())
 
 
 def test_not_utf8() -> None:
