@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from lockgate_proof import Promotion, ProofError, Traffic, Trust, bundle_digest, read_manifest, read_traffic
+from lockgate_proof import Promotion, ProofError, Traffic, Trust, bundle_digest, in_force, read_manifest
 from lockgate_step import OutsideFailed, canonical, file_digest, is_plain, log
 from lockgate_store import Missing, Store, get_tree
 
@@ -136,15 +136,19 @@ class Records:
         if content is None:
             return None
         try:
-            said = read_traffic(content, self._trust(), model=model, now=utc_now())
+            return in_force(
+                content,
+                self._trust(),
+                model=model,
+                run=candidate.run,
+                bundle=candidate.bundle,
+                live={"bundle": live.bundle, "generation": live.generation},
+            )
         except ProofError as error:
             if self._unproven.get(model) != content:
                 log("traffic-refused", model=model, problem=error.message, fix=error.fix)
             self._unproven[model] = content
             return None
-        if said is None or (said.bundle, said.run) != (candidate.bundle, candidate.run):
-            return None
-        return said if dict(said.live) == {"bundle": live.bundle, "generation": live.generation} else None
 
     def _accepted(self, model: str) -> Promotion | None:
         try:

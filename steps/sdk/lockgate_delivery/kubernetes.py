@@ -4,14 +4,14 @@ A pass may be killed at any point, and the next one continues: it reads the pres
 idempotent (server-side apply) or conditional on the version that was read.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from lockgate_proof import Accepted, Trust, VerifiedBundle, verify_bundle
-from lockgate_step import BadCall, LockgateError, OutsideFailed, layout, log
+from lockgate_proof import Accepted, Traffic, Trust, VerifiedBundle, verify_bundle
+from lockgate_step import BadCall, LockgateError, OutsideFailed, Refusal, layout, log
 from lockgate_store import Store
 
 from lockgate_delivery import objects, pods
@@ -115,6 +115,16 @@ class Kubernetes:
                 raise NotYet(seen.awaited)
 
         self._until(look, wait, f"the cluster does not follow {pointers.model}'s pointers yet")
+
+    def until_shared(self, pointers: Pointers, traffic: Traffic | None, wait: float) -> None:
+        """See Platform; a Service cannot divide requests."""
+        if traffic is not None:
+            msg = f"{pointers.model}'s rollout needs a Gateway, and this cluster has none for it"
+            raise Refusal(msg, fix="ask the cluster's owner for a Gateway, or write rollout=AllAtOnce() in the spec")
+
+    def readings(self, pointers: Pointers, bundle: str) -> Mapping[str, str]:
+        """See Platform; each ready pod of the version is asked."""
+        return {}
 
     def _pass(self, pointers: Pointers) -> Seen:
         """Reconcile the cluster with the pointers as far as possible now.

@@ -5,7 +5,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from lockgate_proof import Accepted, VerifiedBundle
+import httpx
+from lockgate_proof import Accepted, Traffic, VerifiedBundle
 from lockgate_step import OutsideFailed, Refusal, log
 
 from lockgate_delivery.platform import NotYet, Staged, until
@@ -13,6 +14,7 @@ from lockgate_delivery.pointers import Lease, Live, Pointers
 
 _POLL_SECONDS = 0.2
 _ADDRESS = re.compile(r"http://127\.0\.0\.1:[1-9][0-9]{0,4}")  # of a server of the supervisor
+_SECONDS = 5.0
 _NOTICE_SECONDS = 15.0  # by then a supervisor that follows this store has written a status, at least "starting"
 _FIX = "lockgate status, then lockgate logs; check that lockgate serve is running"
 
@@ -63,6 +65,35 @@ class Local:
 
     def until_tidy(self, pointers: Pointers, wait: float) -> None:
         """Do nothing: the supervisor itself stops what no pointer names."""
+
+    def until_shared(self, pointers: Pointers, traffic: Traffic | None, wait: float) -> None:
+        """See Platform; the supervisor's status says what its relay does."""
+        wanted = traffic and (traffic.bundle, traffic.rollout.kind, traffic.share, traffic.until.isoformat())
+
+        def look() -> None:
+            said = pointers.status().get("traffic")
+            if (said and tuple(said.get(name) for name in ("bundle", "kind", "share", "until"))) != wanted:
+                raise NotYet
+
+        what = f"the local platform does not divide {pointers.model}'s requests as it should"
+        until(look, wait, every=_POLL_SECONDS, what=what, fix=_FIX)
+
+    def readings(self, pointers: Pointers, bundle: str) -> Mapping[str, str]:
+        """See Platform; a version has one server here, which is named by its process."""
+        status = pointers.status()
+        found = [
+            said for said in (status.get("live"), status.get("candidate")) if said and said.get("bundle") == bundle
+        ]
+        if not found or not found[0].get("ready"):
+            msg = f"the local platform does not serve {bundle} at the moment"
+            raise OutsideFailed(msg, fix=_FIX)
+        address = _on_this_machine(str(found[0].get("metrics")))
+        try:
+            answer = httpx.get(f"{address}/metrics", timeout=_SECONDS, trust_env=False).raise_for_status()
+        except httpx.HTTPError as error:
+            msg = f"the server of {bundle} does not show its metrics ({type(error).__name__})"
+            raise OutsideFailed(msg, fix=_FIX) from error
+        return {str(found[0].get("pid")): answer.text}
 
 
 def _on_this_machine(address: str) -> str:

@@ -1,11 +1,11 @@
 """The interface of a platform, as deploy, promote and conclude use it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from lockgate_proof import Accepted, VerifiedBundle
+from lockgate_proof import Accepted, Traffic, VerifiedBundle
 from lockgate_step import OutsideFailed
 
 from lockgate_delivery.pointers import Lease, Live, Pointers
@@ -46,6 +46,19 @@ class Platform(Protocol):
         """Return when the platform serves only what the pointers name.
 
         Errors: OutsideFailed.
+        """
+
+    def until_shared(self, pointers: Pointers, traffic: Traffic | None, wait: float) -> None:
+        """Return when users' requests are divided as the signed record in the store says; None: all reach live.
+
+        Errors: Refusal when this platform cannot divide requests so, OutsideFailed.
+        """
+
+    def readings(self, pointers: Pointers, bundle: str) -> Mapping[str, str]:
+        """Return the metrics of every server of a version that answers now, in Prometheus's text format.
+
+        The keys name the servers: a server that is started again has another name.
+        Errors: OutsideFailed when one does not answer.
         """
 
 

@@ -8,8 +8,18 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lockgate_proof import Accepted, Promotion, ProofError, Trust, promotion, prove_live, read_promotion
-from lockgate_step import BadCall, OutsideFailed, Record, Refusal, canonical, read_time
+from lockgate_proof import (
+    Accepted,
+    Promotion,
+    ProofError,
+    Traffic,
+    Trust,
+    in_force,
+    promotion,
+    prove_live,
+    read_promotion,
+)
+from lockgate_step import BadCall, OutsideFailed, Record, Refusal, canonical, log, read_time
 from lockgate_store import Blob, Exists, Missing, Moved, Store
 
 # The longest time that a killed run blocks other runs: longer than a smoke test takes, short enough to wait for.
@@ -156,6 +166,48 @@ class Pointers:
                 return True
             except Moved:
                 continue
+
+    def traffic(self) -> Traffic | None:
+        """Return the share of the traffic that the candidate has beside the live version now, or None.
+
+        A record that `canary` did not sign for this run gives no share; it is logged.
+        """
+        kept, lease = self._read("traffic.json"), self.lease()
+        if kept is None or lease is None or lease.expired:
+            return None
+        live = self.live()
+        try:
+            return in_force(
+                kept.data,
+                self._trust,
+                model=self.model,
+                run=lease.run,
+                bundle=lease.bundle,
+                live={"bundle": live.bundle, "generation": live.generation},
+            )
+        except ProofError as error:
+            log("traffic-refused", model=self.model, problem=error.message, fix=error.fix)
+            return None
+
+    def share(self, signed: Mapping[str, Any] | None) -> None:
+        """Write the signed record of the candidate's share of the traffic; None: everything goes to live again."""
+        if signed is not None:
+            self._store.put(self._key("traffic.json"), canonical(signed))
+            return
+        while kept := self._read("traffic.json"):
+            try:
+                return self._store.delete(self._key("traffic.json"), kept.version)
+            except Moved:
+                continue
+
+    def keep(self, run: str, name: str, content: bytes) -> None:
+        """Write a file of the run's own."""
+        self._store.put(self._key(self._of(run, name)), content)
+
+    def kept(self, run: str, name: str) -> bytes | None:
+        """Return a file of the run's own, or None."""
+        found = self._read(self._of(run, name))
+        return found.data if found else None
 
     def intend(self, run: str, intent: Mapping[str, Any]) -> None:
         """Record which bundle this run is about to promote, and the verdicts on it."""

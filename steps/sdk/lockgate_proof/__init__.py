@@ -22,7 +22,7 @@ from lockgate_proof._promotion import Accepted, Promotion, promotion, promotions
 from lockgate_proof._recall import RECALL, Recalled, base_digest, read_recalled
 from lockgate_proof._seal import seal
 from lockgate_proof._staged import StagedVersion, read_staged, staged
-from lockgate_proof._traffic import CANARY, LIFETIME, Traffic, read_traffic, traffic
+from lockgate_proof._traffic import CANARY, LIFETIME, Traffic, in_force, read_traffic, traffic
 from lockgate_proof._trust import Trust, TrustedKey
 from lockgate_proof._verdict import MAY_JUDGE_NOTHING, verify_verdict
 from lockgate_proof._waiver import LONGEST, Waiver, ignored, read_waiver, read_waivers, waiver_for
@@ -51,6 +51,7 @@ __all__ = [
     "bundle_digest",
     "copy_bundle",
     "ignored",
+    "in_force",
     "main",
     "new_key",
     "predicate",

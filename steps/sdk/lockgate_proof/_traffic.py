@@ -87,6 +87,20 @@ def read_traffic(content: bytes, trust: Trust, *, model: str, now: datetime | No
     return found if now < found.until else None
 
 
+def in_force(
+    content: bytes | None, trust: Trust, *, model: str, run: str, bundle: str, live: Mapping[str, Any]
+) -> Traffic | None:
+    """Return the share of the traffic that a run's candidate has beside the live version now; None if it has none.
+
+    live: the bundle and the generation that serve users.
+    Errors: ProofError as for `read_traffic`.
+    """
+    said = read_traffic(content, trust, model=model) if content is not None else None
+    if said is None or (said.bundle, said.run) != (bundle, run):
+        return None
+    return said if (said.live["bundle"], said.live["generation"]) == (live["bundle"], live["generation"]) else None
+
+
 def _read(statement: Statement) -> Traffic:
     said, bundle = statement.predicate, statement.subjects.get("bundle")
     live = {"bundle": said["live"]["bundle"], "generation": said["live"]["generation"]}
