@@ -74,16 +74,26 @@ def foreground(project: Project, environment: Environment) -> int:
 
 
 def child_command(environment: Environment, catalog: Catalog) -> ChildCommand:
-    """Return the function that makes a model server's command line from its image's environment, bundle and socket."""
+    """Return the function that makes a model server's command line from its image's environment, bundle and sockets."""
     io = environment.root.parent / "serve" / "io"
 
-    def command(bundle: Path, digest: str, socket: int) -> tuple[Sequence[str], Mapping[str, str]]:
+    def command(bundle: Path, digest: str, socket: int, metrics: int) -> tuple[Sequence[str], Mapping[str, str]]:
         io.mkdir(parents=True, exist_ok=True)
         if not (io / layout.ENVIRONMENT).exists():
             (io / layout.ENVIRONMENT).symlink_to(environment.config)
         argv, env = installed.command(Installed(catalog)(IMAGE), ["-m", "lockgate_model_server"])
         return (
-            [*argv, "--bundle", str(bundle), "--digest", digest, "--socket", str(socket)],
+            [
+                *argv,
+                "--bundle",
+                str(bundle),
+                "--digest",
+                digest,
+                "--socket",
+                f"{socket}",
+                "--metrics-socket",
+                f"{metrics}",
+            ],
             {**env, "LOCKGATE_IO": str(io)},
         )
 

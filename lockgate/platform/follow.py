@@ -14,6 +14,8 @@ from lockgate.platform.model_server import Child, Failing, Ready, Starting
 from lockgate.platform.relay import Routed, Unserved, Upstream
 from lockgate.platform.status_page import ModelView
 
+_NOWHERE = {"address": None, "metrics": None, "pid": None}
+
 
 @dataclass(frozen=True)
 class Live:
@@ -173,13 +175,14 @@ class Servers:
 
     def _version(self, bundle: str) -> dict[str, Any]:
         match self._children[bundle].state:
-            case Ready(upstream, pid):
-                state = {"ready": True, "address": upstream.address, "pid": pid, "problem": None, "refused": False}
+            case Ready(upstream, pid, metrics):
+                addresses = {"address": upstream.address, "metrics": metrics, "pid": pid}
+                state = {"ready": True, **addresses, "problem": None, "refused": False}
             case Starting():
-                state = {"ready": False, "address": None, "pid": None, "problem": None, "refused": False}
+                state = {"ready": False, **_NOWHERE, "problem": None, "refused": False}
             case Failing(problem):
                 failure = {"problem": problem.message, "refused": problem.refused}
-                state = {"ready": False, "address": None, "pid": None, **failure}
+                state = {"ready": False, **_NOWHERE, **failure}
         return {"bundle": bundle, **state}
 
 

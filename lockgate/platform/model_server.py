@@ -20,9 +20,9 @@ from lockgate.platform.relay import Upstream
 
 REFUSED = 3  # exit code of a program that refuses its bundle
 
-# Returns the command line and the environment of the server for a bundle's folder, its digest and the number of the
-# socket that the server inherits; may be slow the first time.
-ChildCommand = Callable[[Path, str, int], tuple[Sequence[str], Mapping[str, str]]]
+# Returns the command line and the environment of the server for a bundle's folder, its digest and the numbers of the
+# sockets that the server inherits, for users and for its metrics; may be slow the first time.
+ChildCommand = Callable[[Path, str, int, int], tuple[Sequence[str], Mapping[str, str]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +60,14 @@ class Failing:
 
 @dataclass(frozen=True)
 class Ready:
-    """Serving at its own address."""
+    """Serving at its own address.
+
+    metrics: the address of its metrics.
+    """
 
     upstream: Upstream
     pid: int
+    metrics: str
 
 
 State = Starting | Failing | Ready
@@ -116,20 +120,22 @@ class Child:
     async def _run_once(self) -> tuple[Problem, float]:
         """Run the server until it ends; return the reason, and for how many seconds it served."""
         # Nobody else can take the port while the server starts, or before its end is known: this socket stays open.
-        with socket.socket() as sock, TemporaryDirectory(dir=self._scratch) as scratch:
+        with socket.socket() as sock, socket.socket() as metrics, TemporaryDirectory(dir=self._scratch) as scratch:
             sock.bind(("127.0.0.1", 0))
-            return await self._run_on(sock, scratch)
+            metrics.bind(("127.0.0.1", 0))
+            return await self._run_on(sock, metrics, scratch)
 
-    async def _run_on(self, sock: socket.socket, scratch: str) -> tuple[Problem, float]:
+    async def _run_on(self, sock: socket.socket, metrics: socket.socket, scratch: str) -> tuple[Problem, float]:
+        sockets = sock.fileno(), metrics.fileno()
         try:
             folder = await asyncio.to_thread(self._folder)
-            argv, env = await asyncio.to_thread(self._command, folder, self.bundle, sock.fileno())
-            process = await self._start(argv, {**env, "TMPDIR": scratch}, sock.fileno())
+            argv, env = await asyncio.to_thread(self._command, folder, self.bundle, *sockets)
+            process = await self._start(argv, {**env, "TMPDIR": scratch}, sockets)
         except LockgateError as error:
             return Problem(error.message, refused=error.exit_code == REFUSED), 0.0
         except Exception as error:  # a fault of one bundle must not stop the other models
             return Problem(f"the model server could not be started: {error}"), 0.0
-        address = f"http://127.0.0.1:{sock.getsockname()[1]}"
+        address, counts = (f"http://127.0.0.1:{each.getsockname()[1]}" for each in (sock, metrics))
         clock = asyncio.get_running_loop().time
         ready_at = None
         try:
@@ -137,7 +143,7 @@ class Child:
                 await self._until_ready(process, address)
             if process.returncode is None:
                 ready_at = clock()
-                self.state = Ready(Upstream(address), process.pid)
+                self.state = Ready(Upstream(address), process.pid, counts)
                 log("model-server-ready", model=self.model, bundle=self.bundle, address=address, pid=process.pid)
             code = await process.wait()
             if ready_at is not None:
@@ -149,7 +155,9 @@ class Child:
         served = clock() - ready_at if ready_at is not None else 0.0
         return Problem(f"exit {code}: {last_line(self._log_file)}", refused=code == REFUSED), served
 
-    async def _start(self, argv: Sequence[str], env: Mapping[str, str], inherited: int) -> asyncio.subprocess.Process:
+    async def _start(
+        self, argv: Sequence[str], env: Mapping[str, str], inherited: Sequence[int]
+    ) -> asyncio.subprocess.Process:
         with _append(self._log_file) as output:
             return await asyncio.create_subprocess_exec(
                 *bound(argv, signal.SIGTERM),
@@ -158,7 +166,7 @@ class Child:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                pass_fds=[inherited],
+                pass_fds=inherited,
             )
 
     async def _until_ready(self, process: asyncio.subprocess.Process, address: str) -> None:

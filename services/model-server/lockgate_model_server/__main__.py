@@ -55,7 +55,7 @@ def _serve(given: argparse.Namespace) -> None:
                 model=copy / "model",
                 policy=copy / "policy.toml",
                 bundle=bundle.digest,
-                sock=_inherited(given.socket) if given.port is None else bind(given.host, given.port),
+                sock=_inherited("--socket", given.socket) if given.port is None else bind(given.host, given.port),
                 metrics=_for_metrics(given),
                 linger=given.linger,
                 limits=Limits(connections=given.connections, header_seconds=given.header_seconds),
@@ -68,14 +68,16 @@ def _serve(given: argparse.Namespace) -> None:
 def _for_metrics(given: argparse.Namespace) -> socket | None:
     from lockgate_model_server.server import bind
 
+    if given.metrics_socket is not None:
+        return _inherited("--metrics-socket", given.metrics_socket)
     return None if given.metrics_port is None else bind(given.host, given.metrics_port, "--metrics-port")
 
 
-def _inherited(number: int) -> socket:
+def _inherited(option: str, number: int) -> socket:
     try:
         return socket(fileno=number)
     except OSError as error:
-        msg = f"--socket {number} is not an open socket: {error.strerror}"
+        msg = f"{option} {number} is not an open socket: {error.strerror}"
         raise BadCall(msg, fix="pass the number of a bound socket that this process inherits") from error
 
 
@@ -93,6 +95,12 @@ def _parser() -> argparse.ArgumentParser:
     listening.add_argument("--port", type=int, help="the port to listen on; 0 takes a free one and logs it")
     listening.add_argument(
         "--socket", type=int, metavar="N", help="a bound socket that it inherits, by its number, in the place of a port"
+    )
+    parser.add_argument(
+        "--metrics-socket",
+        type=int,
+        metavar="N",
+        help="a bound socket for the metrics, in the place of a port for them",
     )
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     parser.add_argument(

@@ -5,7 +5,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
 from lockgate_proof import Accepted, Traffic, VerifiedBundle
 from lockgate_step import OutsideFailed, Refusal, log
 

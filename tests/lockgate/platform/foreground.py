@@ -17,8 +17,9 @@ from lockgate.platform.supervisor import Platform, serve
 SERVER = Path(__file__).with_name("model_server.py")
 
 
-def command(bundle: Path, digest: str, socket: int) -> tuple[list[str], dict[str, str]]:
-    return [sys.executable, str(SERVER), "--bundle", str(bundle), "--socket", str(socket)], {"PATH": os.environ["PATH"]}
+def command(bundle: Path, digest: str, socket: int, metrics: int) -> tuple[list[str], dict[str, str]]:
+    sockets = ["--socket", str(socket), "--metrics-socket", str(metrics)]
+    return [sys.executable, str(SERVER), "--bundle", str(bundle), *sockets], {"PATH": os.environ["PATH"]}
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--socket", type=int, required=True)
+    parser.add_argument("--metrics-socket", type=int, required=True)
     arguments = parser.parse_args()
     manifest = (arguments.bundle / "manifest.json").read_bytes()
     wanted = arguments.bundle / "behaviour.json"
