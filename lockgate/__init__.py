@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from lockgate.definition import steps as steps  # in the cycle of these imports mypy must meet it first
     from lockgate.definition.candidate import Candidate
     from lockgate.definition.model import (
+        ABTest,
+        AllAtOnce,
+        Canary,
         Category,
         Data,
         Limits,
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
         Number,
         Schedule,
         Serving,
+        Shadow,
         Split,
         Target,
         category,
@@ -29,6 +33,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "candidate": ("Candidate",),
     "model": (
+        "ABTest",
+        "AllAtOnce",
+        "Canary",
         "Category",
         "Data",
         "Limits",
@@ -36,6 +43,7 @@ _HOMES = {
         "Number",
         "Schedule",
         "Serving",
+        "Shadow",
         "Split",
         "Target",
         "category",
@@ -47,6 +55,9 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "ABTest",
+    "AllAtOnce",
+    "Canary",
     "Candidate",
     "Category",
     "Data",
@@ -55,6 +66,7 @@ __all__ = [
     "Number",
     "Schedule",
     "Serving",
+    "Shadow",
     "Split",
     "Target",
     "brought",

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lockgate_step import (
+    ABTest,
+    AllAtOnce,
+    Canary,
     Category,
     Column,
     Data,
@@ -17,6 +20,7 @@ from lockgate_step import (
     Number,
     Scalar,
     Serving,
+    Shadow,
     SpecFile,
     Split,
     Target,
@@ -33,6 +37,9 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 __all__ = [
     "NOBODY",
+    "ABTest",
+    "AllAtOnce",
+    "Canary",
     "Category",
     "Data",
     "Limits",
@@ -40,6 +47,7 @@ __all__ = [
     "Number",
     "Schedule",
     "Serving",
+    "Shadow",
     "Split",
     "Target",
     "category",

@@ -11,10 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lockgate_policy import PolicyError
+from lockgate_policy import Policy, PolicyError
 from lockgate_policy import check as check_policy
 from lockgate_policy import read as read_policy
-from lockgate_step import UnsafeFile, canonical, file_digest, loads, read_supplied, sha256
+from lockgate_step import Judged, Shadow, UnsafeFile, canonical, file_digest, loads, read_supplied, sha256
 
 from lockgate.definition.catalog import Catalog, Program
 from lockgate.definition.contract import RAW, own_step
@@ -99,11 +99,28 @@ class Model:
         Errors: SpecError.
         """
         try:
-            check_policy(read_policy(self.folder / "policy.toml"), sensitive=list(self.spec.sensitive))
+            policy = read_policy(self.folder / "policy.toml")
+            check_policy(policy, sensitive=list(self.spec.sensitive))
         except PolicyError as error:
             msg = f"{self.spec.name}: {error.where}: {error.problem}"
             raise SpecError(msg, fix=error.fix) from error
+        self._check_rollout(policy)
         check_expectations(self.spec, self.raw["expectations"])
+
+    def _check_rollout(self, policy: Policy) -> None:
+        """Refuse a rollout without a rule that judges it, and rules that no rollout would be judged by."""
+        rollout, rules = self.spec.serving.rollout, policy.canary
+        named = type(rollout).__name__
+        if isinstance(rollout, Judged) and not rules:
+            msg = f"{self.spec.name}: no [[canary]] rule in policy.toml judges the rollout {named}"
+            raise SpecError(msg, fix='add one, e.g. measure = "error_rate", no_worse_than_live_by = 0.005, and a why')
+        for rule in rules:
+            if not isinstance(rollout, Judged):
+                msg = f"{self.spec.name}: {rule.source}: the rollout {named} is judged by no [[canary]] rule"
+                raise SpecError(msg, fix="write e.g. serving=Serving(rollout=Canary()) in the spec, or remove the rule")
+            if rule.measure == "disagreement_rate" and not isinstance(rollout, Shadow):
+                msg = f"{self.spec.name}: {rule.source}: disagreement_rate needs the rollout Shadow"
+                raise SpecError(msg, fix="use answer_shift for this rollout, or remove the rule")
 
     def _text(self, name: str, fix: str) -> str:
         try:

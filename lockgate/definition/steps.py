@@ -9,6 +9,7 @@ from lockgate_step import (
     Base,
     BiasVerdict,
     Bundle,
+    CanaryVerdict,
     DataRecord,
     DataVerdict,
     Kind,
@@ -53,6 +54,26 @@ def bias_audit(
         after,
     )
     return BiasAudit(verdict=task.output("verdict"), report=task.output("report"))
+
+
+def canary(
+    staged: Artifact[Staged],
+    smoke: Artifact[SmokeVerdict],
+    bundle: Artifact[Bundle],
+    *,
+    wait: int | Setting = 60,
+    after: Artifact[Kind] | None = None,
+    name: str = "canary",
+) -> Artifact[CanaryVerdict]:
+    """Give the staged version a share of the users' requests, and judge it beside the live one."""
+    task = add(
+        "canary",
+        name,
+        {"staged": staged, "smoke": smoke, "bundle": bundle},
+        {"wait": wait},
+        after,
+    )
+    return task.output("verdict")
 
 
 def conclude(
@@ -214,17 +235,18 @@ def promote(
     staged: Artifact[Staged],
     smoke: Artifact[SmokeVerdict],
     bundle: Artifact[Bundle],
+    canary: Artifact[CanaryVerdict] | None = None,
     recalled: Artifact[RecallVerdict] | None = None,
     *,
     wait: int | Setting = 120,
     after: Artifact[Kind] | None = None,
     name: str = "promote",
 ) -> Artifact[PromotionRecord]:
-    """Make the bundle that passed smoke-test live, unless live has moved since the gates compared with it."""
+    """Make the bundle that passed every gate of its spec live, unless live has moved since they compared with it."""
     task = add(
         "promote",
         name,
-        {"staged": staged, "smoke": smoke, "bundle": bundle, "recalled": recalled},
+        {"staged": staged, "smoke": smoke, "canary": canary, "bundle": bundle, "recalled": recalled},
         {"wait": wait},
         after,
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from lockgate_step import AdditionalVerdict, Bundle, ModelFile, RecallVerdict
+from lockgate_step import AdditionalVerdict, Bundle, Judged, ModelFile, RecallVerdict
 
 from lockgate.definition import steps
 from lockgate.definition.candidate import Candidate
@@ -91,7 +91,10 @@ def gates(spec: ModelSpec, c: Candidate, additional: Iterable[Program] = ()) -> 
     sealed = steps.package(c.model, c.data, answers, c.data_verdict, quality.verdict, bias.verdict, additional=others)
     with nested("rollout", _Sealed(sealed.bundle), mutex=f"lockgate-{spec.name}") as inside:
         staged = steps.deploy(inside.bundle)
-        steps.promote(staged, steps.smoke_test(staged, inside.bundle), inside.bundle)
+        smoke = steps.smoke_test(staged, inside.bundle)
+        judged = isinstance(spec.serving.rollout, Judged)
+        canary = steps.canary(staged, smoke, inside.bundle) if judged else None
+        steps.promote(staged, smoke, inside.bundle, canary)
 
 
 def _judge(gate: Program, known: Mapping[str, Artifact[Any]]) -> Artifact[AdditionalVerdict]:
@@ -125,7 +128,7 @@ def rollback(spec: ModelSpec) -> Graph:
         with nested("rollout", _Recalled(found.bundle, found.verdict), mutex=f"lockgate-{spec.name}") as inside:
             staged = steps.deploy(inside.bundle, inside.recalled)
             smoke = steps.smoke_test(staged, inside.bundle, inside.recalled)
-            steps.promote(staged, smoke, inside.bundle, inside.recalled)
+            steps.promote(staged, smoke, inside.bundle, recalled=inside.recalled)
     return whole
 
 

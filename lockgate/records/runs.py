@@ -8,13 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lockgate_proof import GATES_OF_A_BUNDLE, MAY_JUDGE_NOTHING, RECALL, ProofError, predicate
+from lockgate_proof import CANARY, GATES_OF_A_BUNDLE, MAY_JUDGE_NOTHING, RECALL, ProofError, predicate
 from lockgate_step import canonical, layout, loads, read_time
 
 from lockgate.engine.record import Node, Run
 from lockgate.errors import BadCall, UnknownName
 
-GATES = (*GATES_OF_A_BUNDLE, RECALL, "smoke-test")
+GATES = (*GATES_OF_A_BUNDLE, RECALL, "smoke-test", CANARY)
 _OF_A_WAIVER = ("file", "approver", "signer", "why", "expires")
 UNREACHED = {"Omitted", "Skipped", "Pending"}
 

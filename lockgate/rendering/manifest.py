@@ -17,12 +17,14 @@ from hera.workflows import (
 from hera.workflows import Task as HeraTask
 from hera.workflows import models as m
 from hera.workflows.protocol import Templatable
-from lockgate_step import canonical, layout, sha256
+from lockgate_proof import CANARY
+from lockgate_step import Judged, canonical, layout, sha256
 
 from lockgate.definition import workflows
 from lockgate.definition.catalog import Catalog, Program
 from lockgate.definition.contract import RAW, shipped
 from lockgate.definition.graph import Graph, Setting, Task
+from lockgate.definition.model import ModelSpec
 from lockgate.definition.project import Model
 from lockgate.errors import SpecError
 from lockgate.images.pins import NOWHERE, UNBUILT
@@ -125,7 +127,7 @@ def workflow_template(
         on_exit=end.name,
         arguments=_arguments(model, whole, programs),
         templates=templates,
-        active_deadline_seconds=6 * 3600,
+        active_deadline_seconds=6 * 3600 + _rollout_seconds(spec),
         ttl_strategy=m.TTLStrategy(seconds_after_completion=5 * 24 * 3600),
         pod_gc=m.PodGC(strategy="OnPodSuccess"),
         parallelism=4,
@@ -164,6 +166,12 @@ def _check_gates(model: Model, whole: Graph) -> None:
                 if wrong[0] not in wanted:
                     msg = f"{model.spec.name}: {task.name} gets a verdict of {gate}, which is not an additional gate"
                 raise SpecError(msg, fix="call package with additional={gate: its verdict} for each additional gate")
+
+
+def _rollout_seconds(spec: ModelSpec) -> int:
+    """Return the seconds for which canary holds the shares of the spec's rollout, if it has one."""
+    rollout = spec.serving.rollout
+    return rollout.seconds if isinstance(rollout, Judged) else 0
 
 
 def _as_argo_writes_it(template: dict[str, Any]) -> None:
@@ -323,7 +331,7 @@ def _container(model: Model, task: Task, programs: Mapping[str, Program], images
         ),
         security_context=m.SecurityContext.model_validate(LOCKED_DOWN),
         service_account_name=layout.PLATFORM_ACCOUNT if "platform" in program.contract["uses"] else None,
-        active_deadline_seconds=3600,
+        active_deadline_seconds=3600 + (_rollout_seconds(model.spec) if task.program == CANARY else 0),
         termination_message_path=f"{layout.IO}/{layout.TERMINATION}",
         retry_strategy=RetryStrategy(
             limit=3,

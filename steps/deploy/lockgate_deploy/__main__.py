@@ -3,6 +3,7 @@
 from lockgate_proof import main
 from lockgate_step import (
     Bundle,
+    CanaryVerdict,
     In,
     Out,
     Passed,
@@ -55,9 +56,9 @@ def deploy(
     wait: seconds to wait for another run's candidate to be released, then again for this run's server to be ready.
     """
     from lockgate_delivery.place import here
+    from lockgate_delivery.proving import prove
 
     from lockgate_deploy.deploy import stage
-    from lockgate_deploy.shell import prove
 
     place = here()
     proven = prove(bundle.path, spec.path, policy.path, recalled.path if recalled else None)
@@ -68,6 +69,7 @@ def deploy(
 def promote(
     staged: In[Staged],
     smoke: In[SmokeVerdict],
+    canary: In[CanaryVerdict] | None,
     bundle: In[Bundle],
     spec: In[Spec],
     policy: In[Policy],
@@ -76,19 +78,20 @@ def promote(
     *,
     wait: int = 120,
 ) -> Record:
-    """Make the bundle that passed smoke-test live, unless live has moved since the gates compared with it.
+    """Make the bundle that passed every gate of its spec live, unless live has moved since they compared with it.
 
     wait: seconds to wait for the platform to serve it.
     """
     from lockgate_delivery.place import here
+    from lockgate_delivery.proving import prove, signing
 
-    from lockgate_deploy.promote import go_live
-    from lockgate_deploy.shell import prove, prove_smoke, sign
+    from lockgate_deploy.promote import go_live, prove_rollout
 
     place = here()
     proven = prove(bundle.path, spec.path, policy.path, recalled.path if recalled else None)
-    verdict = prove_smoke(staged.path, smoke.path, proven)
-    return go_live(place.pointers(proven.model), place.platform, proven, verdict, run=place.run, wait=wait, signed=sign)
+    verdicts = prove_rollout(staged.path, smoke.path, canary.path if canary else None, proven)
+    pointers, signed = place.pointers(proven.model), signing("promote")
+    return go_live(pointers, place.platform, proven, verdicts, run=place.run, wait=wait, signed=signed)
 
 
 @program(uses=["store", "platform"])

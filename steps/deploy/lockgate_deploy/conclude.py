@@ -11,6 +11,7 @@ def tidy(pointers: Pointers, platform: Platform, *, run: str, status: str, wait:
     Then make the platform follow the pointers, whatever state the run left it in.
     """
     released = pointers.release(run)
+    pointers.withdraw(run)
     live = pointers.live()
     if live.run == run:
         pointers.complete_history(live)

@@ -1,21 +1,37 @@
 """Moves live to the bundle that passed every gate."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from lockgate_delivery.platform import Platform
 from lockgate_delivery.pointers import Live, Pointers, check_base, now
-from lockgate_proof import Statement, VerifiedBundle
+from lockgate_delivery.proving import prove_staged, rollout_of
+from lockgate_proof import ProofError, Statement, VerifiedBundle
 from lockgate_step import Record, log
 
 Signed = Callable[[Record], Mapping[str, Any]]
+
+
+def prove_rollout(staged: Path, smoke: Path, canary: Path | None, proven: VerifiedBundle) -> dict[str, Statement]:
+    """Verify that the bundle passed smoke-test in this run, and canary if its spec names a rollout; by gate.
+
+    Errors: ProofError.
+    """
+    rollout = rollout_of(proven)
+    if rollout is None:
+        return prove_staged(staged, proven, smoke_test=smoke)
+    if canary is None:
+        msg = f"the spec names the rollout {rollout.kind}, but there is no verdict of canary"
+        raise ProofError(msg, fix="lockgate render: its workflows have the step canary; then run it again")
+    return prove_staged(staged, proven, smoke_test=smoke, canary=canary)
 
 
 def go_live(
     pointers: Pointers,
     platform: Platform,
     proven: VerifiedBundle,
-    smoke: Statement,
+    verdicts: Mapping[str, Statement],
     *,
     run: str,
     wait: float,
@@ -23,12 +39,13 @@ def go_live(
 ) -> Record:
     """Move live by compare-and-swap on the base, write the history, and release the candidate.
 
-    signed: signs the promotion. Returns its record, which the SDK signs again as the program's output.
+    verdicts: of the gates after deploy, by gate. signed: signs the promotion.
+    Returns its record, which the SDK signs again as the program's output.
     It may be killed after any line and run again. The order is intent, pointer, history: see
     `Pointers.complete_history`.
     Errors: Refusal when live has moved; then nothing was changed. OutsideFailed when the platform does not follow.
     """
-    live = _move(pointers, proven, smoke, run, signed)
+    live = _move(pointers, proven, {**proven.verdicts, **verdicts}, run, signed)
     pointers.complete_history(live)
     if pointers.live() == live:
         platform.until_live(pointers, live, wait)
@@ -38,7 +55,9 @@ def go_live(
     return live.promotion.record
 
 
-def _move(pointers: Pointers, proven: VerifiedBundle, smoke: Statement, run: str, signed: Signed) -> Live:
+def _move(
+    pointers: Pointers, proven: VerifiedBundle, judged: Mapping[str, Statement], run: str, signed: Signed
+) -> Live:
     live = pointers.live()
     if (live.run, live.bundle) == (run, proven.digest):
         return live
@@ -47,7 +66,7 @@ def _move(pointers: Pointers, proven: VerifiedBundle, smoke: Statement, run: str
         return past
     check_base(live, proven.base)
     pointers.complete_history(live)
-    verdicts = {gate: verdict.digest for gate, verdict in {**proven.verdicts, "smoke-test": smoke}.items()}
+    verdicts = {gate: verdict.digest for gate, verdict in judged.items()}
     intent = {
         "bundle": proven.digest,
         "generation": live.generation + 1,

@@ -79,6 +79,8 @@ class Local:
 
     def readings(self, pointers: Pointers, bundle: str) -> Mapping[str, str]:
         """See Platform; a version has one server here, which is named by its process."""
+        import httpx  # only canary asks for readings, and its image has it
+
         status = pointers.status()
         found = [
             said for said in (status.get("live"), status.get("candidate")) if said and said.get("bundle") == bundle
@@ -92,7 +94,7 @@ class Local:
         except httpx.HTTPError as error:
             msg = f"the server of {bundle} does not show its metrics ({type(error).__name__})"
             raise OutsideFailed(msg, fix=_FIX) from error
-        return {str(found[0].get("pid")): answer.text}
+        return {f"server/{found[0].get('pid')}": answer.text}
 
 
 def _on_this_machine(address: str) -> str:

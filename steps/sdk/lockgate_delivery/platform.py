@@ -57,7 +57,7 @@ class Platform(Protocol):
     def readings(self, pointers: Pointers, bundle: str) -> Mapping[str, str]:
         """Return the metrics of every server of a version that answers now, in Prometheus's text format.
 
-        The keys name the servers: a server that is started again has another name.
+        The keys name the servers, `NAME/N`: one that ended by itself and was started again has another N.
         Errors: OutsideFailed when one does not answer.
         """
 

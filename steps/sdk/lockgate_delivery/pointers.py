@@ -18,6 +18,7 @@ from lockgate_proof import (
     promotion,
     prove_live,
     read_promotion,
+    read_traffic,
 )
 from lockgate_step import BadCall, OutsideFailed, Record, Refusal, canonical, log, read_time
 from lockgate_store import Blob, Exists, Missing, Moved, Store
@@ -189,16 +190,25 @@ class Pointers:
             log("traffic-refused", model=self.model, problem=error.message, fix=error.fix)
             return None
 
-    def share(self, signed: Mapping[str, Any] | None) -> None:
-        """Write the signed record of the candidate's share of the traffic; None: everything goes to live again."""
-        if signed is not None:
-            self._store.put(self._key("traffic.json"), canonical(signed))
-            return
+    def share(self, signed: Mapping[str, Any]) -> None:
+        """Write the signed record of the candidate's share of the traffic."""
+        self._store.put(self._key("traffic.json"), canonical(signed))
+
+    def withdraw(self, run: str) -> bool:
+        """Delete the share of the traffic that this run signed; return False if another run has one now."""
         while kept := self._read("traffic.json"):
             try:
-                return self._store.delete(self._key("traffic.json"), kept.version)
+                # One that has ended, or that canary did not sign, gives no share, whoever wrote it.
+                said = read_traffic(kept.data, self._trust, model=self.model)
+            except ProofError:
+                said = None
+            if said and said.run != run:
+                return False
+            try:
+                self._store.delete(self._key("traffic.json"), kept.version)
             except Moved:
                 continue
+        return True
 
     def keep(self, run: str, name: str, content: bytes) -> None:
         """Write a file of the run's own."""

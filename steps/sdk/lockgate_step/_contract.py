@@ -30,8 +30,8 @@ _KINDS: dict[str, type[_files.Kind]] = {
 }
 ADDITIONAL = "AdditionalVerdict"
 SIGNED_FILES = (
-    "DataRecord", "DataVerdict", "QualityVerdict", "BiasVerdict", "SmokeVerdict", "RecallVerdict", "Staged",
-    "PromotionRecord",
+    "DataRecord", "DataVerdict", "QualityVerdict", "BiasVerdict", "SmokeVerdict", "CanaryVerdict", "RecallVerdict",
+    "Staged", "PromotionRecord",
 )  # fmt: skip
 
 

@@ -87,6 +87,10 @@ class SmokeVerdict(Kind):
     """The signed verdict of smoke-test."""
 
 
+class CanaryVerdict(Kind):
+    """The signed verdict of canary, on a version that some of the users' requests reached."""
+
+
 class RecallVerdict(Kind):
     """The signed verdict of recall, which brings back a version that was live before."""
 

@@ -65,6 +65,10 @@ BUILD = Metric(
     "lockgate_build_info", "gauge", "Always 1; the versions are labels.", ("version", "onnxruntime", "python")
 )
 
+# Of a shadow: not the server counts these, but whoever copies the requests and sees both answers.
+COMPARED = Metric("lockgate_compared_total", "counter", "Answers of a shadow that were compared with those of live.")
+DISAGREED = Metric("lockgate_disagreed_total", "counter", "Compared answers of a shadow with another label in a row.")
+
 METRICS = (REQUESTS, SECONDS, IN_FLIGHT, ROWS, ANSWERS, SCORES, REFUSED_INPUTS, BUILD)
 
 

@@ -93,7 +93,7 @@ def test_a_slow_shadow_slows_nobody(world: World) -> None:
     world.share("adult", slow, Shadow(share=100))
     world.until(lambda: shared(world))
     began = datetime.now(UTC)
-    assert answers(url, 100) == {live: 100}  # more than the copies that may be under way
+    assert answers(url, 100) == {live: 100}  # more than the copies that may be in progress
     assert datetime.now(UTC) - began < timedelta(seconds=15)
 
 

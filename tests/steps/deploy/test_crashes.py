@@ -107,7 +107,9 @@ def steps(store: Store, proof: Proof, run: str) -> list[Callable[[], object]]:
     pointers = Pointers(store, proof.bundle.model, proof.bench.trust)
     return [
         lambda: stage(pointers, Local(), proof.bundle, run=run, wait=30),
-        lambda: go_live(pointers, Local(), proof.bundle, proof.smoke, run=run, wait=30, signed=proof.sign),
+        lambda: go_live(
+            pointers, Local(), proof.bundle, {"smoke-test": proof.smoke}, run=run, wait=30, signed=proof.sign
+        ),
         lambda: tidy(pointers, Local(), run=run, status="Succeeded", wait=30),
     ]
 
@@ -217,7 +219,15 @@ def test_of_many_runs_on_one_base_exactly_one_goes_live(bench: Bench) -> None:
         barrier.wait()
         try:
             proof = proofs[number]
-            go_live(pointers, Local(), proof.bundle, proof.smoke, run=f"r{number}", wait=0, signed=proof.sign)
+            go_live(
+                pointers,
+                Local(),
+                proof.bundle,
+                {"smoke-test": proof.smoke},
+                run=f"r{number}",
+                wait=0,
+                signed=proof.sign,
+            )
         except OutsideFailed:  # it is live, but no platform serves it here
             ends.append(number)
         except Refusal:

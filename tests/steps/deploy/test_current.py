@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lockgate_deploy import shell
+from lockgate_delivery import proving
 from lockgate_proof import ProofError, sign, verify
 from lockgate_step import canonical, sha256
 
@@ -128,7 +128,7 @@ def on_a_cluster(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def proven(bench: Bench, folder: Path, staged: Path, smoke: Path) -> None:
-    shell.prove_smoke(staged, smoke, shell.prove(folder, bench.spec, bench.policy))
+    proving.prove_staged(staged, proving.prove(folder, bench.spec, bench.policy), smoke_test=smoke)
 
 
 @pytest.mark.parametrize("image", [f"evil.example.org/evil/model-server@{sha256(b'evil')}", "", IMAGE.format("other")])

@@ -1,12 +1,11 @@
-"""What the programs share: their environment, and the verification before any change."""
+"""What the programs that move versions share: how they sign, and what they verify before any change."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lockgate_delivery.place import platform_name
 from lockgate_proof import (
     RECALL,
     ProofError,
@@ -23,12 +22,14 @@ from lockgate_proof import (
     verify_rules,
     verify_verdict,
 )
-from lockgate_step import Record, file_digest, io_root, read_spec
+from lockgate_step import ABTest, Canary, Judged, Record, Shadow, file_digest, io_root, read_spec
+
+from lockgate_delivery.place import platform_name
 
 
-def sign(record: Record) -> dict[str, Any]:
-    """Sign a promotion with the key of `promote`, as the SDK signs the program's output: the bytes are the same."""
-    return seal(record, {"program": "promote", "inputs": [], "outputs": []}, io_root())  # it writes no page
+def signing(program: str) -> Callable[[Record], dict[str, Any]]:
+    """Return a function that signs a record with the program's key, as the SDK signs its output: the same bytes."""
+    return lambda record: seal(record, {"program": program, "inputs": [], "outputs": []}, io_root())  # without a page
 
 
 def prove(bundle: Path, spec: Path, policy: Path, recalled: Path | None = None) -> VerifiedBundle:
@@ -66,18 +67,31 @@ def _check_images(records: Mapping[str, Statement], model: str) -> None:
         verify_images(records, model, read_current())
 
 
-def prove_smoke(staged: Path, smoke: Path, proven: VerifiedBundle) -> Statement:
-    """Verify that deploy staged this bundle in this run, and that it passed smoke-test as it was staged.
+def prove_staged(staged: Path, proven: VerifiedBundle, **verdicts: Path) -> dict[str, Statement]:
+    """Verify that deploy staged this bundle in this run, and that it passed these gates as it was staged.
 
+    verdicts: the file of each gate's verdict, with `_` for `-` in its name. Returns the verdicts by gate.
     Errors: ProofError.
     """
-    trust = Trust.read()
+    trust, now = Trust.read(), datetime.now(UTC)
     version = read_staged(staged, trust)
     if (version.model, version.bundle) != (proven.model, proven.digest):
         msg = f"another bundle was staged: {version.bundle} of {version.model}, not {proven.digest}"
         raise ProofError(msg, fix="promote the bundle that this run deployed")
-    gate, now = "smoke-test", datetime.now(UTC)
     subjects = {**proven.subjects, "staged": version.statement.digest}
-    verdict = verify_verdict(smoke, trust, gate=gate, model=proven.model, subjects=subjects, now=now)
-    _check_images({"deploy": version.statement, gate: verdict}, proven.model)
-    return verdict
+    found = {
+        gate: verify_verdict(file, trust, gate=gate, model=proven.model, subjects=subjects, now=now)
+        for gate, file in ((name.replace("_", "-"), file) for name, file in verdicts.items())
+    }
+    _check_images({"deploy": version.statement, **found}, proven.model)
+    return found
+
+
+def rollout_of(proven: VerifiedBundle) -> Judged | None:
+    """Return the rollout that canary must judge, as the bundle's spec names it; None if it is all at once.
+
+    A version that comes back was live before, so its rollout is over.
+    """
+    serving = read_spec(proven.folder / "spec.json").serving
+    rollout = serving.rollout if serving and RECALL not in proven.verdicts else None
+    return rollout if isinstance(rollout, Canary | ABTest | Shadow) else None
