@@ -45,7 +45,7 @@ at_most = 0.15
 why = "Nobody's chances may change unnoticed."
 """
 OLD = "sha256:" + "a" * 64
-CANARIES: Judged = Canary(shares=(10, 50), hold="60s")
+CANARIES: Judged = Canary(shares=(10, 50), hold="12s")
 
 
 class Case:
@@ -60,7 +60,7 @@ class Case:
         self.proven: VerifiedBundle = verify_bundle(folder, self.bench.trust, now=None)
         self.pointers = Pointers(self.bench.store, self.bench.model, self.bench.trust, uid="u1")
         self.hold("r1", LEASE)
-        self.world = World(self.pointers, OLD, self.proven.digest)
+        self.world = World(self.pointers, OLD, self.proven.digest, rate=200)
         self.rollout = rollout
 
     def hold(self, run: str, length: timedelta, bundle: str = "") -> None:
@@ -118,7 +118,7 @@ def test_a_good_version_gets_each_share_for_its_hold_and_keeps_the_last(case: Ca
     assert case.share == 50  # promote moves live next: users do not go back and forth
     shares = verdict.measurements["shares"]
     assert isinstance(shares, list)
-    assert [each["seconds"] for each in shares] == [60, 60]
+    assert [each["seconds"] for each in shares] == [12, 12]
     total = sum(each["requests"] for each in shares), sum(each["requests_of_live"] for each in shares)
     assert total == (case.world.servers[case.proven.digest].counted["all"], case.world.servers[OLD].counted["all"])
 
@@ -140,7 +140,7 @@ def test_a_worse_version_is_refused_at_its_first_share_and_everything_is_on_live
     assert verdict.reasons[0].why
     assert (case.share, case.world.shares[-1], set(case.world.shares)) == (None, None, {10, None})
     assert case.bench.get("traffic.json") is None
-    assert case.world.now < 60
+    assert case.world.now < 12
 
 
 def test_too_little_traffic_is_inconclusive_and_says_how_much_it_takes(case: Case) -> None:
@@ -158,7 +158,7 @@ def test_no_request_at_all_is_inconclusive(case: Case) -> None:
     assert len(verdict.reasons) == 2
 
 
-@pytest.mark.parametrize("rollout", [ABTest(share=40, hold="100s"), Shadow(share=100, hold="100s")])
+@pytest.mark.parametrize("rollout", [ABTest(share=40, hold="15s"), Shadow(share=100, hold="15s")])
 def test_other_rollouts_have_one_share(case: Case, rollout: Judged) -> None:
     case.rollout = rollout
     verdict = case.carry_out()
@@ -182,7 +182,7 @@ def test_a_spec_without_a_rollout_is_not_judged(case: Case) -> None:
 
 
 def test_live_moves_meanwhile(case: Case) -> None:
-    case.world.at[20] = lambda: case.bench.live("sha256:" + "c" * 64, 2) and None
+    case.world.at[5] = lambda: case.bench.live("sha256:" + "c" * 64, 2) and None
     with pytest.raises(Refusal, match="live has moved"):
         case.carry_out()
     assert case.bench.get("traffic.json") is None
@@ -199,7 +199,7 @@ def test_another_run_takes_the_candidate_and_keeps_its_own_share(case: Case) -> 
         case.hold("r2", LEASE)
         case.bench.put("traffic.json", sign("traffic", {"bundle": OLD}, other, case.bench.keys[CANARY]))
 
-    case.world.at[20] = taken
+    case.world.at[5] = taken
     with pytest.raises(Refusal, match="no longer held by this run"):
         case.carry_out()
     assert case.bench.get("traffic.json") is not None
@@ -215,7 +215,7 @@ def test_the_lease_is_renewed_before_it_ends(case: Case) -> None:
 
 
 def test_a_version_whose_server_ends_by_itself_is_refused(case: Case) -> None:
-    case.world.at[20] = case.world.servers[case.proven.digest].restart
+    case.world.at[5] = case.world.servers[case.proven.digest].restart
     verdict = case.carry_out()
     assert isinstance(verdict, Refused)
     assert [reason.rule for reason in verdict.reasons] == ["canary:restarts"]
@@ -223,14 +223,14 @@ def test_a_version_whose_server_ends_by_itself_is_refused(case: Case) -> None:
 
 
 def test_a_machine_that_restarts_both_versions_is_not_the_versions_fault(case: Case) -> None:
-    case.world.at[20] = lambda: [server.restart() for server in case.world.servers.values()] and None
+    case.world.at[5] = lambda: [server.restart() for server in case.world.servers.values()] and None
     verdict = case.carry_out()
     assert isinstance(verdict, Passed)
     assert verdict.measurements["restarts"] == {"candidate": 1, "live": 1}
 
 
 def test_a_version_that_stops_answering_is_refused_and_live_that_does_is_an_error(case: Case) -> None:
-    case.world.at[20] = lambda: setattr(case.world.servers[case.proven.digest], "silent", True)
+    case.world.at[5] = lambda: setattr(case.world.servers[case.proven.digest], "silent", True)
     verdict = case.carry_out()
     assert isinstance(verdict, Refused)
     assert [reason.rule for reason in verdict.reasons] == ["canary:answers"]
@@ -243,8 +243,8 @@ def test_a_version_that_stops_answering_is_refused_and_live_that_does_is_an_erro
 
 def test_a_short_silence_is_waited_for(case: Case) -> None:
     server = case.world.servers[case.proven.digest]
-    case.world.at[20] = lambda: setattr(server, "silent", True)
-    case.world.at[30] = lambda: setattr(server, "silent", False)
+    case.world.at[5] = lambda: setattr(server, "silent", True)
+    case.world.at[9] = lambda: setattr(server, "silent", False)
     assert isinstance(case.carry_out(), Passed)
 
 
@@ -272,7 +272,7 @@ def test_killed_anywhere_and_tried_again_it_ends_as_if_it_had_not_been(
         return case
 
     points = calls_of(made("whole"))
-    for number in range(1, points + 1, max(1, points // 40)):
+    for number in range(1, points + 1, max(1, points // 8)):
         case = made(f"killed-{number}")
         case.world.dies = number
         with pytest.raises(Killed):
@@ -285,7 +285,7 @@ def test_killed_anywhere_and_tried_again_it_ends_as_if_it_had_not_been(
         assert 0 < counted <= case.world.servers[case.proven.digest].counted["all"], number
         assert (case.share is None) == bad
         if not bad:
-            assert [each["seconds"] for each in shares] == [60, 60]
+            assert [each["seconds"] for each in shares] == [12, 12]
 
 
 def forged(case: Case, change: Callable[[dict[str, object]], None], key: str = CANARY) -> None:
