@@ -58,6 +58,17 @@ measure = "p99_ms"
 at_most = 5000
 why     = "A clerk waits for the answer; this limit is loose because the machine of a test is shared."
 """
+CANARY_RULES = """
+[[canary]]
+measure = "error_rate"
+at_most = 0.1
+why     = "A clerk must get an answer."
+
+[[canary]]
+measure = "answer_shift"
+at_most = 0.4
+why     = "Nobody's chances may change from one day to the next without an approval."
+"""
 # The model does not use the last column.
 HEADER = ("years", "income", "sector", "sex", "granted", "note")
 ASKED = {"years": 30, "income": 20000, "sector": "public"}
@@ -139,6 +150,14 @@ class Project:
         )
         text = source.read_text(encoding="utf-8").replace("MODEL = ModelSpec(", chain)
         source.write_text(text.replace('    tunable=("mitigation", "threshold", "seed"),\n', ""), encoding="utf-8")
+
+    def give_rollout(self, rollout: str) -> None:
+        """Write a rollout into the spec, e.g. `Shadow(share=10)`, and rules that judge it into the policy."""
+        source, policy = self.pipeline / "pipeline.py", self.pipeline / "policy.toml"
+        kind = rollout.partition("(")[0]
+        text = source.read_text().replace("import Data", f"import {kind}, Serving, Data")
+        source.write_text(text.replace("    tunable", f"    serving=Serving(rollout={rollout}),\n    tunable"))
+        policy.write_text(policy.read_text() + CANARY_RULES)
 
     def twin(self, root: Path) -> "Project":
         """Return a copy whose files may be changed; it shares keys, store, runs and platform with this one."""

@@ -16,9 +16,10 @@ from tests.workshop import CATALOG, MODEL, Bench, Project, platform, release
 
 @pytest.fixture(scope="session")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A project with an additional gate, one released version and a running platform."""
+    """A project with an additional gate and a rollout by shares, one released version and a running platform."""
     with platform(Project.make(tmp_path_factory.mktemp("chain"))) as project:
         add_gate(project.pipeline)
+        project.give_rollout("Canary(hold='10s')")
         release(project)
         yield project
 
@@ -36,7 +37,7 @@ def good(chain: Project, run: str, tmp_path: Path) -> Iterator[Callable[[str], B
     live = records / "live.json"
 
     def make(name: str) -> Bench:
-        if name == "deploy":
+        if name in ("deploy", "canary"):
             for record in ("live.json", "history"):  # the bundle was judged when no version was live
                 (records / record).rename(tmp_path / record)
         if name == "pull":  # not a step of a run: the model server's pod runs it

@@ -9,18 +9,6 @@ import pytest
 from tests.asking import Client, infer
 from tests.workshop import MODEL, PIPELINE, POLICY, Project, platform
 
-ROLLOUT = '    serving=Serving(rollout=Canary(shares=(20, 50), hold="8s")),\n'
-RULES = """
-[[canary]]
-measure = "error_rate"
-at_most = 0.1
-why     = "A clerk must get an answer."
-
-[[canary]]
-measure = "answer_shift"
-at_most = 0.4
-why     = "Nobody's chances may change from one day to the next without an approval."
-"""
 NEAR = {"years": 22, "income": 45000, "sector": "public"}  # beside the threshold of one half
 
 
@@ -28,11 +16,7 @@ NEAR = {"years": 22, "income": 45000, "sector": "public"}  # beside the threshol
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A project whose spec names a rollout, with a first version live."""
     with platform(Project.make(tmp_path_factory.mktemp("canary"))) as project:
-        source = PIPELINE.replace("import Data", "import Canary, Serving, Data").replace(
-            "    tunable", ROLLOUT + "    tunable"
-        )
-        (project.pipeline / "pipeline.py").write_text(source)
-        (project.pipeline / "policy.toml").write_text(POLICY + RULES)
+        project.give_rollout("Canary(shares=(20, 50), hold='8s')")
         done = project.lockgate("run", MODEL, "--set", "threshold=0.3", "--keep")
         assert done.code == 0, done.said
         yield project
