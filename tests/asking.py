@@ -11,7 +11,9 @@ from typing import Any
 PAUSE = 1 / 50
 
 
-def infer(address: str, model: str, asked: Mapping[str, object], *, seconds: float) -> dict[str, Any]:
+def infer(
+    address: str, model: str, asked: Mapping[str, object], *, seconds: float, headers: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Send one request for one row, in the Open Inference Protocol; return the whole response.
 
     seconds: the timeout. Errors: OSError without a response.
@@ -22,7 +24,7 @@ def infer(address: str, model: str, asked: Mapping[str, object], *, seconds: flo
     ]
     body = json.dumps({"inputs": inputs}).encode()
     url = f"{address}/v2/models/{model}/infer"
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json", **(headers or {})})
     with urllib.request.urlopen(request, timeout=seconds) as answer:
         return dict(json.load(answer))
 

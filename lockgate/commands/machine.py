@@ -16,6 +16,7 @@ from lockgate.records.address import address_of, page_token, platform_up, public
 from lockgate.records.environment import Environment, ensure_environment
 from lockgate.records.live import Live
 from lockgate.records.promotions import Memory, live_promotion
+from lockgate.records.rollout import rollout_now
 from lockgate.records.runs import Found, RunRecord, Runs, Step, verdict_in
 from lockgate.records.schedule import Schedule
 from lockgate.records.store import read_json, store_of
@@ -66,6 +67,7 @@ class Machine:
             answers=up and bool(served.get("ready")),
             problem=problem,
             candidate=candidate,
+            rollout=rollout_now(store, model, self.environment.trust, candidate, found),
             alert=alert,
             waived=[reason for verdict in verdicts for reason in verdict["reasons"] if reason.get("waiver")],
             unjudged=[str(verdict["gate"]) for verdict in verdicts if verdict["result"] == "not_judged"],

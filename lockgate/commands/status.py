@@ -13,6 +13,7 @@ from lockgate.errors import UnknownName
 from lockgate.records.live import Live
 from lockgate.records.runs import RunRecord
 from lockgate.records.schedule import Schedule
+from lockgate.report.figures import rollout_lines
 from lockgate.report.lines import duration, run_word, short, unjudged_lines, waived_lines
 
 LAST = 5  # runs shown of each model
@@ -37,6 +38,7 @@ class ModelStatus:
             "problem": live.problem,
             "url": live.url,
             "candidate": live.candidate,
+            "rollout": live.rollout and live.rollout.to_json(),
             "waived": live.waived,
             "alert": live.alert,
             "unjudged": live.unjudged,
@@ -78,7 +80,8 @@ class ModelStatus:
         waived = [line for reason in live.waived or () for line in waived_lines(reason)]
         named = f"{short(live.pointer['bundle'])}, generation {live.pointer['generation']}{since}"
         shown = f"  {named} is still live" if live.alert else named
-        return [shown, reached, *waived, *unjudged_lines(live.unjudged or ())]
+        tried = rollout_lines(live.rollout) if live.rollout else []
+        return [shown, reached, *tried, *waived, *unjudged_lines(live.unjudged or ())]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lockgate.records.rollout import RolloutNow
+
 
 @dataclass(frozen=True)
 class Live:
@@ -15,6 +17,7 @@ class Live:
     answers: whether it answers now; None if this was not checked.
     problem: why it does not answer.
     candidate: the version that is being tried; None if there is none, or if this was not checked.
+    rollout: which requests it gets, and what canary has counted; None if it gets none, or if this was not checked.
     waived: the reasons against it that waivers cover; None if this was not checked.
     unjudged: the gates that judged nothing of it; None if this was not checked.
     alert: why the store's live pointer is not followed; then `pointer` is the version accepted before.
@@ -26,6 +29,7 @@ class Live:
     answers: bool | None = None
     problem: str = ""
     candidate: Mapping[str, Any] | None = None
+    rollout: RolloutNow | None = None
     waived: Sequence[Mapping[str, Any]] | None = None
     unjudged: Sequence[str] | None = None
     alert: str = ""

@@ -1,8 +1,14 @@
 """A measure that a gate judged, in words: its name, its value, its interval and its limit."""
 
+from lockgate_proof import CANARY
 from lockgate_report import say
+from lockgate_step import ABTest, Shadow
 
 from lockgate.records.evidence import Figure
+from lockgate.records.rollout import RolloutNow
+from lockgate.report.lines import duration, short
+
+_STANDINGS = {"within": "within", "beyond": "beyond", "undecided": "not decided yet"}
 
 
 def name_of(figure: Figure) -> str:
@@ -47,6 +53,24 @@ def limit_of(figure: Figure) -> str:
     if figure.rule == "smoke:golden":
         return say("run.golden.limit")
     return say(f"limit.{said['asks']}", value=f"{said['limit']:g}" if said.get("limit") is not None else "")
+
+
+def rollout_lines(now: RolloutNow) -> list[str]:
+    """A rollout in progress: the share, its time, the requests so far, and each rule with its interval."""
+    traffic, figures = now.traffic, now.figures or {}
+    of = "callers" if isinstance(traffic.rollout, ABTest) else "requests"
+    copied = " as copies" if isinstance(traffic.rollout, Shadow) else ""
+    shares = [each for each in figures.get("shares", ()) if each["share"] == traffic.share]
+    held = f" for {duration(shares[0]['seconds'])} of {traffic.rollout.hold}" if shares else ""
+    lines = [f"  {short(traffic.bundle)} has {traffic.share} % of the {of}{copied}{held} (run {traffic.run})"]
+    if shares:
+        counted = figures["requests"], sum(each["requests_of_live"] for each in figures["shares"])
+        lines.append("    {:,} requests reached it so far, {:,} reached live".format(*counted))
+    for rule, said in figures.get("rules", {}).items():
+        figure = Figure(CANARY, rule, said)
+        measured = f"{value_of(figure)} ({interval_of(figure)})" if interval_of(figure) else "not measured yet"
+        lines.append(f"    {name_of(figure)}: {measured}; {limit_of(figure)}: {_STANDINGS[said['standing']]}")
+    return lines
 
 
 def _number(figure: Figure, name: str, places: int) -> str:

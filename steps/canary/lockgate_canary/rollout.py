@@ -47,6 +47,7 @@ _LOOKS, _SHORTEST_LOOK, _LONGEST_LOOK = 100, 1.0, 10.0  # looks in a hold, and s
 _RENEWED = LIFETIME / 2  # a share is signed again when this is left of its time
 _SILENT_SECONDS = 30.0  # a version whose servers do not answer for longer cannot be judged
 _NAME = "canary.json"
+_LINES = 300  # lines of progress in a rollout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +153,7 @@ class _Trial:
         self._every = min(_LONGEST_LOOK, max(_SHORTEST_LOOK, self._hold / _LOOKS))
         self._shadow = isinstance(given.rollout, Shadow)
         self._signed: Traffic | None = None
+        self._told = 0.0
         self.state = self._kept() or State(tuple(Share(share) for share in given.shares))
 
     @property
@@ -301,6 +303,19 @@ class _Trial:
         said = {**judgement.measurements, **self.measurements}
         record = state_record(self.state, bundle=given.proven.digest, rollout=given.rollout, uid=given.uid, said=said)
         given.pointers.keep(given.run, _NAME, canonical(given.sign(record)))
+        self._tell()
+
+    def _tell(self) -> None:
+        """Log the progress, a few hundred times in a rollout at most."""
+        held, total = sum(each.held for each in self.state.shares), self._hold * len(self.state.shares)
+        if held - self._told < total / _LINES and held < total:
+            return
+        self._told = held
+        share = next((each for each in reversed(self.state.shares) if each.held), self.state.shares[0])
+        counted = [each.candidate.total.requests for each in self.state.shares]
+        of_live = [each.live.total.requests for each in self.state.shares]
+        what = f"s; {share.share} % go to it, {sum(counted):,} requests so far, {sum(of_live):,} to live"
+        log("progress", done=round(held), total=round(total), what=what)
 
 
 class _Silent(Exception):
