@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lockgate_proof import CANARY
+
 from lockgate.records.live import Live
 from lockgate.records.runs import RunRecord
 from lockgate.report.lines import (
@@ -104,13 +106,18 @@ class Result:
         found += [(command, "") for command in ways_out(self.record, self.tunable, self.options)]
         if (step.verdict or {})["result"] == "inconclusive":
             model, given = self.record.about.model, {**self.record.about.given, "data": "FILE"}
+            folder = f"pipelines/{model.replace('-', '_')}/"
+            if step.name == CANARY:
+                found.append((again(self.record, self.options), "when more requests come; above is how many decide"))
+                found.append((f"{folder}pipeline.py", "a longer hold or larger shares; then run again"))
+                return found
             how_many = "" if step.additional else "; above is how many"
             found.append((again(self.record, self.options, given), f"with more rows{how_many}"))
-            folder = f"pipelines/{model.replace('-', '_')}/"
             limit = "another limit with your own why, or a small group accepted by name; then run again"
             rule = f"another rule in {rule_place(step)}; then run again"
             found.append((folder, rule) if step.additional else (f"{folder}policy.toml", limit))
-        reasons = [r["id"] for s in self.record.refused for r in (s.verdict or {})["reasons"] if not r["waived_by"]]
+        open_to = [step for step in self.record.refused if step.reads_waivers]
+        reasons = [r["id"] for s in open_to for r in (s.verdict or {})["reasons"] if not r["waived_by"]]
         if reasons:
             key = " --key FILE" if self.options else ""
             waive = self._with(f"lockgate waive {self.record.id} {reasons[0]}{key}")

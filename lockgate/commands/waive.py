@@ -47,6 +47,9 @@ def waive(target: Target, run: RunRecord, asked: Waiving) -> tuple[list[str], di
         raise BadCall(msg, fix=f"lockgate status {target.options}".rstrip() + " shows the runs that were")
     if asked.reason_id not in reasons:
         raise UnknownName("reason", asked.reason_id, reasons)
+    if not (gate := reasons[asked.reason_id][0]).reads_waivers:
+        msg = f"{gate.name} judges the running version, and reads no waivers"
+        raise BadCall(msg, fix="change what it found, or its rule in policy.toml, and run again")
     model = target.project.model(run.about.model)
     example = _example(run, asked.reason_id, target)
     approver = _one_line(asked.by, "a waiver needs the name of its approver", example)

@@ -156,8 +156,25 @@ class Servers:
             "candidate": {**self._version(candidate.bundle), "run": candidate.run, "lease": candidate.at}
             if candidate
             else None,
-            "traffic": traffic_status(self.wanted.traffic),
+            "traffic": self._traffic(),
             "alert": self.wanted.alert,
+        }
+
+    def _traffic(self) -> dict[str, Any] | None:
+        """The share of the traffic, with how the candidate answered copies."""
+        traffic = self.wanted.traffic
+        if traffic is None:
+            return None
+        child = self._children.get(traffic.bundle)
+        found = child.state.upstream if child and isinstance(child.state, Ready) else None
+        compared, disagreed = (found.compared, found.disagreed) if found else (0, 0)
+        return {
+            "bundle": traffic.bundle,
+            "kind": traffic.rollout.kind,
+            "share": traffic.share,
+            "until": traffic.until.isoformat(),
+            "compared": compared,
+            "disagreed": disagreed,
         }
 
     def view(self) -> ModelView:
@@ -197,18 +214,6 @@ def gets_candidate(traffic: Traffic, headers: Mapping[str, str]) -> bool:
     # With the bundle, so that the callers of one test are not those of the next.
     drawn = hashlib.sha256(f"{traffic.bundle}\0{caller}".encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(drawn[:8]) % 100 < traffic.share
-
-
-def traffic_status(traffic: Traffic | None) -> dict[str, Any] | None:
-    """Return a share of the traffic as `status.json` has it."""
-    if traffic is None:
-        return None
-    return {
-        "bundle": traffic.bundle,
-        "kind": traffic.rollout.kind,
-        "share": traffic.share,
-        "until": traffic.until.isoformat(),
-    }
 
 
 def _failed(child: Child | None) -> bool:

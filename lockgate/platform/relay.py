@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hmac import compare_digest
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import unquote
 
 from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, web
 from aiohttp.typedefs import Handler
+from lockgate_step import loads
 from lockgate_wire import Hosts
 from multidict import CIMultiDict
 from yarl import URL
@@ -37,10 +39,14 @@ _COPIES, _COPY_BYTES = 64, 1 << 20  # requests in shadow at a time, and bytes of
 
 
 class Upstream:
-    """One running model server, and the number of its requests in flight."""
+    """One running model server, the number of its requests in flight, and how it answered copies of live's requests.
+
+    compared, disagreed: the answers that were compared with those of live, and those with another label in a row.
+    """
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self.compared = self.disagreed = 0
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -58,6 +64,35 @@ class Upstream:
         """Wait until no request is in flight, at most `within` seconds."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), within)
+
+
+class Shown:
+    """What a caller gets as the answer to a copied request, as far as it is small enough to be compared."""
+
+    def __init__(self) -> None:
+        self.complete = asyncio.Event()
+        self.whole = False
+        self._content = bytearray()
+
+    def add(self, chunk: bytes) -> None:
+        """Keep a further part of the answer."""
+        if len(self._content) <= _COPY_BYTES:
+            self._content += chunk
+
+    def labels(self) -> list[str] | None:
+        """Return the labels of the answer; None if it is an error, broken off or too large."""
+        small = self.whole and len(self._content) <= _COPY_BYTES
+        return labels_of(bytes(self._content)) if small else None
+
+
+def labels_of(answer: bytes) -> list[str] | None:
+    """Return the label of each row in an answer of the model server; None if it is not one."""
+    try:
+        outputs = {output["name"]: output["data"] for output in loads(answer)["outputs"]}
+        labels = outputs["label"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return labels if isinstance(labels, list) else None
 
 
 # A report page runs no script and loads nothing.
@@ -147,10 +182,11 @@ def application(
         match Routed(found) if isinstance(found, Upstream) else found:
             case Routed(upstream, candidate):
                 body = await copies.read(request) if candidate else None
-                if candidate and body is not None:
-                    copies.send(request, body, session, candidate)
+                shown = Shown() if candidate and body is not None else None
+                if candidate and body is not None and shown:
+                    copies.send(request, body, session, candidate, shown)
                 with upstream:
-                    return await _relay(request, session, upstream.address, body)
+                    return await _relay(request, session, upstream.address, body, shown)
             case Unserved(reason):
                 return error_response(503, reason, {"Retry-After": "1"})
             case None:
@@ -185,25 +221,48 @@ class _Copies:
             return None
         return await request.read()
 
-    def send(self, request: web.Request, body: bytes, session: ClientSession, to: Upstream) -> None:
-        """Send a copy, and forget its answer."""
+    def send(self, request: web.Request, body: bytes, session: ClientSession, to: Upstream, shown: Shown) -> None:
+        """Send a copy, and compare its answer with the one that the caller gets."""
         url = URL(to.address + request.rel_url.raw_path_qs, encoded=True)
-        task = asyncio.create_task(self._send(url, _forwarded(request), body, session, to))
+        task = asyncio.create_task(self._send(url, _forwarded(request), body, session, to, shown))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
     async def _send(
-        self, url: URL, headers: CIMultiDict[str], body: bytes, session: ClientSession, to: Upstream
+        self, url: URL, headers: CIMultiDict[str], body: bytes, session: ClientSession, to: Upstream, shown: Shown
     ) -> None:
+        labels = None
         with to, suppress(ClientError, TimeoutError):
             async with session.post(url, headers=headers, data=body, allow_redirects=False) as answer:
-                await answer.read()
+                labels = await asyncio.to_thread(labels_of, await answer.read())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await shown.complete.wait()
+        if (
+            of_live := await asyncio.to_thread(shown.labels)
+        ) is not None:  # live's own faults are no disagreement of the copy
+            to.compared += 1
+            to.disagreed += labels != of_live
 
 
 async def _relay(
-    request: web.Request, session: ClientSession, address: str, given: bytes | None = None
+    request: web.Request,
+    session: ClientSession,
+    address: str,
+    given: bytes | None = None,
+    shown: Shown | None = None,
 ) -> web.StreamResponse:
-    """Relay a request. given: its body, if it was read already."""
+    """Relay a request. given: its body, if it was read already. shown: takes what the caller gets."""
+    try:
+        return await _relayed(request, session, address, given, shown)
+    finally:
+        if shown:
+            shown.complete.set()
+
+
+async def _relayed(
+    request: web.Request, session: ClientSession, address: str, given: bytes | None, shown: Shown | None
+) -> web.StreamResponse:
     url = URL(address + request.rel_url.raw_path_qs, encoded=True)
     body = given if given is not None else request.content if request.can_read_body else None
     response = web.StreamResponse()
@@ -217,7 +276,11 @@ async def _relay(
             await response.prepare(request)
             async for chunk in answer.content.iter_any():
                 await response.write(chunk)
+                if shown:
+                    shown.add(chunk)
             await response.write_eof()
+            if shown and answer.status == HTTPStatus.OK:
+                shown.whole = True
     except (ClientError, TimeoutError) as error:
         if response.prepared:
             # An incomplete response must not look complete: abort the connection, as the model server did.

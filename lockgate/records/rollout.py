@@ -45,7 +45,7 @@ def rollout_now(
         )
     except ProofError:  # whoever follows the record refuses it too, so everything goes to live
         return None
-    return said and RolloutNow(said, _figures(store, model, trust, said))
+    return RolloutNow(said, _figures(store, model, trust, said)) if said else None
 
 
 def _figures(store: Store, model: str, trust: Trust, said: Traffic) -> Mapping[str, Any] | None:

@@ -15,6 +15,7 @@ from lockgate.engine.record import Node, Run
 from lockgate.errors import BadCall, UnknownName
 
 GATES = (*GATES_OF_A_BUNDLE, RECALL, "smoke-test", CANARY)
+_OF_A_RUNNING_VERSION = ("smoke-test", CANARY)  # these read no waivers
 _OF_A_WAIVER = ("file", "approver", "signer", "why", "expires")
 UNREACHED = {"Omitted", "Skipped", "Pending"}
 
@@ -38,6 +39,11 @@ class Step:
     def gate(self) -> bool:
         """Whether its program is a gate. Any other step may write a file `verdict`, which says nothing."""
         return self.additional or self.name in GATES
+
+    @property
+    def reads_waivers(self) -> bool:
+        """Whether a waiver can cover its reasons."""
+        return self.gate and self.name not in _OF_A_RUNNING_VERSION
 
     @cached_property
     def envelope(self) -> dict[str, Any] | None:

@@ -18,6 +18,13 @@ from tests.workshop import MODEL, Project, ended, platform
 
 NEAR = {"years": 22, "income": 45000, "sector": "public"}  # beside the threshold of one half
 
+DISAGREEMENT = """
+[[canary]]
+measure = "disagreement_rate"
+at_most = 0.5
+why     = "Most clerks must see the answer that they would have seen yesterday."
+"""
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
@@ -128,6 +135,10 @@ def test_too_few_requests_are_inconclusive_and_users_stay(project: Project) -> N
     done = project.lockgate("run", MODEL, "--set", "threshold=0.33")
     assert done.code == 3, done.said
     assert "no request reached the candidate" in done.said
+    assert "a longer hold or larger shares" in done.said
+    assert "lockgate waive" not in done.said
+    run = max(project.run_ids(), key=lambda run: (project.state / "runs" / run / "run.json").stat().st_mtime)
+    project.lockgate("waive", run, "canary/1").check(2, "reads no waivers")
     assert project.bundle == old
 
 
@@ -140,7 +151,7 @@ def callers(project: Project, number: int) -> tuple[str, str]:
 
 
 def test_callers_of_an_ab_test_stay_with_their_version(project: Project, tmp_path: Path) -> None:
-    twin = changed(project, tmp_path, "ABTest(share=50, hold='8s')")
+    twin = changed(project, tmp_path, "ABTest(share=50, hold='15s')")
     seen: dict[int, set[str]] = {}
     ends = threading.Event()
 
@@ -149,13 +160,12 @@ def test_callers_of_an_ab_test_stay_with_their_version(project: Project, tmp_pat
             for number in range(40):
                 before = rollout_bundle()
                 answers = {*callers(twin, number)}
-                if before and before == rollout_bundle():
+                if before and before == rollout_bundle():  # the test's share was in force all the time
                     seen.setdefault(number, set()).update(answers)
 
     def rollout_bundle() -> str:
-        content = twin.records().get("traffic.json")
         status = json.loads(twin.store.read(f"models/{MODEL}/status.json").data)
-        return str(status["traffic"]["bundle"]) if content and status.get("traffic") else ""
+        return str(status["traffic"]["bundle"]) if status.get("traffic") else ""
 
     asker = threading.Thread(target=ask)
     asker.start()
@@ -169,13 +179,18 @@ def test_callers_of_an_ab_test_stay_with_their_version(project: Project, tmp_pat
 
 
 def test_a_shadow_answers_nobody(project: Project, tmp_path: Path) -> None:
+    """What it would have answered is compared with what live did: on this machine the relay sees both."""
     twin, old = changed(project, tmp_path, "Shadow(share=100, hold='8s')"), project.bundle
+    policy = twin.pipeline / "policy.toml"
+    policy.write_text(policy.read_text() + DISAGREEMENT)
     with Client(asking(twin)) as client:
         run = twin.start("run", MODEL, "--set", "threshold=0.7", "--keep")
         done = ended(run)
     assert done.code == 3, done.said
     assert {digest for _, _, digest in client.answers} == {old}
-    assert verdict(twin)["measurements"]["shares"][0]["requests"] > 0
+    measured = verdict(twin)["measurements"]["rules"]["canary:disagreement_rate:at_most"]
+    assert (measured["standing"], measured["value"]) == ("beyond", 1.0)
+    assert measured["requests"] > 0
 
 
 def changed(project: Project, folder: Path, rollout: str) -> Project:

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from lockgate_delivery.platform import Platform
 from lockgate_delivery.pointers import LEASE, Pointers, check_base
-from lockgate_policy import Policy, PolicyError, read
+from lockgate_policy import CanaryRule, Policy, PolicyError, read
 from lockgate_proof import LIFETIME, Traffic, VerifiedBundle, traffic
 from lockgate_step import (
     BadCall,
@@ -105,6 +105,9 @@ def judge_rollout(given: RolledOut, *, subjects: Mapping[str, str]) -> Passed | 
     if given.rollout is None:
         msg = f"the spec of {model} names no rollout that canary judges"
         raise BadCall(msg, fix="lockgate render: its workflows have no step canary then")
+    if not given.platform.compares and (rule := _needs_comparing(given.policy)):
+        msg = f"{rule.source}: on this platform nothing compares a shadow's answers, so disagreement_rate is not known"
+        raise BadCall(msg, fix="use answer_shift in its place, or try the rollout with lockgate run on one machine")
     if given.pointers.live().bundle is None and given.proven.base["bundle"] is None:
         said = "no version is live yet, so there are no users to divide: no rule of [[canary]] was judged"
         log("nothing-live", model=model)
@@ -120,6 +123,10 @@ def judge_rollout(given: RolledOut, *, subjects: Mapping[str, str]) -> Passed | 
             return Inconclusive(model=model, subjects=subjects, reasons=reasons, measurements=found)
         trial.passed = True
         return Passed(model=model, subjects=subjects, measurements=found)
+
+
+def _needs_comparing(policy: Policy) -> CanaryRule | None:
+    return next((rule for rule in policy.canary if rule.measure == "disagreement_rate"), None)
 
 
 @contextmanager

@@ -53,6 +53,8 @@ class Kubernetes:
     store: Store
     bringer: str
 
+    compares = False  # a Gateway forgets the answers to copies
+
     def __post_init__(self) -> None:
         if not objects.by_digest(self.bringer):
             msg = f"this program's own image is {self.bringer or 'not set'}, not a reference by digest"

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from lockgate_proof import Accepted, Traffic, VerifiedBundle
-from lockgate_step import OutsideFailed, Refusal, log
+from lockgate_step import OutsideFailed, Refusal, Shadow, log
+from lockgate_wire import metrics
 
 from lockgate_delivery.platform import NotYet, Staged, until
 from lockgate_delivery.pointers import Lease, Live, Pointers
@@ -20,6 +21,8 @@ _FIX = "lockgate status, then lockgate logs; check that lockgate serve is runnin
 
 class Local:
     """The platform on one machine."""
+
+    compares = True  # the relay sees both answers
 
     def accepted(self, model: str) -> Accepted | None:
         """See Platform; the supervisor remembers, and no program can read its folder. So the whole chain is checked."""
@@ -94,7 +97,17 @@ class Local:
         except httpx.HTTPError as error:
             msg = f"the server of {bundle} does not show its metrics ({type(error).__name__})"
             raise OutsideFailed(msg, fix=_FIX) from error
-        return {f"server/{found[0].get('pid')}": answer.text}
+        return {f"server/{found[0].get('pid')}": answer.text + _compared(pointers, bundle)}
+
+
+def _compared(pointers: Pointers, bundle: str) -> str:
+    """Return how a version answered copies of live's requests, which the relay compares, as metrics of its server."""
+    said = pointers.status().get("traffic") or {}
+    if said.get("bundle") != bundle or said.get("kind") != Shadow.kind:
+        return ""
+    own = f'model="{pointers.model}",bundle="{bundle.removeprefix("sha256:")[:12]}"'
+    pairs = ((metrics.COMPARED, said.get("compared")), (metrics.DISAGREED, said.get("disagreed")))
+    return "".join(f"# TYPE {each.name} counter\n{each.name}{{{own}}} {count}\n" for each, count in pairs)
 
 
 def _on_this_machine(address: str) -> str:

@@ -22,7 +22,12 @@ class Staged:
 
 
 class Platform(Protocol):
-    """Serves what the store's pointers name. A platform follows the pointers and never moves them."""
+    """Serves what the store's pointers name. A platform follows the pointers and never moves them.
+
+    compares: whether it compares a shadow's answers with those of live.
+    """
+
+    compares: bool
 
     def accepted(self, model: str) -> Accepted | None:
         """Return the promotion that the platform accepted last, from a place outside the store; None if unknown."""

@@ -13,6 +13,7 @@ from lockgate_proof import Traffic
 from lockgate_step import ABTest, Canary, Shadow
 
 from lockgate.platform.follow import gets_candidate
+from lockgate.platform.relay import labels_of
 from tests.lockgate.platform.conftest import World, call
 
 INFER = b'{"inputs":[]}'
@@ -95,6 +96,23 @@ def test_a_slow_shadow_slows_nobody(world: World) -> None:
     began = datetime.now(UTC)
     assert answers(url, 100) == {live: 100}  # more than the copies that may be in progress
     assert datetime.now(UTC) - began < timedelta(seconds=15)
+
+
+@pytest.mark.parametrize(
+    ("answer", "labels"),
+    [
+        (b'{"outputs": [{"name": "score", "data": [1]}, {"name": "label", "data": ["a", "b"]}]}', ["a", "b"]),
+        (b'{"outputs": [{"name": "score", "data": [1]}]}', None),
+        (b'{"outputs": [{"name": "label", "data": "a"}]}', None),
+        (b'{"outputs": {"name": "label"}}', None),
+        (b'{"error": "no"}', None),
+        (b"\x1f\x8b", None),
+        (b"[]", None),
+        (b"", None),
+    ],
+)
+def test_only_answers_with_labels_are_compared(answer: bytes, labels: list[str] | None) -> None:
+    assert labels_of(answer) == labels
 
 
 def test_only_requests_for_an_answer_are_shared(world: World) -> None:

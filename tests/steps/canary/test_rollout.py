@@ -93,7 +93,7 @@ class Case:
     def share(self) -> int | None:
         """The share of the traffic that the version has now."""
         found = self.pointers.traffic()
-        return found and found.share
+        return found.share if found else None
 
     @property
     def record(self) -> bytes:
@@ -181,8 +181,20 @@ def test_a_spec_without_a_rollout_is_not_judged(case: Case) -> None:
         case.carry_out()
 
 
+def test_a_platform_that_compares_nothing_says_so_before_any_request_is_copied(case: Case) -> None:
+    case.rollout, case.world.compares = Shadow(share=50, hold="15s"), False
+    policy = case.bench.policy
+    policy.write_text(policy.read_text() + RULES.split("\n\n")[1].replace("error_rate", "disagreement_rate"))
+    policy.write_text(
+        policy.read_text().replace('disagreement_rate"\nno_worse_than_live_by', 'disagreement_rate"\nat_most')
+    )
+    with pytest.raises(BadCall, match="nothing compares a shadow's answers"):
+        case.carry_out()
+    assert case.world.calls == 0
+
+
 def test_live_moves_meanwhile(case: Case) -> None:
-    case.world.at[5] = lambda: case.bench.live("sha256:" + "c" * 64, 2) and None
+    case.world.at[5] = lambda: case.bench.live("sha256:" + "c" * 64, 2)
     with pytest.raises(Refusal, match="live has moved"):
         case.carry_out()
     assert case.bench.get("traffic.json") is None
@@ -223,7 +235,11 @@ def test_a_version_whose_server_ends_by_itself_is_refused(case: Case) -> None:
 
 
 def test_a_machine_that_restarts_both_versions_is_not_the_versions_fault(case: Case) -> None:
-    case.world.at[5] = lambda: [server.restart() for server in case.world.servers.values()] and None
+    def restart() -> None:
+        for server in case.world.servers.values():
+            server.restart()
+
+    case.world.at[5] = restart
     verdict = case.carry_out()
     assert isinstance(verdict, Passed)
     assert verdict.measurements["restarts"] == {"candidate": 1, "live": 1}

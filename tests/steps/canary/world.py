@@ -59,11 +59,12 @@ class World:
     candidate: str
     rate: int = 40
     servers: dict[str, Server] = field(default_factory=dict)
-    at: dict[int, Callable[[], None]] = field(default_factory=dict)
+    at: dict[int, Callable[[], object]] = field(default_factory=dict)
     now: float = 0.0
     dies: int = 0
     calls: int = 0
     shares: list[int | None] = field(default_factory=list)
+    compares: bool = True
 
     def __post_init__(self) -> None:
         self.servers = {self.live: Server(), self.candidate: Server()} | self.servers
@@ -96,7 +97,7 @@ class World:
         self.call()
         found = pointers.traffic()
         assert (found and (found.bundle, found.share)) == (traffic and (traffic.bundle, traffic.share))
-        self.shares.append(found and found.share)
+        self.shares.append(found.share if found else None)
 
     def readings(self, pointers: Pointers, bundle: str) -> Mapping[str, str]:
         self.call()
