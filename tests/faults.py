@@ -11,22 +11,26 @@ from collections.abc import Iterator, Sequence
 
 from hypothesis import HealthCheck, settings
 
+_FULL = 600  # seconds of the whole search, from which on it has a least number of inputs too
 SECONDS = float(os.environ.get("LOCKGATE_FAULT_SHARE", "0"))  # of one test; run_all.py sets it
 
 
-def seeds(brief: int, kept: Sequence[int] = (), *, parts: int = 1) -> Iterator[int]:
+def seeds(brief: int, kept: Sequence[int] = (), *, parts: int = 1, least: int = 0) -> Iterator[int]:
     """Yield the kept seeds, then 0 to `brief`; in the long form new ones, until the time is over.
 
     parts: how many parametrized forms of the test share the time.
+    least: how many seeds the full form has, also if that takes longer.
     """
     yield from kept
     if not SECONDS:
         yield from range(brief)
         return
     until = time.monotonic() + SECONDS / parts
-    fresh = random.SystemRandom()
-    while time.monotonic() < until:
+    wanted = least if float(os.environ.get("LOCKGATE_FAULT_SECONDS", _FULL)) >= _FULL else 0
+    fresh, done = random.SystemRandom(), 0
+    while time.monotonic() < until or done < wanted:
         yield fresh.randrange(2**32)
+        done += 1
 
 
 def examples(brief: int, per_second: float) -> settings:

@@ -273,7 +273,7 @@ class Pointers:
             try:
                 live = self._proven(kept)
             except ProofError:
-                if (again := self._read("live.json")) and kept and again.version != kept.version:
+                if (again := self._read("live.json")) and (kept is None or again.version != kept.version):
                     continue  # another run promoted in between: the pointer was not the newest any more
                 raise
             if kept:
