@@ -22,6 +22,7 @@ from benchmarks import (
     make_run,
     manifest_size,
     metrics_cost,
+    rollout,
     serving,
     test_time,
 )
@@ -36,6 +37,7 @@ USUAL = (
     manifest_size.BENCHMARK,
     serving.BENCHMARK,
     metrics_cost.BENCHMARK,
+    rollout.BENCHMARK,
 )
 SLOW = (
     make_run.COLD, ingest_memory.BENCHMARK, ingest_memory.SMALL, test_time.BENCHMARK, test_time.COLD,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate_policy import read as read_policy
+from lockgate_step import Judged
 
 from lockgate.definition.catalog import Catalog
 from lockgate.definition.project import Model, Project, own_sources
@@ -48,10 +49,19 @@ def render_project(project: Project, names: list[str], *, check: bool) -> tuple[
     written = [f"  wrote {path}" for path in shown] or [
         f"  {len(models)} model{'' if len(models) == 1 else 's'}; each rendered file agrees with its source"
     ]
-    notes = [note for model in models.values() for note in model.notes]
+    notes = [note for model in models.values() for note in (*model.notes, *_undivided(project, model))]
     rules = [] if check else [line for model in models.values() for line in _power(model)]
     lines = [*written, *(f"  power: {line}" for line in rules), *(f"  note: {note}" for note in notes)]
     return lines, {"models": sorted(models), "written": shown, "notes": notes, "power": rules}
+
+
+def _undivided(project: Project, model: Model) -> list[str]:
+    """Say that a rollout by shares is refused on the project's cluster, before a run finds out."""
+    rollout = model.spec.serving.rollout
+    if not isinstance(rollout, Judged) or not cluster_manifests(project):
+        return []
+    kind = type(rollout).__name__
+    return [f"{model.spec.name}: the rollout {kind} works on one machine; on the cluster, canary refuses it"]
 
 
 def _power(model: Model) -> list[str]:

@@ -121,8 +121,10 @@ class Kubernetes:
     def until_shared(self, pointers: Pointers, traffic: Traffic | None, wait: float) -> None:
         """See Platform; a Service cannot divide requests."""
         if traffic is not None:
-            msg = f"{pointers.model}'s rollout needs a Gateway, and this cluster has none for it"
-            raise Refusal(msg, fix="ask the cluster's owner for a Gateway, or write rollout=AllAtOnce() in the spec")
+            msg = f"the platform kubernetes sends all requests of {pointers.model} to one version"
+            raise Refusal(
+                msg, fix="write rollout=AllAtOnce() in the spec, or roll out with lockgate run on one machine"
+            )
 
     def readings(self, pointers: Pointers, bundle: str) -> Mapping[str, str]:
         """See Platform; each ready pod of the version is asked."""
