@@ -78,6 +78,9 @@ QUIET: Made = {
     'lockgate_request_seconds_bucket{le="+Inf"}': "0+600x400",
     'lockgate_build_info{version="1"}': "1x400",
 }
+GATE_ERRORS = (
+    'argo_workflows_lockgate_gate_results_total{workflow_namespace="lockgate",gate="bias-audit",result="error"}'
+)
 CASES: Mapping[str, tuple[Made, set[str]]] = {
     "all is well": ({}, set()),
     "one in 200 fails": ({'lockgate_requests_total{code="500"}': "0+3x400"}, set()),
@@ -115,6 +118,11 @@ CASES: Mapping[str, tuple[Made, set[str]]] = {
         },
         {"LockgateRefusedInputs"},
     ),
+    "a gate failed once": ({GATE_ERRORS: "_x390 1x9"}, set()),
+    "a gate fails, and its retries": ({GATE_ERRORS: "_x390 4x9"}, {"LockgateGateErrors"}),
+    "a gate fails every hour": ({GATE_ERRORS: "5x160 6x59 7x59 8x59 9x62"}, {"LockgateGateErrors"}),
+    "gates failed before": ({GATE_ERRORS: "9x400"}, set()),
+    "gates of another namespace fail": ({GATE_ERRORS.replace('lockgate"', 'other"'): "_x390 9x9"}, set()),
 }
 
 

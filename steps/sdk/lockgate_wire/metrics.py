@@ -65,6 +65,14 @@ BUILD = Metric(
     "lockgate_build_info", "gauge", "Always 1; the versions are labels.", ("version", "onnxruntime", "python")
 )
 
+# Argo's controller counts these, if its metrics are on: the first part of the name is its own.
+GATE_RESULTS = Metric(
+    "argo_workflows_lockgate_gate_results_total",
+    "counter",
+    "Attempts of a gate by result: passed, refused (or inconclusive), error.",
+    ("workflow_namespace", "gate", "result"),
+)
+
 METRICS = (REQUESTS, SECONDS, IN_FLIGHT, ROWS, ANSWERS, SCORES, REFUSED_INPUTS, BUILD)
 
 
