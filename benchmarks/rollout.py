@@ -56,12 +56,11 @@ def measured(repeats: int) -> Measured:
         Figure("lockgate rollback: the whole command", "s", whole, AtMost(60)),
         Figure("failed requests in all of these", "requests", [failed], AtMost(0)),
     ]
-    return Measured(
-        figures,
-        notes=[
-            "50 requests a second through the public port, one row each. The log has whole seconds: the second figure is up to 1 s too large."
-        ],
-    )
+    notes = [
+        "50 requests a second through the public port, one row each.",
+        "The log has whole seconds: the second figure is up to 1 s too large.",
+    ]
+    return Measured(figures, notes=notes)
 
 
 def _run(made: Project, code: int, *arguments: str) -> None:

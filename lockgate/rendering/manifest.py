@@ -30,6 +30,7 @@ from lockgate.errors import SpecError
 from lockgate.images.pins import NOWHERE, UNBUILT
 from lockgate.rendering.canonical import dump
 from lockgate.rendering.labels import labels
+from lockgate.rendering.results import counted
 from lockgate.rendering.rules import broken
 from lockgate.rendering.triggers import on_registry_event, retrain
 
@@ -150,6 +151,8 @@ def workflow_template(
         program = next((programs[t.program] for t in tasks if t.program and t.name == template["name"]), None)
         if program is not None and (own := _own_volumes(program)):
             template["volumes"] = own
+        if program is not None and (metrics := counted(spec.name, template["name"], program)):
+            template["metrics"] = metrics
     return _named(built)
 
 

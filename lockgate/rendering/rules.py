@@ -285,6 +285,16 @@ def pinned_files(manifest: Manifest) -> Iterator[str]:
                 yield f"{pod['name']}.{name} is not pinned by its digest"
 
 
+def bounded_series(manifest: Manifest) -> Iterator[str]:
+    """A label with a value of the run adds a series to the controller's metrics for each run."""
+    for holder in (manifest["spec"], *_templates(manifest)):
+        for metric in holder.get("metrics", {}).get("prometheus", []):
+            texts = {"name": metric["name"], **{label["key"]: label["value"] for label in metric.get("labels", [])}}
+            for key, text in texts.items():
+                if _TAG.search(text) and text != "{{workflow.namespace}}":
+                    yield f"{metric['name']} has a value of the run as its {key}"
+
+
 def never_pruned(manifest: Manifest) -> Iterator[str]:
     """A GitOps tool that deletes an earlier template fails the runs that use it."""
     if manifest["metadata"].get("annotations", {}).get("argocd.argoproj.io/sync-options") != "Prune=false":
@@ -359,5 +369,6 @@ WORKFLOW_RULES: Mapping[str, Rule] = {
     "key-of-its-own": key_of_its_own,
     "pinned-files": pinned_files,
     "named-by-content": named_by_content,
+    "bounded-series": bounded_series,
     "never-pruned": never_pruned,
 }

@@ -1,4 +1,4 @@
-"""Build the programs of Kubernetes and Argo from pinned Go modules, and cache them by the digest of their pins.
+"""Build the programs of Kubernetes, Argo and Prometheus from pinned Go modules, cached by the digest of their pins.
 
 No registry with ready-made binaries is needed: `tools/<name>/go.mod` and `go.sum` pin each source to the byte.
 """
@@ -31,6 +31,7 @@ class Tool:
     module: str
     packages: tuple[str, ...]
     version_flags: tuple[str, ...] = ()
+    tags: str = ""
 
 
 ARGO = "github.com/argoproj/argo-workflows/v3"
@@ -60,6 +61,12 @@ TOOLS = (
             f"github.com/argoproj/argo-workflows/v3/cmd/{name}" for name in ("workflow-controller", "argoexec", "argo")
         ),
         ("-X github.com/argoproj/argo-workflows/v3.version={Version}",),
+    ),
+    Tool(
+        "prometheus",
+        "github.com/prometheus/prometheus",
+        tuple(f"github.com/prometheus/prometheus/cmd/{name}" for name in ("prometheus", "promtool")),
+        tags="remove_all_sd",  # without the clients of thirty clouds: the tests name the targets
     ),
 )
 PROGRAM = {"go.etcd.io/etcd/server/v3": "etcd"}  # packages whose last part is not the program's name
@@ -133,7 +140,7 @@ def _build(tool: Tool, packages: list[str], into: Path) -> None:
             _complete(tool, work)
         # All at once, because linking one of them uses only one core. Go names the files, except of a single package.
         output = str(into / program(packages[0])) if len(packages) == 1 else f"{into}/"
-        argv = ["go", "build", f"-ldflags=-s -w {flags}", "-o", output, *packages]
+        argv = ["go", "build", f"-tags={tool.tags}", f"-ldflags=-s -w {flags}", "-o", output, *packages]
         done = subprocess.run(argv, cwd=work, env={**os.environ, **STATIC}, capture_output=True, text=True)
         if done.returncode != 0:
             sys.exit(f"building {', '.join(map(program, packages))} failed:\n{done.stderr[-4000:]}")

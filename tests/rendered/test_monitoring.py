@@ -37,7 +37,7 @@ EXAMPLE = Path(__file__).resolve().parent / "example"
 # The CRDs of the Prometheus Operator are not in the repository: a folder with them, if there is one.
 SCHEMAS = Path(os.environ.get("LOCKGATE_SCHEMAS") or ROOT.parent / "shared" / "schemas")
 Manifest = dict[str, Any]
-STORED = {sample: metric for metric in metrics.METRICS for sample in metric.samples}
+STORED = {sample: metric for metric in (*metrics.METRICS, metrics.GATE_RESULTS) for sample in metric.samples}
 # Labels that Prometheus adds to each series of a pod, and to a histogram's.
 ADDED = {"namespace", "pod", "le"}
 FUNCTIONS = {"by", "on", "or", "and", "unless", "sum", "rate", "increase", "count", "histogram_quantile", "group_left",

@@ -158,6 +158,14 @@ def same_content_name(m: Manifest) -> None:
     m["spec"]["activeDeadlineSeconds"] += 1
 
 
+def series_of_each_run(m: Manifest) -> None:
+    template(m, "bias-audit")["metrics"]["prometheus"][0]["labels"][1]["value"] = "{{workflow.name}}"
+
+
+def series_of_each_end(m: Manifest) -> None:
+    template(m, "bias-audit")["metrics"]["prometheus"][0]["name"] = "ended_{{status}}"
+
+
 MUTATIONS: list[tuple[str, str, Callable[[Manifest], None]]] = [
     ("explicit-edges", "release.yaml", bare_edge),
     ("edges-of-artifacts", "release.yaml", missing_edge),
@@ -190,6 +198,8 @@ MUTATIONS: list[tuple[str, str, Callable[[Manifest], None]]] = [
     ("key-of-its-own", "release.yaml", shared_key),
     ("pinned-files", "release.yaml", own_policy),
     ("named-by-content", "release.yaml", same_content_name),
+    ("bounded-series", "release.yaml", series_of_each_run),
+    ("bounded-series", "release.yaml", series_of_each_end),
     ("scheduled", "retrain.yaml", drop("spec", "timezone")),
     ("scheduled", "retrain.yaml", drop("spec", "concurrencyPolicy")),
     ("scheduled", "retrain.yaml", drop("spec", "startingDeadlineSeconds")),

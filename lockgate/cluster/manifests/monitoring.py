@@ -23,6 +23,7 @@ NAME = "lockgate-models"
 SLOW_SECONDS = 0.25  # for a model whose policy has no limit of p99_ms
 _ERRORS = 0.01  # of the requests
 _REFUSED, _FAULTS, _TIMES = 0.05, 20, 3  # of the requests; in 15 minutes; as often as in the day before
+_FAILURES, _HOURS = 2, "6h"  # attempts of a gate that ended with an error
 _LOGS = "kubectl logs -n {place} -l app.kubernetes.io/name={model},app.kubernetes.io/component=model-server --tail=50"
 _MODEL = "{{ $labels.model }}"
 
@@ -129,6 +130,19 @@ def _alerts(settings: Settings, limits: Mapping[str, float]) -> Iterator[dict[st
         f"Requests to {_MODEL} have {_TIMES} times as many invalid inputs as in the day before, and more than"
         f" {_REFUSED:.0%} of them are refused. A caller or the data changed. The dashboard shows columns and"
         f" reasons. Next: lockgate status {_MODEL} -n {place}, to see whether a new version went live",
+    )
+
+    ended = f'{metrics.GATE_RESULTS.name}{{workflow_namespace="{place}",result="error"}}'
+    failures, earlier = (f"sum by (model, gate) ({ended}{offset})" for offset in ("", f" offset {_HOURS}"))
+    yield _alert(
+        "LockgateGateErrors",
+        # Not increase(): Argo shows a counter only when it is 1 or more, and retries follow each other within seconds.
+        f"{failures} - ({earlier} or 0 * {failures}) > {_FAILURES}",
+        "warning",
+        "5m",
+        f"the gate {{{{ $labels.gate }}}} of {_MODEL} does not come to a verdict",
+        f"{{{{ $labels.gate }}}} of {_MODEL} ended {{{{ $value }}}} times with an error in {_HOURS}, neither passed nor"
+        f" refused, so no new version can go live. Next: lockgate status {_MODEL} -n {place}, which names the error",
     )
 
 

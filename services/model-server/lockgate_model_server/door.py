@@ -1,8 +1,11 @@
-"""Middleware in front of MLServer: its own host names, one model, JSON only, bounded bodies, errors without values."""
+"""Middleware in front of MLServer: its own host names, one model, JSON only, bounded bodies, errors without values.
+
+A body may be compressed with gzip. Its limits are those of a plain one, and it is never inflated beyond them.
+"""
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -16,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 
 from lockgate_model_server.bounds import BadBody, TooLarge, check_bounds
 from lockgate_model_server.check import Fault
+from lockgate_model_server.inflating import NotGzip, TooLong, inflate
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -30,12 +34,16 @@ _DRAIN_LIMIT = 8 * BODY_LIMIT
 _SMALL = 64 * 2**10
 _HELD_LIMIT = 4 * BODY_LIMIT
 _MODEL = re.compile(r"/v2/models/([^/]*)(?:/versions/([^/]*))?")
+_GZIP = ("gzip", "x-gzip")
+_ENCODED = (b"content-encoding", b"content-length")
+_RETRY = {"Retry-After": "1"}
 _JSON = re.compile(r"application/(?:[\w.-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
 
 
 class Door:
     """ASGI middleware that refuses unsupported requests before anything parses them.
 
+    busy: whether more requests are in progress than the server answers at a time.
     refused: called with the faults of the columns of a refused body.
     """
 
@@ -48,11 +56,12 @@ class Door:
         columns: Callable[[], Sequence[Column]],
         hosts: Hosts,
         body_seconds: float,
+        busy: Callable[[], bool],
         refused: Callable[[Iterable[Fault]], object],
         limit: int = BODY_LIMIT,
     ) -> None:
         self._app, self._model, self._version, self._limit = app, model, version, limit
-        self._refused = refused
+        self._busy, self._refused = busy, refused
         self._columns, self._hosts, self._body_seconds = columns, hosts, body_seconds
         self.held = 0  # bytes of larger bodies
 
@@ -63,18 +72,25 @@ class Door:
             return
         with _Share(self) as share:
             try:
-                self._check(scope)
+                encoded = self._check(scope)
                 body = await self._body(receive, share) if scope["method"] == "POST" else b""
                 if scope["path"].endswith("/infer") and scope["method"] == "POST":
+                    # Only now: a caller who sends the body slowly takes no other caller's place.
+                    self._check_queue()
+                    if encoded:
+                        body = await self._inflated(body, share)
+                        kept = [header for header in scope["headers"] if header[0] not in _ENCODED]
+                        scope = {**scope, "headers": kept}
                     await self._check_body(body)
             except ClientDisconnect:
                 return
             except HTTPException as refusal:
-                await error(refusal.status_code, refusal.detail)(scope, receive, send)
+                await error(refusal.status_code, refusal.detail, refusal.headers)(scope, receive, send)
             else:
                 await self._app(scope, _replay(body, receive), send)
 
-    def _check(self, scope: Scope) -> None:
+    def _check(self, scope: Scope) -> bool:
+        """Check a request's header; return whether its body is compressed."""
         path, headers = scope["path"], Headers(scope=scope)
         if not self._hosts.allow(headers.getlist("host")):
             raise HTTPException(HTTPStatus.MISDIRECTED_REQUEST, Hosts.REFUSED)
@@ -86,10 +102,34 @@ class Door:
         if named and (named[1] != self._model or named[2] not in (None, self._version)):
             # Before MLServer: it keeps a counter for every name that was ever requested.
             raise HTTPException(HTTPStatus.NOT_FOUND, "model or version not found; GET /v2/models/" + self._model)
-        if "content-encoding" in headers:
-            raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body without a content-encoding")
+        encodings = [text.strip().lower() for text in headers.getlist("content-encoding")]
+        if len(encodings) > 1 or not {*encodings} <= {*_GZIP}:
+            msg = "send the body plain, or compressed once with content-encoding gzip"
+            raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, msg, {"Accept-Encoding": "gzip"})
         if scope["method"] == "POST" and not _JSON.match(headers.get("content-type", "")):
             raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body as application/json")
+        return bool(encodings)
+
+    def _check_queue(self) -> None:
+        if self._busy():
+            msg = "too many requests are in progress; retry in a second"
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, msg, _RETRY)
+
+    async def _inflated(self, body: bytes, share: "_Share") -> bytes:
+        inflated = bytearray()
+        try:
+            async for piece in inflate(body, self._limit):
+                inflated += piece
+                share.take(len(body) + len(inflated))
+        except TooLong:
+            raise self._too_large() from None
+        except NotGzip as refusal:
+            raise HTTPException(HTTPStatus.BAD_REQUEST, str(refusal)) from None
+        return bytes(inflated)
+
+    def _too_large(self) -> HTTPException:
+        msg = f"the body is larger than {self._limit} bytes; send fewer rows at a time"
+        return HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, msg)
 
     async def _check_body(self, body: bytes) -> None:
         try:
@@ -120,8 +160,7 @@ class Door:
             msg = f"the body did not arrive within {self._body_seconds:g} seconds"
             raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, msg) from None
         if dropped:
-            msg = f"the body is larger than {self._limit} bytes; send fewer rows at a time"
-            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, msg)
+            raise self._too_large()
         return bytes(body)
 
 
@@ -145,12 +184,12 @@ class _Share:
         self._size = size
         if self._door.held > _HELD_LIMIT:
             msg = "other large requests are in progress; retry in a second, or send fewer rows at a time"
-            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, msg)
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, msg, _RETRY)
 
 
-def error(status: int, message: str) -> Response:
+def error(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
     """Return the response of an error; every error has this form."""
-    return JSONResponse({"error": message}, status_code=status)
+    return JSONResponse({"error": message}, status_code=status, headers=headers)
 
 
 async def on_http(_: Request, refusal: Exception) -> Response:

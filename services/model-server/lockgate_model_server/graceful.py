@@ -46,6 +46,11 @@ class Uvicorn(uvicorn.Server):
             )
         )
 
+    @property
+    def busy(self) -> bool:
+        """Whether more requests wait for their answer than may."""
+        return self._guard.busy
+
     async def main_loop(self) -> None:
         """Serve, and keep every connection within its limits."""
         async with asyncio.TaskGroup() as tasks:

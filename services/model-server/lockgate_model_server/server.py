@@ -82,12 +82,16 @@ class _Rest(RESTServer):  # type: ignore[misc]  # untyped base
             columns=lambda: self.columns,
             hosts=wire.hosts,
             body_seconds=wire.limits.body_seconds,
+            busy=self._busy,
             refused=self._metrics.refused if self._metrics else lambda _: None,
         )
         app.add_exception_handler(RequestValidationError, on_invalid)
         app.add_exception_handler(HTTPException, on_http)
         app.add_exception_handler(Exception, on_bug)
         self._server = Uvicorn(self._ports(app, wire), wire.linger, wire.limits, len(self._sockets))
+
+    def _busy(self) -> bool:
+        return self._server.busy
 
     def _ports(self, app: App, wire: Wire) -> App:
         if self._metrics is None or wire.metrics is None:

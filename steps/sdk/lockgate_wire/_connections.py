@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -23,12 +24,14 @@ class Phase(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The number of open connections, and the seconds that one may spend in each phase.
+    """The number of open connections and of requests in progress, and the seconds that one may spend in each phase.
 
+    answers: requests that may wait for their answer at a time; the server refuses more with 503.
     header_seconds: also the time that a connection without a request stays open.
     """
 
     connections: int = 1000
+    answers: int = 128
     header_seconds: float = 15.0
     body_seconds: float = 30.0
     answer_seconds: float = 330.0
@@ -68,27 +71,34 @@ class Connections:
         self.limits = limits
         self.most = max(1, min(limits.connections, (_file_limit() - _OWN_FILES - ports * BACKLOG) // files_each))
         self._open: dict[Connection, tuple[Phase, float]] = {}
+        self._phases: Counter[Phase] = Counter()
 
     def __len__(self) -> int:
         return len(self._open)
 
+    @property
+    def busy(self) -> bool:
+        """Whether more requests wait for their answer than may."""
+        return self._phases[Phase.ANSWER] > self.limits.answers
+
     def opened(self, connection: Connection) -> None:
         """Count a new connection, and cut another one, or it, if there are too many."""
-        self._open[connection] = Phase.HEADER, _now()
+        self._enter(connection, Phase.HEADER)
         if len(self._open) > self.most:
             waiting = (each for each, (phase, _) in self._open.items() if phase is not Phase.ANSWER)
             self._cut(next(waiting, connection))
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
-        self._open.pop(connection, None)
+        if connection in self._open:
+            self._phases[self._open.pop(connection)[0]] -= 1
 
     def changed(self, connection: Connection) -> None:
         """Note the phase of a connection; its time begins when the phase does."""
         before, phase = self._open.get(connection), connection.phase()
         if before is not None and before[0] is not phase:
-            del self._open[connection]  # to the end of the order
-            self._open[connection] = phase, _now()
+            self.closed(connection)  # to the end of the order
+            self._enter(connection, phase)
 
     def sweep(self) -> None:
         """Cut every connection that is over the limit of its phase."""
@@ -105,8 +115,12 @@ class Connections:
             self.sweep()
             await asyncio.sleep(min(_SWEEP_SECONDS, self.limits.header_seconds / 4))
 
+    def _enter(self, connection: Connection, phase: Phase) -> None:
+        self._open[connection] = phase, _now()
+        self._phases[phase] += 1
+
     def _cut(self, connection: Connection) -> None:
-        self._open.pop(connection, None)
+        self.closed(connection)
         connection.cut()
 
 

@@ -68,6 +68,13 @@ BUILD = Metric(
 # Of a shadow: not the server counts these, but whoever copies the requests and sees both answers.
 COMPARED = Metric("lockgate_compared_total", "counter", "Answers of a shadow that were compared with those of live.")
 DISAGREED = Metric("lockgate_disagreed_total", "counter", "Compared answers of a shadow with another label in a row.")
+# Argo's controller counts these, if its metrics are on: the first part of the name is its own.
+GATE_RESULTS = Metric(
+    "argo_workflows_lockgate_gate_results_total",
+    "counter",
+    "Attempts of a gate by result: passed, refused (or inconclusive), error.",
+    ("workflow_namespace", "gate", "result"),
+)
 
 METRICS = (REQUESTS, SECONDS, IN_FLIGHT, ROWS, ANSWERS, SCORES, REFUSED_INPUTS, BUILD)
 

@@ -175,13 +175,13 @@ def test_the_most_rows_are_answered_and_one_more_is_refused(target: Server) -> N
     assert "more than 32768 rows" in refused.json["error"]
 
 
-def test_a_compressed_body_is_refused_whatever_its_encoding_is_called(target: Server) -> None:
+def test_a_bomb_is_refused_whatever_its_encoding_is_called(target: Server) -> None:
     bomb = gzip.compress(b" " * 10_000_000)
     for encoding in ("gzip", "GZIP", "x-gzip", "br", "deflate", "identity", "gzip, gzip"):
         answer = target.call(
             "POST", "/v2/models/tiny/infer", bomb, content_type="application/json", content_encoding=encoding
         )
-        assert answer.status == 415
+        assert answer.status == (413 if encoding.lower() in ("gzip", "x-gzip") else 415)
 
 
 @pytest.mark.parametrize("path", ["/v2/models/tiny/infer", "/nothing", "/v2/repository/index"])

@@ -306,7 +306,7 @@ def made() -> Metrics:
 
 
 def test_what_alerts_look_at_exists_before_the_first_request() -> None:
-    """To Prometheus, the first value of a series is not an increase."""
+    """Prometheus sees an increase only from the second value of a series on."""
     found = parsed(made().text().decode())
     shown = {(name, dict(labels).get("code"), dict(labels).get("label")) for name, labels in found}
     assert {("lockgate_requests_total", code, None) for code in ("200", "400", "500", "503")} <= shown
