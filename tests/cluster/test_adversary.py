@@ -34,7 +34,7 @@ from tests.cluster.processes import wait_for
 from tests.cluster.site import OPERATOR, SUBMITTER, Site, account, pods
 from tests.gates import GATE as OWN_GATE
 from tests.gates import SIGNER, add_gate
-from tests.steps.deploy.conftest import Bench
+from tests.steps.version_bench import Bench
 
 sys.path.insert(0, str(place.ROOT / "steps" / "deploy"))
 objects = importlib.import_module("lockgate_delivery.objects")

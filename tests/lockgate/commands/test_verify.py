@@ -15,7 +15,7 @@ from lockgate.definition.project import Project
 from lockgate.errors import BadCall
 from lockgate.records.environment import Environment
 from tests import workshop
-from tests.steps.deploy.conftest import JUDGED, Bench
+from tests.steps.version_bench import JUDGED, Bench
 
 
 @pytest.fixture

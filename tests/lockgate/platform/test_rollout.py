@@ -10,7 +10,7 @@ from pathlib import Path
 from aiohttp import ClientError, ClientSession
 
 from tests.lockgate.platform.conftest import World
-from tests.steps.deploy.conftest import Bench
+from tests.steps.version_bench import Bench
 
 ROOT = Path(__file__).parents[3]
 CODE = os.pathsep.join(str(ROOT / "steps" / name) for name in ("sdk", "deploy"))

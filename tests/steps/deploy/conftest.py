@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.seaweed import seaweed
-from tests.steps.version_bench import JUDGED, Alter, Bench, Ended, spec_of
-
-__all__ = ["JUDGED", "Alter", "Bench", "Ended", "spec_of"]
+from tests.steps.version_bench import Bench
 
 
 @pytest.fixture

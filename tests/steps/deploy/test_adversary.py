@@ -14,7 +14,7 @@ from lockgate_step import OutsideFailed, canonical, sha256
 from lockgate_store import Store
 
 from tests.promotions import make_live, signed_pointer
-from tests.steps.deploy.conftest import Bench
+from tests.steps.version_bench import Bench
 
 REFUSED = sha256(b"a bundle that smoke-test refused")
 AT = "2027-01-01T00:00:00+00:00"

@@ -18,7 +18,7 @@ from lockgate_proof import Statement, Trust, VerifiedBundle, sign, verify_bundle
 from lockgate_step import OutsideFailed, Record, Refusal, sha256
 from lockgate_store import Blob, Store
 
-from tests.steps.deploy.conftest import Bench
+from tests.steps.version_bench import Bench
 
 Answer = TypeVar("Answer")
 FIRST = sha256(b"the first version")

@@ -9,7 +9,7 @@ from lockgate_delivery import proving
 from lockgate_proof import ProofError, sign, verify
 from lockgate_step import canonical, sha256
 
-from tests.steps.deploy.conftest import Bench
+from tests.steps.version_bench import Bench
 
 Change = Callable[[Bench], object]
 

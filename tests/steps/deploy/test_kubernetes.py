@@ -13,7 +13,7 @@ from lockgate_delivery.pointers import Live
 from lockgate_proof import Promotion, Statement, verify_bundle
 from lockgate_step import OutsideFailed, Refusal, Serving, canonical, file_digest, sha256
 
-from tests.steps.deploy.conftest import Bench, spec_of
+from tests.steps.version_bench import Bench, spec_of
 
 BUNDLE = sha256(b"the bundle")
 IMAGE = f"registry.example.org/lockgate/model-server@{sha256(b'server')}"

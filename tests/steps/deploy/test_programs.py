@@ -8,7 +8,7 @@ import pytest
 from lockgate_proof import read_promotion, verify
 from lockgate_step import canonical, sha256
 
-from tests.steps.deploy.conftest import JUDGED, Bench
+from tests.steps.version_bench import JUDGED, Bench
 
 OTHER = sha256(b"another")
 

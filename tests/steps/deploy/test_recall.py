@@ -11,7 +11,7 @@ from lockgate_proof import base_digest, read_promotion, sign, verify
 from lockgate_step import canonical, file_digest, sha256
 from lockgate_store import put_tree
 
-from tests.steps.deploy.conftest import JUDGED, Alter, Bench, Ended
+from tests.steps.version_bench import JUDGED, Alter, Bench, Ended
 
 Change = Callable[[Bench], object]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from lockgate_step import canonical, sha256
 
-from tests.steps.deploy.conftest import JUDGED, Bench, spec_of
+from tests.steps.version_bench import JUDGED, Bench, spec_of
 
 Subjects = dict[str, str]
 OTHER = sha256(b"another")
