@@ -333,7 +333,7 @@ class RunRecord:
 
     @property
     def unjudged(self) -> list[Step]:
-        """The gates that judged nothing, because no rule of the policy has a limit."""
+        """The gates that judged nothing: no rule of the policy has a limit, or no version was live to compare with."""
         return [step for step in self.steps if step.verdict and step.verdict["result"] == "not_judged"]
 
     @property

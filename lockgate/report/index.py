@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from lockgate_proof import CANARY
 from lockgate_report import (
     Html,
     Tone,
@@ -153,7 +154,8 @@ def _judged(evidence: Evidence, pages: Mapping[str, Step]) -> Iterator[Html]:
     if rows:
         yield table(say("run.judged.caption"), head, rows)
     for step in evidence.record.unjudged:
-        yield el("p", el("strong", say("run.unjudged.none", gate=step.name)))
+        why = "run.unjudged.first" if step.name == CANARY else "run.unjudged.none"
+        yield el("p", el("strong", say(why, gate=step.name)))
     if evidence.left_out:
         yield el("p", el("strong", say("run.left", groups="; ".join(evidence.left_out))))
     if evidence.reported:

@@ -4,10 +4,14 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lockgate_proof import CANARY
+
 from lockgate.records.runs import UNREACHED, RunRecord, Step
 
 SHORT = 6
 SUBJECTS = {"bias-audit": "bias"}  # what a gate judges, in a word
+_NO_LIMIT = "no rule of the policy has a limit"
+_UNJUDGED = {CANARY: "no version was live to compare with"}
 _OFF = "none"  # the value of train's setting `mitigation` that turns it off
 STOPPED = 130  # the exit code of a shell after Ctrl-C
 
@@ -79,7 +83,7 @@ def waived_lines(reason: Mapping[str, Any]) -> list[str]:
 
 def unjudged_lines(gates: Iterable[str]) -> list[str]:
     """The gates that judged nothing: a release without them is not one that passed every gate."""
-    return [f"  {SUBJECTS.get(gate, gate)}: not judged; no rule of the policy has a limit" for gate in gates]
+    return [f"  {SUBJECTS.get(gate, gate)}: not judged; {_UNJUDGED.get(gate, _NO_LIMIT)}" for gate in gates]
 
 
 def open_lines(run: RunRecord) -> list[str]:

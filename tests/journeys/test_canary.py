@@ -33,6 +33,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         project.give_rollout("Canary(shares=(20, 50), hold='8s')")
         done = project.lockgate("run", MODEL, "--set", "threshold=0.3", "--keep")
         assert done.code == 0, done.said
+        assert "canary: not judged; no version was live to compare with" in done.said
         yield project
 
 
@@ -75,7 +76,7 @@ def program_of(project: Project) -> int | None:
 
 def test_the_first_version_has_nobody_to_compare_with_and_says_so(project: Project) -> None:
     said = verdict(project)
-    assert said["result"] == "passed"
+    assert said["result"] == "not_judged"
     assert "no rule of [[canary]] was judged" in str(said["notes"])
     assert rollout(project) is None
 

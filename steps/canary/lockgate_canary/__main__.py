@@ -6,6 +6,7 @@ from lockgate_step import (
     CanaryVerdict,
     In,
     Inconclusive,
+    NotJudged,
     Out,
     Passed,
     Policy,
@@ -27,7 +28,7 @@ def canary(
     verdict: Out[CanaryVerdict],
     *,
     wait: int = 60,
-) -> Passed | Refused | Inconclusive:
+) -> Passed | NotJudged | Refused | Inconclusive:
     """Give the staged version a share of the users' requests, and judge it beside the live one.
 
     wait: seconds to wait until the platform divides the requests.

@@ -25,6 +25,7 @@ from lockgate_step import (
     Inconclusive,
     Judged,
     LockgateError,
+    NotJudged,
     OutsideFailed,
     Passed,
     Reason,
@@ -94,7 +95,7 @@ def read_rules(policy: Path) -> Policy:
         raise BadCall(msg, fix=error.fix) from error
 
 
-def judge_rollout(given: RolledOut, *, subjects: Mapping[str, str]) -> Passed | Refused | Inconclusive:
+def judge_rollout(given: RolledOut, *, subjects: Mapping[str, str]) -> Passed | NotJudged | Refused | Inconclusive:
     """Give the version each planned share for its hold, unless a rule is broken before; return the verdict.
 
     subjects: what the verdict is about.
@@ -111,7 +112,9 @@ def judge_rollout(given: RolledOut, *, subjects: Mapping[str, str]) -> Passed | 
     if given.pointers.live().bundle is None and given.proven.base["bundle"] is None:
         said = "no version is live yet, so there are no users to divide: no rule of [[canary]] was judged"
         log("nothing-live", model=model)
-        return Passed(model=model, subjects=subjects, notes=(said,), measurements={"rollout": given.rollout.to_json()})
+        return NotJudged(
+            model=model, subjects=subjects, notes=(said,), measurements={"rollout": given.rollout.to_json()}
+        )
     trial = _Trial(given)
     with _back_to_live(given, trial):
         judgement, crashed = trial.carry_out()

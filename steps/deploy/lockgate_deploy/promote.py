@@ -7,7 +7,7 @@ from typing import Any
 from lockgate_delivery.platform import Platform
 from lockgate_delivery.pointers import Live, Pointers, check_base, now
 from lockgate_delivery.proving import prove_staged, rollout_of
-from lockgate_proof import ProofError, Statement, VerifiedBundle
+from lockgate_proof import CANARY, ProofError, Statement, VerifiedBundle
 from lockgate_step import Record, log
 
 Signed = Callable[[Record], Mapping[str, Any]]
@@ -24,7 +24,11 @@ def prove_rollout(staged: Path, smoke: Path, canary: Path | None, proven: Verifi
     if canary is None:
         msg = f"the spec names the rollout {rollout.kind}, but there is no verdict of canary"
         raise ProofError(msg, fix="lockgate render: its workflows have the step canary; then run it again")
-    return prove_staged(staged, proven, smoke_test=smoke, canary=canary)
+    verdicts = prove_staged(staged, proven, smoke_test=smoke, canary=canary)
+    if verdicts[CANARY].predicate.get("result") == "not_judged" and proven.base["bundle"] is not None:
+        msg = f"canary judged nothing, although {proven.base['bundle']} is live to compare with"
+        raise ProofError(msg, fix="run the workflow again: canary judges the version beside what is live")
+    return verdicts
 
 
 def go_live(

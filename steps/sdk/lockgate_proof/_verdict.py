@@ -9,11 +9,13 @@ from lockgate_step import layout
 
 from lockgate_proof._envelope import ADDITIONAL, Statement, verify
 from lockgate_proof._errors import ProofError
+from lockgate_proof._traffic import CANARY
 from lockgate_proof._trust import Trust
 from lockgate_proof._waiver import Waiver, ignored, waiver_for
 
-# A policy may leave out every rule of these gates; of any other gate, `not_judged` is a verdict that nobody may sign.
-MAY_JUDGE_NOTHING = ("bias-audit",)
+# A policy may leave out every rule of the first, and without a live version the second has nothing to compare with. Of
+# any other gate, `not_judged` is a verdict that nobody may sign.
+MAY_JUDGE_NOTHING = ("bias-audit", CANARY)
 
 
 def verify_verdict(
@@ -30,7 +32,7 @@ def verify_verdict(
 ) -> Statement:
     """Verify that a gate's verdict on exactly these subjects passed, with a waiver for every listed reason.
 
-    A verdict `not_judged` is valid too, of a gate whose rules a policy may leave out; whoever shows it must say so.
+    A verdict `not_judged` is valid too, of a gate that may judge nothing; whoever shows it must say so.
 
     subjects: name -> the digest that the verdict must have. name: of the file, for messages.
     additional: whether it is a gate that this model has beside Lockgate's own. Its verdict has a type of its own, and

@@ -16,6 +16,7 @@ from lockgate_step import (
     Canary,
     Inconclusive,
     Judged,
+    NotJudged,
     OutsideFailed,
     Passed,
     Record,
@@ -73,7 +74,7 @@ class Case:
         said = {**record.predicate, "program": {"name": CANARY}, "run": "r1"}
         return sign(record.kind, record.subjects, said, self.bench.keys[CANARY])
 
-    def carry_out(self) -> Passed | Refused | Inconclusive:
+    def carry_out(self) -> Passed | NotJudged | Refused | Inconclusive:
         given = RolledOut(
             pointers=self.pointers,
             platform=self.world,
@@ -170,7 +171,7 @@ def test_the_first_version_has_nobody_to_compare_with_and_the_verdict_says_so(tm
     (tmp_path / "bench").mkdir()
     first = Case(tmp_path / "bench", live=False)
     verdict = first.carry_out()
-    assert isinstance(verdict, Passed)
+    assert isinstance(verdict, NotJudged)
     assert "no rule of [[canary]] was judged" in verdict.notes[0]
     assert (first.world.calls, first.share) == (0, None)
 

@@ -57,7 +57,6 @@ def test_without_the_verdict_it_is_refused(rolled: Bench) -> None:
         ({}, {"key": "stranger"}),
         ({}, {"result": "refused"}),
         ({}, {"result": "inconclusive"}),
-        ({}, {"result": "not_judged"}),
         ({}, {"model": "other"}),
         ({"bundle": sha256(b"another")}, {}),
         ({"base": sha256(b"before live moved")}, {}),
@@ -71,6 +70,16 @@ def test_another_verdict_is_refused(rolled: Bench, subjects: Mapping[str, str], 
     code, log = promoted(rolled, folder, verdict(rolled, folder, subjects, **said))
     assert code == 3, log
     assert json.loads(log.splitlines()[-1])["fix"]
+
+
+def test_nothing_judged_is_enough_only_for_the_first_version(rolled: Bench) -> None:
+    first = rolled.bundle()
+    assert promoted(rolled, first, verdict(rolled, first, result="not_judged"))[0] == 0
+    live = rolled.get("live.json")
+    rolled.put("candidate.json", {})
+    second = rolled.bundle({"bundle": live["bundle"], "generation": 1}, mark="second")
+    code, log = promoted(rolled, second, verdict(rolled, second, result="not_judged"))
+    assert (code, "canary judged nothing" in log) == (3, True)
 
 
 def test_a_smoke_verdict_in_its_place_is_refused(rolled: Bench) -> None:
