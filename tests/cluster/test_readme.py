@@ -65,7 +65,7 @@ def _here(command: str) -> str:
 def _changed(project: Path) -> set[str]:
     """Return how the workflows rendered here differ from the committed ones."""
     digest = re.compile(r"(?:lockgate\.invalid|[\w.:]+/lockgate)/([\w-]+)(?::unbuilt|@sha256:[0-9a-f]{64})")
-    name = re.compile(r"(adult-income-(?:release|review))-[0-9a-f]{8}")
+    name = re.compile(r"(adult-income-(?:release|review|rollback))-[0-9a-f]{8}")
     project_label = re.compile(r" lockgate\.io/project: \S+")  # only with a cluster
     found = set()
     for path in sorted((ROOT / "workflows" / "adult-income").iterdir()):

@@ -14,6 +14,7 @@ from lockgate_proof import predicate
 from lockgate_step import loads
 
 from tests.asking import Client, infer
+from tests.contracts.test_schemas import problems, statement
 from tests.workshop import MODEL, Project, ended, platform
 
 NEAR = {"years": 22, "income": 45000, "sector": "public"}  # beside the threshold of one half
@@ -42,9 +43,11 @@ def asking(project: Project) -> Callable[[], str]:
 
 
 def verdict(project: Project) -> dict[str, Any]:
-    """The verdict of canary in the last run."""
+    """The verdict of canary in the last run, which follows the schema."""
     run = max((project.state / "runs").glob("*/run.json"), key=lambda path: path.stat().st_mtime).parent.name
-    return dict(predicate(loads((project.node(run, "canary") / "out" / "verdict").read_bytes())))
+    file = project.node(run, "canary") / "out" / "verdict"
+    assert problems("verdict", statement(file)) == []
+    return dict(predicate(loads(file.read_bytes())))
 
 
 def rollout(project: Project) -> dict[str, Any] | None:
