@@ -108,7 +108,7 @@ class Result:
             model, given = self.record.about.model, {**self.record.about.given, "data": "FILE"}
             folder = f"pipelines/{model.replace('-', '_')}/"
             if step.name == CANARY:
-                found.append((again(self.record, self.options), "when more requests come; above is how many decide"))
+                found.append((again(self.record, self.options), "when more requests come"))
                 found.append((f"{folder}pipeline.py", "a longer hold or larger shares; then run again"))
                 return found
             how_many = "" if step.additional else "; above is how many"
