@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lockgate_policy import read as read_policy
 from lockgate_step import Judged
@@ -15,6 +15,9 @@ from lockgate.new.power import stated
 from lockgate.rendering.contracts import contract_bytes, functions_source, step_contract
 from lockgate.rendering.files import model_files, write_or_check
 from lockgate.rendering.readme import with_tables
+
+if TYPE_CHECKING:
+    from lockgate.cluster.manifests.settings import Cluster
 
 
 def render_project(project: Project, names: list[str], *, check: bool) -> tuple[list[str], dict[str, Any]]:
@@ -58,7 +61,7 @@ def render_project(project: Project, names: list[str], *, check: bool) -> tuple[
 def _undivided(project: Project, model: Model) -> list[str]:
     """Say that a rollout by shares is refused on the project's cluster, before a run finds out."""
     rollout = model.spec.serving.rollout
-    if not isinstance(rollout, Judged) or not cluster_manifests(project):
+    if not isinstance(rollout, Judged) or _cluster(project) is None:
         return []
     kind = type(rollout).__name__
     return [f"{model.spec.name}: the rollout {kind} works on one machine; on the cluster, canary refuses it"]
@@ -82,19 +85,21 @@ def _make_current(project: Project) -> None:
 def cluster_manifests(project: Project) -> dict[Path, bytes]:
     """The manifests of the cluster, if the project has one; an admission policy contains every rendered template."""
     from lockgate.cluster.manifests.files import cluster_files
+
+    return cluster_files(cluster) if (cluster := _cluster(project)) else {}
+
+
+def _cluster(project: Project) -> "Cluster | None":
     from lockgate.cluster.manifests.settings import Cluster
 
-    return cluster_files(cluster) if (cluster := Cluster(project)).exists else {}
+    return cluster if (cluster := Cluster(project)).exists else None
 
 
 def _left_over(project: Project, files: Mapping[Path, bytes], *, check: bool) -> list[Path]:
     """Find the manifests of the cluster that are no longer rendered; delete them, unless it is a check."""
     from lockgate.cluster.manifests.files import left_over
-    from lockgate.cluster.manifests.settings import Cluster
 
-    if not (cluster := Cluster(project)).exists:
-        return []
-    orphans = left_over(cluster, files)
+    orphans = left_over(cluster, files) if (cluster := _cluster(project)) else []
     for path in orphans if not check else []:
         path.unlink()
     return orphans

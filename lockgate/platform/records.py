@@ -10,10 +10,10 @@ from urllib.parse import unquote, urlsplit
 
 from lockgate_proof import Promotion, ProofError, Traffic, Trust, bundle_digest, in_force, read_manifest
 from lockgate_step import OutsideFailed, canonical, file_digest, is_plain, log
-from lockgate_store import Missing, Store, get_tree
+from lockgate_store import Store, get_tree
 
 from lockgate.platform.follow import Candidate, Live, Wanted, read_candidate, utc_now
-from lockgate.records.promotions import Memory, live_promotion
+from lockgate.records.promotions import Memory, live_promotion, read_record
 
 # S3 can only list all keys of a store, so new models are looked for less often than the pointers are read.
 _LISTING_SECONDS = 5.0
@@ -97,7 +97,7 @@ class Records:
     def _wanted(self, model: str) -> Wanted | None:
         try:
             followed = self._follow(model)
-            candidate = read_candidate(self._read(model, "candidate.json"), utc_now())
+            candidate = read_candidate(read_record(self._store, model, "candidate.json"), utc_now())
         except ValueError as error:
             if self._damaged.get(model) != str(error):
                 log("damaged-pointer", model=model, problem=str(error), fix=f"restore models/{model} in the store")
@@ -108,7 +108,7 @@ class Records:
 
     def _follow(self, model: str) -> _Followed:
         """Verify the live pointer if it has changed; one that does not verify leaves live where it was."""
-        content, before = self._read(model, "live.json"), self._followed.get(model)
+        content, before = read_record(self._store, model, "live.json"), self._followed.get(model)
         moment = time.monotonic()
         if before and before.content == content and not (before.alert and moment - before.at >= _AGAIN_SECONDS):
             return before
@@ -132,7 +132,7 @@ class Records:
         """Return the candidate's share of the traffic; None if it has none, or if canary did not sign it for this."""
         if live is None or candidate is None:
             return None
-        content = self._read(model, "traffic.json")
+        content = read_record(self._store, model, "traffic.json")
         if content is None:
             return None
         try:
@@ -154,12 +154,6 @@ class Records:
         try:
             return self._memory.kept(model, self._trust())
         except ProofError:  # the trust file itself is missing or damaged: the alert says so
-            return None
-
-    def _read(self, model: str, name: str) -> bytes | None:
-        try:
-            return self._store.read(f"models/{model}/{name}").data
-        except Missing:
             return None
 
 

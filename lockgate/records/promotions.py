@@ -76,11 +76,11 @@ def live_promotion(store: Store, model: str, trust: Callable[[], Trust], memory:
     """
     accepted, history = memory.accepted(model) if memory else None, history_of(store, model)
     while True:
-        content = _read(store, model, "live.json")
+        content = read_record(store, model, "live.json")
         try:
             return prove_live(content, history, trust(), model=model, accepted=accepted)
         except ProofError as error:
-            if _read(store, model, "live.json") != content:
+            if read_record(store, model, "live.json") != content:
                 continue  # a run promoted in between: the pointer was not the newest any more
             if memory is None or accepted is None:
                 raise
@@ -89,10 +89,11 @@ def live_promotion(store: Store, model: str, trust: Callable[[], Trust], memory:
 
 def history_of(store: Store, model: str) -> Callable[[int], bytes | None]:
     """What reads a promotion of the store's history by its generation; None if it is not there."""
-    return lambda generation: _read(store, model, f"history/{generation}.json")
+    return lambda generation: read_record(store, model, f"history/{generation}.json")
 
 
-def _read(store: Store, model: str, name: str) -> bytes | None:
+def read_record(store: Store, model: str, name: str) -> bytes | None:
+    """The content of a record of a model; None if it does not exist."""
     try:
         return store.read(f"models/{model}/{name}").data
     except Missing:

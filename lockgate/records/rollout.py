@@ -4,8 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lockgate_proof import CANARY, Promotion, ProofError, Traffic, Trust, in_force, verify
-from lockgate_store import Missing, Store
+from lockgate_proof import (
+    CANARY,
+    CANARY_STATE,
+    CANARY_STATE_KIND,
+    Promotion,
+    ProofError,
+    Traffic,
+    Trust,
+    in_force,
+    verify,
+)
+from lockgate_store import Store
+
+from lockgate.records.promotions import read_record
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,7 @@ def rollout_now(
         return None
     try:
         said = in_force(
-            _read(store, f"models/{model}/traffic.json"),
+            read_record(store, model, "traffic.json"),
             trust,
             model=model,
             run=str(lease.get("run")),
@@ -49,20 +61,13 @@ def rollout_now(
 
 
 def _figures(store: Store, model: str, trust: Trust, said: Traffic) -> Mapping[str, Any] | None:
-    content = _read(store, f"models/{model}/runs/{said.run}/{said.uid}/canary.json")
+    content = read_record(store, model, f"runs/{said.run}/{said.uid}/{CANARY_STATE}")
     if content is None:
         return None
     try:
-        found = verify(content, trust, signer=CANARY, kind="canary-state", name="canary.json")
+        found = verify(content, trust, signer=CANARY, kind=CANARY_STATE_KIND, name=CANARY_STATE)
     except ProofError:
         return None
     figures = found.predicate.get("figures")
     same = found.subjects.get("bundle") == said.bundle and found.predicate.get("uid") == said.uid
     return figures if same and isinstance(figures, Mapping) else None
-
-
-def _read(store: Store, key: str) -> bytes | None:
-    try:
-        return store.read(key).data
-    except Missing:
-        return None

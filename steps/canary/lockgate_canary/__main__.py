@@ -35,8 +35,9 @@ def canary(
     """
     from lockgate_delivery.place import here
     from lockgate_delivery.proving import prove, prove_staged, rollout_of, signing
+    from lockgate_policy import read_given
 
-    from lockgate_canary.rollout import RolledOut, judge_rollout, read_rules
+    from lockgate_canary.rollout import RolledOut, judge_rollout
 
     place = here()
     proven = prove(bundle.path, spec.path, policy.path)
@@ -46,7 +47,7 @@ def canary(
         platform=place.platform,
         proven=proven,
         rollout=rollout_of(proven),
-        policy=read_rules(policy.path),
+        policy=read_given(policy.path),
         sign=signing("canary"),
         run=place.run,
         uid=place.uid,

@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 from lockgate_delivery.platform import Platform
 from lockgate_delivery.pointers import LEASE, Pointers, check_base
-from lockgate_policy import CanaryRule, Policy, PolicyError, read
-from lockgate_proof import LIFETIME, Traffic, VerifiedBundle, traffic
+from lockgate_policy import CanaryRule, Policy
+from lockgate_proof import CANARY_STATE, LIFETIME, Traffic, VerifiedBundle, traffic
 from lockgate_step import (
     BadCall,
     Canary,
@@ -47,7 +46,6 @@ from lockgate_canary.state import Share, State, read_state, state_record
 _LOOKS, _SHORTEST_LOOK, _LONGEST_LOOK = 100, 1.0, 10.0  # looks in a hold, and seconds between two
 _RENEWED = LIFETIME / 2  # a share is signed again when this is left of its time
 _SILENT_SECONDS = 30.0  # a version whose servers do not answer for longer cannot be judged
-_NAME = "canary.json"
 _LINES = 300  # lines of progress in a rollout
 
 
@@ -84,15 +82,6 @@ class RolledOut:
         """The seconds for which each share is judged."""
         assert self.rollout is not None
         return seconds_of(self.rollout.hold)
-
-
-def read_rules(policy: Path) -> Policy:
-    """Read the policy. Errors: BadCall."""
-    try:
-        return read(policy)
-    except PolicyError as error:
-        msg = f"{error.where}: {error.problem}"
-        raise BadCall(msg, fix=error.fix) from error
 
 
 def judge_rollout(given: RolledOut, *, subjects: Mapping[str, str]) -> Passed | NotJudged | Refused | Inconclusive:
@@ -204,7 +193,6 @@ class _Trial:
         seen = self.given.clock()
         while True:
             self.given.sleep(max(0.0, min(self._every, self._hold - share.held)))
-            self._check()
             self._share(number)
             candidate, live = self._read(number)
             now = self.given.clock()
@@ -258,7 +246,11 @@ class _Trial:
             pointers.take(replace(lease, lease_until=(datetime.now(UTC) + LEASE).isoformat()))
 
     def _share(self, number: int) -> None:
-        """Sign the share, unless the record signed last holds long enough, and wait until the platform follows it."""
+        """Keep a share in force: sign it, unless the last record holds long enough; wait until the platform follows it.
+
+        Errors: as for `_check`, and those of the platform.
+        """
+        self._check()
         given, share, now = self.given, self.given.shares[number], datetime.now(UTC)
         if self._signed and self._signed.share == share and self._signed.until - now > _RENEWED:
             return
@@ -274,7 +266,6 @@ class _Trial:
             uid=given.uid,
             until=now + LIFETIME,
         )
-        self._check()
         given.pointers.share(given.sign(traffic(self._signed)))
         given.platform.until_shared(given.pointers, self._signed, given.wait)
 
@@ -296,13 +287,12 @@ class _Trial:
                         raise _Silent(error) from error
                     raise
             given.sleep(self._every)
-            self._check()
             self._share(number)
 
     def _kept(self) -> State | None:
         """Return what an earlier attempt of this run counted, or None. Errors: ProofError if canary did not sign it."""
         given = self.given
-        content = given.pointers.kept(given.run, _NAME)
+        content = given.pointers.kept(given.run, CANARY_STATE)
         if content is None:
             return None
         return read_state(content, bundle=given.proven.digest, rollout=given.rollout, run=given.run, uid=given.uid)
@@ -312,7 +302,7 @@ class _Trial:
         assert given.rollout is not None
         said = {**judgement.measurements, **self.measurements}
         record = state_record(self.state, bundle=given.proven.digest, rollout=given.rollout, uid=given.uid, said=said)
-        given.pointers.keep(given.run, _NAME, canonical(given.sign(record)))
+        given.pointers.keep(given.run, CANARY_STATE, canonical(given.sign(record)))
         self._tell()
 
     def _tell(self) -> None:

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from lockgate_proof import CANARY, Trust, verify
+from lockgate_proof import CANARY, CANARY_STATE, CANARY_STATE_KIND, Trust, verify
 from lockgate_step import BadCall, Judged, Record, is_digest
 
 from lockgate_canary.counts import Counts, Tally
 
-_KIND = "canary-state"
 _NOTHING = Tally(Counts(), {})
 
 
@@ -94,7 +93,7 @@ def state_record(state: State, *, bundle: str, rollout: Judged, uid: str, said: 
     said: the figures at this look, as the verdict will have them.
     """
     predicate = {"rollout": rollout.to_json(), "uid": uid, "state": state.as_json(), "figures": dict(said)}
-    return Record(kind=_KIND, subjects={"bundle": bundle}, predicate=predicate)
+    return Record(kind=CANARY_STATE_KIND, subjects={"bundle": bundle}, predicate=predicate)
 
 
 def read_state(content: bytes, *, bundle: str, rollout: Judged | None, run: str, uid: str) -> State:
@@ -102,7 +101,7 @@ def read_state(content: bytes, *, bundle: str, rollout: Judged | None, run: str,
 
     Errors: ProofError if canary did not sign it, BadCall if it is of another run, bundle or rollout.
     """
-    found = verify(content, Trust.read(), signer=CANARY, kind=_KIND, name="canary.json")
+    found = verify(content, Trust.read(), signer=CANARY, kind=CANARY_STATE_KIND, name=CANARY_STATE)
     said = found.predicate
     known = (found.subjects.get("bundle"), said.get("run"), said.get("uid"), said.get("rollout"))
     if not is_digest(bundle) or known != (bundle, run, uid, rollout and rollout.to_json()):

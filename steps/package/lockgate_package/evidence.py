@@ -7,9 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from lockgate_policy import Policy, PolicyError, read
+from lockgate_policy import Policy, read_given
 from lockgate_proof import ProofError, Statement, Trust, Waiver, read_waivers, verify, verify_verdicts
-from lockgate_step import BadCall, SpecFile, file_digest, read_columns, read_spec, tree_digest
+from lockgate_step import SpecFile, file_digest, read_columns, read_spec, tree_digest
 
 _SAME_RUN = "package only files of the same run"
 
@@ -93,15 +93,7 @@ def prove(files: Files, trust: Trust, *, now: datetime) -> Evidence:
         waivers=waivers,
         now=now,
     )
-    return Evidence(spec, model, _policy(files.policy), subjects, data, answers, verdicts, waivers)
-
-
-def _policy(path: Path) -> Policy:
-    try:
-        return read(path)
-    except PolicyError as error:
-        msg = f"{error.where}: {error.problem}"
-        raise BadCall(msg, fix=error.fix) from error
+    return Evidence(spec, model, read_given(files.policy), subjects, data, answers, verdicts, waivers)
 
 
 def _digest(path: Path) -> str:

@@ -3,17 +3,17 @@
 Imports only the standard library and the SDK; the gates read the tables themselves.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lockgate_policy import Policy, PolicyError, check, read
+from lockgate_policy import Policy, read_given
 from lockgate_proof import ProofError, Statement, Trust, Waiver, read_waivers, verify, waiver_for
-from lockgate_step import BadCall, Inconclusive, NotJudged, Passed, Refused, SpecFile, file_digest, read_spec
+from lockgate_step import Inconclusive, NotJudged, Passed, Refused, SpecFile, file_digest, read_spec
 
-__all__ = ["Evidence", "answered", "frozen", "policy_for", "waived"]
+__all__ = ["Evidence", "answered", "frozen", "waived"]
 
 _SAME_RUN = "use the unchanged files of one run"
 
@@ -61,7 +61,7 @@ def frozen(data: Path, spec: Path, policy: Path, tables: Mapping[str, Path], tru
     return Evidence(
         model=described.name,
         spec=described,
-        policy=policy_for(policy, [column.name for column in described.sensitive]),
+        policy=read_given(policy, [column.name for column in described.sensitive]),
         # The spec too: with other bands, labels or another split the same data and model have another verdict.
         subjects={
             "data": statement.subjects["data"],
@@ -100,20 +100,6 @@ def answered(evidence: Evidence, answers: Path, trust: Trust) -> Evidence:
         raise ProofError(msg, fix="run predict again with the base that ingest froze")
     judged = {name: statement.subjects[name] for name in ("model", "base")}
     return replace(evidence, subjects={**evidence.subjects, **judged}, base_problem=problem)
-
-
-def policy_for(path: Path, sensitive: Sequence[str]) -> Policy:
-    """Read the policy, and check that it names exactly the sensitive columns.
-
-    Errors: BadCall with the line and the next action.
-    """
-    try:
-        policy = read(path)
-        check(policy, sensitive)
-    except PolicyError as error:
-        msg = f"{error.where}: {error.problem}"
-        raise BadCall(msg, fix=error.fix) from error
-    return policy
 
 
 def waived(

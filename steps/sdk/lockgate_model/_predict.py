@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockgate_step import BadCall, Category, Column, Number
+from lockgate_step import Category, Column, Number
 
 from lockgate_model._card import BadModel, Labels, ModelCard, read
 
@@ -85,14 +85,9 @@ def accepted_operators(policy: Path) -> frozenset[str]:
 
     Errors: BadCall if the policy cannot be read.
     """
-    from lockgate_policy import PolicyError
-    from lockgate_policy import read as read_policy
+    from lockgate_policy import read_given
 
-    try:
-        return frozenset(entry.operator for entry in read_policy(policy).operators)
-    except PolicyError as error:
-        msg = f"{error.where}: {error.problem}"
-        raise BadCall(msg, fix=error.fix) from error
+    return frozenset(entry.operator for entry in read_given(policy).operators)
 
 
 def _try(predictor: Predictor) -> None:

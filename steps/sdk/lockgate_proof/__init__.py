@@ -22,7 +22,16 @@ from lockgate_proof._promotion import Accepted, Promotion, promotion, promotions
 from lockgate_proof._recall import RECALL, Recalled, base_digest, read_recalled
 from lockgate_proof._seal import seal
 from lockgate_proof._staged import StagedVersion, read_staged, staged
-from lockgate_proof._traffic import CANARY, LIFETIME, Traffic, in_force, read_traffic, traffic
+from lockgate_proof._traffic import (
+    CANARY,
+    CANARY_STATE,
+    CANARY_STATE_KIND,
+    LIFETIME,
+    Traffic,
+    in_force,
+    read_traffic,
+    traffic,
+)
 from lockgate_proof._trust import Trust, TrustedKey
 from lockgate_proof._verdict import MAY_JUDGE_NOTHING, verify_verdict
 from lockgate_proof._waiver import LONGEST, Waiver, ignored, read_waiver, read_waivers, waiver_for
@@ -30,6 +39,8 @@ from lockgate_proof._waiver import LONGEST, Waiver, ignored, read_waiver, read_w
 __all__ = [
     "ADDITIONAL",
     "CANARY",
+    "CANARY_STATE",
+    "CANARY_STATE_KIND",
     "GATES_OF_A_BUNDLE",
     "LIFETIME",
     "LONGEST",

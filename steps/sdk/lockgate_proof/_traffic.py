@@ -26,6 +26,7 @@ from lockgate_proof._errors import ProofError
 from lockgate_proof._trust import Trust
 
 CANARY = "canary"
+CANARY_STATE, CANARY_STATE_KIND = "canary.json", "canary-state"  # what a rollout has counted, among its run's records
 LIFETIME = timedelta(minutes=2)  # the longest; the gate signs a new record before it ends
 _LARGEST = 1 << 16  # bytes of a record
 _FIX = "find out who wrote traffic.json in the store, then start the run again"

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
-from lockgate_policy import PolicyError, SmokeRule, read
+from lockgate_policy import read_given
 from lockgate_proof import Trust, read_recalled, read_staged, verify_bundle
 from lockgate_step import BadCall, OutsideFailed, Passed, Reason, Refused, file_digest, log
 
@@ -35,7 +35,7 @@ def run(
         read_recalled(recalled, trust, model=said.model, subjects={"bundle": said.bundle, "policy": digest})
     judged_by = digest if recalled is None else None
     proven = verify_bundle(bundle, trust, now=None, model=said.model, policy=judged_by, digest=said.bundle)
-    rules = _rules(policy)
+    rules = read_given(policy).smoke
     with ExitStack() as stack:
         clients = [stack.enter_context(client) for client in replicas(said.address, said.replicas, patience)]
         versions = [Version.of(client, bundle, said.model, said.bundle) for client in clients]
@@ -85,11 +85,3 @@ def _wait_until_ready(version: Version, patience: int) -> None:
 def _unreachable(version: Version) -> OutsideFailed:
     msg = f"{version.name} is not ready at its own address {version.client.base_url}"
     return OutsideFailed(msg, fix="look at its log (lockgate logs), then run again")
-
-
-def _rules(policy: Path) -> Sequence[SmokeRule]:
-    try:
-        return read(policy).smoke
-    except PolicyError as error:
-        msg = f"{error.where}: {error.problem}"
-        raise BadCall(msg, fix=error.fix) from error

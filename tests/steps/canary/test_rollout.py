@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from lockgate_canary.rollout import RolledOut, judge_rollout, read_rules
+from lockgate_canary.rollout import RolledOut, judge_rollout
 from lockgate_delivery.pointers import LEASE, Lease, Pointers, now
+from lockgate_policy import read_given
 from lockgate_proof import CANARY, ProofError, VerifiedBundle, sign, verify, verify_bundle
 from lockgate_step import (
     ABTest,
@@ -80,7 +81,7 @@ class Case:
             platform=self.world,
             proven=self.proven,
             rollout=self.rollout,
-            policy=read_rules(self.bench.policy),
+            policy=read_given(self.bench.policy),
             sign=self.sign,
             run="r1",
             uid="u1",
